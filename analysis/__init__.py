@@ -1,0 +1,1 @@
+"""What kind of minimum a network sits in: entropy, curvature, landscape."""

@@ -1,0 +1,1 @@
+"""Stochastic binary synapses: solvers, deep networks and replica theory."""

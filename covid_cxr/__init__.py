@@ -1,0 +1,1 @@
+"""A small-data chest X-ray study that looks for its own shortcuts."""

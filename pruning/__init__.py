@@ -1,0 +1,1 @@
+"""What a weight is worth, and how to take it away."""

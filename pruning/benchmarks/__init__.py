@@ -1,0 +1,1 @@
+"""Jitted benchmark scripts: ratios measured side by side in one run."""

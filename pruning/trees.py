@@ -1,0 +1,82 @@
+"""Paths, predicates and structure checks shared by every tree function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Prunable = Callable[[str, Any], bool]
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Return a leaf's path as text, e.g. ``params/Dense_0/kernel``.
+
+    Args:
+        path: a key path as :func:`jax.tree_util.tree_flatten_with_path` gives it.
+
+    Returns:
+        The keys joined by ``/``; ``"(root)"`` for a tree that is one leaf.
+    """
+    parts = []
+    for key in path:
+        for attribute in ("key", "name", "idx"):
+            if hasattr(key, attribute):
+                parts.append(str(getattr(key, attribute)))
+                break
+        else:
+            parts.append(str(key))
+    return "/".join(parts) or "(root)"
+
+
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Return ``(path name, leaf)`` pairs of ``tree`` in flattening order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [(path_name(path), leaf) for path, leaf in leaves]
+
+
+def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Map ``function(path name, leaf, *others)`` over ``tree`` and ``rest``."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, *leaves: function(path_name(path), *leaves), tree, *rest
+    )
+
+
+def weights_only(name: str, leaf: Any) -> bool:
+    """Say whether a leaf is prunable by default: every leaf with ndim >= 2."""
+    del name
+    return len(leaf.shape) >= 2
+
+
+def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:
+    """Raise unless ``given`` has the structure and leaf shapes of ``expected``.
+
+    Args:
+        expected: the tree that sets the structure, usually the parameters.
+        given: the tree to check.
+        argument: the name of the argument that holds ``given``, for the message.
+
+    Raises:
+        ValueError: naming ``argument`` and the first path that differs.
+    """
+    wanted, found = named_leaves(expected), named_leaves(given)
+    wanted_names, found_names = dict(wanted), dict(found)
+    for name, _ in wanted:
+        if name not in found_names:
+            raise ValueError(f"{argument}: leaf {name} is missing")
+    for name, _ in found:
+        if name not in wanted_names:
+            raise ValueError(f"{argument}: unexpected leaf {name}")
+    for name, leaf in wanted:
+        shape = tuple(getattr(found_names[name], "shape", ()))
+        if shape != tuple(leaf.shape):
+            raise ValueError(
+                f"{argument}: leaf {name} has shape {shape}, "
+                f"expected {tuple(leaf.shape)}"
+            )
+    structure, other = jax.tree.structure(expected), jax.tree.structure(given)
+    if structure != other:
+        raise ValueError(
+            f"{argument}: tree structure {other} differs from the expected {structure}"
+        )
