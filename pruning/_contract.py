@@ -1,0 +1,291 @@
+"""From what a parameter meets, and the cotangents there, to |dy/dw|.
+
+For one example and one output the derivative with respect to a leaf is the
+vector-Jacobian product of its meetings (:mod:`pruning.taps`). Its absolute value is
+summed over examples and outputs, which in general needs each product apart. Where
+a leaf enters one matrix product with a single row per example, the product is an
+outer product, |a delta| = |a| |delta|, and the whole sum collapses to one matrix
+product |A|^T sum_k |Delta_k|.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from pruning.taps import Equation, Program, bind, differentiable, meetings
+
+# Operations that only rearrange or convert: |.| passes through their transpose.
+_REARRANGING = {
+    "reshape",
+    "transpose",
+    "squeeze",
+    "expand_dims",
+    "convert_element_type",
+    "copy",
+    "copy_p",
+    "rev",
+}
+
+
+class LeafPlan(NamedTuple):
+    """How one parameter leaf is used.
+
+    Attributes:
+        leaf: index of the leaf in flattening order.
+        path: indices of equations on parameters alone that lead to its meetings.
+        uses: indices of its meetings.
+        row: for an outer product, ``(operand, axis, output axis)``: which operand of
+            the matrix product is the activation, its free axis of size 1, and that
+            axis's place in the output; otherwise ``None``.
+    """
+
+    leaf: int
+    path: tuple[int, ...]
+    uses: tuple[int, ...]
+    row: tuple[int, int, int] | None
+
+
+def plan(program: Program) -> list[LeafPlan]:
+    """Find, for each floating leaf that is used, its meetings and their form."""
+    plans = []
+    met = meetings(program)
+    for leaf, slot in enumerate(program.leaves):
+        if not differentiable(program.avals[slot]):
+            continue
+        reached, path = {slot}, []
+        for index, eqn in enumerate(program.equations):
+            inside = leaf in program.owners.get(eqn.outputs[0], ())
+            if inside and any(s in reached for s in eqn.inputs):
+                reached.update(eqn.outputs)
+                path.append(index)
+        uses = tuple(
+            i for i in met if any(s in reached for s in program.equations[i].inputs)
+        )
+        if uses:
+            row = _outer_row(program, path, uses, reached)
+            plans.append(LeafPlan(leaf, tuple(path), uses, row))
+    return plans
+
+
+def _outer_row(
+    program: Program, path: list[int], uses: tuple[int, ...], reached: set[int]
+) -> tuple[int, int, int] | None:
+    """Return the :class:`LeafPlan` row if the leaf's derivative is an outer product."""
+    eqn = program.equations[uses[0]]
+    rearranged = all(
+        program.equations[i].primitive.name in _REARRANGING
+        and len(program.equations[i].inputs) == 1
+        for i in path
+    )
+    if len(uses) > 1 or eqn.primitive.name != "dot_general" or not rearranged:
+        return None
+    operand = 0 if eqn.inputs[0] in program.active else 1
+    if eqn.inputs[1 - operand] not in reached or eqn.inputs[1 - operand] in (
+        program.active
+    ):
+        return None
+    contracting, batched = eqn.params["dimension_numbers"]
+    shapes = [program.avals[slot].shape for slot in eqn.inputs]
+    free = [
+        [d for d in range(len(shapes[i])) if d not in (*contracting[i], *batched[i])]
+        for i in (0, 1)
+    ]
+    own = free[operand]
+    if not own or math.prod(shapes[operand][d] for d in own) != 1:
+        return None
+    output_axis = len(batched[0]) + (len(free[0]) if operand == 1 else 0)
+    return operand, own[0], output_axis
+
+
+def accumulated(aval: Any) -> Any:
+    """Return the dtype for sums over values of ``aval``: at least float32."""
+    return aval.dtype if jnp.finfo(aval.dtype).bits >= 32 else jnp.float32
+
+
+def outer_sum(
+    program: Program,
+    leaf: LeafPlan,
+    fixed: dict[int, Any],
+    records: dict[int, list[Any]],
+    deltas: dict[int, list[Any]],
+) -> Any:
+    """Sum |dy_k/dw| over examples and outputs for an outer-product leaf.
+
+    Args:
+        program: the traced function.
+        leaf: a plan with a ``row``.
+        fixed: values that do not depend on ``x``.
+        records: per meeting, the values read, with a leading example axis.
+        deltas: per meeting, the cotangents, with leading axes (example, output).
+
+    Returns:
+        An array like the leaf, in the dtype of the sums.
+    """
+    assert leaf.row is not None
+    operand, axis, output_axis = leaf.row
+    (use,) = leaf.uses
+    activation = _rows(jnp.abs(records[use][operand]), axis)
+    delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0])).sum(1)
+    record: list[Any] = [None, None]
+    record[operand] = activation
+    return _pull(program, leaf, fixed, {use: record})(
+        {use: [_rows(delta, output_axis)]}
+    )
+
+
+def _rows(values: Any, axis: int) -> Any:
+    """Lay the example axis (0) along an axis of size 1, so that products sum it."""
+    return jnp.swapaxes(values, 0, axis + 1)[0]
+
+
+def each_sum(
+    program: Program,
+    leaf: LeafPlan,
+    fixed: dict[int, Any],
+    records: dict[int, list[Any]],
+    deltas: dict[int, list[Any]],
+) -> Any:
+    """Sum |dy_k/dw| over examples and outputs, one derivative at a time.
+
+    Arguments and result as in :func:`outer_sum`, for any leaf.
+    """
+
+    def one(record: dict[int, list[Any]], delta: dict[int, list[Any]]) -> Any:
+        return jax.vmap(_pull(program, leaf, fixed, record))(delta)
+
+    gradients = jax.vmap(one)(
+        {use: records[use] for use in leaf.uses},
+        {use: deltas[use] for use in leaf.uses},
+    )
+    return jnp.abs(gradients).sum((0, 1))
+
+
+def _pull(
+    program: Program,
+    leaf: LeafPlan,
+    fixed: dict[int, Any],
+    records: dict[int, list[Any]],
+) -> Any:
+    """Return the map from cotangents at a leaf's meetings to its derivative."""
+    slot = program.leaves[leaf.leaf]
+
+    def use(weight: Any) -> dict[int, list[Any]]:
+        env = {**fixed, slot: weight}
+        for index in leaf.path:
+            eqn = program.equations[index]
+            values = bind(eqn, [env[s] for s in eqn.inputs])
+            env.update(zip(eqn.outputs, values, strict=True))
+        outputs = {}
+        for index in leaf.uses:
+            eqn = program.equations[index]
+            values = [
+                env[s] if record is None else record
+                for s, record in zip(eqn.inputs, records[index], strict=True)
+            ]
+            outputs[index] = _meet(eqn, values)
+        return outputs
+
+    # Sums run in at least float32; the leaf's own dtype is restored at the end.
+    weight = fixed[slot].astype(accumulated(fixed[slot]))
+    outputs, pull = jax.vjp(lambda w: use(w.astype(fixed[slot].dtype)), weight)
+
+    def pulled(deltas: dict[int, list[Any]]) -> Any:
+        cast = jax.tree.map(lambda d, like: d.astype(like.dtype), deltas, outputs)
+        return pull(cast)[0]
+
+    return pulled
+
+
+def _meet(eqn: Equation, values: list[Any]) -> list[Any]:
+    """Evaluate a meeting; a convolution as a matrix product over its patches.
+
+    The derivative of a convolution with respect to its kernel, one example and one
+    output at a time, is a matrix product of patches and cotangents; the
+    convolution's own transpose rule would run it as a grouped convolution.
+    """
+    if (
+        eqn.primitive.name == "conv_general_dilated"
+        and eqn.params["batch_group_count"] == 1
+    ):
+        return [convolve_by_patches(*values, **eqn.params)]
+    return [value for value in bind(eqn, values) if differentiable(value)]
+
+
+def convolve_by_patches(
+    lhs: Any,
+    rhs: Any,
+    *,
+    window_strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    lhs_dilation: tuple[int, ...],
+    rhs_dilation: tuple[int, ...],
+    dimension_numbers: Any,
+    feature_group_count: int,
+    precision: Any,
+    **_: Any,
+) -> Any:
+    """Evaluate ``lax.conv_general_dilated`` as patches times kernel.
+
+    Arguments are those of the primitive, for ``batch_group_count=1``. Any number of
+    spatial axes, strides, padding, dilation of either side and feature groups.
+    """
+    numbers = dimension_numbers
+    x = jnp.transpose(
+        lhs, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1])
+    )
+    w = jnp.transpose(
+        rhs, (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0])
+    )
+    kernel, (channels, features) = w.shape[:-2], w.shape[-2:]
+    interior = [d - 1 for d in lhs_dilation]
+    config = [
+        (0, 0, 0),
+        *((lo, hi, i) for (lo, hi), i in zip(padding, interior, strict=True)),
+        (0, 0, 0),
+    ]
+    x = lax.pad(x, jnp.zeros((), x.dtype), config)
+    out = tuple(
+        (size - (k - 1) * d - 1) // s + 1
+        for size, k, d, s in zip(
+            x.shape[1:-1], kernel, rhs_dilation, window_strides, strict=True
+        )
+    )
+    windows = []
+    for offset in _offsets(kernel):
+        start = [o * d for o, d in zip(offset, rhs_dilation, strict=True)]
+        stop = [
+            b + (n - 1) * s + 1
+            for b, n, s in zip(start, out, window_strides, strict=True)
+        ]
+        windows.append(
+            lax.slice(
+                x,
+                (0, *start, 0),
+                (x.shape[0], *stop, x.shape[-1]),
+                (1, *window_strides, 1),
+            )
+        )
+    groups = feature_group_count
+    patches = jnp.stack(windows, axis=-2)  # (B, *out, K, groups * channels)
+    patches = patches.reshape(
+        x.shape[0], math.prod(out), math.prod(kernel), groups, channels
+    )
+    weights = w.reshape(math.prod(kernel), channels, groups, features // groups)
+    y = jnp.einsum("bpkgc,kcgf->bpgf", patches, weights, precision=precision)
+    y = y.reshape(x.shape[0], *out, features)
+    order = (numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1])
+    inverse = [order.index(axis) for axis in range(len(order))]
+    return jnp.transpose(y, inverse)
+
+
+def _offsets(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return all positions inside a kernel, last axis fastest."""
+    offsets: list[tuple[int, ...]] = [()]
+    for size in kernel:
+        offsets = [(*offset, i) for offset in offsets for i in range(size)]
+    return offsets

@@ -1,0 +1,292 @@
+"""Look inside any ``apply_fn``: where its parameters meet its activations.
+
+``apply_fn(params, x)`` is traced to a jaxpr once, for a batch of one example, and
+flattened into a :class:`Program`. Its equations fall into three kinds: those that
+depend on neither input, those that depend on the parameters alone (reshapes of a
+kernel, a weight normalisation), and those that depend on ``x``. An equation of the
+third kind that reads a value of the second kind is a *meeting*: a parameter meets
+an activation.
+
+By the chain rule the derivative of an output with respect to a parameter is the
+sum over its meetings of (cotangent at the meeting's output) times (derivative of
+that one equation, activations held fixed). So it is enough to *record* what enters
+each meeting and to add a zero *probe* to what leaves it: one ``jax.vjp`` with
+respect to the probes gives every cotangent at once. Nothing here needs to know
+what the equation is; a ``lax.scan`` or a ``custom_jvp`` with its own derivative
+rule is a meeting like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core as jex
+
+# Calls that only wrap a jaxpr: flattened, so that the equations inside are seen.
+# custom_jvp and custom_vjp stay whole: flattening them would lose their rules.
+_WRAPPERS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+}
+
+
+class Equation(NamedTuple):
+    """One primitive operation on numbered slots.
+
+    Attributes:
+        primitive: the jax primitive.
+        params: its static parameters.
+        context: the jax context (mesh, compute type) it was traced under.
+        inputs: slots read, in order.
+        outputs: slots written, in order.
+    """
+
+    primitive: Any
+    params: dict[str, Any]
+    context: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class Program(NamedTuple):
+    """A function of (parameter leaves, inputs) as a flat list of equations.
+
+    Attributes:
+        equations: in an order in which they can be evaluated.
+        constants: slot -> value, for literals and captured arrays.
+        leaves: the slot of each parameter leaf, in flattening order.
+        inputs: the slot of each leaf of ``x``.
+        output: the slot of ``y``.
+        avals: slot -> abstract value.
+        active: slots that depend on ``x``.
+        owners: slot -> parameter leaves it depends on, for slots that depend on
+            parameters and not on ``x``.
+    """
+
+    equations: tuple[Equation, ...]
+    constants: dict[int, Any]
+    leaves: tuple[int, ...]
+    inputs: tuple[int, ...]
+    output: int
+    avals: dict[int, Any]
+    active: frozenset[int]
+    owners: dict[int, frozenset[int]]
+
+
+class _Flattener:
+    """Collects equations while wrappers are unfolded; lives for one trace only."""
+
+    def __init__(self) -> None:
+        self.equations: list[Equation] = []
+        self.constants: dict[int, Any] = {}
+        self.avals: dict[int, Any] = {}
+
+    def slot(self, aval: Any) -> int:
+        self.avals[len(self.avals)] = aval
+        return len(self.avals) - 1
+
+    def constant(self, value: Any, aval: Any) -> int:
+        slot = self.slot(aval)
+        self.constants[slot] = value
+        return slot
+
+    def inline(
+        self, jaxpr: Any, consts: Iterable[Any], args: Sequence[int]
+    ) -> list[int]:
+        env: dict[Any, int] = dict(zip(jaxpr.invars, args, strict=True))
+        for var, value in zip(jaxpr.constvars, consts, strict=True):
+            env[var] = self.constant(value, var.aval)
+
+        def read(atom: Any) -> int:
+            if isinstance(atom, jex.Literal):
+                return self.constant(atom.val, atom.aval)
+            return env[atom]
+
+        for eqn in jaxpr.eqns:
+            inputs = [read(atom) for atom in eqn.invars]
+            wrapped = _WRAPPERS.get(eqn.primitive.name)
+            if wrapped is not None and wrapped in eqn.params:
+                inner = eqn.params[wrapped]
+                closed = isinstance(inner, jex.ClosedJaxpr)
+                outputs = self.inline(
+                    inner.jaxpr if closed else inner,
+                    inner.consts if closed else (),
+                    inputs,
+                )
+            else:
+                outputs = [self.slot(var.aval) for var in eqn.outvars]
+                self.equations.append(
+                    Equation(
+                        eqn.primitive,
+                        eqn.params,
+                        eqn.ctx,
+                        tuple(inputs),
+                        tuple(outputs),
+                    )
+                )
+            env.update(zip(eqn.outvars, outputs, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+
+def trace(apply_fn: Callable[..., Any], params: Any, x: Any, *, batch: int) -> Program:
+    """Trace ``apply_fn`` for ``batch`` examples and flatten it.
+
+    Args:
+        apply_fn: ``(params, x) -> y``.
+        params: the parameter tree; only shapes and dtypes are used.
+        x: the input; only shapes and dtypes are used, the leading axis of each
+            leaf is replaced by ``batch``.
+        batch: the number of examples to trace for.
+
+    Returns:
+        The flat :class:`Program`.
+
+    Raises:
+        ValueError: if ``apply_fn`` does not return one array of shape
+            ``(batch, C)``.
+    """
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (batch, *jnp.shape(leaf)[1:]), jnp.result_type(leaf)
+        ),
+        x,
+    )
+    closed, shape = jax.make_jaxpr(apply_fn, return_shape=True)(
+        jax.tree.map(jax.typeof, params), abstract
+    )
+    if not hasattr(shape, "shape") or len(shape.shape) != 2 or shape.shape[0] != batch:
+        raise ValueError(
+            "apply_fn: expected one array of shape (B, C) as output, for B = "
+            f"{batch} got {jax.tree.map(lambda leaf: tuple(leaf.shape), shape)}"
+        )
+    flat = _Flattener()
+    slots = [flat.slot(var.aval) for var in closed.jaxpr.invars]
+    count = len(jax.tree.leaves(params))
+    (output,) = flat.inline(closed.jaxpr, closed.consts, slots)
+    active, owners = _dependencies(flat.equations, slots[:count], slots[count:])
+    return Program(
+        tuple(flat.equations),
+        flat.constants,
+        tuple(slots[:count]),
+        tuple(slots[count:]),
+        output,
+        flat.avals,
+        active,
+        owners,
+    )
+
+
+def _dependencies(
+    equations: Sequence[Equation], leaves: Sequence[int], inputs: Sequence[int]
+) -> tuple[frozenset[int], dict[int, frozenset[int]]]:
+    """Sort slots into those that depend on ``x`` and those on parameters only."""
+    active = set(inputs)
+    owners = {slot: frozenset([index]) for index, slot in enumerate(leaves)}
+    for eqn in equations:
+        if any(slot in active for slot in eqn.inputs):
+            active.update(eqn.outputs)
+            continue
+        union = frozenset().union(*(owners.get(s, frozenset()) for s in eqn.inputs))
+        if union:
+            owners.update(dict.fromkeys(eqn.outputs, union))
+    return frozenset(active), owners
+
+
+def meetings(program: Program) -> list[int]:
+    """Return the indices of the equations where a parameter meets an activation."""
+    return [
+        index
+        for index, eqn in enumerate(program.equations)
+        if any(slot in program.active for slot in eqn.inputs)
+        and any(slot in program.owners for slot in eqn.inputs)
+    ]
+
+
+def bind(eqn: Equation, values: Sequence[Any]) -> list[Any]:
+    """Evaluate one equation, derivative rules of custom functions included."""
+    with eqn.context.manager:
+        out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def parameter_values(program: Program, leaves: Sequence[Any]) -> dict[int, Any]:
+    """Evaluate everything that depends on parameters or constants only.
+
+    Args:
+        program: the traced function.
+        leaves: the parameter leaves.
+
+    Returns:
+        slot -> value, for each slot that does not depend on ``x``.
+    """
+    env = dict(program.constants)
+    env.update(zip(program.leaves, leaves, strict=True))
+    for eqn in program.equations:
+        if not any(slot in program.active for slot in eqn.inputs):
+            values = bind(eqn, [env[slot] for slot in eqn.inputs])
+            env.update(zip(eqn.outputs, values, strict=True))
+    return env
+
+
+def zero_probes(program: Program, taps: Sequence[int]) -> dict[int, list[Any]]:
+    """Return zeros in the shape of what leaves each tapped equation."""
+    return {
+        index: [
+            jnp.zeros(program.avals[slot].shape, program.avals[slot].dtype)
+            for slot in program.equations[index].outputs
+            if differentiable(program.avals[slot])
+        ]
+        for index in taps
+    }
+
+
+def differentiable(aval: Any) -> bool:
+    """Say whether a value has a floating dtype, hence a cotangent."""
+    return jnp.issubdtype(aval.dtype, jnp.floating)
+
+
+def evaluate(
+    program: Program,
+    fixed: dict[int, Any],
+    inputs: Sequence[Any],
+    probes: dict[int, list[Any]],
+) -> tuple[Any, dict[int, list[Any]]]:
+    """Run the program, adding each probe to the outputs of its equation.
+
+    Args:
+        program: the traced function.
+        fixed: slot -> value for all that does not depend on ``x``
+            (:func:`parameter_values`).
+        inputs: the leaves of ``x``.
+        probes: equation index -> one array for each floating output.
+
+    Returns:
+        ``(y, records)``; ``records[index]`` holds the values read by the tapped
+        equation, ``None`` where the value does not depend on ``x``.
+    """
+    env = dict(fixed)
+    env.update(zip(program.inputs, inputs, strict=True))
+    records: dict[int, list[Any]] = {}
+    for index, eqn in enumerate(program.equations):
+        if not any(slot in program.active for slot in eqn.inputs):
+            continue
+        outputs = bind(eqn, [env[slot] for slot in eqn.inputs])
+        if index in probes:
+            records[index] = [
+                env[slot] if slot in program.active else None for slot in eqn.inputs
+            ]
+            added = iter(probes[index])
+            outputs = [
+                value + next(added) if differentiable(value) else value
+                for value in outputs
+            ]
+        env.update(zip(eqn.outputs, outputs, strict=True))
+    return env[program.output], records
