@@ -1,0 +1,24 @@
+"""Checks shared by the functions that take masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from pruning.trees import named_leaves
+
+
+def is_traced(tree: Any) -> bool:
+    """Say whether a tree has a traced leaf."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def check_boolean(mask: Any, argument: str = "mask") -> None:
+    """Raise a ValueError that names the first leaf that is not boolean."""
+    for name, leaf in named_leaves(mask):
+        if getattr(leaf, "dtype", None) != np.dtype(bool):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise ValueError(f"{argument}: leaf {name} is {kind}, expected bool")

@@ -1,0 +1,294 @@
+"""Exact-k selection without a sort: bisection on ordered integers.
+
+A float's bits, read as an unsigned integer after a monotone change of code, keep the
+order of the floats. The k-th largest value is then found bit by bit: each step counts
+how many keys reach a candidate. Only counts leave a leaf, so nothing is concatenated,
+nothing is sorted, and a sharded leaf stays where it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from pruning._typing import Array
+
+LIMIT = 2**31 - 1
+"""The most weights one selection may count: totals are kept in int32."""
+
+EXCLUDED, NAN = 0, 1
+"""Keys below every number: an entry that may not be kept, and a NaN."""
+
+
+class Choice(NamedTuple):
+    """What separates kept from dropped entries in each of L leaves.
+
+    Attributes:
+        bound: (L,) unsigned keys; an entry above its leaf's bound is kept.
+        cut: (L,) int32; an entry equal to the bound is kept if its flat index is
+            below the cut.
+        kept: (L,) int32 entries kept.
+        floored: (L,) bool, True where the floor alone keeps the leaf from emptying.
+    """
+
+    bound: Array
+    cut: Array
+    kept: Array
+    floored: Array
+
+
+def ordered_keys(scores: Array, *, wide: bool = False) -> Array:
+    """Map floats to unsigned integers of the same order.
+
+    Args:
+        scores: floats of any shape; half precision is widened first.
+        wide: True for 64-bit keys (float64 scores), False for 32-bit keys.
+
+    Returns:
+        uint32 (or uint64) keys: a < b gives key(a) < key(b); -0.0 and 0.0 share a
+        key; every NaN gets the key :data:`NAN`, below that of -inf.
+    """
+    kind, word = (np.float64, np.uint64) if wide else (np.float32, np.uint32)
+    sign = np.asarray(-0.0, kind).view(word)
+    infinity = np.asarray(np.inf, kind).view(word)
+    # Integer tests only: a float comparison may flush subnormals to zero.
+    bits = lax.bitcast_convert_type(scores.astype(kind), word)
+    size = bits & ~sign
+    key = jnp.where(bits >= sign, ~bits, bits | sign)
+    key = jnp.where(size == 0, sign, key)
+    return jnp.where(size > infinity, jnp.asarray(NAN, word), key)
+
+
+def target_count(density: Any, total: int) -> Array | int:
+    """Return round(density * total), with ties to even, as an integer.
+
+    Args:
+        density: a Python or NumPy number or a JAX scalar, traced or not.
+        total: the number of prunable weights, below 2**31.
+
+    Returns:
+        A Python integer for a concrete density (the product in float64, as Python
+        computes it); for a traced one an int32 scalar, exact for the density's
+        value. A traced density is clipped to [0, 1] and a NaN counts as 1, so that
+        a broken schedule prunes nothing.
+
+    Raises:
+        ValueError: if a concrete density is outside [0, 1] or NaN, or not a scalar.
+    """
+    if np.shape(density) != ():
+        raise ValueError(
+            f"density: expected a scalar, got an array of shape {np.shape(density)}"
+        )
+    if not isinstance(density, Tracer):
+        value = float(density)
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"density: expected a number in [0, 1], got {value}")
+        return round(value * total)
+    if not jnp.issubdtype(density.dtype, jnp.floating):
+        density = density.astype(jnp.float32)
+    safe = jnp.where(density < 1, jnp.maximum(density, 0), 1).astype(density.dtype)
+    if safe.dtype == jnp.float64:
+        return jnp.round(safe * total).astype(jnp.int32)
+    return _fixed_point_product(safe.astype(jnp.float32), total)
+
+
+def _fixed_point_product(density: Array, total: int) -> Array:
+    """Return round(density * total) for a float32 density in [0, 1], exactly.
+
+    A float32 is m * 2**-s with a 24-bit m, so m * total needs up to 55 bits: float32
+    would lose integers from 2**24 on. Here the product is built from 16-bit limbs.
+    """
+    word = jnp.uint32
+    bits = lax.bitcast_convert_type(density, word)
+    exponent = bits >> 23
+    mantissa = jnp.where(exponent > 0, (bits & 0x7FFFFF) | 0x800000, 0).astype(word)
+    shift = word(149) - exponent  # one less than s, to keep the half bit: 22 <= shift
+    low_n, high_n = word(total & 0xFFFF), word(total >> 16)
+    low_m, high_m = mantissa & 0xFFFF, mantissa >> 16
+    low, cross_a, cross_b = low_n * low_m, low_n * high_m, high_n * low_m
+    middle = (low >> 16) + (cross_a & 0xFFFF) + (cross_b & 0xFFFF)
+    lo = (middle << 16) | (low & 0xFFFF)
+    hi = high_n * high_m + (cross_a >> 16) + (cross_b >> 16) + (middle >> 16)
+    # XLA shifts by the width or more give 0, so one formula serves every shift.
+    right, left = lax.shift_right_logical, lax.shift_left
+    inner = jnp.minimum(shift, word(32))
+    outer = jnp.maximum(shift, word(32)) - word(32)
+    small = shift < 32
+    doubled = jnp.where(
+        small, left(hi, word(32) - inner) | right(lo, inner), right(hi, outer)
+    )
+    rest = jnp.where(
+        small,
+        left(right(lo, inner), inner) != lo,
+        (lo != 0) | (left(right(hi, outer), outer) != hi),
+    )
+    half, quotient = doubled & 1, doubled >> 1
+    up = (half == 1) & (rest | ((quotient & 1) == 1))
+    return (quotient + up.astype(word)).astype(jnp.int32)
+
+
+def flat_index(shape: Sequence[int]) -> Array:
+    """Return each entry's row-major index, int32, as iotas that XLA can fuse."""
+    index = jnp.zeros((), jnp.int32)
+    for axis, _ in enumerate(shape):
+        stride = math.prod(shape[axis + 1 :])
+        along = lax.broadcasted_iota(jnp.int32, tuple(shape), axis)
+        index = along * stride if axis == 0 else index + along * stride
+    return index
+
+
+def _total(flags: Array) -> Array:
+    return jnp.sum(flags, dtype=jnp.int32)
+
+
+def _bounds(keys: Sequence[Array], sizes: Array, alone: Array, need: Array) -> Array:
+    """Return per leaf the largest key that still lets ``need`` weights through.
+
+    Args:
+        keys: L arrays of keys.
+        sizes: (L,) int32 weights per entry.
+        alone: (L,) bool; the other leaves are ranked together.
+        need: (L,) int32 weights wanted: a leaf's own, or the shared number.
+
+    Returns:
+        (L,) keys t with weight(keys >= t) >= need, each the largest such t, or one
+        that meets ``need`` exactly.
+    """
+    word = keys[0].dtype
+    width = 8 * word.itemsize
+
+    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
+        step, _, exact = carry
+        return (step < width) & ~jnp.all(exact)
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        step, bound, exact = carry
+        bit = lax.shift_left(jnp.ones((), word), (width - 1 - step).astype(word))
+        trial = jnp.where(exact, bound, bound | bit)
+        counts = [_total(key >= trial[leaf]) for leaf, key in enumerate(keys)]
+        weight = jnp.stack(counts) * sizes
+        together = jnp.sum(jnp.where(alone, 0, weight), dtype=jnp.int32)
+        weight = jnp.where(alone, weight, together)
+        return (
+            step + 1,
+            jnp.where(weight >= need, trial, bound),
+            exact | (weight == need),
+        )
+
+    start = (jnp.int32(0), jnp.zeros(len(keys), word), jnp.zeros(len(keys), bool))
+    return lax.while_loop(unfinished, body, start)[1]
+
+
+def _quotas(
+    above: Array, equal: Array, sizes: Array, alone: Array, need: Array
+) -> Array:
+    """Return how many of the entries equal to its bound each leaf keeps.
+
+    Whole entries only, in leaf order: the first leaf that cannot keep all of its
+    ties ends the shared budget.
+    """
+    used = above * sizes
+    shared = jnp.max(jnp.where(alone, 0, need))
+    left = shared - jnp.sum(jnp.where(alone, 0, used), dtype=jnp.int32)
+    quotas = []
+    for leaf in range(above.shape[0]):
+        mine = need[leaf] - used[leaf]
+        budget = jnp.where(alone[leaf], mine, left)
+        take = jnp.minimum(equal[leaf], budget // sizes[leaf])
+        rest = jnp.where(take < equal[leaf], 0, left - take * sizes[leaf])
+        left = jnp.where(alone[leaf], left, rest)
+        quotas.append(take)
+    return jnp.stack(quotas)
+
+
+def _cut(key: Array, bound: Array, equal: Array, quota: Array) -> Array:
+    """Return the flat index below which exactly ``quota`` ties lie, by bisection."""
+    size = jnp.int32(key.size)
+    settled = (quota == 0) | (quota == equal)
+    low = jnp.where(settled & (quota > 0), size, 0)
+    high = jnp.where(settled & (quota == 0), 0, size)
+
+    def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = carry
+        middle = low + (high - low) // 2
+        inside = (key == bound) & (flat_index(key.shape) < middle)
+        enough = _total(inside) >= quota
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    return lax.while_loop(lambda carry: carry[0] < carry[1], body, (low, high))[0]
+
+
+def choose(
+    keys: Sequence[Array],
+    sizes: Sequence[int],
+    budget: Array,
+    *,
+    together: bool,
+    floor: int,
+) -> Choice:
+    """Choose the best entries of L leaves within a budget of weights.
+
+    Entries are ordered by key, then leaf, then flat index; the longest prefix whose
+    weight fits the budget is kept. A leaf left with fewer than ``floor`` entries gets
+    its own best ``floor`` entries instead, at the others' expense.
+
+    Args:
+        keys: L arrays of keys, :data:`EXCLUDED` where an entry may not be kept.
+        sizes: weights per entry in each leaf.
+        budget: (L,) int32 weights for each leaf, or the shared number L times.
+        together: rank all leaves together, or each alone.
+        floor: entries each leaf keeps at least, where it has them.
+
+    Returns:
+        The choice, for :func:`chosen`.
+    """
+    weights = jnp.asarray(sizes, jnp.int32)
+    floors = jnp.stack([jnp.minimum(floor, _total(key > EXCLUDED)) for key in keys])
+    if not together:
+        floored = budget < floors * weights
+        everyone = jnp.ones(len(keys), bool)
+        need = jnp.maximum(budget, floors * weights)
+        return _settle(keys, weights, everyone, need)._replace(floored=floored)
+
+    def body(carry: tuple[Array, Choice]) -> tuple[Array, Choice]:
+        _, choice = carry
+        alone = choice.floored
+        spent = jnp.sum(jnp.where(alone, floors * weights, 0), dtype=jnp.int32)
+        shared = jnp.maximum(budget - spent, 0)
+        need = jnp.where(alone, floors * weights, shared)
+        choice = _settle(keys, weights, alone, need)
+        short = (choice.kept < floors) & ~alone
+        return jnp.any(short), choice._replace(floored=alone | short)
+
+    leaves = len(keys)
+    nothing = jnp.zeros(leaves, jnp.int32)
+    empty = Choice(
+        jnp.zeros(leaves, keys[0].dtype), nothing, nothing, jnp.zeros(leaves, bool)
+    )
+    # Each pass fixes at least one more leaf at its floor; one pass is the rule.
+    return lax.while_loop(lambda carry: carry[0], body, (jnp.array(True), empty))[1]
+
+
+def _settle(keys: Sequence[Array], sizes: Array, alone: Array, need: Array) -> Choice:
+    """Solve for given floors: bounds first, then the ties at each bound."""
+    bound = _bounds(keys, sizes, alone, need)
+    above = jnp.stack([_total(key > bound[leaf]) for leaf, key in enumerate(keys)])
+    equal = jnp.stack([_total(key == bound[leaf]) for leaf, key in enumerate(keys)])
+    quota = _quotas(above, equal, sizes, alone, need)
+    cuts = [
+        _cut(key, bound[leaf], equal[leaf], quota[leaf])
+        for leaf, key in enumerate(keys)
+    ]
+    return Choice(bound, jnp.stack(cuts), above + quota, alone)
+
+
+def chosen(key: Array, bound: Array, cut: Array) -> Array:
+    """Return the boolean mask of the kept entries of one leaf."""
+    ties = (key == bound) & (flat_index(key.shape) < cut)
+    return ((key > bound) | ties) & (key > EXCLUDED)

@@ -1,0 +1,271 @@
+"""Exact-k selection over a tree of scores: the public face of the kernel.
+
+Nothing here needs an optimizer; see :mod:`pruning._select` for how it is done.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pruning import _select
+from pruning._checks import check_boolean, is_traced
+from pruning._typing import Array, PyTree
+from pruning.structures import Structure, element
+from pruning.trees import (
+    Prunable,
+    check_same_structure,
+    named_leaves,
+    weights_only,
+)
+
+Scope = Literal["global", "layer"]
+ELEMENT = element()
+
+
+class SelectionInfo(NamedTuple):
+    """What a selection did.
+
+    Attributes:
+        kept: int32, prunable weights kept.
+        total: number of prunable weights.
+        threshold: float32, the smallest (group) score kept; inf when none is kept,
+            NaN when a NaN had to be kept.
+        floored: path to bool, True where only the floor kept the leaf from having
+            fewer than ``min_per_leaf`` groups.
+    """
+
+    kept: Any
+    total: int
+    threshold: Any
+    floored: dict[str, Any]
+
+
+def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
+    """Return the mask that keeps the weights of largest magnitude.
+
+    Args:
+        params: any pytree of arrays.
+        density: the fraction of prunable weights to keep, in [0, 1].
+        **options: passed to :func:`select`.
+
+    Returns:
+        A boolean tree like ``params``.
+    """
+    return select(jax.tree.map(jnp.abs, params), density, **options)
+
+
+def select(
+    scores: PyTree,
+    density: Any,
+    *,
+    scope: Scope = "global",
+    structure: Structure | Literal["element"] = "element",
+    prunable: Prunable = weights_only,
+    min_per_leaf: int = 1,
+    on_collapse: Literal["keep", "raise"] = "keep",
+    allowed: PyTree | None = None,
+) -> PyTree:
+    """Keep the prunable weights of highest score, exactly round(density * n) of them.
+
+    Nothing is sorted and no leaves are joined: the k-th largest score is found by
+    bisection on the float's ordered bits, with integer counts. Ties go to the earlier
+    leaf, then to the lower flat index. NaN ranks below every number, -inf included.
+
+    With a structure whose groups hold several weights the same budget of
+    round(density * n) weights is filled with whole groups, best first, and never
+    exceeded. The floor comes before the budget: a leaf that the ranking would leave
+    with fewer than ``min_per_leaf`` groups keeps its best ``min_per_leaf``, and only
+    if the floors alone exceed the budget are more weights kept than asked.
+
+    Args:
+        scores: any pytree of floating arrays, one score per weight, higher is kept.
+        density: the fraction of prunable weights to keep, in [0, 1]: a number, or a
+            traced scalar (then clipped; see :func:`pruning._select.target_count`).
+        scope: rank all leaves together ("global"), or give each leaf the same
+            density ("layer").
+        structure: what is kept or removed as one; see :mod:`pruning.structures`.
+        prunable: which leaves may lose weights, a predicate on (path, leaf).
+        min_per_leaf: groups that each prunable leaf keeps at least; 0 for no floor.
+        on_collapse: "raise" to refuse a selection that needed the floor; only
+            outside jit.
+        allowed: optional boolean tree like ``scores``: only entries True here may be
+            kept, whatever the density.
+
+    Returns:
+        A boolean tree like ``scores``, all True where not prunable, each leaf sharded
+        like its scores.
+
+    Raises:
+        ValueError: for a density outside [0, 1] or NaN, scores that are not floating,
+            no prunable leaf, 2**31 or more prunable weights, a structure that does
+            not fit a leaf, or a collapse with ``on_collapse="raise"``.
+    """
+    if on_collapse not in ("keep", "raise"):
+        raise ValueError(
+            f"on_collapse: expected 'keep' or 'raise', got {on_collapse!r}"
+        )
+    mask, info = select_with_info(
+        scores,
+        density,
+        scope=scope,
+        structure=structure,
+        prunable=prunable,
+        min_per_leaf=min_per_leaf,
+        allowed=allowed,
+    )
+    if on_collapse == "raise":
+        if is_traced(info):
+            raise ValueError("on_collapse: 'raise' works only outside jit and vmap")
+        names = [name for name, low in info.floored.items() if bool(low)]
+        if names:
+            raise ValueError(
+                f"density: {density} leaves fewer than min_per_leaf={min_per_leaf} "
+                f"groups in {', '.join(names)}"
+            )
+    return mask
+
+
+def select_with_info(
+    scores: PyTree,
+    density: Any,
+    *,
+    scope: Scope = "global",
+    structure: Structure | Literal["element"] = "element",
+    prunable: Prunable = weights_only,
+    min_per_leaf: int = 1,
+    allowed: PyTree | None = None,
+) -> tuple[PyTree, SelectionInfo]:
+    """Select as :func:`select` does, and say what was done.
+
+    Args:
+        scores: see :func:`select`; likewise the other arguments.
+        density: as there, or a function of a number of weights that returns how many
+            of them to keep (int32 scalar or Python integer).
+        scope: as there.
+        structure: as there.
+        prunable: as there.
+        min_per_leaf: as there.
+        allowed: as there.
+
+    Returns:
+        ``(mask, info)``.
+
+    Raises:
+        ValueError: as :func:`select`.
+    """
+    structure = _check_options(scope, structure, min_per_leaf)
+    if allowed is not None:
+        check_same_structure(scores, allowed, argument="allowed")
+        check_boolean(allowed, "allowed")
+    named = named_leaves(scores)
+    picked = [i for i, (name, leaf) in enumerate(named) if prunable(name, leaf)]
+    if not picked:
+        raise ValueError("prunable: no leaf is prunable, so there is nothing to select")
+    for i in picked:
+        name, leaf = named[i]
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"scores: leaf {name} is {leaf.dtype}, expected floats")
+        structure.check(name, tuple(leaf.shape))
+    total = sum(named[i][1].size for i in picked)
+    if total > _select.LIMIT:
+        raise ValueError(f"scores: {total} prunable weights, over the limit 2**31-1")
+    counter = density if callable(density) else _counter(density)
+    numbers = [named[i][1].size if scope == "layer" else total for i in picked]
+    budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
+    gates = None
+    if allowed is not None:
+        gates = tuple(jax.tree.leaves(allowed)[i] for i in picked)
+    masks, kept, threshold, floored = _solve(
+        tuple(named[i][1] for i in picked),
+        gates,
+        budget,
+        scope=scope,
+        structure=structure,
+        floor=min_per_leaf,
+    )
+    found = dict(zip(picked, masks, strict=True))
+    leaves = [
+        found[i] if i in found else jnp.ones_like(leaf, dtype=bool)
+        for i, (_, leaf) in enumerate(named)
+    ]
+    names = [named[i][0] for i in picked]
+    info = SelectionInfo(kept, total, threshold, dict(zip(names, floored, strict=True)))
+    return jax.tree.unflatten(jax.tree.structure(scores), leaves), info
+
+
+def _counter(density: Any) -> Callable[[int], Any]:
+    return lambda total: _select.target_count(density, total)
+
+
+def _check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
+    if scope not in ("global", "layer"):
+        raise ValueError(f"scope: expected 'global' or 'layer', got {scope!r}")
+    if structure == "element":
+        structure = ELEMENT
+    if not isinstance(structure, Structure):
+        raise ValueError(
+            f"structure: expected 'element' or a Structure, got {structure!r}"
+        )
+    if not isinstance(min_per_leaf, int) or min_per_leaf < 0:
+        raise ValueError(f"min_per_leaf: expected an integer >= 0, got {min_per_leaf}")
+    return structure
+
+
+@functools.partial(jax.jit, static_argnames=("scope", "structure", "floor"))
+def _solve(
+    leaves: tuple[Array, ...],
+    allowed: tuple[Array, ...] | None,
+    budget: Array,
+    *,
+    scope: Scope,
+    structure: Structure,
+    floor: int,
+) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
+    """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
+    wide = any(leaf.dtype == jnp.float64 for leaf in leaves)
+    gates = allowed if allowed is not None else (None,) * len(leaves)
+    sizes = [structure.group_size(tuple(leaf.shape)) for leaf in leaves]
+    values, keys = [], []
+    for leaf, gate in zip(leaves, gates, strict=True):
+        value = structure.group_scores(leaf, gate)
+        key = _select.ordered_keys(value, wide=wide)
+        eligible = structure.eligible(leaf, gate)
+        if eligible is not None:
+            key = jnp.where(eligible, key, jnp.asarray(_select.EXCLUDED, key.dtype))
+        values.append(value)
+        keys.append(key)
+    choice = _select.choose(
+        keys, sizes, budget, together=scope == "global", floor=floor
+    )
+    kept, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
+    for i, (leaf, gate) in enumerate(zip(leaves, gates, strict=True)):
+        groups = _select.chosen(keys[i], choice.bound[i], choice.cut[i])
+        mask = structure.expand(groups, tuple(leaf.shape))
+        # The group's decision is spread over the leaf as the leaf itself is spread.
+        mask = mask & (jnp.ones_like(leaf, dtype=bool) if gate is None else gate)
+        masks.append(mask)
+        kept = kept + jnp.sum(mask, dtype=jnp.int32)
+        score = jnp.where(groups, values[i].astype(jnp.float32), jnp.inf)
+        lowest = jnp.minimum(lowest, jnp.min(score))
+    floored = [choice.floored[i] for i in range(len(leaves))]
+    return tuple(masks), kept, lowest, floored
+
+
+def collapsed(scores: PyTree, density: Any, **options: Any) -> tuple[str, ...]:
+    """Name the leaves that would fall below the floor if there were none.
+
+    Args:
+        scores: as :func:`select`.
+        density: as :func:`select`.
+        **options: passed to :func:`select_with_info`.
+
+    Returns:
+        Paths, in flattening order; empty when the floor changes nothing.
+    """
+    floored = select_with_info(scores, density, **options)[1].floored
+    return tuple(name for name, low in floored.items() if bool(low))
