@@ -101,44 +101,49 @@ def cached(
         read: decodes the source.
 
     Returns:
-        Memory-mapped images and labels.
+        Images and labels, memory-mapped where they were cached.
 
     Raises:
         OSError: if the folder cannot be written.
     """
     try:
-        return _read_cache(folder, split, identity)
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, EOFError) as error:
+        found = _read_cache(folder, split, identity)
+    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
         _log.warning("decoding again, the cache is damaged: %s", error)
+        found = None
+    if found is not None:
+        return found
+    with _named_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     raw = read()
     arrays = {"image": raw.image, "label": raw.label}
-    description = {
-        "identity": identity,
-        "classes": raw.classes,
-        "crc32": {key: zlib.crc32(_bytes(array)) for key, array in arrays.items()},
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    crcs = {key: zlib.crc32(_bytes(array)) for key, array in arrays.items()}
+    description = {"identity": identity, "classes": raw.classes, "crc32": crcs}
+    with _named_errors(folder):
         for key, array in arrays.items():
             with replacing(folder / f"{split}-{key}.npy") as file:
                 np.save(file, array)
         with replacing(folder / f"{split}.json") as file:
             file.write(json.dumps(description).encode())
+    return raw
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OSError(
             f"cannot write the data cache {folder} ({error}); choose another folder by "
             "cache_dir or SYNAPTAX_CACHE"
         ) from error
-    return _read_cache(folder, split, identity)
 
 
-def _read_cache(folder: Path, split: str, identity: dict[str, Any]) -> Raw:
-    """Open a cached split; ValueError or KeyError if it is damaged or another's."""
+def _read_cache(folder: Path, split: str, identity: dict[str, Any]) -> Raw | None:
+    """Open a cached split; None if absent, an error if damaged or another source's."""
     path = folder / f"{split}.json"
-    if folder.is_file():
-        raise NotADirectoryError(f"the data cache {folder} is a file")
+    if not path.is_file():
+        return None
     description = json.loads(path.read_text())
     if description["identity"] != identity:
         raise ValueError(f"{path} describes another source")
