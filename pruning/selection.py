@@ -158,7 +158,7 @@ def select_with_info(
     Raises:
         ValueError: as :func:`select`.
     """
-    structure = _check_options(scope, structure, min_per_leaf)
+    structure = check_options(scope, structure, min_per_leaf)
     if allowed is not None:
         check_same_structure(scores, allowed, argument="allowed")
         check_boolean(allowed, "allowed")
@@ -202,7 +202,8 @@ def _counter(density: Any) -> Callable[[int], Any]:
     return lambda total: _select.target_count(density, total)
 
 
-def _check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
+def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
+    """Raise a ValueError for a bad option; return the structure as an object."""
     if scope not in ("global", "layer"):
         raise ValueError(f"scope: expected 'global' or 'layer', got {scope!r}")
     if structure == "element":

@@ -1,0 +1,213 @@
+"""Decoupled weight decay, gated by how little the network feels a weight."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from pruning import _transform
+from pruning._typing import Array, PyTree
+from pruning.trees import Prunable, map_named
+
+
+class SensitivityDecayState(NamedTuple):
+    """The state of :func:`sensitivity_decay`.
+
+    Attributes:
+        sensitivity_decay_count: int32, updates done.
+        sensitivity_decay_last: the last computed sensitivity, a tree like the
+            parameters; None unless it is refreshed less often than every step.
+    """
+
+    sensitivity_decay_count: Array
+    sensitivity_decay_last: PyTree | None
+
+
+class LossSensitivityDecayState(NamedTuple):
+    """The state of :func:`loss_sensitivity_decay`.
+
+    Attributes:
+        loss_sensitivity_decay_count: int32, updates done.
+    """
+
+    loss_sensitivity_decay_count: Array
+
+
+def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
+    """Return u - rate * w * max(0, 1 - S) for one leaf, in the update's dtype."""
+    wide = jnp.promote_types(jnp.promote_types(update.dtype, weight.dtype), jnp.float32)
+    gate = jnp.maximum(1 - lax.stop_gradient(felt).astype(wide), 0)
+    shrink = jnp.asarray(rate).astype(wide) * weight.astype(wide) * gate
+    return (update.astype(wide) - shrink).astype(update.dtype)
+
+
+def _decay_tree(
+    updates: PyTree, params: PyTree, felt: PyTree, rate: Any, chosen: Prunable
+) -> PyTree:
+    def leaf(name: str, weight: Array, update: Array, one: Array) -> Array:
+        if not chosen(name, weight):
+            return update
+        return gated_decay(update, weight, one, rate)
+
+    return map_named(leaf, params, updates, felt)
+
+
+def _check_refresh(refresh: Any, sensitivity_fn: Any) -> int:
+    try:
+        refresh = operator.index(refresh)
+    except Exception as error:
+        raise ValueError(
+            "refresh: expected a static integer >= 1 (with optax.inject_hyperparams "
+            "pass static_args='refresh')"
+        ) from error
+    if refresh < 1:
+        raise ValueError(f"refresh: expected an integer >= 1, got {refresh}")
+    if refresh > 1 and sensitivity_fn is None:
+        raise ValueError("refresh: more than 1 needs sensitivity_fn to recompute with")
+    return refresh
+
+
+def sensitivity_decay(
+    rate: Any,
+    *,
+    sensitivity_fn: Callable[[PyTree, Any], PyTree] | None = None,
+    refresh: int = 1,
+    prunable: Prunable | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Decay each weight by as much as the output does not depend on it.
+
+    .. math:: u \leftarrow u - \lambda\, w \max(0, 1 - S)
+
+    Put it after the learning rate: the decay is not scaled by it. S is held constant
+    (no gradient flows through it).
+
+    Args:
+        rate: lambda >= 0, a number or a schedule of the update count.
+        sensitivity_fn: optional ``(params, batch) -> S``; then ``update`` needs
+            ``batch=``. Without it ``update`` needs ``sensitivity=``, a tree like the
+            parameters. Inside :func:`optax.masked` the parameters have holes, so pass
+            ``sensitivity=`` there, or use ``prunable`` instead.
+        refresh: recompute S every so many updates and reuse it between; only with
+            ``sensitivity_fn``. The state holds S only if this is more than 1.
+        prunable: which leaves decay, a predicate on (path, leaf); every leaf, biases
+            too, by default.
+
+    Returns:
+        A transform whose update is
+        ``update(updates, state, params, *, sensitivity=None, batch=None, **ignored)``.
+
+    Raises:
+        ValueError: for a negative or NaN rate, or a refresh that is not a static
+            integer >= 1; in ``update``, naming a missing argument or a leaf of S that
+            does not fit.
+
+    Reference:
+        Tartaglione et al., Learning sparse neural networks via sensitivity-driven
+        regularization, arXiv 1810.11764, update rule.
+    """
+    name = "sensitivity_decay"
+    _transform.check_rate(rate)
+    refresh = _check_refresh(refresh, sensitivity_fn)
+    chosen = _transform.every_leaf if prunable is None else prunable
+
+    def init(params: PyTree) -> Any:
+        last = jax.tree.map(jnp.zeros_like, params) if refresh > 1 else None
+        return SensitivityDecayState(jnp.zeros([], jnp.int32), last)
+
+    def computed(params: PyTree, batch: Any) -> PyTree:
+        assert sensitivity_fn is not None
+        held = jax.tree.map(lax.stop_gradient, params)
+        felt = sensitivity_fn(held, batch)
+        return _transform.like(params, felt, argument="sensitivity_fn(params, batch)")
+
+    def update(
+        updates: PyTree,
+        state: Any,
+        params: PyTree | None = None,
+        *,
+        sensitivity: PyTree | None = None,
+        batch: Any = None,
+        **extra: Any,
+    ) -> tuple[PyTree, Any]:
+        del extra
+        params = _transform.need_params(params, name)
+        count, last = state
+        if sensitivity_fn is None:
+            felt = _transform.need("sensitivity", sensitivity, name)
+            felt = _transform.like(params, felt, argument="sensitivity")
+        elif refresh == 1:
+            felt = computed(params, _transform.need("batch", batch, name))
+        else:
+            batch = _transform.need("batch", batch, name)
+
+            def fresh(old: PyTree) -> PyTree:
+                new = computed(params, batch)
+                return jax.tree.map(lambda n, o: n.astype(o.dtype), new, old)
+
+            felt = last = _transform.run_if(count % refresh == 0, fresh, last)
+        scale = rate(count) if callable(rate) else rate
+        updates = _decay_tree(updates, params, felt, scale, chosen)
+        return updates, SensitivityDecayState(_transform.increment(count), last)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def loss_sensitivity_decay(
+    rate: Any, *, prunable: Prunable | None = None
+) -> optax.GradientTransformationExtraArgs:
+    r"""Decay each weight by as much as the loss does not depend on it (LOBSTER).
+
+    .. math:: u \leftarrow u - \lambda\, w \max(0, 1 - |g|)
+
+    Put it after the learning rate; g is the raw gradient, passed as ``grads=``,
+    because by then the updates are something else.
+
+    Args:
+        rate: lambda >= 0, a number or a schedule of the update count.
+        prunable: which leaves decay, a predicate on (path, leaf); every leaf, biases
+            too, by default.
+
+    Returns:
+        A transform whose update is
+        ``update(updates, state, params, *, grads, **ignored)``.
+
+    Raises:
+        ValueError: for a negative or NaN rate; in ``update``, naming a missing
+            argument or a leaf of the gradients that does not fit.
+
+    Reference:
+        Tartaglione et al., LOBSTER, arXiv 2011.09905.
+    """
+    name = "loss_sensitivity_decay"
+    _transform.check_rate(rate)
+    chosen = _transform.every_leaf if prunable is None else prunable
+
+    def init(params: PyTree) -> Any:
+        del params
+        return LossSensitivityDecayState(jnp.zeros([], jnp.int32))
+
+    def update(
+        updates: PyTree,
+        state: Any,
+        params: PyTree | None = None,
+        *,
+        grads: PyTree | None = None,
+        **extra: Any,
+    ) -> tuple[PyTree, Any]:
+        del extra
+        params = _transform.need_params(params, name)
+        grads = _transform.need("grads", grads, name)
+        grads = _transform.like(params, grads, argument="grads")
+        count = state.loss_sensitivity_decay_count
+        scale = rate(count) if callable(rate) else rate
+        felt = jax.tree.map(jnp.abs, grads)
+        updates = _decay_tree(updates, params, felt, scale, chosen)
+        return updates, LossSensitivityDecayState(_transform.increment(count))
+
+    return optax.GradientTransformationExtraArgs(init, update)

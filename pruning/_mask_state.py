@@ -1,0 +1,102 @@
+"""Reading and replacing the masks inside any nest of optimizer states."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pruning import _transform
+from pruning._checks import check_boolean
+from pruning._prune import PruneState
+from pruning._typing import PyTree
+
+
+def _is_prune_state(node: Any) -> bool:
+    return isinstance(node, PruneState)
+
+
+def _pure(tree: Any) -> Any:
+    from flax import nnx
+
+    return nnx.as_pure(tree)
+
+
+def masks_of(opt_state: Any) -> PyTree:
+    """Return the masks held anywhere in an optimizer state.
+
+    Args:
+        opt_state: the state of any nest of transforms with :func:`prune` or
+            :func:`pruned` in it; an ``nnx.Optimizer``'s ``opt_state`` too.
+
+    Returns:
+        A boolean tree like the parameters. If several pruning transforms hold masks
+        (``optax.partition``), their masks are joined; where two hold the same leaf, a
+        weight is kept if both keep it. A leaf that no pruning transform sees, inside
+        :func:`optax.masked`, stays an :class:`optax.MaskedNode`.
+
+    Raises:
+        ValueError: if no state holds masks.
+    """
+    states = [
+        node
+        for node in jax.tree.leaves(opt_state, is_leaf=_is_prune_state)
+        if _is_prune_state(node)
+    ]
+    if not states:
+        raise ValueError(
+            "opt_state: no masks found; is prune or pruned among the transforms?"
+        )
+
+    return functools.reduce(_join, [_pure(state.prune_masks) for state in states])
+
+
+def _join(first: Any, second: Any) -> Any:
+    """Join two mask trees: either may have a hole where the other has a subtree."""
+    if _transform.is_masked(first):
+        return second
+    if _transform.is_masked(second):
+        return first
+    branches, structure = jax.tree.flatten(first, is_leaf=lambda x: x is not first)
+    if jax.tree_util.treedef_is_leaf(structure):
+        return jnp.logical_and(first, second)
+    others = jax.tree.leaves(second, is_leaf=lambda x: x is not second)
+    joined = [_join(one, two) for one, two in zip(branches, others, strict=True)]
+    return jax.tree.unflatten(structure, joined)
+
+
+def with_masks(opt_state: Any, masks: PyTree) -> Any:
+    """Return an optimizer state with its masks replaced.
+
+    The weights follow at the next update. Weights outside the new masks go to zero
+    then, and with ``regrow=False`` stay there.
+
+    Args:
+        opt_state: as for :func:`masks_of`.
+        masks: boolean tree like the parameters, True = kept.
+
+    Returns:
+        A state like ``opt_state``.
+
+    Raises:
+        ValueError: if no state holds masks, or naming the leaf of ``masks`` that is
+            missing, unexpected, of another shape or not boolean.
+    """
+    held = masks_of(opt_state)
+    given = _pure(masks)
+    check_boolean(given, "masks")
+    _transform.like(held, given, argument="masks")
+
+    def replace(node: Any) -> Any:
+        if not _is_prune_state(node):
+            return node
+        new = _transform.like(_pure(node.prune_masks), given, argument="masks")
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(new)]
+        old = node.prune_masks
+        return node._replace(
+            prune_masks=jax.tree.unflatten(jax.tree.structure(old), leaves)
+        )
+
+    return jax.tree.map(replace, opt_state, is_leaf=_is_prune_state)

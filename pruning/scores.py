@@ -1,0 +1,76 @@
+"""What a weight is worth: one score per weight, the higher the better kept.
+
+Each function returns a tree like ``params``, in the dtypes of its leaves.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from pruning._transform import like
+from pruning._typing import Array, PyTree
+
+
+def magnitude(params: PyTree) -> PyTree:
+    """Return the absolute value of each weight.
+
+    Args:
+        params: any pytree of arrays.
+    """
+    return jax.tree.map(jnp.abs, params)
+
+
+def random(params: PyTree, key: Array) -> PyTree:
+    """Return independent uniform scores in [0, 1): pruning by lot.
+
+    Args:
+        params: any pytree of floating arrays; only shapes and dtypes matter.
+        key: a typed PRNG key; the same key gives the same scores.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    scores = [
+        jax.random.uniform(keys[i], leaf.shape, leaf.dtype)
+        for i, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, scores)
+
+
+def saliency(params: PyTree, grads: PyTree) -> PyTree:
+    """Return abs(w * dL/dw), the first-order change of the loss if a weight goes.
+
+    Args:
+        params: any pytree of floating arrays.
+        grads: the loss gradient, a tree like ``params``.
+
+    Raises:
+        ValueError: if ``grads`` does not fit ``params``.
+    """
+    grads = like(params, grads, argument="grads")
+    return jax.tree.map(_product, params, grads)
+
+
+def sensitivity(
+    params: PyTree, sensitivity: PyTree, *, weighted: bool = False
+) -> PyTree:
+    """Return the sensitivity of each weight as its score.
+
+    Args:
+        params: any pytree of floating arrays.
+        sensitivity: S >= 0, a tree like ``params``.
+        weighted: score S * abs(w), the first-order change of the output if the weight
+            goes, instead of S alone.
+
+    Raises:
+        ValueError: if ``sensitivity`` does not fit ``params``.
+    """
+    sensitivity = like(params, sensitivity, argument="sensitivity")
+    if weighted:
+        return jax.tree.map(_product, params, sensitivity)
+    return jax.tree.map(lambda w, s: jnp.abs(s).astype(w.dtype), params, sensitivity)
+
+
+def _product(weight: Array, factor: Array) -> Array:
+    wide = jnp.promote_types(jnp.promote_types(weight.dtype, factor.dtype), jnp.float32)
+    return jnp.abs(weight.astype(wide) * factor.astype(wide)).astype(weight.dtype)

@@ -1,0 +1,36 @@
+"""The optax transforms: the public face of sensitivity, masks and schedules.
+
+Every one is an :class:`optax.GradientTransformationExtraArgs`: extra arguments it does
+not know are ignored, so transforms with different needs share one chain::
+
+    optimizer = optax.chain(
+        optax.sgd(0.1),
+        sensitivity_decay(1e-4, sensitivity_fn=feel),
+        prune(polynomial(1000, 5000, 0.05, every=100)),  # last: it sets exact zeros
+    )
+    updates, state = optimizer.update(grads, state, params, batch=batch)
+    params = optax.apply_updates(params, updates)
+"""
+
+from pruning._decay import (
+    LossSensitivityDecayState,
+    SensitivityDecayState,
+    loss_sensitivity_decay,
+    sensitivity_decay,
+)
+from pruning._mask_state import masks_of, with_masks
+from pruning._prune import PrunedState, PruneInfo, PruneState, prune, pruned
+
+__all__ = [
+    "LossSensitivityDecayState",
+    "PruneInfo",
+    "PruneState",
+    "PrunedState",
+    "SensitivityDecayState",
+    "loss_sensitivity_decay",
+    "masks_of",
+    "prune",
+    "pruned",
+    "sensitivity_decay",
+    "with_masks",
+]
