@@ -187,6 +187,22 @@ def latest(directory: str | os.PathLike[str]) -> int | None:
     return known[-1].step if known else None
 
 
+def read_meta(
+    directory: str | os.PathLike[str], *, step: int | None = None
+) -> dict[str, Any]:
+    """Return what was saved as ``meta``, without reading any array.
+
+    Args:
+        directory: as given to :func:`save`.
+        step: as for :func:`restore`.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint or its manifest is damaged.
+    """
+    root = Path(directory).expanduser().absolute()
+    return _read_manifest(_find(root, step))["meta"]
+
+
 class _Checkpoint(NamedTuple):
     sequence: int
     step: int

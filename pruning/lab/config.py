@@ -1,0 +1,161 @@
+"""What one training run is asked to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+try:  # tyro reads the help texts; without it they are inert
+    import tyro
+
+    _Help = tyro.conf.arg
+except ImportError:
+
+    def _Help(**_: Any) -> None:
+        return None
+
+
+Method = Literal[
+    "sensitivity-unspecific",
+    "sensitivity-specific",
+    "loss-sensitivity",
+    "l2",
+    "none",
+    "one-shot",
+    "one-shot-rewind",
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: train dense, regularise and prune gradually, fine-tune, report.
+
+    The dense stage is plain SGD. The pruning stage adds the method's shrink term,
+    and each time the validation loss has not improved for ``patience`` epochs the
+    best weights are restored and all below one global magnitude threshold are cut,
+    the largest for which the validation loss stays within ``1 + tolerance`` of its
+    value. The fine-tuning stage takes the operating points chosen on validation,
+    drops the shrink term and the learning rate, and keeps the masks.
+    """
+
+    model: Annotated[
+        Literal["lenet300", "lenet5"],
+        _Help(help="LeNet-300-100 (dense) or LeNet-5 (20-50-500-10)."),
+    ] = "lenet300"
+    dataset: Annotated[
+        Literal["digits", "mnist", "fashion_mnist"],
+        _Help(help="digits needs no download; the others are read through TFDS."),
+    ] = "digits"
+    method: Annotated[
+        Method, _Help(help="What shrinks the weights before they are cut.")
+    ] = "sensitivity-unspecific"
+    seeds: Annotated[
+        tuple[int, ...], _Help(help="One network is trained for each, in one run.")
+    ] = (0,)
+    rate: Annotated[
+        float, _Help(help="Strength lambda of the shrink term, per step.")
+    ] = 1e-4
+    patience: Annotated[
+        int, _Help(help="Epochs without a better validation loss before a cut.")
+    ] = 5
+    margin: Annotated[
+        float,
+        _Help(help="An epoch counts as better below (1 + margin) times the best loss."),
+    ] = 0.0
+    tolerance: Annotated[
+        float, _Help(help="Relative rise of the validation loss a cut may cause.")
+    ] = 0.05
+    dense_epochs: Annotated[int, _Help(help="Epochs of the dense stage.")] = 20
+    prune_epochs: Annotated[int, _Help(help="Epochs of the pruning stage.")] = 100
+    tune_epochs: Annotated[int, _Help(help="Epochs of the fine-tuning stage.")] = 10
+    targets: Annotated[
+        tuple[float, ...],
+        _Help(help="Compressions at which to fine-tune and test an operating point."),
+    ] = ()
+    accept: Annotated[
+        float,
+        _Help(
+            help="Rise of the validation error over dense (a fraction) that the "
+            "accepted operating point, the sparsest, may show."
+        ),
+    ] = 0.005
+    batch: Annotated[int, _Help(help="Examples per step.")] = 100
+    lr: Annotated[float, _Help(help="Learning rate, dense and pruning stages.")] = 0.1
+    tune_lr: Annotated[float, _Help(help="Learning rate, fine-tuning stage.")] = 0.01
+    momentum: Annotated[float, _Help(help="Momentum of SGD.")] = 0.0
+    reduction: Annotated[
+        Literal["mean_abs", "abs_mean"],
+        _Help(help="Sensitivity: absolute value before or after the batch mean."),
+    ] = "mean_abs"
+    output: Annotated[
+        Literal["logits", "softmax"], _Help(help="Sensitivity of which output.")
+    ] = "logits"
+    refresh: Annotated[
+        int, _Help(help="Steps between two computations of the sensitivity.")
+    ] = 1
+    prunable: Annotated[
+        Literal["all", "weights"],
+        _Help(help="Shrink and cut all parameters, or leave the biases alone."),
+    ] = "all"
+    rewind_epoch: Annotated[
+        int, _Help(help="one-shot-rewind: epoch whose weights are taken up again.")
+    ] = 1
+    limit: Annotated[
+        int | None, _Help(help="Use only the first so many training examples.")
+    ] = None
+    data_dir: Annotated[
+        str | None, _Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
+    ] = None
+    checkpoint_every: Annotated[int, _Help(help="Epochs between two checkpoints.")] = 10
+    seed_axis: Annotated[
+        Literal["auto", "map", "vmap"],
+        _Help(help="How seeds run: one after the other, or at once; auto: by device."),
+    ] = "auto"
+
+
+def check(config: Config) -> None:
+    """Raise unless every field is in its range.
+
+    Args:
+        config: the configuration of a run.
+
+    Raises:
+        ValueError: naming the field, its value and what was expected.
+    """
+    at_least = {
+        "patience": 1,
+        "dense_epochs": 1,
+        "prune_epochs": 0,
+        "tune_epochs": 0,
+        "batch": 1,
+        "refresh": 1,
+        "rewind_epoch": 0,
+        "checkpoint_every": 1,
+    }
+    for name, least in at_least.items():
+        value = getattr(config, name)
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    for name in ("rate", "margin", "tolerance", "accept", "lr", "tune_lr"):
+        value = getattr(config, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
+    if not 0 <= config.momentum < 1:
+        raise ValueError(
+            f"momentum: expected a number in [0, 1), got {config.momentum}"
+        )
+    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
+        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
+    if min(config.seeds) < 0:
+        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
+    if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
+        raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
+    if config.method.startswith("one-shot"):
+        if not config.targets:
+            raise ValueError("targets: one-shot pruning needs at least one compression")
+        if config.rewind_epoch > config.dense_epochs:
+            raise ValueError(
+                f"rewind_epoch: expected at most dense_epochs = {config.dense_epochs}, "
+                f"got {config.rewind_epoch}"
+            )

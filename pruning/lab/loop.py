@@ -1,0 +1,266 @@
+"""The jitted inside of a run: steps scanned into epochs, epochs over seeds.
+
+Everything is a function of one member (one seed, or one operating point); the
+caller maps it over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from pruning._typing import Array
+from pruning.lab.data import Batch, epoch_order
+from pruning.masks import apply_mask, intersect, threshold_mask
+from pruning.thresholds import PlateauState, plateau, search_threshold
+from pruning.transforms import masks_of, with_masks
+from pruning.trees import Prunable
+
+_EVALUATION_CHUNK = 500
+
+
+class Best(NamedTuple):
+    """The best weights since the last cut, by validation loss.
+
+    Attributes:
+        params: those weights.
+        loss: their mean validation cross-entropy, in nats; inf if none yet.
+        error: their validation error, a fraction.
+    """
+
+    params: Any
+    loss: Array
+    error: Array
+
+
+class Member(NamedTuple):
+    """What the next epoch of one network needs.
+
+    Attributes:
+        params: the weights.
+        opt_state: of the whole chain, masks included.
+        key: typed PRNG key; an epoch's key is folded from it and the epoch's number.
+        plateau: of the validation loss.
+        best: see :class:`Best`.
+    """
+
+    params: Any
+    opt_state: Any
+    key: Array
+    plateau: PlateauState
+    best: Best
+
+
+class EpochInfo(NamedTuple):
+    """What a person wants to know of an epoch.
+
+    Attributes:
+        losses: (steps,) training loss of each step.
+        loss: validation loss at the end of the epoch, before a cut.
+        error: validation error at the same moment.
+        cut: whether the epoch ended with a cut.
+        threshold: of that cut; 0 without.
+        before: the best weights restored for the cut; the snapshot to keep.
+        searched: evaluations that the search of the threshold took.
+    """
+
+    losses: Array
+    loss: Array
+    error: Array
+    cut: Array
+    threshold: Array
+    before: Best
+    searched: Array
+
+
+class Rules(NamedTuple):
+    """When and how a stage cuts; static.
+
+    Attributes:
+        cuts: whether the stage cuts at all.
+        patience: see :class:`pruning.lab.config.Config`.
+        margin: likewise.
+        tolerance: likewise.
+        prunable: which leaves may be cut.
+    """
+
+    cuts: bool
+    patience: int
+    margin: float
+    tolerance: float
+    prunable: Prunable
+
+
+def cross_entropy(logits: Array, label: Array) -> Array:
+    """Return the cross-entropy of each example, in nats: shape (B,)."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+
+
+def evaluate(
+    apply_fn: Callable[[Any, Any], Any], params: Any, data: Batch
+) -> tuple[Array, Array]:
+    """Return the mean loss and the error (a fraction) over a data set.
+
+    Args:
+        apply_fn: ``(params, image) -> logits``.
+        params: the weights.
+        data: the examples, any number.
+
+    Returns:
+        Two float32 scalars.
+    """
+
+    def sums(part: Batch) -> tuple[Array, Array]:
+        logits = apply_fn(params, part.image)
+        wrong = jnp.argmax(logits, axis=-1) != part.label
+        return cross_entropy(logits, part.label).sum(), wrong.sum()
+
+    count = data.label.shape[0]
+    whole = count - count % _EVALUATION_CHUNK
+    loss, wrong = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    if whole:
+        cut = lambda a: a[:whole].reshape(-1, _EVALUATION_CHUNK, *a.shape[1:])
+        losses, wrongs = lax.map(sums, jax.tree.map(cut, data))
+        loss, wrong = loss + losses.sum(), wrong + wrongs.sum()
+    if whole < count:
+        more, missed = sums(jax.tree.map(lambda a: a[whole:], data))
+        loss, wrong = loss + more, wrong + missed
+    return loss / count, wrong.astype(jnp.float32) / count
+
+
+def start(
+    params: Any,
+    key: Array,
+    tx: optax.GradientTransformation,
+    masks: Any,
+    rules: Rules,
+) -> Member:
+    """Return a member at the start of a stage, under given masks."""
+    trigger = plateau(rules.patience, margin=rules.margin)
+    opt_state = with_masks(tx.init(params), masks)
+    params = apply_mask(params, masks)
+    best = Best(params, jnp.full((), jnp.inf), jnp.ones(()))
+    return Member(params, opt_state, key, trigger.init(), best)
+
+
+def epoch(
+    member: Member,
+    number: Array,
+    train: Batch,
+    validation: Batch,
+    *,
+    apply_fn: Callable[[Any, Any], Any],
+    tx: optax.GradientTransformation,
+    rules: Rules,
+    batch: int,
+) -> tuple[Member, EpochInfo]:
+    """Run one epoch of one member and, if it is time, cut.
+
+    Args:
+        member: its state.
+        number: the epoch's number in the stage; with the member's key it fixes the
+            order of the examples.
+        train: the training examples.
+        validation: the validation examples.
+        apply_fn: ``(params, image) -> logits``.
+        tx: the stage's chain (:func:`pruning.lab.methods.transform`).
+        rules: when and how to cut.
+        batch: examples per step.
+
+    Returns:
+        The next state and what happened.
+    """
+    order = epoch_order(
+        jax.random.fold_in(member.key, number), train.label.shape[0], batch
+    )
+    step = partial(
+        _step, train=train, apply_fn=apply_fn, tx=optax.with_extra_args_support(tx)
+    )
+    (params, opt_state), losses = lax.scan(
+        step, (member.params, member.opt_state), order
+    )
+    loss, error = evaluate(apply_fn, params, validation)
+    better = loss < member.best.loss
+    best = jax.tree.map(
+        lambda new, old: jnp.where(better, new, old),
+        Best(params, loss, error),
+        member.best,
+    )
+    member = member._replace(params=params, opt_state=opt_state, best=best)
+    info = EpochInfo(
+        losses,
+        loss,
+        error,
+        jnp.zeros((), bool),
+        jnp.zeros(()),
+        best,
+        jnp.zeros((), jnp.int32),
+    )
+    if not rules.cuts:
+        return member, info
+    return _watch(member, info, validation, apply_fn, rules)
+
+
+def _step(
+    carry: tuple[Any, Any],
+    index: Array,
+    *,
+    train: Batch,
+    apply_fn: Callable[[Any, Any], Any],
+    tx: optax.GradientTransformationExtraArgs,
+) -> tuple[tuple[Any, Any], Array]:
+    """Take one step on the examples at ``index``."""
+    params, opt_state = carry
+    batch = Batch(train.image[index], train.label[index])
+
+    def loss_of(weights: Any) -> Array:
+        return cross_entropy(apply_fn(weights, batch.image), batch.label).mean()
+
+    loss, grads = jax.value_and_grad(loss_of)(params)
+    updates, opt_state = tx.update(
+        grads, opt_state, params, batch=batch, grads=grads, value=loss
+    )
+    return (optax.apply_updates(params, updates), opt_state), loss
+
+
+def _watch(
+    member: Member,
+    info: EpochInfo,
+    validation: Batch,
+    apply_fn: Callable[[Any, Any], Any],
+    rules: Rules,
+) -> tuple[Member, EpochInfo]:
+    """Advance the plateau and cut if it fires."""
+    trigger = plateau(rules.patience, margin=rules.margin)
+    watched, seen = trigger.step(member.plateau, info.loss)
+
+    def cut(member: Member) -> tuple[Member, Array, Array]:
+        best = member.best
+        found = search_threshold(
+            lambda weights: evaluate(apply_fn, weights, validation)[0],
+            best.params,
+            (1 + rules.tolerance) * best.loss,
+            prunable=rules.prunable,
+        )
+        masks = intersect(
+            masks_of(member.opt_state),
+            threshold_mask(best.params, found.threshold, prunable=rules.prunable),
+        )
+        params = apply_mask(best.params, masks)
+        fresh = Best(params, jnp.full((), jnp.inf), jnp.ones(()))
+        opt_state = with_masks(member.opt_state, masks)
+        done = member._replace(params=params, opt_state=opt_state, best=fresh)
+        return done, found.threshold.astype(jnp.float32), found.iterations
+
+    def keep(member: Member) -> tuple[Member, Array, Array]:
+        return member, jnp.zeros(()), jnp.zeros((), jnp.int32)
+
+    member = member._replace(plateau=watched)
+    member, threshold, searched = lax.cond(seen.fired, cut, keep, member)
+    return member, info._replace(cut=seen.fired, threshold=threshold, searched=searched)

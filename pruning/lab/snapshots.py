@@ -1,0 +1,126 @@
+"""Weights kept at each cut of a run, and the choice among them on validation.
+
+A snapshot holds the best weights found at one sparsity level. The frontier of error
+against compression is a choice among snapshots, made on validation alone.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pruning.lab.files import replacing
+from pruning.trees import named_leaves
+
+
+class Snapshot(NamedTuple):
+    """The record of one snapshot; the weights are in its file.
+
+    Attributes:
+        member: index of the seed.
+        name: ``dense``, ``rewind`` or ``cut-NNN``.
+        epoch: the epoch of the run at which it was written.
+        loss: validation cross-entropy, nats.
+        error: validation error, a fraction.
+        kept: parameters that are kept, over all parameters.
+        total: all parameters.
+    """
+
+    member: int
+    name: str
+    epoch: int
+    loss: float
+    error: float
+    kept: int
+    total: int
+
+    @property
+    def compression(self) -> float:
+        """Total over kept, all parameters."""
+        return self.total / max(self.kept, 1)
+
+
+def write(folder: Path, snapshot: Snapshot, params: Any, masks: Any) -> None:
+    """Write one snapshot as an ``.npz`` file, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {f"params/{name}": np.asarray(leaf) for name, leaf in named_leaves(params)}
+    arrays |= {f"masks/{name}": np.asarray(leaf) for name, leaf in named_leaves(masks)}
+    record = np.frombuffer(json.dumps(snapshot._asdict()).encode(), np.uint8)
+    with replacing(_path(folder, snapshot.member, snapshot.name)) as file:
+        np.savez_compressed(file, record=record, **arrays)
+
+
+def read(folder: Path, snapshot: Snapshot, like: Any) -> tuple[Any, Any]:
+    """Return (params, masks) of a snapshot, in the structure of ``like``.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or of another network.
+    """
+    path = _path(folder, snapshot.member, snapshot.name)
+    structure = jax.tree.structure(like)
+    names = [name for name, _ in named_leaves(like)]
+    try:
+        with np.load(path) as file:
+            return tuple(
+                jax.tree.unflatten(structure, [file[f"{part}/{n}"] for n in names])
+                for part in ("params", "masks")
+            )  # pyright: ignore[reportReturnType]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a snapshot of this network: {error}") from error
+
+
+def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
+    """Return the snapshots in a folder, ordered by member and then by epoch.
+
+    Args:
+        folder: where they are; may not exist yet.
+        last_epoch: leave out what was written after this epoch of the run.
+
+    Raises:
+        ValueError: naming a file that is damaged.
+    """
+    found = []
+    for path in folder.glob("*.npz"):
+        try:
+            with np.load(path) as file:
+                record = json.loads(file["record"].tobytes())
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: a damaged snapshot: {error}") from error
+        found.append(Snapshot(**record))
+    kept = [s for s in found if last_epoch is None or s.epoch <= last_epoch]
+    return sorted(kept, key=lambda s: (s.member, s.epoch, s.name))
+
+
+def choose(
+    snapshots: list[Snapshot], *, target: float | None, accept: float
+) -> tuple[Snapshot, bool]:
+    """Choose the operating point of one member on validation.
+
+    Args:
+        snapshots: those of one member, the dense one among them.
+        target: the least compression wanted: of the snapshots that reach it, the one
+            with the lowest validation error, then loss. ``None``: the sparsest
+            snapshot within ``accept`` of the dense validation error.
+        accept: a fraction.
+
+    Returns:
+        The snapshot, and whether the target was reached; if not, it is the sparsest.
+    """
+    pool = [s for s in snapshots if s.name != "rewind"]
+    if target is None:
+        (dense,) = (s for s in pool if s.name == "dense")
+        good = [s for s in pool if s.error <= dense.error + accept]
+        return max(good, key=lambda s: (s.compression, -s.loss)), True
+    reached = [s for s in pool if s.compression >= target]
+    if not reached:
+        return max(pool, key=lambda s: s.compression), False
+    return min(reached, key=lambda s: (s.error, s.loss)), True
+
+
+def _path(folder: Path, member: int, name: str) -> Path:
+    return folder / f"member{member:03d}-{name}.npz"
