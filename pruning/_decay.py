@@ -12,6 +12,7 @@ import optax
 from jax import lax
 
 from pruning import _transform
+from pruning._checks import wide_dtype
 from pruning._typing import Array, PyTree
 from pruning.trees import Prunable, map_named
 
@@ -41,7 +42,7 @@ class LossSensitivityDecayState(NamedTuple):
 
 def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
     """Return u - rate * w * max(0, 1 - S) for one leaf, in the update's dtype."""
-    wide = jnp.promote_types(jnp.promote_types(update.dtype, weight.dtype), jnp.float32)
+    wide = wide_dtype(update.dtype, weight.dtype, jnp.float32)
     gate = jnp.maximum(1 - lax.stop_gradient(felt).astype(wide), 0)
     shrink = jnp.asarray(rate).astype(wide) * weight.astype(wide) * gate
     return (update.astype(wide) - shrink).astype(update.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,14 @@ import optax
 from jax import lax
 
 from pruning import _transform, scores
+from pruning._checks import wide_dtype
 from pruning._typing import Array, PyTree
 from pruning.masks import density, flips, full_mask
 from pruning.schedules import Manual, Schedule
-from pruning.selection import Scope, check_options, select_with_info
+from pruning.selection import check_options, select_with_info
 from pruning.structures import Structure
 from pruning.trees import Prunable, named_leaves, weights_only
 
-Score = Literal["magnitude", "random", "saliency", "sensitivity"]
 SCORES: dict[str, Callable[..., PyTree]] = {
     "magnitude": scores.magnitude,
     "random": scores.random,
@@ -75,7 +75,7 @@ def applied(params: PyTree, updates: PyTree) -> PyTree:
     """Return what :func:`optax.apply_updates` would, under any dtype promotion."""
 
     def leaf(weight: Array, update: Array) -> Array:
-        wide = jnp.promote_types(weight.dtype, update.dtype)
+        wide = wide_dtype(weight.dtype, update.dtype)
         return (weight.astype(wide) + update.astype(wide)).astype(weight.dtype)
 
     return jax.tree.map(leaf, params, updates)
@@ -89,7 +89,7 @@ def project(updates: PyTree, params: PyTree, masks: PyTree) -> PyTree:
     """
 
     def leaf(update: Array, weight: Array, mask: Array) -> Array:
-        wide = jnp.promote_types(update.dtype, weight.dtype)
+        wide = wide_dtype(update.dtype, weight.dtype)
         return jnp.where(mask, update.astype(wide), -weight.astype(wide))
 
     return jax.tree.map(leaf, updates, params, masks)
@@ -109,9 +109,9 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
 def prune(
     schedule: Schedule,
     *,
-    score: Score | Callable[..., PyTree] = "magnitude",
-    scope: Scope = "global",
-    structure: Structure | Literal["element"] = "element",
+    score: str | Callable[..., PyTree] = "magnitude",
+    scope: str = "global",
+    structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     regrow: bool = False,

@@ -147,8 +147,10 @@ def _total(flags: Array) -> Array:
     return jnp.sum(flags, dtype=jnp.int32)
 
 
-def _bounds(keys: Sequence[Array], sizes: Array, alone: Array, need: Array) -> Array:
-    """Return per leaf the largest key that still lets ``need`` weights through.
+def _bounds(
+    keys: Sequence[Array], sizes: Array, alone: Array, need: Array
+) -> tuple[Array, Array]:
+    """Find per leaf the largest key that still lets ``need`` weights through.
 
     Args:
         keys: L arrays of keys.
@@ -158,31 +160,40 @@ def _bounds(keys: Sequence[Array], sizes: Array, alone: Array, need: Array) -> A
 
     Returns:
         (L,) keys t with weight(keys >= t) >= need, each the largest such t, or one
-        that meets ``need`` exactly.
+        that meets ``need`` exactly; and (L,) the number of keys >= t.
     """
     word = keys[0].dtype
     width = 8 * word.itemsize
 
-    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
-        step, _, exact = carry
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        step, _, _, exact = carry
         return (step < width) & ~jnp.all(exact)
 
-    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        step, bound, exact = carry
+    def body(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        step, bound, reach, exact = carry
         bit = lax.shift_left(jnp.ones((), word), (width - 1 - step).astype(word))
         trial = jnp.where(exact, bound, bound | bit)
-        counts = [_total(key >= trial[leaf]) for leaf, key in enumerate(keys)]
-        weight = jnp.stack(counts) * sizes
+        counts = jnp.stack([_total(k >= trial[leaf]) for leaf, k in enumerate(keys)])
+        weight = counts * sizes
         together = jnp.sum(jnp.where(alone, 0, weight), dtype=jnp.int32)
         weight = jnp.where(alone, weight, together)
+        enough = weight >= need
         return (
             step + 1,
-            jnp.where(weight >= need, trial, bound),
+            jnp.where(enough, trial, bound),
+            jnp.where(enough, counts, reach),
             exact | (weight == need),
         )
 
-    start = (jnp.int32(0), jnp.zeros(len(keys), word), jnp.zeros(len(keys), bool))
-    return lax.while_loop(unfinished, body, start)[1]
+    everything = jnp.asarray([key.size for key in keys], jnp.int32)
+    start = (
+        jnp.int32(0),
+        jnp.zeros(len(keys), word),
+        everything,
+        jnp.zeros(len(keys), bool),
+    )
+    _, bound, reach, _ = lax.while_loop(unfinished, body, start)
+    return bound, reach
 
 
 def _quotas(
@@ -207,21 +218,32 @@ def _quotas(
     return jnp.stack(quotas)
 
 
-def _cut(key: Array, bound: Array, equal: Array, quota: Array) -> Array:
-    """Return the flat index below which exactly ``quota`` ties lie, by bisection."""
-    size = jnp.int32(key.size)
+def _cuts(keys: Sequence[Array], bound: Array, equal: Array, quota: Array) -> Array:
+    """Return the flat index below which ``quota`` of a leaf's ties lie, by bisection.
+
+    No leaf is touched unless some leaf must keep a part of its ties.
+    """
+    sizes = jnp.asarray([key.size for key in keys], jnp.int32)
     settled = (quota == 0) | (quota == equal)
-    low = jnp.where(settled & (quota > 0), size, 0)
-    high = jnp.where(settled & (quota == 0), 0, size)
+    low = jnp.where(settled & (quota > 0), sizes, 0)
+    high = jnp.where(settled & (quota == 0), 0, sizes)
 
     def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = carry
         middle = low + (high - low) // 2
-        inside = (key == bound) & (flat_index(key.shape) < middle)
-        enough = _total(inside) >= quota
+        inside = [
+            _total((key == bound[leaf]) & (flat_index(key.shape) < middle[leaf]))
+            for leaf, key in enumerate(keys)
+        ]
+        enough = jnp.stack(inside) >= quota
+        # A settled leaf has low == high and must stay so.
+        enough = enough | (low == high)
         return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
-    return lax.while_loop(lambda carry: carry[0] < carry[1], body, (low, high))[0]
+    def unfinished(carry: tuple[Array, Array]) -> Array:
+        return jnp.any(carry[0] < carry[1])
+
+    return lax.while_loop(unfinished, body, (low, high))[0]
 
 
 def choose(
@@ -230,7 +252,7 @@ def choose(
     budget: Array,
     *,
     together: bool,
-    floor: int,
+    floor: Array | int,
 ) -> Choice:
     """Choose the best entries of L leaves within a budget of weights.
 
@@ -277,15 +299,14 @@ def choose(
 
 def _settle(keys: Sequence[Array], sizes: Array, alone: Array, need: Array) -> Choice:
     """Solve for given floors: bounds first, then the ties at each bound."""
-    bound = _bounds(keys, sizes, alone, need)
+    bound, reach = _bounds(keys, sizes, alone, need)
     above = jnp.stack([_total(key > bound[leaf]) for leaf, key in enumerate(keys)])
-    equal = jnp.stack([_total(key == bound[leaf]) for leaf, key in enumerate(keys)])
+    equal = reach - above
     quota = _quotas(above, equal, sizes, alone, need)
-    cuts = [
-        _cut(key, bound[leaf], equal[leaf], quota[leaf])
-        for leaf, key in enumerate(keys)
-    ]
-    return Choice(bound, jnp.stack(cuts), above + quota, alone)
+    # The budget may exceed what is allowed; the excluded are no ties to draw from.
+    quota = jnp.where(bound == EXCLUDED, 0, quota)
+    cuts = _cuts(keys, bound, equal, quota)
+    return Choice(bound, cuts, above + quota, alone)
 
 
 def chosen(key: Array, bound: Array, cut: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from pruning import _select
-from pruning._checks import check_boolean, is_traced
+from pruning._checks import check_boolean, is_traced, wide_dtype
 from pruning._typing import Array, PyTree
 from pruning.selection import (
     SelectionInfo,
@@ -251,7 +251,7 @@ def threshold_mask(
     def leaf_mask(name: str, leaf: Array) -> Array:
         if not prunable(name, leaf):
             return jnp.ones_like(leaf, dtype=bool)
-        wide = jnp.promote_types(leaf.dtype, jnp.float32)
+        wide = wide_dtype(leaf.dtype, jnp.float32)
         return jnp.abs(leaf.astype(wide)) >= jnp.asarray(threshold).astype(wide)
 
     return map_named(leaf_mask, params)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,12 +20,12 @@ from pruning._typing import Array
 
 
 def _check_step(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name}: expected an integer >= 0, got {value!r}")
 
 
 def _check_every(value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"every: expected an integer >= 1, got {value!r}")
 
 
@@ -68,7 +69,7 @@ class OneShot(Schedule):
     """All at once; see :func:`one_shot`."""
 
     step: int
-    density: float
+    density: float | int
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -95,8 +96,8 @@ class Polynomial(Schedule):
 
     begin: int
     end: int
-    density: float
-    power: float = 3
+    density: float | int
+    power: float | int = 3
     every: int = 1
 
     def __post_init__(self) -> None:
@@ -175,7 +176,7 @@ class Manual(Schedule):
     """Masks are set from outside; see :func:`manual`."""
 
 
-def one_shot(step: int, density: float) -> OneShot:
+def one_shot(step: int, density: float | int) -> OneShot:
     """Return the schedule that prunes once.
 
     Args:
@@ -190,7 +191,12 @@ def one_shot(step: int, density: float) -> OneShot:
 
 
 def polynomial(
-    begin: int, end: int, density: float, *, power: float = 3, every: int = 1
+    begin: int,
+    end: int,
+    density: float | int,
+    *,
+    power: float | int = 3,
+    every: int = 1,
 ) -> Polynomial:
     """Return the schedule of gradual pruning, from 1 to ``density``.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from pruning._checks import wide_dtype
 from pruning._transform import like
 from pruning._typing import Array, PyTree
 
@@ -72,5 +73,5 @@ def sensitivity(
 
 
 def _product(weight: Array, factor: Array) -> Array:
-    wide = jnp.promote_types(jnp.promote_types(weight.dtype, factor.dtype), jnp.float32)
+    wide = wide_dtype(weight.dtype, factor.dtype, jnp.float32)
     return jnp.abs(weight.astype(wide) * factor.astype(wide)).astype(weight.dtype)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ from pruning.trees import (
     weights_only,
 )
 
-Scope = Literal["global", "layer"]
 ELEMENT = element()
 
 
@@ -63,11 +62,11 @@ def select(
     scores: PyTree,
     density: Any,
     *,
-    scope: Scope = "global",
-    structure: Structure | Literal["element"] = "element",
+    scope: str = "global",
+    structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
-    on_collapse: Literal["keep", "raise"] = "keep",
+    on_collapse: str = "keep",
     allowed: PyTree | None = None,
 ) -> PyTree:
     """Keep the prunable weights of highest score, exactly round(density * n) of them.
@@ -134,8 +133,8 @@ def select_with_info(
     scores: PyTree,
     density: Any,
     *,
-    scope: Scope = "global",
-    structure: Structure | Literal["element"] = "element",
+    scope: str = "global",
+    structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     allowed: PyTree | None = None,
@@ -184,9 +183,9 @@ def select_with_info(
         tuple(named[i][1] for i in picked),
         gates,
         budget,
+        jnp.int32(min_per_leaf),
         scope=scope,
         structure=structure,
-        floor=min_per_leaf,
     )
     found = dict(zip(picked, masks, strict=True))
     leaves = [
@@ -217,15 +216,15 @@ def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
     return structure
 
 
-@functools.partial(jax.jit, static_argnames=("scope", "structure", "floor"))
+@functools.partial(jax.jit, static_argnames=("scope", "structure"))
 def _solve(
     leaves: tuple[Array, ...],
     allowed: tuple[Array, ...] | None,
     budget: Array,
+    floor: Array,
     *,
-    scope: Scope,
+    scope: str,
     structure: Structure,
-    floor: int,
 ) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
     """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
     wide = any(leaf.dtype == jnp.float64 for leaf in leaves)
@@ -250,7 +249,8 @@ def _solve(
         # The group's decision is spread over the leaf as the leaf itself is spread.
         mask = mask & (jnp.ones_like(leaf, dtype=bool) if gate is None else gate)
         masks.append(mask)
-        kept = kept + jnp.sum(mask, dtype=jnp.int32)
+        single = sizes[i] == 1
+        kept += choice.kept[i] if single else jnp.sum(mask, dtype=jnp.int32)
         score = jnp.where(groups, values[i].astype(jnp.float32), jnp.inf)
         lowest = jnp.minimum(lowest, jnp.min(score))
     floored = [choice.floored[i] for i in range(len(leaves))]

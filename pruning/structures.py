@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from pruning._checks import wide_dtype
 from pruning._typing import Array
-
-Reduction = Literal["mean", "sum"]
 
 
 def _unshard_cut_runs(leaf: Array, runs: tuple[int, ...]) -> Array:
@@ -47,7 +45,7 @@ class Structure:
             mean compares groups of different sizes fairly; the sum favours large ones.
     """
 
-    reduction: Reduction = "mean"
+    reduction: str = "mean"
 
     def __post_init__(self) -> None:
         """Check the reduction."""
@@ -114,7 +112,7 @@ class _Grouped(Structure):
         return jnp.any(split, axis=axes)
 
     def group_scores(self, scores: Array, allowed: Array | None) -> Array:
-        wide = jnp.promote_types(scores.dtype, jnp.float32)
+        wide = wide_dtype(scores.dtype, jnp.float32)
         size = jnp.abs(scores.astype(wide))
         if allowed is not None:
             size = jnp.where(allowed, size, 0)
@@ -247,7 +245,7 @@ def element() -> Structure:
     return Structure()
 
 
-def neuron(reduction: Reduction = "mean") -> Structure:
+def neuron(reduction: str = "mean") -> Structure:
     """Return the structure of output units: neurons, or the filters of a convolution.
 
     Args:
@@ -259,7 +257,7 @@ def neuron(reduction: Reduction = "mean") -> Structure:
     return _Neuron(reduction)
 
 
-def input_channel(reduction: Reduction = "mean") -> Structure:
+def input_channel(reduction: str = "mean") -> Structure:
     """Return the structure of input units: groups along the axis before the last.
 
     Args:
@@ -268,7 +266,7 @@ def input_channel(reduction: Reduction = "mean") -> Structure:
     return _InputChannel(reduction)
 
 
-def block(shape: tuple[int, ...], reduction: Reduction = "mean") -> Structure:
+def block(shape: tuple[int, ...], reduction: str = "mean") -> Structure:
     """Return the structure of blocks on the trailing axes.
 
     Args:

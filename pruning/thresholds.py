@@ -51,7 +51,7 @@ class Plateau:
     """A trigger that fires when a loss has stalled; see :func:`plateau`."""
 
     patience: int
-    margin: float = 0.01
+    margin: float | int = 0.01
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -85,7 +85,7 @@ class Plateau:
         return state, PlateauInfo(improved, fired)
 
 
-def plateau(patience: int, *, margin: float = 0.01) -> Plateau:
+def plateau(patience: int, *, margin: float | int = 0.01) -> Plateau:
     """Return a trigger that fires when a loss has stalled for ``patience`` epochs.
 
     An epoch is good if loss < (1 + margin) * best, and a good epoch sets the count of
@@ -154,7 +154,7 @@ def search_threshold(
     *,
     prunable: Prunable = weights_only,
     mask: PyTree | None = None,
-    rtol: float = 0.05,
+    rtol: float | int = 0.05,
     max_iterations: int = 50,
 ) -> ThresholdSearch:
     """Find a global magnitude threshold whose loss is within a bound, by bisection.
@@ -239,7 +239,7 @@ def search_threshold(
     return ThresholdSearch(last.low, last.low_loss, last.step)
 
 
-def _check_search(bound: Any, rtol: float, max_iterations: int) -> None:
+def _check_search(bound: Any, rtol: float | int, max_iterations: int) -> None:
     if not isinstance(bound, Tracer) and math.isnan(float(jnp.asarray(bound))):
         raise ValueError("bound: expected a number, got NaN")
     if not (math.isfinite(rtol) and rtol >= 0):
