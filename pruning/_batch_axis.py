@@ -123,7 +123,7 @@ def _transpose(
     axes: Sequence[int | None],
     _batch: int,
 ) -> int | None:
-    return tuple(params["permutation"]).index(axes[0])
+    return list(params["permutation"]).index(axes[0])
 
 
 def _squeeze(
@@ -157,7 +157,7 @@ def _dot(
     offset = len(batched[0])
     if side == 1:
         offset += len(shapes[0]) - len(contracting[0]) - len(batched[0])
-    return offset + free.index(axes[side])
+    return offset + [d == axes[side] for d in free].index(True)
 
 
 def _convolution(

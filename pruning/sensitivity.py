@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from pruning import _contract, taps
 from pruning._batch_axis import check_examples_apart
@@ -76,7 +77,7 @@ def specific(
             "labels: expected integers of shape (B,), got "
             f"{jnp.result_type(labels)} of shape {jnp.shape(labels)}"
         )
-    if not isinstance(labels, jax.core.Tracer):
+    if not isinstance(labels, Tracer):
         values = np.asarray(labels)
         bad = values[(values < 0) | (values >= classes)]
         if bad.size:
@@ -192,7 +193,7 @@ def _weights(alpha: Any, batch: int, classes: int) -> Array:
             f"alpha: expected shape ({classes},) or ({batch}, {classes}), "
             f"got {jnp.shape(alpha)}"
         )
-    if not isinstance(alpha, jax.core.Tracer):
+    if not isinstance(alpha, Tracer):
         values = np.asarray(alpha, np.float64)
         if not np.all(values >= 0) or not np.all(np.isfinite(values)):
             raise ValueError("alpha: expected finite non-negative values")
@@ -202,7 +203,7 @@ def _weights(alpha: Any, batch: int, classes: int) -> Array:
 def _check_finite(params: Any) -> None:
     """Raise on a parameter that is not finite, where its value is known."""
     for name, leaf in named_leaves(params):
-        if isinstance(leaf, jax.core.Tracer) or not taps.differentiable(leaf):
+        if isinstance(leaf, Tracer) or not taps.differentiable(leaf):
             continue
         if not bool(jnp.isfinite(leaf).all()):
             raise ValueError(f"params: leaf {name} has a value that is not finite")
@@ -349,7 +350,7 @@ def _mean_abs(
         return _reference_mean_abs(apply_fn, params, x, rows)
     plans = _contract.plan(program)
     leaves, structure = jax.tree.flatten(params)
-    cotangents = _cotangents(rows, batch, support)
+    cotangents = _cotangents(rows, batch, support) / batch
     if chunk is None:
         chunk = _chunk(program, plans, cotangents.shape[-2], batch)
     chunk = min(chunk, batch)
@@ -370,7 +371,7 @@ def _mean_abs(
         sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
     out = [jnp.zeros_like(leaf) for leaf in leaves]
     for p, total in zip(plans, sums, strict=True):
-        out[p.leaf] = (total / batch).astype(leaves[p.leaf].dtype)
+        out[p.leaf] = total.astype(leaves[p.leaf].dtype)
     return jax.tree.unflatten(structure, out)
 
 
@@ -413,12 +414,7 @@ def _chunk_sums(
 
     per_example = 0 if cotangents.ndim == 3 else None
     records, deltas = jax.vmap(one, in_axes=(0, per_example))(examples, cotangents)
-    return [
-        (_contract.each_sum if p.row is None else _contract.outer_sum)(
-            program, p, fixed, records, deltas
-        )
-        for p in plans
-    ]
+    return [_contract.absolute_sum(program, p, fixed, records, deltas) for p in plans]
 
 
 def _chunk(
@@ -426,9 +422,7 @@ def _chunk(
 ) -> int:
     """Choose how many examples to take at a time from the memory each needs."""
     apart = sum(
-        math.prod(program.avals[program.leaves[p.leaf]].shape)
-        for p in plans
-        if p.row is None
+        math.prod(program.avals[program.leaves[p.leaf]].shape) for p in plans if p.apart
     )
     used = {use for p in plans for use in p.uses}
     cotangents = sum(

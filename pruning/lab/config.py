@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-try:  # tyro reads the help texts; without it they are inert
-    import tyro
 
-    _Help = tyro.conf.arg
-except ImportError:
-
-    def _Help(**_: Any) -> None:
+def _Help(*, help: str) -> Any:
+    """Return tyro's marker for a help text; nothing where tyro is absent."""
+    try:
+        import tyro
+    except ImportError:
         return None
+    return tyro.conf.arg(help=help)
 
 
 Method = Literal[

@@ -46,7 +46,9 @@ def transform(
     Returns:
         A chain whose ``update`` takes ``batch=``, ``grads=`` and ``value=``.
     """
-    parts = [optax.sgd(lr, momentum=config.momentum or None)]
+    parts: list[optax.GradientTransformation] = [
+        optax.sgd(lr, momentum=config.momentum or None)
+    ]
     shrink = _shrink(config, apply_fn, classes) if decay else None
     if shrink is not None:
         parts.append(shrink)

@@ -48,7 +48,9 @@ class Snapshot(NamedTuple):
 def write(folder: Path, snapshot: Snapshot, params: Any, masks: Any) -> None:
     """Write one snapshot as an ``.npz`` file, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {f"params/{name}": np.asarray(leaf) for name, leaf in named_leaves(params)}
+    arrays: dict[str, Any] = {
+        f"params/{name}": np.asarray(leaf) for name, leaf in named_leaves(params)
+    }
     arrays |= {f"masks/{name}": np.asarray(leaf) for name, leaf in named_leaves(masks)}
     record = np.frombuffer(json.dumps(snapshot._asdict()).encode(), np.uint8)
     with replacing(_path(folder, snapshot.member, snapshot.name)) as file:

@@ -1,0 +1,92 @@
+"""Which weights a run keeps as snapshots, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from pruning.lab import loop, snapshots
+from pruning.lab.context import Run, Stage
+from pruning.lab.methods import prunable_of
+from pruning.masks import full_mask, magnitude_mask
+
+
+def rewind_now(run: Run, stage: Stage, number: int) -> bool:
+    """Say whether the weights before epoch ``number`` are those to rewind to."""
+    config = run.config
+    return (
+        config.method == "one-shot-rewind"
+        and stage.name == "dense"
+        and number == config.rewind_epoch
+    )
+
+
+def _keep(
+    run: Run, member: int, name: str, epoch: int, best: loop.Best, masks: Any
+) -> None:
+    """Write a snapshot of one member."""
+    kept = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
+    total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(masks))
+    snapshots.write(
+        run.snapshots,
+        snapshots.Snapshot(
+            member, name, epoch, float(best.loss), float(best.error), kept, total
+        ),
+        best.params,
+        masks,
+    )
+
+
+def member_of(tree: Any, index: int) -> Any:
+    """Return one member of a tree with a leading axis of members."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[index]), tree)
+
+
+def alive(params: Any) -> Any:
+    """Return the mask of what is not exactly zero."""
+    return jax.tree.map(lambda leaf: leaf != 0, params)
+
+
+def keep_rewind(run: Run, members: Any, epoch: int) -> None:
+    """Write the early weights that one-shot pruning rewinds to."""
+    for index in range(len(run.config.seeds)):
+        params = member_of(members.params, index)
+        best = loop.Best(params, np.inf, np.ones(()))  # pyright: ignore
+        _keep(run, index, "rewind", epoch, best, full_mask(params))
+
+
+def keep_cuts(run: Run, epoch: int, info: Any) -> None:
+    """Write the best weights that each cut of this epoch started from."""
+    for index in np.flatnonzero(info.cut):
+        best = member_of(info.before, int(index))
+        name = f"cut-{epoch:05d}"
+        _keep(run, int(index), name, epoch, best, alive(best.params))
+
+
+def close_stage(run: Run, index: int, members: Any) -> None:
+    """Write what later stages start from; the same bits however often it is done."""
+    stage, config = run.stages[index], run.config
+    epoch = run.epochs_before(index) + stage.epochs
+    if stage.name == "tune":
+        return
+    for member in range(len(config.seeds)):
+        best = member_of(members.best, member)
+        if stage.name == "dense":
+            _keep(run, member, "dense", epoch, best, full_mask(best.params))
+            if rewind_now(run, stage, stage.epochs):
+                keep_rewind(run, members, epoch)
+            if config.method.startswith("one-shot"):
+                _keep_one_shot(run, member, epoch, best)
+        elif np.isfinite(best.loss):  # epochs since the last cut
+            _keep(run, member, f"cut-{epoch:05d}-end", epoch, best, alive(best.params))
+
+
+def _keep_one_shot(run: Run, member: int, epoch: int, best: loop.Best) -> None:
+    """Write the dense weights cut to each target at once, by magnitude."""
+    for target in run.config.targets:
+        masks = magnitude_mask(
+            best.params, 1 / target, prunable=prunable_of(run.config)
+        )
+        _keep(run, member, f"one-shot-{target:g}", epoch, best, masks)
