@@ -42,12 +42,20 @@ class LeafPlan(NamedTuple):
         row: for an outer product, ``(operand, axis, output axis)``: which operand of
             the matrix product is the activation, its free axis of size 1, and that
             axis's place in the output; otherwise ``None``.
+        added: whether the leaf is only added, element by element, so that its
+            derivative is the cotangent itself.
     """
 
     leaf: int
     path: tuple[int, ...]
     uses: tuple[int, ...]
     row: tuple[int, int, int] | None
+    added: bool
+
+    @property
+    def apart(self) -> bool:
+        """Whether |dy/dw| has to be formed for each example and output apart."""
+        return self.row is None and not self.added
 
 
 def plan(program: Program) -> list[LeafPlan]:
@@ -68,7 +76,8 @@ def plan(program: Program) -> list[LeafPlan]:
         )
         if uses:
             row = _outer_row(program, path, uses, reached)
-            plans.append(LeafPlan(leaf, tuple(path), uses, row))
+            added = _is_added(program, path, uses, slot)
+            plans.append(LeafPlan(leaf, tuple(path), uses, row, added))
     return plans
 
 
@@ -102,9 +111,45 @@ def _outer_row(
     return operand, own[0], output_axis
 
 
+def _is_added(
+    program: Program, path: list[int], uses: tuple[int, ...], slot: int
+) -> bool:
+    """Say whether a leaf meets one addition, and nothing copies its elements."""
+    eqn = program.equations[uses[0]]
+    return (
+        len(uses) == 1
+        and eqn.primitive.name in ("add", "sub")
+        and all(
+            program.equations[i].primitive.name in {*_REARRANGING, "broadcast_in_dim"}
+            and len(program.equations[i].inputs) == 1
+            for i in path
+        )
+        and math.prod(program.avals[slot].shape)
+        == math.prod(program.avals[eqn.outputs[0]].shape)
+    )
+
+
 def accumulated(aval: Any) -> Any:
     """Return the dtype for sums over values of ``aval``: at least float32."""
     return aval.dtype if jnp.finfo(aval.dtype).bits >= 32 else jnp.float32
+
+
+def absolute_sum(
+    program: Program,
+    leaf: LeafPlan,
+    fixed: dict[int, Any],
+    records: dict[int, list[Any]],
+    deltas: dict[int, list[Any]],
+) -> Any:
+    """Sum |dy_k/dw| over examples and outputs, the cheapest way the leaf allows.
+
+    Arguments and result as in :func:`outer_sum`.
+    """
+    if leaf.row is not None:
+        return outer_sum(program, leaf, fixed, records, deltas)
+    if leaf.added:
+        return added_sum(program, leaf, fixed, records, deltas)
+    return each_sum(program, leaf, fixed, records, deltas)
 
 
 def outer_sum(
@@ -136,6 +181,25 @@ def outer_sum(
     return _pull(program, leaf, fixed, {use: record})(
         {use: [_rows(delta, output_axis)]}
     )
+
+
+def added_sum(
+    program: Program,
+    leaf: LeafPlan,
+    fixed: dict[int, Any],
+    records: dict[int, list[Any]],
+    deltas: dict[int, list[Any]],
+) -> Any:
+    """Sum |dy_k/dw| over examples and outputs for a leaf that is only added.
+
+    Arguments and result as in :func:`outer_sum`.
+    """
+    (use,) = leaf.uses
+    delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0]))
+    first = jax.tree.map(lambda values: values[0], records[use])
+    pull = _pull(program, leaf, fixed, {use: first})
+    # An addition's transpose may subtract; the sum of absolute values does not.
+    return jnp.abs(pull({use: [delta.sum(1).sum(0)]}))
 
 
 def _rows(values: Any, axis: int) -> Any:
