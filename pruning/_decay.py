@@ -167,7 +167,8 @@ def loss_sensitivity_decay(
     .. math:: u \leftarrow u - \lambda\, w \max(0, 1 - |g|)
 
     Put it after the learning rate; g is the raw gradient, passed as ``grads=``,
-    because by then the updates are something else.
+    because by then the updates are something else. (``nnx.Optimizer.update`` keeps
+    the name ``grads`` to itself; there, pass them as ``raw_grads=``.)
 
     Args:
         rate: lambda >= 0, a number or a schedule of the update count.
@@ -199,10 +200,12 @@ def loss_sensitivity_decay(
         params: PyTree | None = None,
         *,
         grads: PyTree | None = None,
+        raw_grads: PyTree | None = None,
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
         params = _transform.need_params(params, name)
+        grads = raw_grads if grads is None else grads
         grads = _transform.need("grads", grads, name)
         grads = _transform.like(params, grads, argument="grads")
         count = state.loss_sensitivity_decay_count

@@ -128,7 +128,8 @@ def prune(
         schedule: from :mod:`pruning.schedules`.
         score: a name, or a function ``(params, ...) -> tree of scores``; it gets
             those of ``update``'s extra arguments that its signature names. "random"
-            needs ``key=``, "saliency" ``grads=``, "sensitivity" ``sensitivity=``.
+            needs ``key=``, "saliency" ``grads=`` (``raw_grads=`` through an
+            ``nnx.Optimizer``), "sensitivity" ``sensitivity=``.
         scope: as :func:`pruning.masks.select`; likewise the next three.
         structure: as there.
         prunable: as there.

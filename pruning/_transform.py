@@ -105,7 +105,10 @@ def run_if(flag: Array, function: Callable[[Any], Any], value: Any) -> Any:
 
     A loop of one or no pass instead of ``lax.cond``: under vmap a cond computes both
     branches always, while the loop does nothing as long as no member asks for it.
+    Outside jit the flag is known, and nothing needs compiling.
     """
+    if not isinstance(flag, Tracer):
+        return function(value) if bool(flag) else value
 
     def body(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         return jnp.zeros_like(carry[0]), function(carry[1])
@@ -121,6 +124,8 @@ def call_with_known(
     Raises:
         ValueError: naming a required argument that was not passed to ``update``.
     """
+    if "raw_grads" in extra:  # nnx.Optimizer.update cannot pass on a "grads"
+        extra = {"grads": extra["raw_grads"], **extra}
     parameters = list(inspect.signature(function).parameters.values())[1:]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return function(params, **extra)

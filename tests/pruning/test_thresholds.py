@@ -50,6 +50,7 @@ def run_plateau(trigger, losses):
     return list(zip(*(np.asarray(e).tolist() for e in events), strict=True))
 
 
+LOSS = st.floats(0, 4, width=32, allow_subnormal=False)
 LOSSES = [1.0, 0.9, 0.905, 0.95, 0.92, 0.89, 0.9, 0.91, math.nan, 0.9, 0.5, 0.5, 0.51]
 
 
