@@ -78,7 +78,7 @@ def sensitivity_decay(
     rate: Any,
     *,
     sensitivity_fn: Callable[[PyTree, Any], PyTree] | None = None,
-    refresh: int = 1,
+    refresh: Any = 1,
     prunable: Prunable | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Decay each weight by as much as the output does not depend on it.

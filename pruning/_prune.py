@@ -107,7 +107,7 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
 
 
 def prune(
-    schedule: Schedule,
+    schedule: Any,
     *,
     score: str | Callable[..., PyTree] = "magnitude",
     scope: str = "global",
@@ -208,7 +208,7 @@ def prune(
 
 
 def pruned(
-    inner: optax.GradientTransformation, schedule: Schedule, **options: Any
+    inner: optax.GradientTransformation, schedule: Any, **options: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Wrap an optimizer so that pruned weights leave no trace in it.
 
