@@ -39,6 +39,8 @@ class LeafPlan(NamedTuple):
         leaf: index of the leaf in flattening order.
         path: indices of equations on parameters alone that lead to its meetings.
         uses: indices of its meetings.
+        operand: where the leaf, merely rearranged, enters a single meeting: the slot
+            it is read from; otherwise ``None``.
         row: for an outer product, ``(operand, axis, output axis)``: which operand of
             the matrix product is the activation, its free axis of size 1, and that
             axis's place in the output; otherwise ``None``.
@@ -49,6 +51,7 @@ class LeafPlan(NamedTuple):
     leaf: int
     path: tuple[int, ...]
     uses: tuple[int, ...]
+    operand: int | None
     row: tuple[int, int, int] | None
     added: bool
 
@@ -75,29 +78,32 @@ def plan(program: Program) -> list[LeafPlan]:
             i for i in met if any(s in reached for s in program.equations[i].inputs)
         )
         if uses:
-            row = _outer_row(program, path, uses, reached)
+            operand = _operand(program, path, uses, reached)
+            row = None if operand is None else _outer_row(program, uses[0])
             added = _is_added(program, path, uses, slot)
-            plans.append(LeafPlan(leaf, tuple(path), uses, row, added))
+            plans.append(LeafPlan(leaf, tuple(path), uses, operand, row, added))
     return plans
 
 
-def _outer_row(
+def _operand(
     program: Program, path: list[int], uses: tuple[int, ...], reached: set[int]
-) -> tuple[int, int, int] | None:
-    """Return the :class:`LeafPlan` row if the leaf's derivative is an outer product."""
-    eqn = program.equations[uses[0]]
+) -> int | None:
+    """Return the :class:`LeafPlan` operand, if the leaf has one."""
+    read = [s for s in program.equations[uses[0]].inputs if s in reached]
     rearranged = all(
         program.equations[i].primitive.name in _REARRANGING
         and len(program.equations[i].inputs) == 1
         for i in path
     )
-    if len(uses) > 1 or eqn.primitive.name != "dot_general" or not rearranged:
+    return read[0] if len(uses) == len(read) == 1 and rearranged else None
+
+
+def _outer_row(program: Program, use: int) -> tuple[int, int, int] | None:
+    """Return the :class:`LeafPlan` row of a meeting, if it is an outer product."""
+    eqn = program.equations[use]
+    if eqn.primitive.name != "dot_general":
         return None
     operand = 0 if eqn.inputs[0] in program.active else 1
-    if eqn.inputs[1 - operand] not in reached or eqn.inputs[1 - operand] in (
-        program.active
-    ):
-        return None
     contracting, batched = eqn.params["dimension_numbers"]
     shapes = [program.avals[slot].shape for slot in eqn.inputs]
     free = [
@@ -178,9 +184,8 @@ def outer_sum(
     delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0])).sum(1)
     record: list[Any] = [None, None]
     record[operand] = activation
-    return _pull(program, leaf, fixed, {use: record})(
-        {use: [_rows(delta, output_axis)]}
-    )
+    pull = _pull(program, _whole(program, leaf), fixed, {use: record})
+    return pull({use: [_rows(delta, output_axis)]})
 
 
 def added_sum(
@@ -197,7 +202,7 @@ def added_sum(
     (use,) = leaf.uses
     delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0]))
     first = jax.tree.map(lambda values: values[0], records[use])
-    pull = _pull(program, leaf, fixed, {use: first})
+    pull = _pull(program, _whole(program, leaf), fixed, {use: first})
     # An addition's transpose may subtract; the sum of absolute values does not.
     return jnp.abs(pull({use: [delta.sum(1).sum(0)]}))
 
@@ -218,34 +223,65 @@ def each_sum(
 
     Arguments and result as in :func:`outer_sum`, for any leaf.
     """
+    whole = _whole(program, leaf)
+    # A rearranged leaf is rearranged back once, not for every derivative.
+    way = whole if leaf.operand is None else whole._replace(slot=leaf.operand, path=())
 
     def one(record: dict[int, list[Any]], delta: dict[int, list[Any]]) -> Any:
-        return jax.vmap(_pull(program, leaf, fixed, record))(delta)
+        return jax.vmap(_pull(program, way, fixed, record))(delta)
 
     gradients = jax.vmap(one)(
         {use: records[use] for use in leaf.uses},
         {use: deltas[use] for use in leaf.uses},
     )
-    return jnp.abs(gradients).sum((0, 1))
+    total = jnp.abs(gradients).sum((0, 1))
+    if leaf.operand is None or not leaf.path:
+        return total
+    leaf_value = fixed[whole.slot].astype(total.dtype)
+    _, back = jax.vjp(
+        lambda w: _follow(program, leaf.path, {whole.slot: w})[leaf.operand],
+        leaf_value,
+    )
+    return back(total)[0]
+
+
+class _Way(NamedTuple):
+    """From a parameter value to its meetings: a slot, a path, the meetings."""
+
+    slot: int
+    path: tuple[int, ...]
+    uses: tuple[int, ...]
+
+
+def _whole(program: Program, leaf: LeafPlan) -> _Way:
+    return _Way(program.leaves[leaf.leaf], leaf.path, leaf.uses)
+
+
+def _follow(
+    program: Program, path: tuple[int, ...], env: dict[int, Any]
+) -> dict[int, Any]:
+    """Evaluate the equations of a path on top of the values in ``env``."""
+    env = dict(env)
+    for index in path:
+        eqn = program.equations[index]
+        values = bind(eqn, [env[s] for s in eqn.inputs])
+        env.update(zip(eqn.outputs, values, strict=True))
+    return env
 
 
 def _pull(
     program: Program,
-    leaf: LeafPlan,
+    way: _Way,
     fixed: dict[int, Any],
     records: dict[int, list[Any]],
 ) -> Any:
-    """Return the map from cotangents at a leaf's meetings to its derivative."""
-    slot = program.leaves[leaf.leaf]
+    """Return the map from cotangents at the meetings to the derivative at the slot."""
+    slot = way.slot
 
     def use(weight: Any) -> dict[int, list[Any]]:
-        env = {**fixed, slot: weight}
-        for index in leaf.path:
-            eqn = program.equations[index]
-            values = bind(eqn, [env[s] for s in eqn.inputs])
-            env.update(zip(eqn.outputs, values, strict=True))
+        env = _follow(program, way.path, {**fixed, slot: weight})
         outputs = {}
-        for index in leaf.uses:
+        for index in way.uses:
             eqn = program.equations[index]
             values = [
                 env[s] if record is None else record

@@ -27,7 +27,7 @@ ApplyFn = Callable[[Any, Any], Any]
 
 # Examples are taken in chunks, so that the per-example products of a chunk stay
 # within a cache (CPU) or a modest part of the memory (elsewhere). Bytes.
-_CHUNK_BYTES = {"cpu": 16 << 20, "other": 1 << 30}
+_CHUNK_BYTES = {"cpu": 20 << 20, "other": 1 << 30}
 
 # A batch size that no axis of a real network is likely to have.
 _PROBE_BATCH = 23

@@ -106,8 +106,9 @@ def choose(
     Args:
         snapshots: those of one member, the dense one among them.
         target: the least compression wanted: of the snapshots that reach it, the one
-            with the lowest validation error, then loss. ``None``: the sparsest
-            snapshot within ``accept`` of the dense validation error.
+            with the lowest validation loss (the error is too coarse a measure on a
+            few thousand examples). ``None``: the sparsest snapshot within
+            ``accept`` of the dense validation error.
         accept: a fraction.
 
     Returns:
@@ -121,7 +122,7 @@ def choose(
     reached = [s for s in pool if s.compression >= target]
     if not reached:
         return max(pool, key=lambda s: s.compression), False
-    return min(reached, key=lambda s: (s.error, s.loss)), True
+    return min(reached, key=lambda s: s.loss), True
 
 
 def _path(folder: Path, member: int, name: str) -> Path:
