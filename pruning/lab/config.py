@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
 def _Help(*, help: str) -> Any:
@@ -51,7 +51,8 @@ class Config:
         Method, _Help(help="What shrinks the weights before they are cut.")
     ] = "sensitivity-unspecific"
     seeds: Annotated[
-        tuple[int, ...], _Help(help="One network is trained for each, in one run.")
+        tuple[int, ...],
+        _Help(help="Which seeds, such as 0 1 2; a network each, in one run."),
     ] = (0,)
     rate: Annotated[
         float, _Help(help="Strength lambda of the shrink term, per step.")
@@ -123,6 +124,13 @@ def check(config: Config) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
+    for name, hint in get_type_hints(Config).items():
+        value = getattr(config, name)
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        if choices and value not in choices:
+            raise ValueError(
+                f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
+            )
     at_least = {
         "patience": 1,
         "dense_epochs": 1,

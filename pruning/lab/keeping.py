@@ -9,6 +9,7 @@ import numpy as np
 
 from pruning.lab import loop, snapshots
 from pruning.lab.context import Run, Stage
+from pruning.lab.members import one_shot_name
 from pruning.lab.methods import prunable_of
 from pruning.masks import full_mask, magnitude_mask
 
@@ -89,4 +90,4 @@ def _keep_one_shot(run: Run, member: int, epoch: int, best: loop.Best) -> None:
         masks = magnitude_mask(
             best.params, 1 / target, prunable=prunable_of(run.config)
         )
-        _keep(run, member, f"one-shot-{target:g}", epoch, best, masks)
+        _keep(run, member, one_shot_name(target), epoch, best, masks)

@@ -145,7 +145,8 @@ def start(
     trigger = plateau(rules.patience, margin=rules.margin)
     opt_state = with_masks(tx.init(params), masks)
     params = apply_mask(params, masks)
-    best = Best(params, jnp.full((), jnp.inf), jnp.ones(()))
+    # Not a weakly typed inf: the second epoch would be compiled again.
+    best = Best(params, jnp.float32(jnp.inf), jnp.ones(()))
     return Member(params, opt_state, key, trigger.init(), best)
 
 
@@ -253,7 +254,7 @@ def _watch(
             threshold_mask(best.params, found.threshold, prunable=rules.prunable),
         )
         params = apply_mask(best.params, masks)
-        fresh = Best(params, jnp.full((), jnp.inf), jnp.ones(()))
+        fresh = Best(params, jnp.float32(jnp.inf), jnp.ones(()))
         opt_state = with_masks(member.opt_state, masks)
         done = member._replace(params=params, opt_state=opt_state, best=fresh)
         return done, found.threshold.astype(jnp.float32), found.iterations

@@ -59,10 +59,12 @@ def starting(run: Run, index: int) -> Any:
         ]
         pairs = [(params, pair[1]) for params, pair in zip(rewound, pairs, strict=True)]
     params, masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
+    each = len(chosen) // len(config.seeds)
     keys = jnp.stack(
         [
             jax.random.fold_in(
-                jax.random.fold_in(jax.random.key(config.seeds[member]), 2 + index), i
+                jax.random.fold_in(jax.random.key(config.seeds[member]), 2 + index),
+                i % each,  # its place among the seed's own: other seeds change nothing
             )
             for i, (member, _) in enumerate(chosen)
         ]
@@ -89,10 +91,19 @@ def operating_points(run: Run) -> list[tuple[snapshots.Snapshot, bool]]:
     for member in range(len(run.config.seeds)):
         own = [s for s in everything if s.member == member]
         for target in targets_of(run.config):
+            if target is not None and run.config.method.startswith("one-shot"):
+                (cut,) = (s for s in own if s.name == one_shot_name(target))
+                points.append((cut, True))
+                continue
             points.append(
                 snapshots.choose(own, target=target, accept=run.config.accept)
             )
     return points
+
+
+def one_shot_name(target: float) -> str:
+    """Return the name of the snapshot that one-shot pruning cuts to a compression."""
+    return f"one-shot-{target:g}"
 
 
 def targets_of(config: Config) -> list[float | None]:

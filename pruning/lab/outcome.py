@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +82,8 @@ def report(run: Run, members: Any) -> Result:
     tuned = [member_of(members.best.params, i) for i in range(len(chosen))]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
     tested = np.asarray(errors(stacked, test))
+    validation = jax.device_put(run.data.validation)
+    validated = np.asarray(errors(stacked, validation))[len(dense) :]
     points = []
     for member, seed in enumerate(config.seeds):
         record = table[member, "dense"]
@@ -95,15 +97,12 @@ def report(run: Run, members: Any) -> Result:
                 targets[i % len(targets)],
                 reached,
                 tuned[i],
-                float(members.best.error[i]),
+                validated[i],
                 tested[len(dense) + i],
             )
         )
     shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(like)}
-    wall = sum(
-        record["elapsed_s"]
-        for record in _last_of_sittings(runs.read_metrics(run.folder))
-    )
+    wall = time.monotonic() - run.started
     result = Result(config, run.folder.path, tuple(points), shapes, wall)
     for i, params in enumerate(tuned):
         snapshot = chosen[i][0]._replace(member=i, name="tuned")
@@ -132,15 +131,6 @@ def _point(
     return Point(
         seed, target, reached, compression, kept, float(validation), float(test)
     )
-
-
-def _last_of_sittings(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last record of each sitting: the clock restarts with each."""
-    return [
-        record
-        for record, following in zip(records, [*records[1:], None], strict=True)
-        if following is None or following["elapsed_s"] < record["elapsed_s"]
-    ]
 
 
 def finished(config: Config, folder: runs.RunFolder) -> Result:

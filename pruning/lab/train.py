@@ -68,14 +68,16 @@ def fit(
             f"batch: expected at most {len(data.train.label)} (the training examples), "
             f"got {config.batch}"
         )
+    init_fn, apply_fn = models.build(
+        config.model, data.classes, data.train.image.shape[1:]
+    )
     folder = runs.create(
         run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
     )
     if folder.summary.exists():
         return finished(config, folder)
-    init_fn, apply_fn = models.build(
-        config.model, data.classes, data.train.image.shape[1:]
-    )
+    earlier = runs.read_metrics(folder)[-1:]  # the clock goes on where it stopped
+    started = time.monotonic() - sum(record["elapsed_s"] for record in earlier)
     with Progress(quiet=quiet) as progress:
         run = Run(
             config,
@@ -85,7 +87,7 @@ def fit(
             apply_fn,
             stages_of(config, apply_fn, data.classes),
             progress,
-            time.monotonic(),
+            started,
         )
         return _execute(run)
 
@@ -110,11 +112,15 @@ def _restored(run: Run) -> tuple[int, int, Any]:
         runs.keep_metrics(run.folder, last=0)
         return 0, 0, None
     meta = checkpoints.read_meta(folder)
-    stage, done = int(meta["stage"]), int(meta["done"])
+    stage, done = meta.get("stage"), meta.get("done")
+    if stage not in range(len(run.stages)) or not isinstance(done, int):
+        raise checkpoints.CheckpointError(
+            f"{folder}: the newest checkpoint is not of a run: it was saved with {meta}"
+        )
     total = run.epochs_before(stage) + done
-    runs.keep_metrics(run.folder, last=total)
     like = jax.eval_shape(lambda: starting_shape(run, stage))
     restored = checkpoints.restore(folder, like, step=total)
+    runs.keep_metrics(run.folder, last=total)  # only now: an error changes nothing
     return stage, done, restored.state
 
 
@@ -169,10 +175,12 @@ def _guard(run: Run, stage: Stage, number: int, info: Any) -> None:
     member = int(np.argmax(bad.any(1) | ~np.isfinite(info.loss)))
     where = np.flatnonzero(bad[member])
     step = int(where[0]) if where.size else bad.shape[1]
+    rate = "tune_lr" if stage.name == "tune" else "lr"
     raise NonFiniteError(
         f"stage {stage.name}, epoch {number + 1}, step {step + 1}: the loss of network "
         f"{member + 1} of {len(bad)} is not finite. The last checkpoint is kept in "
-        f"{run.folder.checkpoints}; a smaller lr (now {run.config.lr}) may help."
+        f"{run.folder.checkpoints}; a smaller {rate} (now "
+        f"{getattr(run.config, rate)}) may help."
     )
 
 
