@@ -1,0 +1,121 @@
+"""Run the variants of an experiment and record what counts.
+
+Each variant is one :class:`pruning.lab.config.Config`; its run folder can be taken
+up again after an interruption. A finished variant is summarised in a small JSON file
+under ``recorded/``, from which ``RESULTS.md`` is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pruning.lab import runs
+from pruning.lab.config import Config
+from pruning.lab.train import fit
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def moments(values: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean and its standard error (``None`` for a single value)."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return {"mean": mean, "se": None}
+    variance = math.fsum((v - mean) ** 2 for v in values) / (count - 1)
+    return {"mean": mean, "se": math.sqrt(variance / count)}
+
+
+def summarise(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce a run's ``summary.json`` to what is recorded.
+
+    Args:
+        summary: as :func:`pruning.lab.runs.write_summary` wrote it.
+
+    Returns:
+        The run's circumstances and, for each target, mean and standard error over
+        the seeds that reached it, with the per-seed errors and per-leaf counts.
+    """
+    points = summary["results"]["points"]
+    sizes = {k: math.prod(v) for k, v in summary["results"]["shapes"].items()}
+    targets = list(dict.fromkeys(point["target"] for point in points))
+    frontier = []
+    for target in targets:
+        own = [p for p in points if p["target"] == target and p["reached"]]
+        row: dict[str, Any] = {
+            "target": target,
+            "seeds_reached": len(own),
+            "seeds": sum(p["target"] == target for p in points),
+        }
+        if own:
+            for name in ("compression", "validation_error", "test_error"):
+                row[name] = moments([p[name] for p in own])
+            row["test_errors"] = [p["test_error"] for p in own]
+            row["compressions"] = [p["compression"] for p in own]
+            row["kept"] = {
+                leaf: math.fsum(p["kept"][leaf] for p in own) / len(own)
+                for leaf in sizes
+            }
+        frontier.append(row)
+    circumstances = {k: v for k, v in summary.items() if k != "results"}
+    return {**circumstances, "sizes": sizes, "frontier": frontier}
+
+
+def run(
+    experiment: str,
+    variants: Mapping[str, Config],
+    *,
+    description: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Run an experiment's variants from the command line.
+
+    Args:
+        experiment: its name; names the run folders and the recorded files.
+        variants: name -> configuration.
+        description: for ``--help``.
+        arguments: the command line; default: the process's.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=list(variants), default=list(variants)
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the recorded")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    options = parser.parse_args(arguments)
+    for name in options.only:
+        config = variants[name]
+        if options.seeds:
+            config = replace(config, seeds=tuple(options.seeds))
+        folder = options.runs / experiment / name
+        print(f"{experiment}, {name}: {folder}", flush=True)
+        fit(config, folder, resume=True)
+        record = summarise(runs.read_json(folder / "summary.json"))
+        record["command"] = f"python -m pruning.experiments.{experiment} --only {name}"
+        record |= {"experiment": experiment, "variant": name}
+        options.recorded.mkdir(parents=True, exist_ok=True)
+        runs.write_json(options.recorded / f"{experiment}-{name}.json", record)
+        for row in record["frontier"]:
+            print(f"  {describe(row)}", flush=True)
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """Return one operating point as a line of text."""
+    target = {None: "accepted", 1.0: "dense"}.get(row["target"], f"{row['target']}x")
+    if not row["seeds_reached"]:
+        return f"{target}: not reached by any of {row['seeds']} seeds"
+    error, compression = row["test_error"], row["compression"]
+    spread = "" if error["se"] is None else f" +- {100 * error['se']:.3f}"
+    return (
+        f"{target}: {compression['mean']:.1f}x, test error "
+        f"{100 * error['mean']:.3f}{spread} % "
+        f"({row['seeds_reached']} of {row['seeds']} seeds)"
+    )
