@@ -102,6 +102,10 @@ class Config:
     rewind_epoch: Annotated[
         int, _Help(help="one-shot-rewind: epoch whose weights are taken up again.")
     ] = 1
+    center: Annotated[
+        bool,
+        _Help(help="Subtract the mean pixel; else a black pixel stays 0."),
+    ] = True
     limit: Annotated[
         int | None, _Help(help="Use only the first so many training examples.")
     ] = None

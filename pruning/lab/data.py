@@ -180,6 +180,7 @@ def load(
     validation: int | None = None,
     split_seed: int = 0,
     limit: int | None = None,
+    center: bool = True,
     progress: bool = True,
 ) -> Dataset:
     """Load a data set, split into train, validation and test, and normalised.
@@ -198,6 +199,8 @@ def load(
         validation: examples to hold out of train; default: 1 in 12 (297 of digits).
         split_seed: of the held-out validation part.
         limit: keep only the first ``limit`` training examples.
+        center: subtract the mean; if false, images are only divided by the standard
+            deviation, a black pixel stays 0, and ``Dataset.mean`` is 0.
         progress: show a progress bar while decoding for the first time.
 
     Returns:
@@ -226,6 +229,8 @@ def load(
             f"got {limit}"
         )
     mean, std = moments(whole.image, scale=scale)
+    if not center:
+        mean = (0.0,) * len(mean)
     kept = rest[:limit]
 
     def batch(image: np.ndarray, label: np.ndarray) -> Batch:

@@ -61,6 +61,7 @@ def fit(
         config.dataset,
         data_dir=config.data_dir,
         limit=config.limit,
+        center=config.center,
         progress=not quiet,
     )
     if config.batch > len(data.train.label):

@@ -316,3 +316,11 @@ def test_epoch_order():
     for batch in (0, 24):
         with pytest.raises(ValueError, match="batch must be between 1 and 23"):
             data.epoch_order(key, 23, batch)
+
+
+def test_images_that_are_only_scaled_keep_black_at_zero():
+    centred, scaled = data.load("digits"), data.load("digits", center=False)
+    assert scaled.mean == (0.0,) and scaled.std == centred.std
+    assert scaled.train.image.min() == 0.0
+    shift = scaled.train.image - centred.train.image
+    np.testing.assert_allclose(shift, centred.mean[0] / centred.std[0], rtol=1e-5)
