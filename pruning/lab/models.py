@@ -7,14 +7,15 @@ one of two ways that share parameters (``HWIO`` kernels), names and values:
 ``lax``
     ``lax.conv_general_dilated``, the right choice for an accelerator.
 ``patches``
-    static slices laid side by side and one matrix product. XLA's convolution is
-    slow on a CPU, above all its gradient and above all inside ``lax.scan``.
+    windows cut out by static slices, then one matrix product. XLA's convolution is
+    slow on a CPU, above all in its gradient and inside ``lax.scan``.
 ``auto``
     ``patches`` where :func:`jax.default_backend` is ``"cpu"``, ``lax`` elsewhere.
 
-In both, 2x2 max-pooling is an element-wise maximum of four strided views, and bias
-and ReLU follow it. Both are monotone, so the value is that of bias, ReLU, pooling;
-but they touch a quarter of the entries, and the zeros of a ReLU do not tie.
+Each 2x2 pooling block is kept as four *phases*, whole feature maps whose entry-wise
+maximum is the pooled map, so that pooling and its gradient run over contiguous
+memory. Bias and ReLU follow the pooling. Both are monotone, so the value is that of
+bias, ReLU, pooling; but they touch a quarter of the entries.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from pruning._typing import Array, Float, Key
 CONVOLUTIONS = ("auto", "patches", "lax")
 INITIALISERS = ("uniform", "lecun")
 NAMES = ("lenet300", "lenet5")
+
+# Channels of a pixel below which windows are cut one axis at a time.
+NARROW = 8
 
 InitFn = Callable[[Any], Any]
 ApplyFn = Callable[[Any, Any], Any]
@@ -65,68 +69,96 @@ def initialisers(kind: str, fan_in: int) -> tuple[Initialiser, Initialiser]:
     return uniform, uniform
 
 
-def patches(x: Float[Array, "B H W C"], height: int, width: int) -> Array:
-    """Lay every ``height`` x ``width`` window of ``x`` out as one row.
-
-    Args:
-        x: images, shape (B, H, W, C).
-        height: rows of a window.
-        width: columns of a window.
-
-    Returns:
-        Shape (B, H - height + 1, W - width + 1, height * width * C), the last axis
-        in the order of an ``HWIO`` kernel reshaped to (height * width * C, O).
-    """
-    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
-    windows = [
-        x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)
-    ]
-    return jnp.concatenate(windows, axis=-1)
-
-
-def convolve(
-    x: Float[Array, "B H W C"], kernel: Float[Array, "h w C O"], method: str = "auto"
+def convolve_pool(
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k C O"], method: str = "auto"
 ) -> Array:
-    """Convolve without padding, stride 1 (cross-correlation, as networks mean it).
+    """Convolve without padding, then take the maximum of each 2x2 block.
+
+    Convolution means cross-correlation, stride 1; an odd last row or column of its
+    result is dropped. Entries of a block that tie share the gradient equally.
 
     Args:
-        x: images, shape (B, H, W, C).
-        kernel: filters, shape (h, w, C, O).
+        x: images, shape (B, H, W, C), H and W at least k + 1.
+        kernel: filters, shape (k, k, C, O), k odd.
         method: one of :data:`CONVOLUTIONS`; the value is the same.
 
     Returns:
-        Shape (B, H - h + 1, W - w + 1, O).
+        Shape (B, (H - k + 1) // 2, (W - k + 1) // 2, O).
 
     Raises:
-        ValueError: if ``method`` is not one of :data:`CONVOLUTIONS`.
+        ValueError: if ``method`` is not one of :data:`CONVOLUTIONS`, k is even or
+            the images are smaller than k + 1.
     """
     _check_choice("conv", method, CONVOLUTIONS)
+    size, filters = kernel.shape[0], kernel.shape[3]
+    if size % 2 == 0 or min(x.shape[1:3]) <= size:
+        raise ValueError(
+            f"kernel: expected an odd side below that of the images {x.shape[1:3]}, "
+            f"got {size}"
+        )
     if method == "auto":
         method = "patches" if jax.default_backend() == "cpu" else "lax"
+    rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
+    x = x[:, : 2 * rows + size - 1, : 2 * columns + size - 1]
     if method == "lax":
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    height, width, channels, filters = kernel.shape
-    flat = kernel.reshape(height * width * channels, filters)
-    return jnp.tensordot(patches(x, height, width), flat, axes=1)
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(
+            x, kernel, (1, 1), "VALID", dimension_numbers=dimensions
+        ).reshape(x.shape[0], rows, 2, columns, 2, filters)
+        y = y.transpose(0, 2, 4, 1, 3, 5)
+    else:
+        # One flat product with the kernel's filters first: XLA then forms the
+        # kernel's gradient as a product of the same kind, without a transposed copy
+        # of the patches or of their cotangents.
+        cut = _windows_by_axis if x.shape[3] < NARROW else _windows_by_plane
+        windows = cut(x, size)
+        flat = kernel.transpose(3, 0, 1, 2).reshape(filters, windows.shape[-1])
+        numbers = (((1,), (1,)), ((), ()))
+        y = lax.dot_general(windows.reshape(-1, windows.shape[-1]), flat, numbers)
+    return y.reshape(x.shape[0], 4, rows, columns, filters).max(axis=1)
 
 
-def max_pool(x: Float[Array, "B H W C"]) -> Array:
-    """Take the maximum of each 2x2 block; an odd last row or column is dropped.
+def _windows_by_plane(x: Array, size: int) -> Array:
+    """Cut out windows from the four planes of even or odd rows and columns.
 
-    Args:
-        x: images, shape (B, H, W, C).
-
-    Returns:
-        Shape (B, H // 2, W // 2, C). Where entries tie the gradient is shared.
+    Each slice is then dense, and its gradient a plain padding. Shape (B, 2, 2, H', W',
+    size * size * C): phase of the row, phase of the column, row, column, window.
     """
-    rows, columns = x.shape[1] // 2, x.shape[2] // 2
-    blocks = x[:, : 2 * rows, : 2 * columns]
-    blocks = blocks.reshape(x.shape[0], rows, 2, columns, 2, x.shape[3])
-    top = jnp.maximum(blocks[:, :, 0, :, 0], blocks[:, :, 0, :, 1])
-    bottom = jnp.maximum(blocks[:, :, 1, :, 0], blocks[:, :, 1, :, 1])
-    return jnp.maximum(top, bottom)
+    batch, height, width, channels = x.shape
+    rows, columns = (height - size + 1) // 2, (width - size + 1) // 2
+    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    planes = [[blocks[:, :, i, :, j] for j in (0, 1)] for i in (0, 1)]
+
+    def piece(i: int, j: int) -> Array:
+        plane = planes[i % 2][j % 2]
+        return plane[:, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
+
+    window = [(i, j) for i in range(size) for j in range(size)]
+    phases = [
+        jnp.concatenate([piece(p + i, q + j) for i, j in window], axis=-1)
+        for p in (0, 1)
+        for q in (0, 1)
+    ]
+    windows = jnp.stack(phases, axis=1)
+    return windows.reshape(batch, 2, 2, rows, columns, windows.shape[-1])
+
+
+def _windows_by_axis(x: Array, size: int) -> Array:
+    """Cut out the windows of :func:`_windows_by_plane`, columns first, then rows.
+
+    Fewer and longer slices, the better way where a pixel has few channels.
+    """
+    rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
+
+    def along(x: Array, axis: int, phase: int, count: int) -> Array:
+        starts = range(phase, phase + size)
+        pieces = [
+            lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis=axis) for i in starts
+        ]
+        return jnp.concatenate(pieces, axis=-1)
+
+    x = jnp.stack([along(x, 2, phase, columns) for phase in (0, 1)], axis=1)
+    return jnp.stack([along(x, 2, phase, rows) for phase in (0, 1)], axis=1)
 
 
 class ConvolvePool(nn.Module):
@@ -134,7 +166,7 @@ class ConvolvePool(nn.Module):
 
     Attributes:
         filters: output channels.
-        size: side of the square window.
+        size: side of the square window, odd.
         conv: one of :data:`CONVOLUTIONS`.
         initialiser: one of :data:`INITIALISERS`.
     """
@@ -151,7 +183,7 @@ class ConvolvePool(nn.Module):
         kernel_init, bias_init = initialisers(self.initialiser, math.prod(shape[:-1]))
         kernel = self.param("kernel", kernel_init, shape, jnp.float32)
         bias = self.param("bias", bias_init, (self.filters,), jnp.float32)
-        pooled = max_pool(convolve(x, kernel, self.conv))
+        pooled = convolve_pool(x, kernel, self.conv)
         return nn.relu(pooled + bias.reshape(1, 1, 1, -1))
 
 

@@ -16,6 +16,15 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+def build(*arguments, **options):
+    """Return a bundled network's functions, each compiled as a whole."""
+    return tuple(jax.jit(f) for f in models.build(*arguments, **options))
+
+
+def convolve_pool(x, kernel, method):
+    return jax.jit(models.convolve_pool, static_argnums=2)(x, kernel, method)
+
+
 def reference_convolve(x, kernel):
     """Return the VALID cross-correlation, one output position at a time."""
     (_, rows, columns, _), (height, width, _, _) = x.shape, kernel.shape
@@ -53,7 +62,7 @@ def reference_lenet5(params, x):
 
 def test_parameter_counts_are_the_papers(key):
     def count(name):
-        init_fn, _ = models.build(name, 10, (28, 28, 1))
+        init_fn, _ = build(name, 10, (28, 28, 1))
         return size(jax.eval_shape(init_fn, key))
 
     assert count("lenet300") == 784 * 300 + 300 * 100 + 100 * 10 + 410 == 266_610
@@ -61,7 +70,7 @@ def test_parameter_counts_are_the_papers(key):
 
 
 def test_parameter_shapes(key):
-    init_fn, _ = models.build("lenet5", 10, (28, 28, 1))
+    init_fn, _ = build("lenet5", 10, (28, 28, 1))
     assert jax.tree.map(jnp.shape, jax.eval_shape(init_fn, key)) == {
         "Conv_0": {"kernel": (5, 5, 1, 20), "bias": (20,)},
         "Conv_1": {"kernel": (5, 5, 20, 50), "bias": (50,)},
@@ -72,7 +81,7 @@ def test_parameter_shapes(key):
 
 @pytest.mark.parametrize("conv", ["patches", "lax"])
 def test_lenet5_equals_the_numpy_reference(key, conv):
-    init_fn, apply_fn = models.build("lenet5", 7, IMAGE, conv=conv)
+    init_fn, apply_fn = build("lenet5", 7, IMAGE, conv=conv)
     params = init_fn(key)
     x = jax.random.normal(jax.random.key(1), (3, *IMAGE))
     expected = reference_lenet5(jax.tree.map(np.asarray, params), np.asarray(x))
@@ -81,7 +90,7 @@ def test_lenet5_equals_the_numpy_reference(key, conv):
 
 
 def test_lenet300_equals_the_numpy_reference(key):
-    init_fn, apply_fn = models.build("lenet300", 10, (8, 8, 1))
+    init_fn, apply_fn = build("lenet300", 10, (8, 8, 1))
     params = init_fn(key)
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     hidden = np.asarray(x).reshape(4, 64)
@@ -97,7 +106,7 @@ def test_both_convolutions_share_parameters_values_and_gradients(key):
     x = x.at[:, :9].set(0.0)  # blank regions: every pooling window there ties
     trees, outputs, gradients = [], [], []
     for conv in ("patches", "lax"):
-        init_fn, apply_fn = models.build("lenet5", 10, IMAGE, conv=conv)
+        init_fn, apply_fn = build("lenet5", 10, IMAGE, conv=conv)
         params = init_fn(key)
 
         def loss(params, x, apply_fn=apply_fn):
@@ -115,38 +124,48 @@ def test_both_convolutions_share_parameters_values_and_gradients(key):
 
 
 @pytest.mark.parametrize("method", ["patches", "lax"])
-@pytest.mark.parametrize("shape", [(7, 9, 1), (6, 5, 3)])
-def test_convolve(key, method, shape):
+@pytest.mark.parametrize(
+    ("shape", "size"), [((7, 9, 1), 3), ((6, 7, 3), 5), ((8, 10, 9), 3), ((3, 2, 1), 1)]
+)
+def test_convolve_pool(key, method, shape, size):
     x = jax.random.normal(key, (2, *shape))
-    kernel = jax.random.normal(jax.random.key(1), (3, 5, shape[-1], 4))
+    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 4))
     np.testing.assert_allclose(
-        models.convolve(x, kernel, method),
-        reference_convolve(np.asarray(x), np.asarray(kernel)),
+        convolve_pool(x, kernel, method),
+        reference_pool(reference_convolve(np.asarray(x), np.asarray(kernel))),
         rtol=1e-5,
         atol=1e-5,
     )
 
 
-def test_convolve_chooses_patches_on_a_cpu(key):
+@pytest.mark.parametrize("narrow", [0, 100])
+def test_either_way_of_cutting_windows_serves_any_image(key, monkeypatch, narrow):
+    monkeypatch.setattr(models, "NARROW", narrow)
+    x = jax.random.normal(key, (2, 9, 8, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+    np.testing.assert_allclose(
+        convolve_pool(x, kernel, "patches"),
+        reference_pool(reference_convolve(np.asarray(x), np.asarray(kernel))),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_convolve_pool_chooses_patches_on_a_cpu():
     x, kernel = jnp.ones((1, 6, 6, 1)), jnp.ones((3, 3, 1, 2))
-    primitives = {
-        method: str(
-            jax.make_jaxpr(models.convolve, static_argnums=2)(x, kernel, method)
-        )
-        for method in models.CONVOLUTIONS
-    }
+    trace = jax.make_jaxpr(models.convolve_pool, static_argnums=2)
+    program = {method: str(trace(x, kernel, method)) for method in models.CONVOLUTIONS}
     assert jax.default_backend() == "cpu"
-    assert primitives["auto"] == primitives["patches"]
-    assert "dot_general" in primitives["auto"]
-    assert "conv_general_dilated" in primitives["lax"]
+    assert program["auto"] == program["patches"]
+    assert "dot_general" in program["auto"]
+    assert "conv_general_dilated" in program["lax"]
 
 
-def test_kernel_reaches_the_product_through_reshape_alone():
+def test_kernel_reaches_the_product_through_reshape_and_transpose_alone():
     """The sensitivity finds a kernel where it is multiplied; keep it in sight."""
-    x, kernel = jnp.ones((1, 9, 9, 2)), jnp.ones((5, 5, 2, 3))
-    jaxpr = jax.make_jaxpr(models.convolve, static_argnums=2)(
-        x, kernel, "patches"
-    ).jaxpr
+    x, kernel = jnp.ones((1, 10, 10, 2)), jnp.ones((5, 5, 2, 3))
+    trace = jax.make_jaxpr(models.convolve_pool, static_argnums=2)
+    jaxpr = trace(x, kernel, "patches").jaxpr
     seen = {jaxpr.invars[1]}
     for equation in jaxpr.eqns:
         if seen & {v for v in equation.invars if not hasattr(v, "val")}:
@@ -158,29 +177,42 @@ def test_kernel_reaches_the_product_through_reshape_alone():
     raise AssertionError("the kernel meets no product")
 
 
-@pytest.mark.parametrize("shape", [(4, 6), (5, 7), (2, 3)])
-def test_max_pool(key, shape):
-    x = jax.random.normal(key, (2, *shape, 3))
-    np.testing.assert_array_equal(models.max_pool(x), reference_pool(np.asarray(x)))
-
-
-def test_max_pool_gradient_goes_to_the_maximum(key):
-    x = jax.random.normal(key, (2, 4, 6, 3))
-    gradient = jax.grad(lambda x: models.max_pool(x).sum())(x)
-    spread = np.repeat(np.repeat(models.max_pool(x), 2, axis=1), 2, axis=2)
-    np.testing.assert_array_equal(gradient, (np.asarray(x) == spread).astype(x.dtype))
-
-
-def test_max_pool_keeps_not_a_number(key):
-    x = jax.random.normal(key, (1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
+@pytest.mark.parametrize("method", ["patches", "lax"])
+def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
+    x = jnp.array([[1.0, 5.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]).reshape(1, 2, 4, 1)
+    pool = lambda x: convolve_pool(x, jnp.ones((1, 1, 1, 1)), method).sum()
+    third = np.float32(1 / 3)
     np.testing.assert_array_equal(
-        jnp.isnan(models.max_pool(x))[0, :, :, 0], [[False, True], [False, False]]
+        jax.grad(pool)(x)[0, :, :, 0], [[0, 1, third, third], [0, 0, third, 0]]
     )
+
+
+@pytest.mark.parametrize("method", ["patches", "lax"])
+def test_what_is_not_a_number_stays_so(key, method):
+    x = jax.random.normal(key, (1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
+    pooled = convolve_pool(x, jnp.ones((1, 1, 1, 1)), method)
+    np.testing.assert_array_equal(
+        jnp.isnan(pooled)[0, :, :, 0], [[False, True], [False, False]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "method", "message"),
+    [
+        ((8, 8), 4, "auto", "kernel: expected an odd side"),
+        ((8, 5), 5, "auto", "kernel: expected an odd side below that of the images"),
+        ((8, 8), 3, "fft", "conv: unknown 'fft', .* auto, patches, lax"),
+    ],
+)
+def test_convolve_pool_refuses(image, size, method, message):
+    x, kernel = jnp.ones((1, *image, 2)), jnp.ones((size, size, 2, 3))
+    with pytest.raises(ValueError, match=message):
+        models.convolve_pool(x, kernel, method)
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_batch_of_one_under_vmap_equals_the_batch(key, name):
-    init_fn, apply_fn = models.build(name, 5, IMAGE)
+    init_fn, apply_fn = build(name, 5, IMAGE)
     params = init_fn(key)
     x = jax.random.normal(jax.random.key(1), (3, *IMAGE))
     single = jax.vmap(lambda image: apply_fn(params, image[None])[0])(x)
@@ -210,7 +242,7 @@ def test_forward_over_reverse_equals_a_difference_of_gradients(key):
 
 
 def test_uniform_initialiser_fills_its_range_and_no_more(key):
-    init_fn, _ = models.build("lenet5", 10, (28, 28, 1))
+    init_fn, _ = build("lenet5", 10, (28, 28, 1))
     params = init_fn(key)
     fan_in = {"Conv_0": 25, "Conv_1": 500, "Dense_0": 800, "Dense_1": 500}
     for name, inputs in fan_in.items():
@@ -223,14 +255,14 @@ def test_uniform_initialiser_fills_its_range_and_no_more(key):
 
 
 def test_lecun_initialiser(key):
-    init_fn, _ = models.build("lenet300", 10, (28, 28, 1), initialiser="lecun")
+    init_fn, _ = build("lenet300", 10, (28, 28, 1), initialiser="lecun")
     layer = init_fn(key)["Dense_0"]
     np.testing.assert_allclose(layer["kernel"].var(), 1 / 784, rtol=0.02)
     np.testing.assert_array_equal(layer["bias"], 0.0)
 
 
 def test_the_key_decides_the_parameters(key):
-    init_fn, _ = models.build("lenet300", 10, (8, 8, 1))
+    init_fn, _ = build("lenet300", 10, (8, 8, 1))
     jax.tree.map(np.testing.assert_array_equal, init_fn(key), init_fn(key))
     other = init_fn(jax.random.key(1))["Dense_0"]["kernel"]
     assert not np.array_equal(init_fn(key)["Dense_0"]["kernel"], other)
@@ -258,6 +290,6 @@ def test_a_bad_argument_is_named(change, message):
     "x", [np.zeros((2, 8, 9, 1), np.float32), np.zeros((2, 8, 8, 1), np.uint8)]
 )
 def test_wrong_images_are_refused(key, x):
-    init_fn, apply_fn = models.build("lenet300", 10, (8, 8, 1))
+    init_fn, apply_fn = build("lenet300", 10, (8, 8, 1))
     with pytest.raises(ValueError, match=r"x: expected floats of shape \(B, 8, 8, 1\)"):
         apply_fn(init_fn(key), x)
