@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import statistics
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+from pruning.lab.runs import cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -71,7 +72,7 @@ def versions() -> dict[str, Any]:
     for package in PACKAGES:
         found[package] = importlib.metadata.version(package)
     found["device"] = f"{device.platform}: {device.device_kind}"
-    found["cores"] = len(os.sched_getaffinity(0))
+    found["cores"] = cores()
     return found
 
 

@@ -106,13 +106,15 @@ def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
 def settings(record: Mapping[str, Any]) -> str:
     """Return one line on how a variant was run."""
     config = record["config"]
-    device = record.get("device", "unknown device")
+    device = record["device"]
+    where = f"{device['platform']} ({device['kind']}), {device['cores']} cores"
     return (
         f"`{record['variant']}`: rate {config['rate']:g}, refresh "
         f"{config['refresh']}, patience {config['patience']}, tolerance "
         f"{config['tolerance']:g}, epochs {config['dense_epochs']} dense + "
         f"{config['prune_epochs']} pruning + {config['tune_epochs']} tuning; "
-        f"{len(record['seeds'])} seeds; {record['wall_s'] / 60:.0f} min on {device}; "
+        f"{len(record['seeds'])} seeds; {record['wall_s'] / 60:.0f} min on {where}, jax "
+        f"{record['versions']['jax']}; "
         f"`{record['command']}`"
     )
 

@@ -97,7 +97,7 @@ def report(run: Run, members: Any) -> Result:
                 targets[i % len(targets)],
                 reached,
                 tuned[i],
-                validated[i],
+                float(validated[i]),
                 tested[len(dense) + i],
             )
         )
