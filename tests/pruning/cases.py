@@ -110,7 +110,7 @@ def weights(dtype="float32", seed=0):
             "kernel": drawn([1, seed], (4, 6), dtype),
             "bias": jnp.asarray(np.ones(6, jnp.dtype(dtype))),
         },
-        "b": {"kernel": drawn([2, seed], (6, 2), dtype)},
+        "b": {"scale": drawn([2, seed], (6,), dtype)},
     }
 
 
