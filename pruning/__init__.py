@@ -1,5 +1,6 @@
 """What a weight is worth, and how to take it away."""
 
+from pruning import scores
 from pruning.masks import (
     apply_mask,
     count,
@@ -12,13 +13,16 @@ from pruning.masks import (
     threshold_mask,
     union,
 )
+from pruning.report import report
 from pruning.schedules import manual, one_shot, periodic, polynomial
 from pruning.sensitivity import insensitivity, sensitivity, specific, unspecific
+from pruning.structures import block, element, input_channel, n_m, neuron
 from pruning.thresholds import plateau, search_threshold
 from pruning.transforms import (
     loss_sensitivity_decay,
     masks_of,
     prune,
+    pruned,
     sensitivity_decay,
     with_masks,
 )
@@ -27,21 +31,29 @@ from pruning.trees import Prunable, weights_only
 __all__ = [
     "Prunable",
     "apply_mask",
+    "block",
     "count",
     "density",
+    "element",
     "flips",
     "full_mask",
+    "input_channel",
     "insensitivity",
     "intersect",
     "loss_sensitivity_decay",
     "magnitude_mask",
     "manual",
     "masks_of",
+    "n_m",
+    "neuron",
     "one_shot",
     "periodic",
     "plateau",
     "polynomial",
     "prune",
+    "pruned",
+    "report",
+    "scores",
     "search_threshold",
     "select",
     "sensitivity",
