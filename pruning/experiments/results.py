@@ -113,8 +113,8 @@ def settings(record: Mapping[str, Any]) -> str:
         f"{config['refresh']}, patience {config['patience']}, tolerance "
         f"{config['tolerance']:g}, epochs {config['dense_epochs']} dense + "
         f"{config['prune_epochs']} pruning + {config['tune_epochs']} tuning; "
-        f"{len(record['seeds'])} seeds; {record['wall_s'] / 60:.0f} min on {where}, jax "
-        f"{record['versions']['jax']}; "
+        f"{len(record['seeds'])} seeds; {record['wall_s'] / 60:.0f} min on {where}, "
+        f"jax {record['versions']['jax']}; "
         f"`{record['command']}`"
     )
 
