@@ -67,7 +67,7 @@ def read(folder: Path, snapshot: Snapshot, like: Any) -> tuple[Any, Any]:
     structure = jax.tree.structure(like)
     names = [name for name, _ in named_leaves(like)]
     try:
-        with np.load(path) as file:
+        with open(path, "rb") as raw, np.load(raw) as file:
             return tuple(
                 jax.tree.unflatten(structure, [file[f"{part}/{n}"] for n in names])
                 for part in ("params", "masks")
@@ -89,7 +89,7 @@ def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
     found = []
     for path in folder.glob("*.npz"):
         try:
-            with np.load(path) as file:
+            with open(path, "rb") as raw, np.load(raw) as file:
                 record = json.loads(file["record"].tobytes())
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: a damaged snapshot: {error}") from error
