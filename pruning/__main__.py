@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from pruning.lab.train import NonFiniteError, fit
 from pruning.report import Tally, report, to_text
 
 _ROOT = Path("runs")
+_DATASETS = get_args(get_type_hints(Config)["dataset"])
 _MAY_DIFFER = ("data_dir", "checkpoint_every")  # between a run and its resumption
 _NEEDS = ("tyro", "rich", "orbax", "matplotlib")
 # A line that begins with a letter would be joined to the one before.
@@ -48,7 +49,7 @@ def defaults(dataset: str) -> Config:
     point is the sparsest that errs on no more of them than the dense network.
 
     Args:
-        dataset: the data set's name; an unknown one gets the general defaults.
+        dataset: the data set's name.
 
     Returns:
         What the options then change field by field.
@@ -149,7 +150,8 @@ def _parse(given: Sequence[str]) -> tuple[Config, Path | None, bool]:
     import tyro
 
     named = _option(given, "--run-dir")
-    config = defaults(_option(given, "--dataset") or "digits")
+    dataset = _option(given, "--dataset")
+    config = defaults(dataset if dataset in _DATASETS else "digits")
     if named is not None and "--resume" in given:
         config = _config_in(Path(named)) or config
     job = tyro.cli(
