@@ -150,7 +150,7 @@ def _parse(given: Sequence[str]) -> tuple[Config, Path | None, bool]:
     import tyro
 
     named = _option(given, "--run-dir")
-    dataset = _option(given, "--dataset")
+    dataset = _option(given, "--dataset") or ""
     config = defaults(dataset if dataset in _DATASETS else "digits")
     if named is not None and "--resume" in given:
         config = _config_in(Path(named)) or config

@@ -113,7 +113,7 @@ def histograms(before: Any, after: Any, *, title: str = "") -> Any:
         )
         if weights_only(name, old)
     ]
-    columns = min(len(pairs), 3)
+    columns = 2 if len(pairs) == 4 else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
     figure = _figure(3.3 * columns, 2.9 * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
@@ -137,7 +137,8 @@ def histograms(before: Any, after: Any, *, title: str = "") -> Any:
         axis.grid(alpha=0.3, lw=0.5)
     for axis in axes[len(pairs) :]:
         axis.set_axis_off()
-    axes[0].set_ylabel("weights in the bin (log)")
+    for axis in axes[: len(pairs) : columns]:
+        axis.set_ylabel("weights in the bin (log)")
     axes[0].legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure

@@ -113,8 +113,8 @@ def _restored(run: Run) -> tuple[int, int, Any]:
         runs.keep_metrics(run.folder, last=0)
         return 0, 0, None
     meta = checkpoints.read_meta(folder)
-    stage, done = meta.get("stage"), meta.get("done")
-    if stage not in range(len(run.stages)) or not isinstance(done, int):
+    stage, done = meta.get("stage", -1), meta.get("done", -1)
+    if stage not in range(3) or done not in range(run.stages[stage].epochs + 1):
         raise checkpoints.CheckpointError(
             f"{folder}: the newest checkpoint is not of a run: it was saved with {meta}"
         )
