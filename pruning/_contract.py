@@ -235,11 +235,12 @@ def each_sum(
         {use: deltas[use] for use in leaf.uses},
     )
     total = jnp.abs(gradients).sum((0, 1))
-    if leaf.operand is None or not leaf.path:
+    operand = leaf.operand
+    if operand is None or not leaf.path:
         return total
     leaf_value = fixed[whole.slot].astype(total.dtype)
     _, back = jax.vjp(
-        lambda w: _follow(program, leaf.path, {whole.slot: w})[leaf.operand],
+        lambda w: _follow(program, leaf.path, {whole.slot: w})[operand],
         leaf_value,
     )
     return back(total)[0]
