@@ -288,9 +288,9 @@ sizes = [
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), sharey=True, layout="constrained")
 for axis, name, colour in zip(axes, LAYERS, (BLUE, ORANGE, GREEN), strict=True):
     alive = felt[name] > 0
-    axis.plot(
-        sizes[0][name][alive], felt[name][alive], ".", ms=3, alpha=0.4, color=colour
-    )
+    thin = max(1, alive.sum() // 600)  # fewer points, to see the cloud
+    points = sizes[0][name][alive][::thin], felt[name][alive][::thin]
+    axis.plot(*points, ".", ms=4, color=colour)
     axis.set(xscale="log", yscale="log", xlabel="|w|", title=f"{name} layer")
     axis.set_xlim(left=1e-4)
 axes[0].set_ylabel("S, unspecific")
@@ -527,8 +527,9 @@ print(f"here vmap(jacrev) takes {ratio:.0f} times as long as taps")
 #   and so small that nothing is lost with it. $S\,|w|$ mends that, and then does about
 #   as well as $|w|$ alone. (The paper does not use S as a score. It gates a decay with
 #   it.)
-# - Specific or unspecific, mean of abs or abs of mean: on this network the ranking of
-#   the weights below the last layer is nearly the same.
+# - Specific or unspecific: below the last layer the ranking of the weights is nearly
+#   the same. So it is for mean of abs and abs of mean, as long as the pixels are never
+#   negative. With normalised pixels they differ in the first layer.
 # - S stays below 1 throughout, so that the gate never closes: on average it takes about
 #   a tenth off the decay. With the softmax as y it takes off nothing. It is no surprise
 #   that sensitivity decay and plain decay came out alike in the first notebook. Where S
