@@ -1,7 +1,7 @@
 """How strongly a network's output feels each weight (arXiv 1810.11764).
 
 The sensitivity of the output to a parameter is ``S(y, w) = sum_k alpha_k |dy_k/dw|``
-with ``alpha_k >= 0`` (eq. 2): a first derivative of the outputs, not of the loss.
+with ``alpha_k >= 0``: a first derivative of the outputs, not of the loss.
 Averaged over a batch before or after the absolute value it has two readings; both
 are here, exact, together with the slow one that defines them.
 """
@@ -45,7 +45,7 @@ def unspecific(classes: int) -> Float[Array, " C"]:
     Raises:
         ValueError: if ``classes`` is not a positive integer.
 
-    Reference: arXiv 1810.11764, section 3.
+    Reference: arXiv 1810.11764.
     """
     _positive("classes", classes)
     return jnp.full((classes,), 1 / classes, jnp.float32)
@@ -65,7 +65,7 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
         ValueError: if labels are not integers, not one-dimensional, or (where their
             values are known, that is outside ``jit``) out of range.
 
-    Reference: arXiv 1810.11764, eq. 7 of the notes: ``alpha_k = y*_k``.
+    Reference: arXiv 1810.11764, ``alpha_k = y*_k``.
     """
     _positive("classes", classes)
     if jnp.ndim(labels) != 1 or not jnp.issubdtype(
@@ -84,7 +84,7 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
 
 
 def insensitivity(sensitivity: PyTree) -> PyTree:
-    """Return ``max(0, 1 - S)`` leaf by leaf (arXiv 1810.11764, eq. 4)."""
+    """Return ``max(0, 1 - S)`` leaf by leaf (arXiv 1810.11764)."""
     return jax.tree.map(
         lambda s: jnp.maximum(jnp.ones((), s.dtype) - s, jnp.zeros((), s.dtype)),
         sensitivity,
@@ -133,7 +133,7 @@ def sensitivity(
             not finite, or examples are mixed (``"mean_abs"`` only). Values are
             checked only where they are known, that is outside ``jit``.
 
-    Reference: arXiv 1810.11764, eq. 2 (definition), 3 (choices of alpha). The mean
+    Reference: arXiv 1810.11764, definition and choices of alpha. The mean
     over a batch is not fixed by the text that we could read.
     """
     batch, classes = _shapes(apply_fn, params, x)
