@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = ("01_sparse_in_five_minutes", "02_what_the_network_feels")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 # Beginnings of absolute paths, which would tell of the machine that ran a notebook.
 PATHS = re.compile(r"(?<![\w.:/])(/(home|root|tmp|usr|opt|work|Users)/|[A-Z]:\\)")
 
@@ -66,5 +66,5 @@ def test_the_committed_notebook_is_its_source(name):
 
 
 def test_every_notebook_is_tested():
-    found = {path.stem for path in FOLDER.iterdir() if path.is_file()}
-    assert found == set(NAMES)
+    assert len(NAMES) >= 2
+    assert {path.stem for path in FOLDER.iterdir() if path.is_file()} == set(NAMES)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from pruning._typing import Array
-from pruning.benchmarks import _harness
+from pruning.benchmarks import harness
 from pruning.masks import select
 
 DENSITY = 0.1
@@ -89,7 +89,7 @@ def run(sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
         weights = np.random.default_rng(0).standard_normal(size, np.float32)
         scores = jnp.abs(jnp.asarray(weights).reshape(-1, 1000))
         _check(ways, scores)
-        times = _harness.measure(ways, scores, repeats=repeats)
+        times = harness.measure(ways, scores, repeats=repeats)
         base = times["bisection"].best
         for name, time in times.items():
             rows.append(
@@ -112,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
     rows = run(options.sizes, options.repeats)
-    print(_harness.table(rows))
-    print(f"written to {_harness.write(options.out, rows)}")
+    print(harness.table(rows))
+    print(f"written to {harness.write(options.out, rows)}")
 
 
 if __name__ == "__main__":

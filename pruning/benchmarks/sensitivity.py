@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning.benchmarks import _harness
+from pruning.benchmarks import harness
 from pruning.lab import models
 from pruning.lab.loop import cross_entropy
 from pruning.sensitivity import sensitivity, specific, unspecific
@@ -79,8 +79,8 @@ def run(repeats: int, slow_repeats: int) -> list[dict[str, Any]]:
             raise RuntimeError(f"{name}: taps and reference differ by {error:.1e}")
         slow = {key: functions[key] for key in ("gradient", "reference")}
         fast = {key: f for key, f in functions.items() if key != "reference"}
-        times = _harness.measure(fast, params, x, repeats=repeats)
-        times["reference"] = _harness.measure(slow, params, x, repeats=slow_repeats)[
+        times = harness.measure(fast, params, x, repeats=repeats)
+        times["reference"] = harness.measure(slow, params, x, repeats=slow_repeats)[
             "reference"
         ]
         base = times["gradient"]
@@ -106,8 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--slow-repeats", type=int, default=3)
     options = parser.parse_args(arguments)
     rows = run(options.repeats, options.slow_repeats)
-    print(_harness.table(rows))
-    print(f"written to {_harness.write(options.out, rows)}")
+    print(harness.table(rows))
+    print(f"written to {harness.write(options.out, rows)}")
 
 
 if __name__ == "__main__":

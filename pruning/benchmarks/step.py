@@ -15,7 +15,7 @@ import optax
 from jax import lax
 
 import pruning
-from pruning.benchmarks import _harness
+from pruning.benchmarks import harness
 from pruning.lab import models
 from pruning.lab.data import Batch
 from pruning.lab.loop import cross_entropy
@@ -98,7 +98,7 @@ def run(repeats: int, steps: int) -> list[dict[str, Any]]:
             label: stepper(apply_fn, tx, steps)
             for label, tx in chains(apply_fn).items()
         }
-        times = _harness.measure(functions, params, batch, repeats=repeats)
+        times = harness.measure(functions, params, batch, repeats=repeats)
         for label, time in times.items():
             rows.append(
                 {
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args(arguments)
     rows = run(options.repeats, options.steps)
-    print(_harness.table(rows))
-    print(f"written to {_harness.write(options.out, rows)}")
+    print(harness.table(rows))
+    print(f"written to {harness.write(options.out, rows)}")
 
 
 if __name__ == "__main__":

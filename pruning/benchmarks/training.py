@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 
 from pruning._typing import Array
-from pruning.benchmarks import _harness
+from pruning.benchmarks import harness
 from pruning.lab import models
 
 BATCH = 100
@@ -248,7 +248,7 @@ def run(
     cases += seed_cases(steps["lenet300"], counts)
     cases.append(matmul_case())
     calls = {case.work[0]: case.call for case in cases}
-    times = _harness.measure(calls, repeats=repeats)
+    times = harness.measure(calls, repeats=repeats)
     per_step = {case.work[0]: times[case.work[0]].best / case.steps for case in cases}
     return [
         {
@@ -291,8 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     steps = {"lenet300": options.steps300, "lenet5": options.steps5}
     rows = run(steps, options.seeds, options.repeats, with_torch)
-    print(_harness.table(rows))
-    print(f"written to {_harness.write(options.out, rows)}")
+    print(harness.table(rows))
+    print(f"written to {harness.write(options.out, rows)}")
 
 
 if __name__ == "__main__":

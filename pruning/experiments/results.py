@@ -1,19 +1,23 @@
 """Write RESULTS.md from the recorded runs and benchmarks.
 
 Command: ``python -m pruning.experiments.results``. Every figure in RESULTS.md comes
-from a JSON file under ``pruning/experiments/recorded``; nothing is typed in by hand
-but the papers' own figures, which carry their evidence tag.
+from a JSON file under ``*/experiments/recorded``; nothing is typed in by hand but the
+papers' own figures, which carry their evidence tag. The other packages add their
+sections when they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pruning.experiments._variants import RECORDED
 from pruning.lab.runs import read_json
+from pruning.lab.tables import markdown
 
 # (experiment, title, paper's rows: method, compression, test error in %).
 # All from memory of arXiv 1810.11764, tables 1 to 3: hints, not targets.
@@ -45,10 +49,13 @@ PAPER: tuple[tuple[str, str, tuple[tuple[str, float, float], ...]], ...] = (
     ),
 )
 
+# Packages whose experiments.results module, if there is one, adds its sections().
+OTHERS = ("analysis", "binary", "covid_cxr")
+
 HEAD = """# Results
 
 Written by `python -m pruning.experiments.results` from the JSON files in
-`pruning/experiments/recorded`; do not edit by hand. Errors are in percent, with the
+`*/experiments/recorded`; do not edit by hand. Errors are in percent, with the
 standard error over seeds. Compression is all parameters (biases included) over those
 that are not zero. Operating points and thresholds are chosen on validation data; the
 test set is evaluated once, at the end of a run. Figures marked MEM are the papers' as
@@ -61,12 +68,6 @@ def percent(row: Mapping[str, Any]) -> str:
     mean, error = row["mean"], row["se"]
     spread = "" if error is None else f" ± {100 * error:.2f}"
     return f"{100 * mean:.2f}{spread}"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Return a Markdown table as lines."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
 
 
 def target_name(target: float | None) -> str:
@@ -139,15 +140,16 @@ def experiment_section(
     return [*lines, *[f"- {settings(record)}" for record in records], ""]
 
 
-def benchmark_section(path: Path) -> list[str]:
+def benchmark_section(package: str, path: Path) -> list[str]:
     """Return the section of one recorded benchmark."""
     record = read_json(path)
     name = path.stem.removeprefix("benchmark-")
     versions = record["versions"]
     where = f"{versions['device']}, {versions['cores']} cores, jax {versions['jax']}"
     rows = record["rows"]
-    lines = [f"### {name}", "", f"`python -m pruning.benchmarks.{name}`; {where}.", ""]
-    cells = [[_cell(row[key]) for key in rows[0]] for row in rows]
+    command = f"python -m {package}.benchmarks.{name}"
+    lines = [f"### {name}", "", f"`{command}`; {where}.", ""]
+    cells = [[row[key] for key in rows[0]] for row in rows]
     lines += [*markdown(list(rows[0]), cells), ""]
     for key, value in record.items():
         if key not in ("versions", "rows"):
@@ -155,30 +157,42 @@ def benchmark_section(path: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def document() -> str:
-    """Return RESULTS.md as text."""
-    lines = [HEAD]
+def sections() -> list[str]:
+    """Return what this package measured, as Markdown lines."""
+    lines: list[str] = []
     for name, title, paper in PAPER:
         lines += experiment_section(name, title, paper)
     notes = RECORDED / "notes.md"
     if notes.exists():
         lines += [notes.read_text().strip(), ""]
-    benchmarks = sorted(RECORDED.glob("benchmark-*.json"))
-    if benchmarks:
+    return lines + benchmark_sections("pruning", RECORDED)
+
+
+def benchmark_sections(package: str, recorded: Path) -> list[str]:
+    """Return the recorded benchmarks of one package, as Markdown lines."""
+    lines: list[str] = []
+    paths = sorted(recorded.glob("benchmark-*.json"))
+    if paths:
         lines += [
-            "## Benchmarks",
+            f"## Benchmarks of `{package}`",
             "",
             "Times of one run, side by side; trust the ratios.",
             "",
         ]
-    for path in benchmarks:
-        lines += benchmark_section(path)
+    for path in paths:
+        lines += benchmark_section(package, path)
+    return lines
+
+
+def document() -> str:
+    """Return RESULTS.md as text."""
+    lines = [HEAD, *sections()]
+    for package in OTHERS:
+        name = f"{package}.experiments.results"
+        if importlib.util.find_spec(f"{package}.experiments") is None:
+            continue
+        if importlib.util.find_spec(name) is not None:
+            lines += importlib.import_module(name).sections()
     return "\n".join(lines).rstrip() + "\n"
 
 
