@@ -1,0 +1,94 @@
+"""Binary control variables: the stochastic perceptron with m = sqrt(q*) sigma."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from binary.theory.checks import check_alpha, check_beta, check_q_star
+from binary.theory.ensembles import (
+    _U_POINTS,
+    _Z_POINTS,
+    Ensemble,
+    binary_weights,
+    tilted_fields,
+)
+from binary.theory.iteration import fixed_point
+from binary.theory.quadrature import gaussian_rule
+from binary.theory.special import log_2cosh
+from binary.theory.stochastic import StochasticPoint, field_conjugate, observables
+
+
+def control(
+    alpha: float, q_star: float, beta: float, *, start: float | None = None
+) -> StochasticPoint:
+    r"""Solve the perceptron whose control variables are signs.
+
+    .. math::
+        \varphi = -\tfrac12\hat q(1-q) + \int Dz\log2\cosh(\sqrt{\hat q}z)
+        + \alpha\int Dz_0\log\int Du\,\Phi^\beta\Big(\sqrt{\tfrac{q^*}{1-q^*}}
+        (\sqrt q z_0+\sqrt{1-q}\,u)\Big)
+
+    The binarised configuration is sigma itself. Order parameters and the ensemble are
+    those of sigma, so ``q_self`` is 1.
+
+    Args:
+        alpha: patterns per weight, > 0.
+        q_star: mean of m^2, strictly between 0 and 1.
+        beta: inverse temperature, > 0.
+        start: a first guess for q.
+
+    Returns:
+        A :class:`~binary.theory.stochastic.StochasticPoint` without a multiplier.
+
+    Raises:
+        ValueError: for an argument out of range.
+        NotConverged: when no saddle point is found to 1e-10.
+    """
+    alpha, q_star = check_alpha(alpha), check_q_star(q_star)
+    beta = check_beta(beta)
+    z, u_rule = gaussian_rule(_Z_POINTS), gaussian_rule(_U_POINTS)
+    gain = float(np.sqrt(q_star / (1 - q_star)))
+
+    def step(x: np.ndarray) -> np.ndarray:
+        q = float(x[0])
+        u, _ = tilted_fields(q, 1 - q, gain, beta, z.nodes, u_rule)
+        q_hat = field_conjugate(alpha, 1 - q, u, z)
+        return np.atleast_1d(z.weights @ np.tanh(np.sqrt(q_hat) * z.nodes) ** 2)
+
+    found = fixed_point(
+        step,
+        np.array([0.7 if start is None else start]),
+        project=lambda x: np.clip(x, 1e-6, 1 - 1e-6),
+        name=f"control(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
+    )
+    q = float(found.value[0])
+    u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, u_rule)
+    q_hat = field_conjugate(alpha, 1 - q, u, z)
+    ensemble = Ensemble(
+        name="control",
+        alpha=alpha,
+        q_self=1.0,
+        q=q,
+        q_hat=q_hat,
+        gain=gain,
+        z=z,
+        m=np.array([-1.0, 1.0]),
+        m_weights=binary_weights(q_hat, z.nodes),
+        u=u,
+    )
+    entropic = z.weights @ log_2cosh(np.sqrt(q_hat) * z.nodes)
+    return StochasticPoint(
+        alpha=alpha,
+        q_star=q_star,
+        beta=beta,
+        q=q,
+        q_hat=q_hat,
+        multiplier=None,
+        free_entropy=float(
+            -0.5 * q_hat * (1 - q) + entropic + alpha * (z.weights @ log_fields)
+        ),
+        iterations=found.iterations,
+        residual=found.residual,
+        ensemble=ensemble,
+        **observables(ensemble),
+    )

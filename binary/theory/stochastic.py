@@ -1,0 +1,223 @@
+"""The stochastic perceptron at fixed squared norm q* and inverse temperature beta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from binary.theory import configuration
+from binary.theory.checks import check_alpha, check_beta, check_q_star
+from binary.theory.ensembles import (
+    _M_POINTS,
+    _U_POINTS,
+    _Z_POINTS,
+    Ensemble,
+    real_weights,
+    tilted_fields,
+)
+from binary.theory.iteration import NotConverged, bracketed_root, fixed_point
+from binary.theory.quadrature import Rule, gaussian_rule, split_rule
+
+
+@dataclass(frozen=True)
+class StochasticPoint:
+    """The replica-symmetric state of weights m drawn with exp(beta * likelihood).
+
+    Attributes:
+        alpha: patterns per weight.
+        q_star: mean of m^2.
+        beta: inverse temperature.
+        q: overlap of two draws of m.
+        q_hat: its conjugate.
+        multiplier: A, which fixes the norm; None for binary control variables.
+        free_entropy: log of the partition function per weight, Lebesgue measure on m.
+        loss: mean of -log Phi(Delta) per pattern.
+        energy_draw: mean training error of one draw W ~ Q_m.
+        energy_mode: mean training error of sign(m).
+        mean_abs: p_m, mean of |m|.
+        alignment: t, mean of <m> <sign m>.
+        replicon: the RS state is locally stable while this is below 1.
+        iterations: evaluations of the fixed-point map.
+        residual: |q - q'| after one more turn of the saddle-point equations.
+        ensemble: the measures, for robustness and the Franz-Parisi entropy.
+    """
+
+    alpha: float
+    q_star: float
+    beta: float
+    q: float
+    q_hat: float
+    multiplier: float | None
+    free_entropy: float
+    loss: float
+    energy_draw: float
+    energy_mode: float
+    mean_abs: float
+    alignment: float
+    replicon: float
+    iterations: int
+    residual: float
+    ensemble: Ensemble
+
+
+def solve_multiplier(
+    q_hat: float, q_star: float, z: Rule, rule: Rule, start: float
+) -> float:
+    """Return A such that the mean of m^2 is q*, by safeguarded Newton steps.
+
+    Raises:
+        NotConverged: when the norm is not met to 1e-13 within 200 steps.
+    """
+    square = rule.nodes**2
+    low, high = -np.inf, np.inf
+    a = start
+    for _ in range(200):
+        weights, _ = real_weights(a, q_hat, z.nodes, rule)
+        mean = weights @ square
+        gap = float(z.weights @ mean - q_star)
+        if abs(gap) < 1e-13 or high - low < 1e-13 * max(1.0, abs(a)):
+            return a
+        low, high = (a, high) if gap < 0 else (low, a)
+        slope = 0.5 * float(z.weights @ (weights @ square**2 - mean**2))
+        step = -gap / max(slope, 1e-12)
+        a += float(np.clip(step, -0.5 * abs(a) - 10, 0.5 * abs(a) + 10))
+        if not low < a < high:
+            a = 0.5 * (low + high)
+    raise NotConverged(f"multiplier: mean of m^2 off by {gap:.3g} after 200 steps")
+
+
+def field_conjugate(alpha: float, variance: float, u: Rule, z: Rule) -> float:
+    """Return q_hat = alpha int Dz0 (<u> / sqrt(V))^2."""
+    mean = np.sum(u.weights * u.nodes, axis=1)
+    return float(alpha * (z.weights @ mean**2) / variance)
+
+
+def observables(ensemble: Ensemble) -> dict[str, float]:
+    """Return the fields of a StochasticPoint that the measures alone determine."""
+    mean_abs, alignment = configuration.mode_overlaps(ensemble)
+    return {
+        "loss": configuration.loss(ensemble),
+        "energy_draw": configuration.draw_energy(ensemble),
+        "energy_mode": configuration.mode_energy(ensemble),
+        "mean_abs": mean_abs,
+        "alignment": alignment,
+        "replicon": configuration.replicon(ensemble),
+    }
+
+
+def stochastic(
+    alpha: float,
+    q_star: float,
+    beta: float,
+    *,
+    start: float | None = None,
+    grid: int = 1,
+) -> StochasticPoint:
+    r"""Solve the stochastic perceptron at fixed q* and beta.
+
+    .. math::
+        Z = \int_{[-1,1]^N} dm\,\delta\Big(\sum_i m_i^2 - q^* N\Big)
+        \prod_\mu \Phi(\Delta_\mu)^\beta,\quad
+        \Delta = \frac{\sqrt q z_0+\sqrt{q^*-q}\,u}{\sqrt{1-q^*}}
+
+    Args:
+        alpha: patterns per weight, > 0.
+        q_star: mean of m^2, strictly between 0 and 1.
+        beta: inverse temperature, > 0.
+        start: a first guess for q, such as the neighbouring point of a curve.
+        grid: multiplies the number of quadrature nodes, to see that they suffice.
+
+    Returns:
+        A :class:`StochasticPoint` of Python floats, with its ensemble.
+
+    Raises:
+        ValueError: for an argument out of range.
+        NotConverged: when no saddle point is found to 1e-10.
+
+    Example:
+        >>> round(stochastic(0.55, 0.5, 20.0).q, 4)
+        0.4141
+
+    Reference:
+        Baldassi et al., arXiv 1710.09825.
+    """
+    alpha, q_star = check_alpha(alpha), check_q_star(q_star)
+    beta = check_beta(beta)
+    z = gaussian_rule(grid * (_Z_POINTS - 1) + 1)
+    u_rule = gaussian_rule(grid * (_U_POINTS - 1) + 1)
+    m_rule = split_rule(grid * _M_POINTS)
+    gain = 1 / np.sqrt(1 - q_star)
+    multiplier = 0.0
+
+    def conjugate(q: float) -> float:
+        u, _ = tilted_fields(q, q_star - q, gain, beta, z.nodes, u_rule)
+        return field_conjugate(alpha, q_star - q, u, z)
+
+    def step(x: np.ndarray) -> np.ndarray:
+        nonlocal multiplier
+        q_hat = conjugate(float(x[0]))
+        multiplier = solve_multiplier(q_hat, q_star, z, m_rule, multiplier)
+        weights, _ = real_weights(multiplier, q_hat, z.nodes, m_rule)
+        return np.atleast_1d(z.weights @ (weights @ m_rule.nodes) ** 2)
+
+    found = fixed_point(
+        step,
+        np.array([0.75 * q_star if start is None else start]),
+        project=lambda x: np.clip(x, 1e-6 * q_star, (1 - 1e-6) * q_star),
+        name=f"stochastic(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
+    )
+    q = float(found.value[0])
+    u, log_fields = tilted_fields(q, q_star - q, gain, beta, z.nodes, u_rule)
+    q_hat = field_conjugate(alpha, q_star - q, u, z)
+    weights, log_weights = real_weights(multiplier, q_hat, z.nodes, m_rule)
+    ensemble = Ensemble(
+        "stochastic", alpha, q_star, q, q_hat, float(gain), z, m_rule.nodes, weights, u
+    )
+    return StochasticPoint(
+        alpha=alpha,
+        q_star=q_star,
+        beta=beta,
+        q=q,
+        q_hat=q_hat,
+        multiplier=multiplier,
+        free_entropy=-0.5 * (multiplier + q_hat) * q_star
+        + 0.5 * q_hat * q
+        + float(z.weights @ log_weights)
+        + alpha * float(z.weights @ log_fields),
+        iterations=found.iterations,
+        residual=found.residual,
+        ensemble=ensemble,
+        **observables(ensemble),
+    )
+
+
+def critical_beta(
+    alpha: float, q_star: float, *, low: float = 1.0, high: float = 100.0
+) -> StochasticPoint:
+    """Return the point of the de Almeida-Thouless line: replicon = 1 at fixed q*.
+
+    Args:
+        alpha: patterns per weight, > 0.
+        q_star: mean of m^2, strictly between 0 and 1.
+        low: an inverse temperature at which the RS state is stable.
+        high: one at which it is not.
+
+    Raises:
+        ValueError: for an argument out of range.
+        NotConverged: when the replicon does not cross 1 between the two.
+    """
+    check_beta(low), check_beta(high)
+    last: list[float] = []
+
+    def gap(log_beta: float) -> float:
+        point = stochastic(
+            alpha, q_star, float(np.exp(log_beta)), start=last[-1] if last else None
+        )
+        last.append(point.q)
+        return point.replicon - 1
+
+    log_beta, _ = bracketed_root(
+        gap, np.log(low), np.log(high), name="critical_beta", tolerance=1e-6
+    )
+    return stochastic(alpha, q_star, float(np.exp(log_beta)), start=last[-1])
