@@ -1,278 +1,103 @@
-"""The bundled networks: LeNet-300-100 and LeNet-5, in Flax Linen.
+"""The bundled networks by name, as pure functions of parameters and state.
 
-LeNet-5 is the one of the Caffe model zoo (20 and 50 filters of 5x5, then 500 and
-``classes`` units; 431,080 parameters on 28x28x1). Its convolutions are computed in
-one of two ways that share parameters (``HWIO`` kernels), names and values:
-
-``lax``
-    ``lax.conv_general_dilated``, the right choice for an accelerator.
-``patches``
-    windows cut out by static slices, then one matrix product. XLA's convolution is
-    slow on a CPU, above all in its gradient and inside ``lax.scan``.
-``auto``
-    ``patches`` where :func:`jax.default_backend` is ``"cpu"``, ``lax`` elsewhere.
-
-Each 2x2 pooling block is kept as four *phases*, whole feature maps whose entry-wise
-maximum is the pooled map, so that pooling and its gradient run over contiguous
-memory. Bias and ReLU follow the pooling. Both are monotone, so the value is that of
-bias, ReLU, pooling; but they touch a quarter of the entries.
+:func:`network` gives every network the same face: parameters that are trained, and
+``stats``, what a layer keeps from batch to batch without a gradient (running means
+and variances of batch-norm). :func:`build` is the short form for networks that keep
+nothing.
 """
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-from pruning._typing import Array, Float, Key
-
-CONVOLUTIONS = ("auto", "patches", "lax")
-INITIALISERS = ("uniform", "lecun")
-NAMES = ("lenet300", "lenet5")
-
-# Channels of a pixel below which windows are cut one axis at a time.
-NARROW = 8
+from pruning._typing import Array, Key
+from pruning.lab import lenets
+from pruning.lab.lenets import check_choice
 
 InitFn = Callable[[Any], Any]
 ApplyFn = Callable[[Any, Any], Any]
-Initialiser = Callable[..., Any]
 
 
-def initialisers(kind: str, fan_in: int) -> tuple[Initialiser, Initialiser]:
-    """Return the initialisers of a layer's kernel and bias.
-
-    Args:
-        kind: ``"uniform"``, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for both (the
-            default of the framework the papers were run in), or ``"lecun"``, a
-            truncated normal of variance 1/fan_in and a zero bias.
-        fan_in: inputs of one unit.
-
-    Returns:
-        ``(kernel_init, bias_init)``, functions of (key, shape, dtype).
-
-    Raises:
-        ValueError: if ``kind`` is not one of :data:`INITIALISERS`.
-    """
-    _check_choice("initialiser", kind, INITIALISERS)
-    if kind == "lecun":
-        return nn.initializers.lecun_normal(), nn.initializers.zeros
-
-    def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
-        bound = 1 / math.sqrt(fan_in)
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return uniform, uniform
-
-
-def convolve_pool(
-    x: Float[Array, "B H W C"], kernel: Float[Array, "k k C O"], method: str = "auto"
-) -> Array:
-    """Convolve without padding, then take the maximum of each 2x2 block.
-
-    Convolution means cross-correlation, stride 1; an odd last row or column of its
-    result is dropped. Entries of a block that tie share the gradient equally.
-
-    Args:
-        x: images, shape (B, H, W, C), H and W at least k + 1.
-        kernel: filters, shape (k, k, C, O), k odd.
-        method: one of :data:`CONVOLUTIONS`; the value is the same.
-
-    Returns:
-        Shape (B, (H - k + 1) // 2, (W - k + 1) // 2, O).
-
-    Raises:
-        ValueError: if ``method`` is not one of :data:`CONVOLUTIONS`, k is even or
-            the images are smaller than k + 1.
-    """
-    _check_choice("conv", method, CONVOLUTIONS)
-    size, filters = kernel.shape[0], kernel.shape[3]
-    if size % 2 == 0 or min(x.shape[1:3]) <= size:
-        raise ValueError(
-            f"kernel: expected an odd side below that of the images {x.shape[1:3]}, "
-            f"got {size}"
-        )
-    if method == "auto":
-        method = "patches" if jax.default_backend() == "cpu" else "lax"
-    rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
-    x = x[:, : 2 * rows + size - 1, : 2 * columns + size - 1]
-    if method == "lax":
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        y = lax.conv_general_dilated(
-            x, kernel, (1, 1), "VALID", dimension_numbers=dimensions
-        ).reshape(x.shape[0], rows, 2, columns, 2, filters)
-        y = y.transpose(0, 2, 4, 1, 3, 5)
-    else:
-        # One flat product with the kernel's filters first: XLA then forms the
-        # kernel's gradient as a product of the same kind, without a transposed copy
-        # of the patches or of their cotangents.
-        cut = _windows_by_axis if x.shape[3] < NARROW else _windows_by_plane
-        windows = cut(x, size)
-        flat = kernel.transpose(3, 0, 1, 2).reshape(filters, windows.shape[-1])
-        numbers = (((1,), (1,)), ((), ()))
-        y = lax.dot_general(windows.reshape(-1, windows.shape[-1]), flat, numbers)
-    return y.reshape(x.shape[0], 4, rows, columns, filters).max(axis=1)
-
-
-def _windows_by_plane(x: Array, size: int) -> Array:
-    """Cut out windows from the four planes of even or odd rows and columns.
-
-    Each slice is then dense, and its gradient a plain padding. Shape (B, 2, 2, H', W',
-    size * size * C): phase of the row, phase of the column, row, column, window.
-    """
-    batch, height, width, channels = x.shape
-    rows, columns = (height - size + 1) // 2, (width - size + 1) // 2
-    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    planes = [[blocks[:, :, i, :, j] for j in (0, 1)] for i in (0, 1)]
-
-    def piece(i: int, j: int) -> Array:
-        plane = planes[i % 2][j % 2]
-        return plane[:, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
-
-    window = [(i, j) for i in range(size) for j in range(size)]
-    phases = [
-        jnp.concatenate([piece(p + i, q + j) for i, j in window], axis=-1)
-        for p in (0, 1)
-        for q in (0, 1)
-    ]
-    windows = jnp.stack(phases, axis=1)
-    return windows.reshape(batch, 2, 2, rows, columns, windows.shape[-1])
-
-
-def _windows_by_axis(x: Array, size: int) -> Array:
-    """Cut out the windows of :func:`_windows_by_plane`, columns first, then rows.
-
-    Fewer and longer slices, the better way where a pixel has few channels.
-    """
-    rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
-
-    def along(x: Array, axis: int, phase: int, count: int) -> Array:
-        starts = range(phase, phase + size)
-        pieces = [
-            lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis=axis) for i in starts
-        ]
-        return jnp.concatenate(pieces, axis=-1)
-
-    x = jnp.stack([along(x, 2, phase, columns) for phase in (0, 1)], axis=1)
-    return jnp.stack([along(x, 2, phase, rows) for phase in (0, 1)], axis=1)
-
-
-class ConvolvePool(nn.Module):
-    """A VALID convolution, 2x2 max-pooling, bias and ReLU.
+class Network(NamedTuple):
+    """A network as three pure functions.
 
     Attributes:
-        filters: output channels.
-        size: side of the square window, odd.
-        conv: one of :data:`CONVOLUTIONS`.
-        initialiser: one of :data:`INITIALISERS`.
+        init: ``(key) -> (params, stats)``, both float32 trees; ``stats`` is ``{}``
+            for a network that keeps no state.
+        apply: ``(params, stats, x) -> logits``, evaluation mode: batch-norm by its
+            running moments, no dropout. x is (B, height, width, channels), any
+            floating dtype; logits are (B, classes).
+        train: ``(params, stats, x, key) -> (logits, stats)``, training mode:
+            batch-norm by the batch's moments, which move the running ones; dropout
+            drawn from ``key`` (a typed PRNG key; unused without dropout).
     """
 
-    filters: int
-    size: int = 5
-    conv: str = "auto"
-    initialiser: str = "uniform"
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Array:
-        """Return the pooled and rectified feature maps, shape (B, H', W', O)."""
-        shape = (self.size, self.size, x.shape[-1], self.filters)
-        kernel_init, bias_init = initialisers(self.initialiser, math.prod(shape[:-1]))
-        kernel = self.param("kernel", kernel_init, shape, jnp.float32)
-        bias = self.param("bias", bias_init, (self.filters,), jnp.float32)
-        pooled = convolve_pool(x, kernel, self.conv)
-        return nn.relu(pooled + bias.reshape(1, 1, 1, -1))
+    init: Callable[[Any], tuple[Any, Any]]
+    apply: Callable[[Any, Any, Any], Any]
+    train: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
-def _dense(units: int, inputs: int, initialiser: str, name: str) -> nn.Dense:
-    """Return a dense layer whose bias, too, knows the layer's fan-in."""
-    kernel_init, bias_init = initialisers(initialiser, inputs)
-    return nn.Dense(units, kernel_init=kernel_init, bias_init=bias_init, name=name)
-
-
-class LeNet300(nn.Module):
-    """LeNet-300-100: dense layers of 300, 100 and ``classes`` units, ReLU between.
+class _Entry(NamedTuple):
+    """What the table of networks says of one.
 
     Attributes:
-        classes: number of outputs.
-        initialiser: one of :data:`INITIALISERS`.
+        module: the Flax module; its fields but ``classes`` are the options.
+        least: smallest height and width of an image.
+        defaults: options that differ from the module's own.
     """
 
-    classes: int = 10
-    initialiser: str = "uniform"
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Array:
-        """Return logits, shape (B, classes), of images of any size."""
-        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        for index, units in enumerate((300, 100)):
-            x = nn.relu(
-                _dense(units, x.shape[-1], self.initialiser, f"Dense_{index}")(x)
-            )
-        return _dense(self.classes, x.shape[-1], self.initialiser, "Dense_2")(x)
+    module: Callable[..., nn.Module]
+    least: int
+    defaults: dict[str, Any]
 
 
-class LeNet5(nn.Module):
-    """LeNet-5, 20-50-500 and ``classes`` units; ReLU but after the last.
+_TABLE = {
+    "lenet300": _Entry(lenets.LeNet300, 1, {}),
+    "lenet5": _Entry(lenets.LeNet5, 16, {}),
+}
 
-    Attributes:
-        classes: number of outputs.
-        conv: one of :data:`CONVOLUTIONS`.
-        initialiser: one of :data:`INITIALISERS`.
-    """
-
-    classes: int = 10
-    conv: str = "auto"
-    initialiser: str = "uniform"
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Array:
-        """Return logits, shape (B, classes), of images of 16x16 or more."""
-        for index, filters in enumerate((20, 50)):
-            name = f"Conv_{index}"
-            x = ConvolvePool(filters, 5, self.conv, self.initialiser, name=name)(x)
-        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        x = nn.relu(_dense(500, x.shape[-1], self.initialiser, "Dense_0")(x))
-        return _dense(self.classes, x.shape[-1], self.initialiser, "Dense_1")(x)
+NAMES = tuple(_TABLE)
+_CHOICES = {
+    "conv": lenets.CONVOLUTIONS,
+    "initialiser": lenets.INITIALISERS,
+    "rectify": lenets.RECTIFICATIONS,
+}
 
 
-def build(
-    name: str,
-    classes: int,
-    image_shape: tuple[int, ...],
-    *,
-    conv: str = "auto",
-    initialiser: str = "uniform",
-) -> tuple[InitFn, ApplyFn]:
-    """Return a bundled network as two pure functions.
+def network(
+    name: str, classes: int, image_shape: tuple[int, ...], **options: Any
+) -> Network:
+    """Return a bundled network as pure functions.
 
     Args:
         name: one of :data:`NAMES`.
         classes: number of outputs, at least 2.
         image_shape: (height, width, channels) of one image; ``lenet5`` needs sides
             of 16 or more.
-        conv: one of :data:`CONVOLUTIONS`; how ``lenet5`` convolves.
-        initialiser: one of :data:`INITIALISERS`.
+        options: of the network: ``initialiser`` (LeNets), ``conv``, ``rectify`` and
+            ``dropout`` (``lenet5``); see :mod:`pruning.lab.lenets`.
 
     Returns:
-        ``init_fn(key) -> params`` (float32) and ``apply_fn(params, x) -> logits``,
-        x of shape (B, height, width, channels), logits of shape (B, classes).
+        The :class:`Network`.
 
     Raises:
         ValueError: if an argument is not as described.
 
     Example:
-        >>> init_fn, apply_fn = build("lenet300", 10, (8, 8, 1))
-        >>> params = init_fn(jax.random.key(0))
-        >>> apply_fn(params, jnp.zeros((2, 8, 8, 1))).shape
+        >>> net = network("lenet5", 10, (28, 28, 1), rectify="full", dropout=0.5)
+        >>> params, stats = net.init(jax.random.key(0))
+        >>> net.apply(params, stats, jnp.zeros((2, 28, 28, 1))).shape
         (2, 10)
     """
-    _check_choice("name", name, NAMES)
-    _check_choice("conv", conv, CONVOLUTIONS)
-    _check_choice("initialiser", initialiser, INITIALISERS)
+    check_choice("name", name, NAMES)
+    entry = _TABLE[name]
+    _check_options(name, entry, options)
     if classes < 2:
         raise ValueError(f"classes: expected 2 or more, got {classes}")
     shape = tuple(image_shape)
@@ -280,32 +105,94 @@ def build(
         raise ValueError(
             f"image_shape: expected (height, width, channels), got {image_shape}"
         )
-    if name == "lenet5" and min(shape[:2]) < 16:
+    if min(shape[:2]) < entry.least:
         raise ValueError(
-            f"image_shape: lenet5 needs images of 16x16 or more, got {image_shape}"
+            f"image_shape: {name} needs images of {entry.least}x{entry.least} or more, "
+            f"got {image_shape}"
         )
-    model: nn.Module = LeNet300(classes, initialiser)
-    if name == "lenet5":
-        model = LeNet5(classes, conv, initialiser)
+    return _pure(entry.module(classes, **entry.defaults | options), shape)
 
-    def init_fn(key: Key[Array, ""]) -> Any:
-        return model.init(key, jnp.zeros((1, *shape), jnp.float32))["params"]
 
-    def apply_fn(params: Any, x: Any) -> Any:
+def build(
+    name: str, classes: int, image_shape: tuple[int, ...], **options: Any
+) -> tuple[InitFn, ApplyFn]:
+    """Return a bundled network that keeps no state as two pure functions.
+
+    Args:
+        name: one of :data:`NAMES`.
+        classes: as :func:`network` takes it.
+        image_shape: likewise.
+        options: likewise.
+
+    Returns:
+        ``init_fn(key) -> params`` (float32) and ``apply_fn(params, x) -> logits`` in
+        evaluation mode, x of shape (B, height, width, channels), logits of shape
+        (B, classes).
+
+    Raises:
+        ValueError: if an argument is not as described, or the network keeps state.
+
+    Example:
+        >>> init_fn, apply_fn = build("lenet300", 10, (8, 8, 1))
+        >>> params = init_fn(jax.random.key(0))
+        >>> apply_fn(params, jnp.zeros((2, 8, 8, 1))).shape
+        (2, 10)
+    """
+    net = network(name, classes, image_shape, **options)
+    if keeps_state(net):
+        raise ValueError(
+            f"name: {name} keeps state (batch-norm): take it from models.network"
+        )
+    return (lambda key: net.init(key)[0]), (lambda params, x: net.apply(params, {}, x))
+
+
+def keeps_state(net: Network) -> bool:
+    """Say whether a network has ``stats``; nothing is computed."""
+    _, stats = jax.eval_shape(net.init, jax.random.key(0))
+    return bool(jax.tree.leaves(stats))
+
+
+def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
+    """Return a Flax module as pure functions that check their images."""
+
+    def checked(x: Any) -> Any:
         x = jnp.asarray(x)
         if x.shape[1:] != shape or not jnp.issubdtype(x.dtype, jnp.floating):
             wanted = ", ".join(map(str, ("B", *shape)))
             raise ValueError(
                 f"x: expected floats of shape ({wanted}), got {x.dtype}{x.shape}"
             )
-        return model.apply({"params": params}, x)
+        return x
 
-    return init_fn, apply_fn
+    def init(key: Key[Array, ""]) -> tuple[Any, Any]:
+        variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
+        return variables["params"], variables.get("batch_stats", {})
 
+    def apply(params: Any, stats: Any, x: Any) -> Any:
+        return module.apply({"params": params, "batch_stats": stats}, checked(x))
 
-def _check_choice(argument: str, given: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that lists the choices unless ``given`` is among them."""
-    if given not in choices:
-        raise ValueError(
-            f"{argument}: unknown {given!r}, expected one of {', '.join(choices)}"
+    def train(params: Any, stats: Any, x: Any, key: Any) -> tuple[Any, Any]:
+        logits, moved = module.apply(
+            {"params": params, "batch_stats": stats},
+            checked(x),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
         )
+        return logits, moved.get("batch_stats", {})
+
+    return Network(init, apply, train)
+
+
+def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
+    """Raise a ValueError unless each option is the network's own and in its range."""
+    known = set(inspect.signature(entry.module).parameters)
+    known -= {"classes", "parent", "name"}
+    for option, value in options.items():
+        if option not in known:
+            listed = ", ".join(sorted(known))
+            raise ValueError(f"{option}: {name} has no such option; it has {listed}")
+        if option in _CHOICES:
+            check_choice(option, value, _CHOICES[option])
+        elif option == "dropout" and not 0 <= value < 1:
+            raise ValueError(f"dropout: expected a number in [0, 1), got {value}")
