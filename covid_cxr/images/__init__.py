@@ -1,0 +1,53 @@
+"""Films as arrays: one reader, equalisation, resizing, augmentation, normalisation."""
+
+from covid_cxr.images.augment import (
+    PUBLISHED,
+    PUBLISHED_PRETRAINING,
+    Augmentation,
+    augment,
+    warp,
+)
+from covid_cxr.images.equalise import clahe, equalise
+from covid_cxr.images.normalise import Statistics, as_published, normalise, pooled
+from covid_cxr.images.reader import (
+    ImageError,
+    Radiograph,
+    read,
+    read_mask,
+    read_raw,
+)
+from covid_cxr.images.resize import (
+    centre_crop,
+    published_crop,
+    resize,
+    resize_mask,
+    resize_short,
+    square,
+    square_mask,
+)
+
+__all__ = [
+    "PUBLISHED",
+    "PUBLISHED_PRETRAINING",
+    "Augmentation",
+    "ImageError",
+    "Radiograph",
+    "Statistics",
+    "as_published",
+    "augment",
+    "centre_crop",
+    "clahe",
+    "equalise",
+    "normalise",
+    "pooled",
+    "published_crop",
+    "read",
+    "read_mask",
+    "read_raw",
+    "resize",
+    "resize_mask",
+    "resize_short",
+    "square",
+    "square_mask",
+    "warp",
+]

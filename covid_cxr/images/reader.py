@@ -1,0 +1,209 @@
+"""One reader for every format: what is on disk becomes floats in [0, 1], dense white.
+
+The file's first bytes say what it is, never its name. The size in the header is
+checked before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_PIXELS = 100_000_000  # the largest film in use, a V7 mask, has 27 million
+_EXTRA = "needs the chest X-ray packages: pip install 'synaptax[cxr]'"
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+class ImageError(OSError):
+    """A file that is no image, or one that cannot be trusted; names the file."""
+
+
+class Radiograph(NamedTuple):
+    """One decoded image.
+
+    Attributes:
+        pixels: (H, W) float32 in [0, 1], row first, dense tissue bright.
+        bits: bits stored a pixel in the file.
+        flags: what was done or seen: "rgb" (luminance taken), "alpha" (dropped),
+            "palette", "inverted" (MONOCHROME1 or a raw film), "rescaled" (modality
+            LUT), "windowed" (VOI LUT), "padding" (set to 0), "clipped".
+        spacing: millimetres a pixel, NaN where the file does not say.
+    """
+
+    pixels: np.ndarray
+    bits: int
+    flags: frozenset[str]
+    spacing: float = float("nan")
+
+
+def read(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, window: bool = True
+) -> Radiograph:
+    """Read a PNG, JPEG, GIF or DICOM file.
+
+    Args:
+        path: the file.
+        max_pixels: refuse a header that promises more pixels than this.
+        window: for DICOM, apply the VOI LUT or the first window, if there is one.
+
+    Returns:
+        The decoded image.
+
+    Raises:
+        ImageError: naming the file, if it is absent, cut short, of another format,
+            too large, or empty.
+        ImportError: naming the extra, if pillow or pydicom is not installed.
+
+    Example:
+        >>> read("film.dcm").pixels.shape  # doctest: +SKIP
+        (1024, 1024)
+    """
+    path = Path(path)
+    data = contents(path)
+    if data[128:132] == b"DICM":
+        from covid_cxr.images import dicom
+
+        return dicom.decode(data, path, max_pixels=max_pixels, window=window)
+    return _picture(data, path, max_pixels)
+
+
+def read_mask(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read a mask; a value counts as marked from half of the format's range up.
+
+    The V7 masks mark arrows and devices with 127, below half: these are not lung.
+
+    Args:
+        path: a PNG, GIF or JPEG file, whatever its name says.
+        max_pixels: as :func:`read`.
+
+    Returns:
+        (H, W) bool, possibly without a marked pixel.
+
+    Raises:
+        ImageError: as :func:`read`.
+    """
+    return read(path, max_pixels=max_pixels, window=False).pixels >= 0.5
+
+
+def read_raw(
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, int] = (2048, 2048),
+    bits: int = 12,
+    invert: bool = True,
+    spacing: float = 0.175,
+) -> Radiograph:
+    """Read a headerless film of big-endian 16-bit words, as JSRT's ``.IMG`` files.
+
+    Args:
+        path: the file.
+        shape: (H, W) that it must have.
+        bits: bits in use; larger values are clipped.
+        invert: whether high values are dark film, as in JSRT.
+        spacing: millimetres a pixel.
+
+    Returns:
+        The decoded image.
+
+    Raises:
+        ImageError: naming the file, if it is absent or of another length.
+    """
+    path = Path(path)
+    data, wanted = contents(path), 2 * shape[0] * shape[1]
+    if len(data) != wanted:
+        raise ImageError(
+            f"{path}: expected {wanted} bytes ({shape[0]}x{shape[1]} 16-bit words), "
+            f"got {len(data)}"
+        )
+    words, top = np.frombuffer(data, ">u2").reshape(shape), 2**bits - 1
+    flags = {"clipped"} if int(words.max()) > top else set()
+    pixels = np.minimum(words, top).astype(np.float32) / top
+    if invert:
+        pixels, flags = 1 - pixels, flags | {"inverted"}
+    return Radiograph(pixels, bits, frozenset(flags), spacing)
+
+
+def contents(path: Path) -> bytes:
+    """Return a file's bytes; an ImageError names one that is absent or empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
+    if not data:
+        raise ImageError(f"{path}: the file is empty")
+    return data
+
+
+def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
+    """Raise an ImageError if a header's size is not one that can be decoded."""
+    if height < 1 or width < 1:
+        raise ImageError(f"{path}: the header says {height}x{width} pixels")
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{path}: the header says {height}x{width} pixels, over the limit of "
+            f"{max_pixels}"
+        )
+
+
+def luminance(colour: np.ndarray) -> np.ndarray:
+    """Return (H, W) luminance of (H, W, 3) colour, exact where the three are equal."""
+    colour = colour.astype(np.float32)
+    first = colour[..., 0]
+    grey = (colour == first[..., None]).all(-1)
+    return np.where(grey, first, colour @ _LUMINANCE)
+
+
+def _picture(data: bytes, path: Path, max_pixels: int) -> Radiograph:
+    """Decode with Pillow: PNG, JPEG or GIF, of 1 to 16 bits, grey or colour."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(f"reading {path.name} {_EXTRA}") from error
+    try:
+        with warnings.catch_warnings():
+            # The size is judged by check_size; broken tags do not touch the pixels.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF"))
+            check_size(path, image.height, image.width, max_pixels)
+            image.load()
+            return _from_pillow(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: over the limit of {max_pixels} pixels") from error
+    except Exception as error:  # decoders raise a dozen kinds on broken bytes
+        kind = "" if data[:4] in _MAGIC else ", nor DICOM"
+        raise ImageError(
+            f"{path}: not a whole PNG, JPEG or GIF{kind} ({type(error).__name__})"
+        ) from error
+
+
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1", b"GIF8")
+
+
+def _from_pillow(image: Any) -> Radiograph:
+    """Return a loaded Pillow image as a radiograph."""
+    mode, flags = image.mode, set()
+    if mode == "P":
+        flags.add("palette")
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    bits = 1 if mode == "1" else 16 if mode.startswith("I") else 8
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        flags.add("alpha")
+        values = values[..., :-1]
+    if values.ndim == 3:
+        if values.shape[2] == 3 and mode != "P":
+            flags.add("rgb")
+        values = luminance(values) if values.shape[2] == 3 else values[..., 0]
+    pixels = values.astype(np.float32) / np.float32(2**bits - 1)
+    return Radiograph(np.clip(pixels, 0, 1), bits, frozenset(flags))

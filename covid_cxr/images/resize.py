@@ -1,0 +1,163 @@
+"""Resizing without aliases, cropping and padding, of (H, W) or (..., H, W) images.
+
+A resize is two matrix products, one a side; the matrix is the triangle filter widened
+by the reduction, as in Pillow's ``BILINEAR``. The same functions take NumPy arrays, for
+films whose sizes all differ (nothing is compiled), and JAX arrays, inside ``jit``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+Shaped = Any  # a NumPy or a JAX array
+
+
+def check_image(image: Shaped, *, stacked: bool = False) -> None:
+    """Raise a ValueError unless an image has two axes, or at least two."""
+    if image.ndim < 2 or (image.ndim > 2 and not stacked):
+        wanted = "(..., H, W)" if stacked else "(H, W)"
+        raise ValueError(f"image: expected shape {wanted}, got {tuple(image.shape)}")
+
+
+@functools.cache
+def weights(before: int, after: int) -> np.ndarray:
+    """Return the (after, before) float32 matrix that resizes one side.
+
+    Row i is the triangle filter centred on output pixel i, as wide as the reduction
+    (never narrower than an input pixel), normalised to sum 1.
+
+    Args:
+        before: input pixels.
+        after: output pixels.
+
+    Returns:
+        The matrix; its rows sum to 1.
+
+    Raises:
+        ValueError: for a side below 1.
+    """
+    if before < 1 or after < 1:
+        raise ValueError(f"side: expected at least 1, got {before} to {after}")
+    scale = before / after
+    support = max(scale, 1.0)
+    centre = (np.arange(after) + 0.5) * scale
+    place = np.arange(before) + 0.5
+    matrix = np.maximum(1 - np.abs(place - centre[:, None]) / support, 0)
+    matrix = (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def resize(image: Shaped, shape: tuple[int, int]) -> Shaped:
+    """Resize to exactly ``shape``, whatever the image's proportions.
+
+    Args:
+        image: (..., H, W) floats.
+        shape: (height, width) to get.
+
+    Returns:
+        (..., height, width), of the image's kind (NumPy or JAX).
+
+    Raises:
+        ValueError: for fewer than two axes or a side below 1.
+    """
+    check_image(image, stacked=True)
+    rows = weights(image.shape[-2], shape[0])
+    columns = weights(image.shape[-1], shape[1])
+    # The narrower side first, so that the second product is the smaller one.
+    if shape[0] * image.shape[-1] <= image.shape[-2] * shape[1]:
+        return (rows @ image) @ columns.T
+    return rows @ (image @ columns.T)
+
+
+def resize_mask(mask: Shaped, shape: tuple[int, int]) -> Shaped:
+    """Resize a boolean mask: an output pixel is marked if at least half of it is."""
+    return resize(mask.astype(np.float32), shape) >= 0.5
+
+
+def resize_short(image: Shaped, side: int) -> Shaped:
+    """Resize so that the shorter side has ``side`` pixels, proportions kept."""
+    check_image(image, stacked=True)
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    shape = (max(side * height // short, side), max(side * width // short, side))
+    return resize(image, shape)
+
+
+def centre_crop(image: Shaped, side: int) -> Shaped:
+    """Cut the ``side`` x ``side`` centre; a ValueError if the image is smaller."""
+    check_image(image, stacked=True)
+    height, width = image.shape[-2:]
+    if min(height, width) < side:
+        raise ValueError(f"side: {side} does not fit in an image of {height}x{width}")
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    return image[..., top : top + side, left : left + side]
+
+
+def published_crop(image: Shaped, side: int = 224) -> Shaped:
+    """Resize the short side to 8/7 of ``side``, then cut the centre.
+
+    At 224 this is the published input: short side 256, centre crop 224.
+
+    Reference:
+        Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
+        arXiv 2004.05405; the sizes are those of its authors' code.
+    """
+    return centre_crop(resize_short(image, round(side * 8 / 7)), side)
+
+
+def square(image: Shaped, side: int, *, fit: str = "crop") -> Shaped:
+    """Return a ``side`` x ``side`` image.
+
+    An image's proportions give away its collection, so use one ``fit`` for all, and
+    "crop" rather than "pad": bars tell the proportions too.
+
+    Args:
+        image: (..., H, W) floats.
+        side: pixels a side.
+        fit: "crop" (largest centred square), "pad" (black bars), "squash"
+            (proportions not kept), or "published" (:func:`published_crop`).
+
+    Returns:
+        (..., side, side).
+
+    Raises:
+        ValueError: for another ``fit``.
+    """
+    check_image(image, stacked=True)
+    height, width = image.shape[-2:]
+    if fit == "squash":
+        return resize(image, (side, side))
+    if fit == "crop":
+        return resize(centre_crop(image, min(height, width)), (side, side))
+    if fit == "published":
+        return published_crop(image, side)
+    if fit != "pad":
+        raise ValueError(
+            f"fit: expected 'crop', 'pad', 'squash' or 'published', got {fit!r}"
+        )
+    longer = max(height, width)
+    inner = (
+        max(round(side * height / longer), 1),
+        max(round(side * width / longer), 1),
+    )
+    return _pad(resize(image, inner), side)
+
+
+def square_mask(mask: Shaped, side: int, *, fit: str = "crop") -> Shaped:
+    """Return a mask as :func:`square` returns its image."""
+    return square(mask.astype(np.float32), side, fit=fit) >= 0.5
+
+
+def _pad(image: Shaped, side: int) -> Shaped:
+    """Put black bars around an image to make it ``side`` x ``side``."""
+    spare = [side - n for n in image.shape[-2:]]
+    around = [(0, 0)] * (image.ndim - 2) + [(n // 2, n - n // 2) for n in spare]
+    if isinstance(image, np.ndarray):
+        return np.pad(image, around)
+    import jax.numpy as jnp
+
+    return jnp.pad(image, around)

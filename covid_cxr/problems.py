@@ -1,0 +1,68 @@
+"""What is wrong with a file or a row, said once and counted, never dropped silently."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from typing import NamedTuple
+
+#: Every kind of problem, and what it means. Sources and ``verify`` use no others.
+KINDS = {
+    "ambiguous": "the same file or id is claimed twice, with different contents",
+    "bad value": "a cell that cannot be read as what its column holds",
+    "constant": "an image with a single value",
+    "corrupt": "a file that cannot be decoded",
+    "duplicate": "the same picture, or the same row, more than once",
+    "empty mask": "a mask without a single marked pixel",
+    "escapes": "a path that leads out of the data folder",
+    "grouping": "patients that cannot be told apart or joined for certain",
+    "mask size": "a mask whose size is not its image's",
+    "missing": "a file that a table names and the folder lacks",
+    "not a radiograph": "a row of another modality or view, left out",
+    "unlisted": "a file in the folder that no table names",
+    "unlabelled": "a row without a usable label",
+}
+
+#: Kinds that only count rows left out on purpose, or say what was assumed; they do
+#: not make a data folder faulty.
+NOTES = frozenset({"grouping", "not a radiograph", "unlabelled"})
+
+
+class Problem(NamedTuple):
+    """One thing found wrong.
+
+    Attributes:
+        kind: a key of :data:`KINDS`.
+        path: the file, relative to the data folder, or the table and row.
+        detail: what was expected and what was found.
+    """
+
+    kind: str
+    path: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.path}: {self.detail}"
+
+
+class Problems(list[Problem]):
+    """A list of problems that knows its kinds."""
+
+    def add(self, kind: str, path: str, detail: str) -> None:
+        """Append one problem; a kind that is not in :data:`KINDS` is a ValueError."""
+        if kind not in KINDS:
+            raise ValueError(f"kind: expected one of {sorted(KINDS)}, got {kind!r}")
+        self.append(Problem(kind, path, detail))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many there are of each kind, the most frequent first."""
+        return dict(collections.Counter(problem.kind for problem in self).most_common())
+
+    def faults(self) -> Problems:
+        """Return those that make a folder faulty: all but :data:`NOTES`."""
+        return Problems(problem for problem in self if problem.kind not in NOTES)
+
+
+def joined(parts: Iterable[Problems]) -> Problems:
+    """Return several lists of problems as one."""
+    return Problems(problem for part in parts for problem in part)
