@@ -1,0 +1,49 @@
+"""Replica theory of the binary perceptron, in float64 and without JAX.
+
+Each function solves one saddle point and returns a frozen result with its iterations
+and residual, or raises :class:`NotConverged`.
+"""
+
+from binary.theory.configuration import (
+    draw_energy,
+    flip_energy,
+    loss,
+    mode_energy,
+    mode_overlaps,
+    replicon,
+)
+from binary.theory.control import control
+from binary.theory.ensembles import Ensemble, spherical, typical
+from binary.theory.gardner import GardnerPoint, capacity, gardner
+from binary.theory.iteration import NotConverged
+from binary.theory.stochastic import StochasticPoint, critical_beta, stochastic
+from binary.theory.teacher_student import (
+    TeacherStudentPoint,
+    first_order_point,
+    spinodal,
+    teacher_student,
+)
+
+__all__ = [
+    "Ensemble",
+    "GardnerPoint",
+    "NotConverged",
+    "StochasticPoint",
+    "TeacherStudentPoint",
+    "capacity",
+    "control",
+    "critical_beta",
+    "draw_energy",
+    "first_order_point",
+    "flip_energy",
+    "gardner",
+    "loss",
+    "mode_energy",
+    "mode_overlaps",
+    "replicon",
+    "spherical",
+    "spinodal",
+    "stochastic",
+    "teacher_student",
+    "typical",
+]

@@ -13,9 +13,7 @@ def mode_overlaps(ensemble: Ensemble) -> tuple[float, float]:
     """Return p_m = <|m|> and t = <m> <sign m>, averaged over the field."""
     m = ensemble.m
     p_m = ensemble.outer(ensemble.weight_average(np.abs(m)))
-    t = ensemble.outer(
-        ensemble.weight_average(m) * ensemble.weight_average(np.sign(m))
-    )
+    t = ensemble.outer(ensemble.weight_average(m) * ensemble.weight_average(np.sign(m)))
     return p_m, t
 
 

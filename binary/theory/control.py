@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from binary.theory.checks import check_alpha, check_beta, check_q_star
-from binary.theory.ensembles import (
-    _U_POINTS,
-    _Z_POINTS,
-    Ensemble,
-    binary_weights,
-    tilted_fields,
-)
+from binary.theory.ensembles import _Z_POINTS, Ensemble, binary_weights
+from binary.theory.fields import tilted_fields
 from binary.theory.iteration import fixed_point
-from binary.theory.quadrature import gaussian_rule
+from binary.theory.quadrature import Rule, gaussian_rule
 from binary.theory.special import log_2cosh
 from binary.theory.stochastic import StochasticPoint, field_conjugate, observables
 
 
 def control(
-    alpha: float, q_star: float, beta: float, *, start: float | None = None
+    alpha: float,
+    q_star: float,
+    beta: float,
+    *,
+    start: float | None = None,
+    window: Rule | None = None,
 ) -> StochasticPoint:
     r"""Solve the perceptron whose control variables are signs.
 
@@ -36,6 +36,7 @@ def control(
         q_star: mean of m^2, strictly between 0 and 1.
         beta: inverse temperature, > 0.
         start: a first guess for q.
+        window: a fixed rule for u; by default the nodes follow the measure.
 
     Returns:
         A :class:`~binary.theory.stochastic.StochasticPoint` without a multiplier.
@@ -46,12 +47,12 @@ def control(
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
-    z, u_rule = gaussian_rule(_Z_POINTS), gaussian_rule(_U_POINTS)
+    z = gaussian_rule(_Z_POINTS)
     gain = float(np.sqrt(q_star / (1 - q_star)))
 
     def step(x: np.ndarray) -> np.ndarray:
         q = float(x[0])
-        u, _ = tilted_fields(q, 1 - q, gain, beta, z.nodes, u_rule)
+        u, _ = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
         q_hat = field_conjugate(alpha, 1 - q, u, z)
         return np.atleast_1d(z.weights @ np.tanh(np.sqrt(q_hat) * z.nodes) ** 2)
 
@@ -62,7 +63,7 @@ def control(
         name=f"control(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
     )
     q = float(found.value[0])
-    u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, u_rule)
+    u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
     q_hat = field_conjugate(alpha, 1 - q, u, z)
     ensemble = Ensemble(
         name="control",

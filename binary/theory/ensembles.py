@@ -13,17 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from binary.theory.checks import check_alpha
+from binary.theory.fields import normalised, satisfied_fields
 from binary.theory.gardner import gardner
 from binary.theory.iteration import bracketed_root
-from binary.theory.quadrature import (
-    Rule,
-    gaussian_rule,
-    split_rule,
-    truncated_rule,
-)
-from binary.theory.special import hazard, log_tail
+from binary.theory.quadrature import Rule, gaussian_rule, split_rule
+from binary.theory.special import hazard
 
-_Z_POINTS, _M_POINTS, _U_POINTS = 241, 60, 321
+_Z_POINTS, _M_POINTS = 241, 60
 _SPHERICAL_CUT = 8.0
 
 
@@ -83,14 +79,6 @@ class Ensemble:
         return float(self.z.weights @ values)
 
 
-def normalised(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of probabilities and the log of each row's sum."""
-    peak = log_weights.max(axis=1, keepdims=True)
-    mass = np.exp(log_weights - peak)
-    total = mass.sum(axis=1, keepdims=True)
-    return mass / total, (np.log(total) + peak)[:, 0]
-
-
 def real_weights(
     multiplier: float, q_hat: float, z: np.ndarray, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -104,21 +92,6 @@ def binary_weights(q_hat: float, z: np.ndarray) -> np.ndarray:
     """Return p(sigma|z) for sigma = -1, +1, shape (Z, 2)."""
     up = 0.5 * (1 + np.tanh(np.sqrt(q_hat) * z))
     return np.stack([1 - up, up], axis=1)
-
-
-def tilted_fields(
-    q: float, variance: float, gain: float, beta: float, z: np.ndarray, rule: Rule
-) -> tuple[Rule, np.ndarray]:
-    """Return the measure of u tilted by Phi(gain * field)^beta, and its log norm."""
-    u, w = rule
-    field = np.sqrt(q) * z[:, None] + np.sqrt(variance) * u
-    probability, log_norm = normalised(beta * log_tail(-gain * field) + np.log(w))
-    return Rule(u[None, :], probability), log_norm
-
-
-def satisfied_fields(q: float, variance: float, z: np.ndarray) -> Rule:
-    """Return the measure of u conditioned on a positive field."""
-    return truncated_rule(-np.sqrt(q / variance) * z)
 
 
 def typical(alpha: float) -> Ensemble:

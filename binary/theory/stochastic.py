@@ -10,12 +10,11 @@ from binary.theory import configuration
 from binary.theory.checks import check_alpha, check_beta, check_q_star
 from binary.theory.ensembles import (
     _M_POINTS,
-    _U_POINTS,
     _Z_POINTS,
     Ensemble,
     real_weights,
-    tilted_fields,
 )
+from binary.theory.fields import tilted_fields
 from binary.theory.iteration import NotConverged, bracketed_root, fixed_point
 from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 
@@ -113,6 +112,7 @@ def stochastic(
     *,
     start: float | None = None,
     grid: int = 1,
+    window: Rule | None = None,
 ) -> StochasticPoint:
     r"""Solve the stochastic perceptron at fixed q* and beta.
 
@@ -127,6 +127,8 @@ def stochastic(
         beta: inverse temperature, > 0.
         start: a first guess for q, such as the neighbouring point of a curve.
         grid: multiplies the number of quadrature nodes, to see that they suffice.
+        window: a fixed rule for u, to reproduce numbers computed with one; by default
+            the nodes follow the measure.
 
     Returns:
         A :class:`StochasticPoint` of Python floats, with its ensemble.
@@ -145,18 +147,19 @@ def stochastic(
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
     z = gaussian_rule(grid * (_Z_POINTS - 1) + 1)
-    u_rule = gaussian_rule(grid * (_U_POINTS - 1) + 1)
     m_rule = split_rule(grid * _M_POINTS)
     gain = 1 / np.sqrt(1 - q_star)
     multiplier = 0.0
 
-    def conjugate(q: float) -> float:
-        u, _ = tilted_fields(q, q_star - q, gain, beta, z.nodes, u_rule)
-        return field_conjugate(alpha, q_star - q, u, z)
+    def tilt(q: float) -> tuple[Rule, np.ndarray]:
+        return tilted_fields(
+            q, q_star - q, gain, beta, z.nodes, points=60 * grid, window=window
+        )
 
     def step(x: np.ndarray) -> np.ndarray:
         nonlocal multiplier
-        q_hat = conjugate(float(x[0]))
+        q = float(x[0])
+        q_hat = field_conjugate(alpha, q_star - q, tilt(q)[0], z)
         multiplier = solve_multiplier(q_hat, q_star, z, m_rule, multiplier)
         weights, _ = real_weights(multiplier, q_hat, z.nodes, m_rule)
         return np.atleast_1d(z.weights @ (weights @ m_rule.nodes) ** 2)
@@ -168,7 +171,7 @@ def stochastic(
         name=f"stochastic(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
     )
     q = float(found.value[0])
-    u, log_fields = tilted_fields(q, q_star - q, gain, beta, z.nodes, u_rule)
+    u, log_fields = tilt(q)
     q_hat = field_conjugate(alpha, q_star - q, u, z)
     weights, log_weights = real_weights(multiplier, q_hat, z.nodes, m_rule)
     ensemble = Ensemble(
