@@ -92,10 +92,34 @@ def warp(
     y = (jnp.arange(height, dtype=image.dtype) - middle_y)[:, None]
     x = (jnp.arange(width, dtype=image.dtype) - middle_x)[None, :]
     transform = transform.astype(image.dtype)
-    places = []
-    for row, middle in ((transform[0], middle_y), (transform[1], middle_x)):
-        places.append(row[0] * y + row[1] * x + row[2] * height + middle)
-    return jax.scipy.ndimage.map_coordinates(image, places, order=1, cval=0.0)
+    places = [
+        row[0] * y + row[1] * x + row[2] * height + middle
+        for row, middle in ((transform[0], middle_y), (transform[1], middle_x))
+    ]
+    return _bilinear(image, places[0], places[1])
+
+
+def _bilinear(image: Array, y: Array, x: Array) -> Array:
+    """Return the image between its pixels, fading to 0 within a pixel outside.
+
+    A border of zeros makes every corner of every look-up lie inside, so that each is
+    one gather from a flat array.
+    """
+    height, width = image.shape
+    padded = jnp.pad(image, 1)
+    y = jnp.clip(y + 1, 0, height + 0.999)
+    x = jnp.clip(x + 1, 0, width + 0.999)
+    top, left = jnp.floor(y), jnp.floor(x)
+    dy, dx = y - top, x - left
+    first = top.astype(jnp.int32) * (width + 2) + left.astype(jnp.int32)
+    flat = padded.ravel()
+
+    def corner(step: int) -> Array:
+        return flat.at[first + step].get(mode="promise_in_bounds")
+
+    above = corner(0) * (1 - dx) + corner(1) * dx
+    below = corner(width + 2) * (1 - dx) + corner(width + 3) * dx
+    return above * (1 - dy) + below * dy
 
 
 def draw(key: Key[Array, ""], config: Augmentation) -> Float[Array, "2 3"]:
