@@ -1,1 +1,33 @@
 """Stochastic binary synapses: solvers, deep networks and replica theory."""
+
+from binary.instances import Instance, instance, stack, storage, teacher_student
+from binary.likelihood import gradient, log_likelihood, self_overlap, stabilities
+from binary.perceptron import draw, errors, mean_predict, mode, predict, verify
+from binary.projection import project_magnetisations
+from binary.solvers import Result, Solver, annealed, free, linear, power, solve
+
+__all__ = [
+    "Instance",
+    "Result",
+    "Solver",
+    "annealed",
+    "draw",
+    "errors",
+    "free",
+    "gradient",
+    "instance",
+    "linear",
+    "log_likelihood",
+    "mean_predict",
+    "mode",
+    "power",
+    "predict",
+    "project_magnetisations",
+    "self_overlap",
+    "solve",
+    "stabilities",
+    "stack",
+    "storage",
+    "teacher_student",
+    "verify",
+]

@@ -1,0 +1,214 @@
+"""Instances of the binary perceptron: what is to be stored or learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from binary._checks import check_binary, concrete
+from pruning._typing import Array, Bool, Float, Int, Key, Shaped
+
+
+class Instance(NamedTuple):
+    """A set of patterns that a weight vector of +1 and -1 is to classify.
+
+    Stacked instances have a leading axis on every leaf.
+
+    Attributes:
+        patterns: (M, N), y * x: int8 of +-1 for binary inputs, floating for real ones.
+            A weight vector W is right on pattern mu when W . patterns[mu] is above the
+            margin.
+        labels: (M,) int8, y, so that the inputs are ``labels * patterns``.
+        valid: (M,) boolean; False where a row only pads the instance.
+        margin: scalar float32, kappa: W . patterns[mu] > kappa * sqrt(N) is asked for.
+        teacher: (N,) int8, the weights that gave the labels; zeros if there are none.
+    """
+
+    patterns: Shaped[Array, "*batch M N"]
+    labels: Int[Array, "*batch M"]
+    valid: Bool[Array, "*batch M"]
+    margin: Float[Array, "*batch"]
+    teacher: Int[Array, "*batch N"]
+
+
+def instance(
+    inputs: Any, labels: Any = None, *, margin: float = 0.0, binary: bool | None = None
+) -> Instance:
+    """Make an instance of given inputs and labels.
+
+    Args:
+        inputs: (M, N), of +-1 or real.
+        labels: (M,), of +-1; all +1 by default.
+        margin: kappa >= 0, in units of sqrt(N).
+        binary: whether the inputs are +-1; default: whether their dtype is an integer.
+
+    Returns:
+        The instance, with labels folded into the patterns.
+
+    Raises:
+        ValueError: naming the argument, for inputs that are not a matrix of at least
+            one pattern and one column, are not finite, or are not +-1 where they must
+            be; for +-1 inputs with an even number of columns and no margin, where
+            W . x may be 0; for labels of another number or kind; for a margin that is
+            negative or not finite.
+    """
+    inputs = jnp.asarray(inputs)
+    if inputs.ndim != 2:
+        raise ValueError(f"inputs: expected a matrix (M, N), got shape {inputs.shape}")
+    if 0 in inputs.shape:
+        raise ValueError(
+            f"inputs: expected at least one pattern and one column, got {inputs.shape}"
+        )
+    labels = jnp.ones(len(inputs), jnp.int8) if labels is None else jnp.asarray(labels)
+    if labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"labels: expected {len(inputs)}, one a pattern, got shape {labels.shape}"
+        )
+    check_binary(labels, "labels")
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin: expected a number >= 0, got {margin}")
+    if binary is None:
+        binary = not jnp.issubdtype(inputs.dtype, jnp.floating)
+    if binary:
+        check_binary(inputs, "inputs")
+        _check_odd(inputs.shape[1], margin)
+        inputs = inputs.astype(jnp.int8)
+    else:
+        inputs = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
+        found = concrete(inputs)
+        if found is not None and not np.all(np.isfinite(found)):
+            raise ValueError("inputs: expected finite numbers")
+    return _make(inputs, labels.astype(jnp.int8), margin, None)
+
+
+def storage(
+    key: Key[Array, ""], size: int, load: float, *, margin: float = 0.0, real=False
+) -> Instance:
+    """Draw round(load * size) random patterns with random labels.
+
+    Args:
+        key: a typed key; the same key gives the same instance.
+        size: N, odd unless the inputs are real or there is a margin.
+        load: alpha = M / N > 0.
+        margin: kappa >= 0.
+        real: standard normal inputs instead of +-1.
+
+    Returns:
+        The instance.
+
+    Raises:
+        ValueError: for an even size with ties, or a load that leaves no pattern.
+
+    Example:
+        >>> storage(jax.random.key(0), 101, 0.5).patterns.shape
+        (50, 101)
+    """
+    count = _count(size, load)
+    keys = jax.random.split(key)
+    if not real:
+        _check_odd(size, margin)
+    inputs = _inputs(keys[0], count, size, real)
+    labels = _signs(keys[1], (count,))
+    return _make(inputs, labels, margin, None)
+
+
+def teacher_student(
+    key: Key[Array, ""], size: int, load: float, *, real: bool = False
+) -> Instance:
+    """Draw round(load * size) random patterns labelled by random binary weights.
+
+    Args:
+        key: a typed key.
+        size: N, odd unless the inputs are real.
+        load: alpha = M / N > 0.
+        real: standard normal inputs instead of +-1.
+
+    Returns:
+        The instance, with its teacher.
+
+    Raises:
+        ValueError: for an even size with ties, or a load that leaves no pattern.
+    """
+    count = _count(size, load)
+    keys = jax.random.split(key)
+    if not real:
+        _check_odd(size, 0.0)
+    inputs = _inputs(keys[0], count, size, real)
+    teacher = _signs(keys[1], (size,))
+    wide = inputs.dtype if real else jnp.int32
+    labels = jnp.sign(inputs.astype(wide) @ teacher.astype(wide)).astype(jnp.int8)
+    return _make(inputs, labels, 0.0, teacher)
+
+
+def stack(instances: Sequence[Instance]) -> Instance:
+    """Stack instances of one size into a batch, padding the shorter ones.
+
+    Args:
+        instances: of the same number of columns and the same dtype; their numbers of
+            patterns, and so their loads, may differ.
+
+    Returns:
+        One instance with a leading axis on every leaf.
+
+    Raises:
+        ValueError: if there is none, or they differ in columns or dtype.
+    """
+    if not instances:
+        raise ValueError("instances: expected at least one")
+    kinds = {(one.patterns.shape[-1], one.patterns.dtype) for one in instances}
+    if len(kinds) > 1:
+        raise ValueError(f"instances: expected one size and dtype, got {sorted(kinds)}")
+    rows = max(len(one.valid) for one in instances)
+
+    def fill(one: Instance) -> Instance:
+        short = rows - len(one.valid)
+        return one._replace(
+            patterns=jnp.pad(one.patterns, ((0, short), (0, 0)), constant_values=1),
+            labels=jnp.pad(one.labels, (0, short), constant_values=1),
+            valid=jnp.pad(one.valid, (0, short)),
+        )
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(fill, instances))
+
+
+def _make(inputs: Array, labels: Array, margin: Any, teacher: Array | None) -> Instance:
+    count, size = inputs.shape
+    return Instance(
+        patterns=inputs * labels.astype(inputs.dtype)[:, None],
+        labels=labels,
+        valid=jnp.ones(count, bool),
+        margin=jnp.asarray(margin, jnp.float32),
+        teacher=jnp.zeros(size, jnp.int8) if teacher is None else teacher,
+    )
+
+
+def _inputs(key: Array, count: int, size: int, real: bool) -> Array:
+    if real:
+        return jax.random.normal(key, (count, size))
+    return _signs(key, (count, size))
+
+
+def _signs(key: Array, shape: tuple[int, ...]) -> Array:
+    bits = jax.random.bits(key, shape, jnp.uint8) & 1
+    return 2 * bits.astype(jnp.int8) - 1
+
+
+def _count(size: int, load: float) -> int:
+    if size < 1:
+        raise ValueError(f"size: expected at least 1, got {size}")
+    count = round(load * size) if np.isfinite(load) else 0
+    if count < 1:
+        raise ValueError(f"load: {load} at size {size} leaves no pattern")
+    return count
+
+
+def _check_odd(size: int, margin: float) -> None:
+    if size % 2 == 0 and margin == 0:
+        raise ValueError(
+            f"size: {size} is even, so that W . x may be 0, a tie; expected an odd "
+            "size (or real inputs, or a margin)"
+        )

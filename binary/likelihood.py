@@ -1,0 +1,155 @@
+r"""The log-likelihood of patterns under factorised binary weights, and its gradient.
+
+Weights are drawn with means m: W_i = +1 with probability (1 + m_i) / 2. By the central
+limit theorem a pattern is classified with probability Phi(Delta):
+
+.. math::
+    \mathcal L(m) = \sum_\mu \log \Phi(\Delta_\mu), \qquad
+    \Delta_\mu = \frac{m \cdot \xi_\mu - \kappa \sqrt N}{\sqrt{S_\mu}}, \qquad
+    S_\mu = \sum_i (1 - m_i)(1 + m_i) \xi_{\mu i}^2
+
+Its error is of the order of 1e-3 at N = 1001 and q* = 0.9.
+
+Reference: Baldassi et al., On the role of synaptic stochasticity in training
+low-precision neural networks, arXiv 1710.09825.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.scipy.special import log_ndtr
+
+from binary._checks import check_magnetisations
+from binary.instances import Instance
+from pruning._typing import Array, Float
+
+FLOOR = 1e-5  # of the variance, in units of N
+_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def self_overlap(m: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    """Return q* = (1/N) sum_i m_i^2."""
+    return jnp.mean(jnp.square(m), axis=-1)
+
+
+def inverse_mills(delta: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """Return K = G(Delta) / Phi(Delta), finite and accurate far into the left tail."""
+    return jnp.exp(-jnp.square(delta) / 2 - _LOG_ROOT_2PI - log_ndtr(delta))
+
+
+def is_binary(one: Instance) -> bool:
+    """Say whether an instance has inputs of +-1."""
+    return not jnp.issubdtype(one.patterns.dtype, jnp.floating)
+
+
+def spreads(m: Float[Array, " N"], squares: Array | None) -> Float[Array, ...]:
+    """Return S, floored: a scalar if all squares are 1 (None), else one a pattern."""
+    single = (1 - m) * (1 + m)
+    spread = jnp.sum(single) if squares is None else squares @ single
+    return jnp.maximum(spread, FLOOR * m.size)
+
+
+def stabilities(m: Float[Array, " N"], one: Instance) -> Float[Array, " M"]:
+    """Return Delta, how many standard deviations each pattern is on the right side.
+
+    Args:
+        m: magnetisations in [-1, 1].
+        one: an instance of M patterns.
+
+    Raises:
+        ValueError: if m has another size or leaves [-1, 1].
+    """
+    check_magnetisations(m, one.patterns.shape[-1])
+    batch = batch_of(one, m.dtype)
+    return (batch.inputs @ m - batch.threshold) / jnp.sqrt(spreads(m, batch.squares))
+
+
+def threshold(one: Instance, dtype: Any) -> Array:
+    """Return kappa * sqrt(N)."""
+    return one.margin.astype(dtype) * math.sqrt(one.patterns.shape[-1])
+
+
+def log_likelihood(m: Float[Array, " N"], one: Instance) -> Float[Array, ""]:
+    """Return the sum over patterns of log Phi(Delta).
+
+    Args:
+        m: magnetisations in [-1, 1].
+        one: the instance.
+
+    Raises:
+        ValueError: if m has another size or leaves [-1, 1].
+    """
+    terms = log_ndtr(stabilities(m, one))
+    return jnp.sum(jnp.where(one.valid, terms, 0))
+
+
+def gradient(
+    m: Float[Array, " N"], one: Instance, *, detach: bool = False
+) -> Float[Array, " N"]:
+    r"""Return the gradient of the log-likelihood with respect to m, in closed form.
+
+    .. math:: \sum_\mu K(\Delta_\mu) \left[ \frac{\xi_{\mu i}}{\sqrt{S_\mu}}
+        + \frac{\Delta_\mu}{S_\mu} m_i \xi_{\mu i}^2 \right]
+
+    The first term aligns; the second, for +-1 inputs, is parallel to m and moves only
+    its norm. It is zero where S is at its floor.
+
+    Args:
+        m: magnetisations in [-1, 1].
+        one: the instance.
+        detach: leave out the second term, the gradient through the variance.
+
+    Raises:
+        ValueError: if m has another size or leaves [-1, 1].
+    """
+    check_magnetisations(m, one.patterns.shape[-1])
+    return ascent_direction(m, batch_of(one, m.dtype), radial=not detach)
+
+
+class Batch(NamedTuple):
+    """Patterns as a step computes with them.
+
+    Attributes:
+        inputs: (M, N) floating.
+        squares: None if they are all 1, else (M, N) the squares of the inputs.
+        valid: (M,) boolean.
+        threshold: kappa * sqrt(N).
+    """
+
+    inputs: Array
+    squares: Array | None
+    valid: Array
+    threshold: Array
+
+    def rows(self, index: Array) -> Batch:
+        """Return the patterns of some rows."""
+        return self._replace(
+            inputs=self.inputs[index],
+            squares=None if self.squares is None else self.squares[index],
+            valid=self.valid[index],
+        )
+
+
+def batch_of(one: Instance, dtype: Any = jnp.float32) -> Batch:
+    """Return the patterns of an instance in the dtype to compute in."""
+    inputs = one.patterns.astype(dtype)
+    squares = None if is_binary(one) else jnp.square(inputs)
+    return Batch(inputs, squares, one.valid, threshold(one, dtype))
+
+
+def ascent_direction(m: Array, batch: Batch, *, radial: bool) -> Array:
+    """Return the gradient as :func:`gradient` does, with no check, inside a step."""
+    spread = spreads(m, batch.squares)
+    delta = (batch.inputs @ m - batch.threshold) / jnp.sqrt(spread)
+    pull = jnp.where(batch.valid, inverse_mills(delta), 0)
+    align = (pull / jnp.sqrt(spread)) @ batch.inputs
+    if not radial:
+        return align
+    free = spread > FLOOR * m.size
+    push = jnp.where(free, pull * delta / spread, 0)
+    if batch.squares is None:
+        return align + m * jnp.sum(push)
+    return align + m * (push @ batch.squares)

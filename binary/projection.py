@@ -1,0 +1,127 @@
+"""Keep magnetisations where they may be: in the cube, and on a sphere if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from binary._checks import check_overlap
+from pruning._typing import Array, PyTree
+
+_ROUNDS = 50
+
+
+class ProjectMagnetisationsState(NamedTuple):
+    """The state of :func:`project_magnetisations`.
+
+    Attributes:
+        project_magnetisations_count: int32, updates done.
+    """
+
+    project_magnetisations_count: Array
+
+
+def project_magnetisations(
+    overlap: float | Callable[[Array], Any] | None = None,
+) -> optax.GradientTransformation:
+    r"""Project parameters that are means of binary weights; put it last in a chain.
+
+    Each leaf m becomes clip(m + u, -1, 1); with ``overlap`` it is then scaled to the
+    self-overlap asked for, as :func:`rescale` says. The update returned is the
+    difference, so that ``optax.apply_updates`` lands on the projection to rounding.
+
+    Args:
+        overlap: None, q* in [0, 1), or a schedule of the update count.
+
+    Returns:
+        A transform; its ``update`` needs ``params``.
+
+    Raises:
+        ValueError: for a q* outside [0, 1); in ``update``, if ``params`` is missing.
+
+    Example:
+        >>> tx = optax.chain(optax.scale(0.3), project_magnetisations())
+
+    Reference:
+        Baldassi et al., arXiv 1710.09825.
+    """
+    if overlap is not None and not callable(overlap):
+        check_overlap(overlap, "overlap")
+
+    def init(params: PyTree) -> ProjectMagnetisationsState:
+        del params
+        return ProjectMagnetisationsState(jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: PyTree, state: Any, params: PyTree | None = None
+    ) -> tuple[PyTree, ProjectMagnetisationsState]:
+        if params is None:
+            raise ValueError(
+                "project_magnetisations: params is missing; call "
+                "update(updates, state, params)"
+            )
+        count = state.project_magnetisations_count
+
+        def leaf(update: Array, m: Array) -> Array:
+            moved = clip(m + update.astype(m.dtype))
+            if overlap is not None:
+                target = overlap(count) if callable(overlap) else overlap
+                moved = rescale(moved, jnp.asarray(target).astype(m.dtype))
+            return (moved - m).astype(update.dtype)
+
+        done = ProjectMagnetisationsState(optax.safe_increment(count))
+        return jax.tree.map(leaf, updates, params), done
+
+    return optax.GradientTransformation(init, update)
+
+
+def clip(m: Array) -> Array:
+    """Return m clipped to [-1, 1]."""
+    return jnp.clip(m, -1, 1)
+
+
+def rescale(m: Array, overlap: Array) -> Array:
+    r"""Return clip(c m) with the c that makes its self-overlap ``overlap``.
+
+    The entries that c takes to the cube's faces are found by iteration: with n of them,
+
+    .. math:: c^2 = (q^* N - n) / \sum_{|c m_i| < 1} m_i^2
+
+    which ends after a few rounds. An m of zeros stays; with entries that are zero the
+    overlap reached may be less than asked.
+
+    Args:
+        m: in [-1, 1].
+        overlap: q* in [0, 1].
+    """
+    squares = jnp.square(m)
+    wanted = overlap * m.size
+    tiny = jnp.finfo(m.dtype).tiny
+
+    def scale(saturated: Array) -> Array:
+        rest = jnp.sum(jnp.where(saturated, 0, squares))
+        count = jnp.sum(saturated, dtype=m.dtype)
+        return jnp.sqrt(jnp.maximum(wanted - count, 0) / jnp.maximum(rest, tiny))
+
+    def beyond(c: Array) -> Array:
+        return jnp.square(c) * squares >= 1
+
+    def more(carry: tuple[Array, Array, Array]) -> Array:
+        rounds, before, c = carry
+        return (rounds < _ROUNDS) & jnp.any(beyond(c) & ~before)
+
+    def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        rounds, before, c = carry
+        now = beyond(c) | before
+        return rounds + 1, now, scale(now)
+
+    # Saturated entries only grow in number: scale() at none gives a lower bound of c.
+    none = jnp.zeros(m.shape, bool)
+    start = (jnp.zeros((), jnp.int32), none, scale(none))
+    _, saturated, c = lax.while_loop(more, again, start)
+    return jnp.where(saturated, jnp.sign(m), clip(c * m))

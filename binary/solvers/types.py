@@ -1,0 +1,84 @@
+"""What a solver is, and what comes out of solving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from binary.instances import Instance
+from binary.likelihood import Batch
+from binary.perceptron import Packed
+from pruning._typing import Array
+
+
+class Clock(NamedTuple):
+    """Where in a run a step is.
+
+    Attributes:
+        epoch: int32, updates done before this one.
+        progress: float32 in (0, 1], (epoch + 1) / epochs planned; 1 in the slack.
+        errors: int32, errors of the state that the step starts from.
+    """
+
+    epoch: Array
+    progress: Array
+    errors: Array
+
+
+class Problem(NamedTuple):
+    """An instance in the forms that a step wants.
+
+    Attributes:
+        given: the instance.
+        batch: its patterns in float32.
+        packed: its patterns as bits; None for real inputs.
+    """
+
+    given: Instance
+    batch: Batch
+    packed: Packed | None
+
+
+class Solver(NamedTuple):
+    """A pure algorithm: how it starts, what one epoch does, and where it stands.
+
+    Attributes:
+        name: what tables call it.
+        init: (key, problem) -> state, a pytree.
+        step: (key, state, problem, rate, clock) -> state after one epoch.
+        magnetisations: state -> (N,) m in [-1, 1]; its mode is the candidate.
+        rate: the default of the one knob that runs may be batched over.
+        tolerance: a run ends when no m moves by more than this; 0 for never.
+    """
+
+    name: str
+    init: Callable[[Array, Problem], Any]
+    step: Callable[[Array, Any, Problem, Array, Clock], Any]
+    magnetisations: Callable[[Any], Array]
+    rate: float
+    tolerance: float = 0.0
+
+
+class Result(NamedTuple):
+    """What came out of runs; every leaf has their batch shape in front.
+
+    Attributes:
+        solved: boolean, whether a weight vector without errors was met.
+        epochs: int32, updates done when the run ended.
+        errors: int32, errors of ``weights``.
+        best: int32, the fewest errors of any epoch.
+        weights: (N,) int8, the candidate of the last epoch; the solution if solved.
+        m: (N,) float32, magnetisations of the last epoch.
+        overlap: float32, self-overlap q* of ``m``.
+        trace: int32 and float32 of shape (epochs + 1,), errors and q* at each epoch,
+            -1 and NaN after the end; None unless asked for.
+    """
+
+    solved: Array
+    epochs: Array
+    errors: Array
+    best: Array
+    weights: Array
+    m: Array
+    overlap: Array
+    trace: tuple[Array, Array] | None
