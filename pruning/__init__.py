@@ -13,6 +13,8 @@ from pruning.masks import (
     threshold_mask,
     union,
 )
+from pruning.preactivations import preactivations
+from pruning.psp import mean_squares, psp_penalty, with_psp
 from pruning.report import report
 from pruning.schedules import manual, one_shot, periodic, polynomial
 from pruning.sensitivity import insensitivity, sensitivity, specific, unspecific
@@ -23,6 +25,7 @@ from pruning.transforms import (
     masks_of,
     prune,
     pruned,
+    psp_regularization,
     sensitivity_decay,
     with_masks,
 )
@@ -44,14 +47,18 @@ __all__ = [
     "magnitude_mask",
     "manual",
     "masks_of",
+    "mean_squares",
     "n_m",
     "neuron",
     "one_shot",
     "periodic",
     "plateau",
     "polynomial",
+    "preactivations",
     "prune",
     "pruned",
+    "psp_penalty",
+    "psp_regularization",
     "report",
     "scores",
     "search_threshold",
@@ -64,4 +71,5 @@ __all__ = [
     "unspecific",
     "weights_only",
     "with_masks",
+    "with_psp",
 ]

@@ -47,12 +47,14 @@ def increment(count: Array) -> Array:
     return cast(Array, optax.safe_increment(count))
 
 
-def check_rate(rate: Any) -> None:
+def check_rate(rate: Any, argument: str = "rate") -> None:
     """Raise unless ``rate`` is a schedule, a traced value or a number >= 0."""
     if callable(rate) or isinstance(rate, Tracer):
         return
     if not (math.isfinite(float(rate)) and float(rate) >= 0):
-        raise ValueError(f"rate: expected a number >= 0 or a schedule, got {rate}")
+        raise ValueError(
+            f"{argument}: expected a number >= 0 or a schedule, got {rate}"
+        )
 
 
 def is_masked(node: Any) -> bool:

@@ -47,6 +47,7 @@ class Equation(NamedTuple):
         context: the jax context (mesh, compute type) it was traced under.
         inputs: slots read, in order.
         outputs: slots written, in order.
+        scope: the named scopes it was traced in (of Flax Linen: the modules).
     """
 
     primitive: Any
@@ -54,6 +55,7 @@ class Equation(NamedTuple):
     context: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    scope: tuple[str, ...] = ()
 
 
 class Program(NamedTuple):
@@ -64,7 +66,7 @@ class Program(NamedTuple):
         constants: slot -> value, for literals and captured arrays.
         leaves: the slot of each parameter leaf, in flattening order.
         inputs: the slot of each leaf of ``x``.
-        output: the slot of ``y``.
+        outputs: the slot of each leaf of what the function returns.
         avals: slot -> abstract value.
         active: slots that depend on ``x``.
         owners: slot -> parameter leaves it depends on, for slots that depend on
@@ -75,16 +77,32 @@ class Program(NamedTuple):
     constants: dict[int, Any]
     leaves: tuple[int, ...]
     inputs: tuple[int, ...]
-    output: int
+    outputs: tuple[int, ...]
     avals: dict[int, Any]
     active: frozenset[int]
     owners: dict[int, frozenset[int]]
+
+    @property
+    def output(self) -> int:
+        """The slot of ``y``, where the function returns one array."""
+        (slot,) = self.outputs
+        return slot
+
+
+Keep = Callable[[Any], bool]
+
+
+def _scopes(eqn: Any) -> tuple[str, ...]:
+    """Return the named scopes of a jaxpr equation, transformations left out."""
+    stack = getattr(eqn.source_info.name_stack, "stack", ())
+    return tuple(part.name for part in stack if type(part).__name__ == "Scope")
 
 
 class _Flattener:
     """Collects equations while wrappers are unfolded; lives for one trace only."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep | None = None) -> None:
+        self.keep = keep or (lambda eqn: False)
         self.equations: list[Equation] = []
         self.constants: dict[int, Any] = {}
         self.avals: dict[int, Any] = {}
@@ -99,7 +117,11 @@ class _Flattener:
         return slot
 
     def inline(
-        self, jaxpr: Any, consts: Iterable[Any], args: Sequence[int]
+        self,
+        jaxpr: Any,
+        consts: Iterable[Any],
+        args: Sequence[int],
+        around: tuple[str, ...] = (),
     ) -> list[int]:
         env: dict[Any, int] = dict(zip(jaxpr.invars, args, strict=True))
         for var, value in zip(jaxpr.constvars, consts, strict=True):
@@ -112,14 +134,16 @@ class _Flattener:
 
         for eqn in jaxpr.eqns:
             inputs = [read(atom) for atom in eqn.invars]
+            scope = (*around, *_scopes(eqn))
             wrapped = _WRAPPERS.get(eqn.primitive.name)
-            if wrapped is not None and wrapped in eqn.params:
+            if wrapped is not None and wrapped in eqn.params and not self.keep(eqn):
                 inner = eqn.params[wrapped]
                 closed = isinstance(inner, jex.ClosedJaxpr)
                 outputs = self.inline(
                     inner.jaxpr if closed else inner,
                     inner.consts if closed else (),
                     inputs,
+                    scope,
                 )
             else:
                 outputs = [self.slot(var.aval) for var in eqn.outvars]
@@ -130,6 +154,7 @@ class _Flattener:
                         eqn.ctx,
                         tuple(inputs),
                         tuple(outputs),
+                        scope,
                     )
                 )
             env.update(zip(eqn.outvars, outputs, strict=True))
@@ -167,17 +192,54 @@ def trace(apply_fn: Callable[..., Any], params: Any, x: Any, *, batch: int) -> P
             "apply_fn: expected one array of shape (B, C) as output, for B = "
             f"{batch} got {jax.tree.map(lambda leaf: tuple(leaf.shape), shape)}"
         )
-    flat = _Flattener()
+    return _flatten(closed, len(jax.tree.leaves(params)))
+
+
+def trace_whole(
+    function: Callable[..., Any], params: Any, *args: Any, keep: Keep | None = None
+) -> tuple[Program, Any]:
+    """Trace any function of parameters and further arguments, and flatten it.
+
+    Args:
+        function: ``(params, *args)`` -> any pytree of arrays. What it captures may be
+            traced by an outer transformation.
+        params: the parameter tree.
+        *args: what else it reads; counts as depending on ``x``.
+        keep: says of an equation that wraps a jaxpr (a jit, a remat) whether to leave
+            it whole; by default none is.
+
+    Returns:
+        The flat :class:`Program`, and the structure of the function's result.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(params, *args)
+    program = _flatten(closed, len(jax.tree.leaves(params)), keep)
+    return program, jax.tree.structure(shape)
+
+
+def inside(eqn: Equation, keep: Keep | None = None) -> list[Program]:
+    """Return the programs that an equation holds: the body of a loop, of a rule."""
+    found = []
+    for value in eqn.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, jex.ClosedJaxpr):
+                found.append(_flatten(one, 0, keep))
+            elif isinstance(one, jex.Jaxpr) and not one.constvars:
+                found.append(_flatten(jex.ClosedJaxpr(one, ()), 0, keep))
+    return found
+
+
+def _flatten(closed: Any, count: int, keep: Keep | None = None) -> Program:
+    """Flatten a jaxpr whose first ``count`` arguments are the parameter leaves."""
+    flat = _Flattener(keep)
     slots = [flat.slot(var.aval) for var in closed.jaxpr.invars]
-    count = len(jax.tree.leaves(params))
-    (output,) = flat.inline(closed.jaxpr, closed.consts, slots)
+    outputs = flat.inline(closed.jaxpr, closed.consts, slots)
     active, owners = _dependencies(flat.equations, slots[:count], slots[count:])
     return Program(
         tuple(flat.equations),
         flat.constants,
         tuple(slots[:count]),
         tuple(slots[count:]),
-        output,
+        tuple(outputs),
         flat.avals,
         active,
         owners,
@@ -215,6 +277,9 @@ def bind(eqn: Equation, values: Sequence[Any]) -> list[Any]:
     with eqn.context.manager:
         out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
     return list(out) if eqn.primitive.multiple_results else [out]
+
+
+Visitor = Callable[[int, Equation, list[Any]], list[Any]]
 
 
 def parameter_values(program: Program, leaves: Sequence[Any]) -> dict[int, Any]:
@@ -272,21 +337,45 @@ def evaluate(
         ``(y, records)``; ``records[index]`` holds the values read by the tapped
         equation, ``None`` where the value does not depend on ``x``.
     """
+    records: dict[int, list[Any]] = {}
+
+    def visit(index: int, eqn: Equation, values: list[Any]) -> list[Any]:
+        outputs = bind(eqn, values)
+        if index not in probes:
+            return outputs
+        records[index] = [
+            value if slot in program.active else None
+            for slot, value in zip(eqn.inputs, values, strict=True)
+        ]
+        added = iter(probes[index])
+        return [
+            value + next(added) if differentiable(value) else value for value in outputs
+        ]
+
+    (y,) = run(program, fixed, inputs, visit)
+    return y, records
+
+
+def run(
+    program: Program, fixed: dict[int, Any], inputs: Sequence[Any], visit: Visitor
+) -> list[Any]:
+    """Run the part of the program that depends on ``x``, one visit per equation.
+
+    Args:
+        program: the traced function.
+        fixed: slot -> value for all that does not depend on ``x``
+            (:func:`parameter_values`).
+        inputs: the leaves of ``x``.
+        visit: ``(index, equation, values read) -> values written``; :func:`bind` for
+            plain evaluation.
+
+    Returns:
+        The leaves of the function's result.
+    """
     env = dict(fixed)
     env.update(zip(program.inputs, inputs, strict=True))
-    records: dict[int, list[Any]] = {}
     for index, eqn in enumerate(program.equations):
-        if not any(slot in program.active for slot in eqn.inputs):
-            continue
-        outputs = bind(eqn, [env[slot] for slot in eqn.inputs])
-        if index in probes:
-            records[index] = [
-                env[slot] if slot in program.active else None for slot in eqn.inputs
-            ]
-            added = iter(probes[index])
-            outputs = [
-                value + next(added) if differentiable(value) else value
-                for value in outputs
-            ]
-        env.update(zip(eqn.outputs, outputs, strict=True))
-    return env[program.output], records
+        if any(slot in program.active for slot in eqn.inputs):
+            outputs = visit(index, eqn, [env[slot] for slot in eqn.inputs])
+            env.update(zip(eqn.outputs, outputs, strict=True))
+    return [env[slot] for slot in program.outputs]

@@ -4,6 +4,7 @@ Every one is an :class:`optax.GradientTransformationExtraArgs`: extra arguments 
 not know are ignored, so transforms with different needs share one chain::
 
     optimizer = optax.chain(
+        psp_regularization(apply_fn, 1e-3),  # first: it adds to the gradient
         optax.sgd(0.1),
         sensitivity_decay(1e-4, sensitivity_fn=feel),
         prune(polynomial(1000, 5000, 0.05, every=100)),  # last: it sets exact zeros
@@ -20,9 +21,11 @@ from pruning._decay import (
 )
 from pruning._mask_state import masks_of, with_masks
 from pruning._prune import PrunedState, PruneInfo, PruneState, prune, pruned
+from pruning._regularization import PSPState, psp_regularization
 
 __all__ = [
     "LossSensitivityDecayState",
+    "PSPState",
     "PruneInfo",
     "PruneState",
     "PrunedState",
@@ -31,6 +34,7 @@ __all__ = [
     "masks_of",
     "prune",
     "pruned",
+    "psp_regularization",
     "sensitivity_decay",
     "with_masks",
 ]
