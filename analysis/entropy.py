@@ -1,0 +1,369 @@
+r"""First-order PSP-entropy: how a neuron's ON/OFF state relates to the classes.
+
+A neuron is one entry of a layer's post-synaptic potential z, so each position of each
+channel of a convolution is a neuron of its own. It is ON where z > 0. With
+:math:`f_{ic}` the fraction of the examples of class c that turn neuron i ON,
+
+.. math::
+    H_{ic} = -(P \log_2 P + N \log_2 N), \quad
+    P = \mathrm{clip}(f_{ic}), \; N = \mathrm{clip}(1 - f_{ic}), \quad
+    H_i = \sum_c H_{ic}
+
+in bits, clipped to [1e-4, 0.9999]; no class prior and no division by the number of
+classes. A neuron that never changes state has the floor 0.00147 a class, not 0.
+
+Counting is a triple of pure functions, :func:`init`, :func:`update`,
+:func:`finalize`, over integers: the result does not depend on batch size or order.
+:func:`measure` drives it over a data set.
+
+Reference: Tartaglione, Bragagnolo and Grangetto, Pruning artificial neural networks:
+a way to find well-generalizing, high-entropy sharp minima, arXiv 2004.14765, and the
+authors' released code.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pruning._typing import Array, PyTree
+
+CLIP = (1e-4, 0.9999)
+
+Potentials = Mapping[str, Any]
+Preactivations = Callable[[PyTree, Any], Any]
+
+
+class Counts(NamedTuple):
+    r"""What has been counted so far.
+
+    Attributes:
+        on: layer to int32 (\*neurons, C), examples of each class that were ON.
+        examples: int32 (C,), examples of each class.
+        outside: int32, labels outside [0, C).
+        non_finite: layer to int32, potentials that were NaN or infinite.
+    """
+
+    on: dict[str, Array]
+    examples: Array
+    outside: Array
+    non_finite: dict[str, Array]
+
+
+class FirstOrder(NamedTuple):
+    """First-order PSP-entropy, in bits, float64.
+
+    Attributes:
+        per_class: layer to H[i, c], shape (n, C), neurons in the row-major order of
+            the layer's potentials.
+        per_neuron: layer to H[i], shape (n,), the sum over classes.
+        live: layer to boolean (n,): ON for at least one example, and not said to be
+            without weights.
+        shapes: layer to the shape of its potentials without the batch axis.
+        examples: (C,), the examples of each class.
+    """
+
+    per_class: dict[str, np.ndarray]
+    per_neuron: dict[str, np.ndarray]
+    live: dict[str, np.ndarray]
+    shapes: dict[str, tuple[int, ...]]
+    examples: np.ndarray
+
+
+def binary_entropy(on: Any, total: Any) -> np.ndarray:
+    """Return the clipped binary entropy of counts, in bits, float64.
+
+    Args:
+        on: how often the state was ON, integers.
+        total: out of how many, broadcast against ``on``.
+    """
+    on, total = np.asarray(on, np.float64), np.asarray(total, np.float64)
+    up, down = np.clip(on / total, *CLIP), np.clip((total - on) / total, *CLIP)
+    return -(up * np.log2(up) + down * np.log2(down))
+
+
+def init(shapes: Mapping[str, Any], classes: int) -> Counts:
+    """Return empty counts.
+
+    Args:
+        shapes: layer to the shape of its potentials without the batch axis.
+        classes: the number of classes C, at least 2.
+
+    Raises:
+        ValueError: for fewer than 2 classes, or no layer.
+    """
+    if classes < 2:
+        raise ValueError(f"classes: expected at least 2, got {classes}")
+    if not shapes:
+        raise ValueError("shapes: expected at least one layer, got none")
+    zero = jnp.zeros([], jnp.int32)
+    on = {
+        name: jnp.zeros((*shape, classes), jnp.int32) for name, shape in shapes.items()
+    }
+    return Counts(on, jnp.zeros(classes, jnp.int32), zero, dict.fromkeys(on, zero))
+
+
+def update(counts: Counts, zs: Potentials, labels: Array) -> Counts:
+    r"""Count one batch; pure, and exact up to 2**24 examples a batch.
+
+    Args:
+        counts: what was counted before.
+        zs: layer to potentials, shape (B, \*neurons).
+        labels: shape (B,), the classes.
+
+    Returns:
+        The new counts. A label out of range or a potential that is not finite is
+        counted as such, and :func:`finalize` refuses.
+
+    Raises:
+        ValueError: for layers or shapes other than those of ``counts``, or labels
+            that are not integers.
+    """
+    _check_batch(counts, zs, labels)
+    classes = counts.examples.shape[0]
+    # An index out of range gives a row of zeros.
+    member = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+    outside = jnp.sum((labels < 0) | (labels >= classes), dtype=jnp.int32)
+    on, non_finite = {}, {}
+    for name, before in counts.on.items():
+        z = zs[name].reshape(labels.shape[0], -1)
+        found = (z > 0).astype(jnp.float32).T @ member
+        on[name] = before + found.astype(jnp.int32).reshape(before.shape)
+        bad = jnp.sum(~jnp.isfinite(z), dtype=jnp.int32)
+        non_finite[name] = counts.non_finite[name] + bad
+    examples = counts.examples + jnp.sum(member, axis=0).astype(jnp.int32)
+    return Counts(on, examples, counts.outside + outside, non_finite)
+
+
+def _check_batch(counts: Counts, zs: Potentials, labels: Array) -> None:
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
+        raise ValueError(
+            f"labels: expected integers of shape (B,), got {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    if set(zs) != set(counts.on):
+        raise ValueError(f"zs: expected layers {sorted(counts.on)}, got {sorted(zs)}")
+    for name, before in counts.on.items():
+        wanted = (labels.shape[0], *before.shape[:-1])
+        if zs[name].shape != wanted:
+            raise ValueError(
+                f"zs: layer {name} has shape {zs[name].shape}, expected {wanted}"
+            )
+
+
+def finalize(counts: Counts, *, alive: Mapping[str, Any] | None = None) -> FirstOrder:
+    """Turn counts into entropies, on the host.
+
+    Args:
+        counts: of the whole data set.
+        alive: optional layer to boolean, False for neurons with no surviving weight;
+            broadcast to the layer's shape, so that (channels,) serves a convolution.
+            A layer left out is taken as alive.
+
+    Returns:
+        The entropies. Dead neurons are in them, with the floor's value; ``live`` tells
+        them apart.
+
+    Raises:
+        ValueError: for labels out of range, a class with no example, data of one
+            class only, potentials that are not finite, or ``alive`` of an unknown
+            layer or of a shape that does not fit.
+    """
+    examples = np.asarray(counts.examples)
+    _check_labels(examples, int(counts.outside))
+    for name, bad in counts.non_finite.items():
+        if int(bad):
+            raise ValueError(f"zs: layer {name} has {int(bad)} non-finite potentials")
+    shapes = {name: on.shape[:-1] for name, on in counts.on.items()}
+    alive = _flat_alive(alive or {}, shapes)
+    per_class, live = {}, {}
+    for name, on in counts.on.items():
+        on = np.asarray(on).reshape(-1, examples.size)
+        per_class[name] = binary_entropy(on, examples)
+        live[name] = (on > 0).any(axis=1) & alive[name]
+    per_neuron = {name: H.sum(axis=1) for name, H in per_class.items()}
+    return FirstOrder(per_class, per_neuron, live, shapes, examples)
+
+
+def _check_labels(examples: np.ndarray, outside: int) -> None:
+    classes = examples.size
+    if outside:
+        raise ValueError(f"labels: {outside} lie outside [0, {classes})")
+    empty = np.flatnonzero(examples == 0)
+    if empty.size == classes:
+        raise ValueError("batches: expected at least one example, got none")
+    if empty.size == classes - 1:
+        (only,) = np.flatnonzero(examples)
+        raise ValueError(f"labels: expected {classes} classes, all are of class {only}")
+    if empty.size:
+        raise ValueError(f"labels: no example of class {', '.join(map(str, empty))}")
+
+
+def _flat_alive(
+    alive: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    unknown = sorted(set(alive) - set(shapes))
+    if unknown:
+        raise ValueError(f"alive: unknown layer {unknown[0]}, have {sorted(shapes)}")
+    flat = {}
+    for name, shape in shapes.items():
+        one = np.asarray(alive.get(name, True))
+        if one.dtype != bool:
+            raise ValueError(f"alive: layer {name} is {one.dtype}, expected bool")
+        try:
+            flat[name] = np.broadcast_to(one, shape).reshape(-1)
+        except ValueError as error:
+            raise ValueError(
+                f"alive: layer {name} has shape {one.shape}, expected {shape}"
+            ) from error
+    return flat
+
+
+def mean_squares(zs: Potentials) -> dict[str, Array]:
+    r"""Return each layer's mean of z**2 over its neurons, one value an example.
+
+    Args:
+        zs: layer to potentials, shape (B, \*neurons).
+
+    Returns:
+        Layer to (B,), in float32 or wider.
+    """
+    return {name: _mean_square(z) for name, z in zs.items()}
+
+
+def _mean_square(z: Array) -> Array:
+    z = z.reshape(z.shape[0], -1)
+    wide = z if z.dtype == jnp.float64 else z.astype(jnp.float32)
+    return jnp.mean(wide**2, axis=1)
+
+
+def potentials(preactivations: Preactivations, params: PyTree, x: Any) -> Potentials:
+    """Return layer to potentials, from a function of either form.
+
+    Args:
+        preactivations: ``(params, x) -> {layer: z}`` or ``-> (y, {layer: z})``, as
+            ``pruning.preactivations`` makes it.
+        params: the parameters.
+        x: a batch of inputs.
+
+    Raises:
+        ValueError: if it returns something else.
+    """
+    found = preactivations(params, x)
+    if isinstance(found, tuple) and len(found) == 2:
+        found = found[1]
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            "preactivations: expected a function that returns {layer: z} or "
+            f"(y, {{layer: z}}), got {type(found).__name__}"
+        )
+    return found
+
+
+def measure(
+    preactivations: Preactivations,
+    params: PyTree,
+    batches: Iterable[tuple[Any, Any]],
+    classes: int,
+    *,
+    alive: Mapping[str, Any] | None = None,
+) -> tuple[FirstOrder, dict[str, float]]:
+    """Return the first-order entropy and the mean z**2 of each layer over a data set.
+
+    Args:
+        preactivations: see :func:`potentials`.
+        params: the parameters.
+        batches: ``(x, labels)`` pairs; sizes may differ (each size compiles once).
+        classes: the number of classes.
+        alive: see :func:`finalize`.
+
+    Returns:
+        The entropies, and layer to the mean over examples and neurons of z**2. The
+        latter is a sum of rounded numbers: batch sizes may change its last digits.
+
+    Raises:
+        ValueError: see :func:`finalize`; also for no batch.
+
+    Example:
+        >>> zs_of = pruning.preactivations(apply_fn)
+        >>> entropy, squares = measure(zs_of, params, batches, 10)
+        >>> {name: H.mean() / 10 for name, H in entropy.per_neuron.items()}
+    """
+    counts = None
+    squares: dict[str, list[float]] = {}
+    for x, labels in batches:
+        if counts is None:
+            counts = init(layer_shapes(preactivations, params, x), classes)
+            squares = {name: [] for name in counts.on}
+        counts, found = _count(preactivations, params, counts, x, jnp.asarray(labels))
+        for name, values in found.items():
+            squares[name].extend(np.asarray(values).tolist())
+    if counts is None:
+        raise ValueError("batches: expected at least one, got none")
+    result = finalize(counts, alive=alive)
+    total = int(result.examples.sum())
+    return result, {name: math.fsum(each) / total for name, each in squares.items()}
+
+
+# Compiled once for each function of potentials, whatever the parameters.
+@functools.partial(jax.jit, static_argnums=0)
+def _count(
+    preactivations: Preactivations, params: PyTree, counts: Counts, x: Any, labels: Any
+) -> tuple[Counts, dict[str, Array]]:
+    zs = potentials(preactivations, params, x)
+    return update(counts, zs, labels), mean_squares(zs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(
+    preactivations: Preactivations, params: PyTree, x: Any
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    zs = potentials(preactivations, params, x)
+    finite = {name: jnp.all(jnp.isfinite(z)) for name, z in zs.items()}
+    return {name: z.reshape(z.shape[0], -1) > 0 for name, z in zs.items()}, finite
+
+
+def layer_shapes(
+    preactivations: Preactivations, params: PyTree, x: Any
+) -> dict[str, tuple[int, ...]]:
+    """Return layer to the shape of its potentials without the batch axis."""
+    zs = jax.eval_shape(lambda p, x: potentials(preactivations, p, x), params, x)
+    return {name: z.shape[1:] for name, z in zs.items()}
+
+
+def states(
+    preactivations: Preactivations, params: PyTree, batches: Iterable[tuple[Any, Any]]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return every example's ON/OFF states, for what needs more than counts.
+
+    Args:
+        preactivations: see :func:`potentials`.
+        params: the parameters.
+        batches: ``(x, labels)`` pairs.
+
+    Returns:
+        ``(on, labels)``: layer to booleans (M, n) on the host, one byte each, and the
+        labels (M,).
+
+    Raises:
+        ValueError: for no batch, or potentials that are not finite.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    labels = []
+    for x, label in batches:
+        on, finite = _states(preactivations, params, x)
+        for name, each in on.items():
+            if not bool(finite[name]):
+                raise ValueError(f"zs: layer {name} has non-finite potentials")
+            found.setdefault(name, []).append(np.asarray(each))
+        labels.append(np.asarray(label))
+    if not labels:
+        raise ValueError("batches: expected at least one, got none")
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return joined, np.concatenate(labels)

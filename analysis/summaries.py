@@ -1,0 +1,256 @@
+"""Layer and network summaries of PSP-entropy, with bootstrap intervals.
+
+Two things can be resampled, and they answer different questions:
+
+over neurons
+    another layer of the same kind, the data fixed: :func:`over_neurons`.
+over examples
+    the same network on another sample of the data, class by class:
+    :func:`over_examples`.
+
+Both give basic intervals (2 x estimate - quantiles of the resampled estimates), which
+take out, to first order, the bias that resampling adds to an entropy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analysis.entropy import FirstOrder, binary_entropy
+from pruning._typing import Array, Key
+
+NETWORK = "network"
+# Replicates of the examples whose counts are held at a time.
+CHUNK = 32
+
+
+class Interval(NamedTuple):
+    """A mean with its bootstrap interval.
+
+    Attributes:
+        mean: the estimate from all the data.
+        low: lower end.
+        high: upper end.
+        over: what was resampled, ``"neurons"`` or ``"examples"``.
+        neurons: how many neurons the mean is over.
+    """
+
+    mean: float
+    low: float
+    high: float
+    over: str
+    neurons: int
+
+
+def layer_means(entropy: FirstOrder, *, live: bool = False) -> dict[str, float]:
+    """Return the mean H_i of each layer and, as ``"network"``, over all neurons.
+
+    Args:
+        entropy: first-order entropies.
+        live: only over live neurons; NaN for a layer that has none.
+
+    Returns:
+        Bits, summed over classes. Divide by the number of classes for bits per class.
+    """
+    kept = _kept(entropy, live)
+    return {name: _mean(values) for name, values in _with_network(kept).items()}
+
+
+def over_neurons(
+    entropy: FirstOrder,
+    key: Key[Array, ""],
+    *,
+    live: bool = False,
+    level: float = 0.95,
+    replicates: int = 1000,
+) -> dict[str, Interval]:
+    """Return each layer's mean H_i with an interval over neurons.
+
+    Args:
+        entropy: first-order entropies.
+        key: of the resampling.
+        live: only live neurons. A layer without any is left out.
+        level: of the interval, in (0, 1).
+        replicates: how often to resample, at least 2.
+
+    Returns:
+        Layer to interval; ``"network"`` is over all neurons, resampled layer by layer.
+
+    Raises:
+        ValueError: for a level or number of replicates out of range.
+    """
+    _check(level, replicates)
+    kept = {name: H for name, H in _kept(entropy, live).items() if H.size}
+    keys = jax.random.split(key, max(len(kept), 1))
+    drawn = {
+        name: np.asarray(_resample(jnp.asarray(H, jnp.float32), keys[i], replicates))
+        for i, (name, H) in enumerate(kept.items())
+    }
+    sizes = {name: H.size for name, H in kept.items()}
+    means = {name: _mean(H) for name, H in _with_network(kept).items()}
+    return _intervals(means, drawn, sizes, level, "neurons")
+
+
+def pairs_over_neurons(
+    per_neuron: np.ndarray,
+    key: Key[Array, ""],
+    *,
+    level: float = 0.95,
+    replicates: int = 1000,
+) -> Interval:
+    """Return the mean over pairs with an interval over neurons.
+
+    A mean over pairs moves twice as far as the mean of its neurons' partner means when
+    neurons are resampled, to first order; so their deviations are doubled.
+
+    Args:
+        per_neuron: (n,), ``SecondOrder.per_neuron``.
+        key: of the resampling.
+        level: as in :func:`over_neurons`.
+        replicates: as there.
+    """
+    _check(level, replicates)
+    values = jnp.asarray(per_neuron, jnp.float32)
+    mean = _mean(np.asarray(per_neuron))
+    drawn = mean + 2 * (np.asarray(_resample(values, key, replicates)) - mean)
+    return _interval(mean, drawn, level, "neurons", values.size)
+
+
+def over_examples(
+    on: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    classes: int,
+    key: Key[Array, ""],
+    *,
+    live: Mapping[str, np.ndarray] | None = None,
+    level: float = 0.95,
+    replicates: int = 200,
+) -> dict[str, Interval]:
+    """Return each layer's mean H_i with an interval over examples.
+
+    Examples are drawn with replacement within their class, the same for all layers.
+
+    Args:
+        on: layer to boolean (M, n), as :func:`analysis.entropy.states` gives it.
+        labels: integers (M,), every class present.
+        classes: the number of classes.
+        key: of the resampling.
+        live: optional layer to boolean (n,), the neurons to average over (such as
+            ``FirstOrder.live``, held fixed). A layer without any is left out.
+        level: as in :func:`over_neurons`.
+        replicates: as there.
+
+    Returns:
+        Layer to interval, and ``"network"`` over all neurons.
+
+    Raises:
+        ValueError: for a level or number of replicates out of range, or an empty class.
+    """
+    _check(level, replicates)
+    kept = {n: a if live is None else a[:, live[n]] for n, a in on.items()}
+    kept = {name: each for name, each in kept.items() if each.shape[1]}
+    drawn = {name: np.zeros(replicates) for name in kept}
+    means = dict.fromkeys(kept, 0.0)
+    examples = [int(np.sum(labels == c)) for c in range(classes)]
+    if 0 in examples:
+        raise ValueError(f"labels: no example of class {examples.index(0)}")
+    keys = jax.random.split(key, classes)
+    for c, count in enumerate(examples):
+        weights = _example_weights(keys[c], jnp.int32(count), max(examples), replicates)
+        weights, members = np.asarray(weights)[:, :count], labels == c
+        for name, states in kept.items():
+            rows = states[members].astype(np.float32)
+            means[name] += _mean(binary_entropy(rows.sum(axis=0), count))
+            for start in range(0, replicates, CHUNK):
+                chosen = slice(start, start + CHUNK)
+                H = binary_entropy(np.rint(weights[chosen] @ rows), count)
+                drawn[name][chosen] += H.mean(axis=1)
+    sizes = {name: states.shape[1] for name, states in kept.items()}
+    means[NETWORK] = _weighted(means, sizes)
+    return _intervals(means, drawn, sizes, level, "examples")
+
+
+def _kept(entropy: FirstOrder, live: bool) -> dict[str, np.ndarray]:
+    return {
+        name: H[entropy.live[name]] if live else H
+        for name, H in entropy.per_neuron.items()
+    }
+
+
+def _with_network(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    everything = np.concatenate([np.zeros(0), *values.values()])
+    return {**values, NETWORK: everything}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _weighted(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:
+    total = sum(sizes.values())
+    if not total:
+        return float("nan")
+    return sum(values[name] * size for name, size in sizes.items()) / total
+
+
+def _check(level: float, replicates: int) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number in (0, 1), got {level}")
+    if replicates < 2:
+        raise ValueError(f"replicates: expected at least 2, got {replicates}")
+
+
+@functools.partial(jax.jit, static_argnames="replicates")
+def _resample(values: Array, key: Array, replicates: int) -> Array:
+    """Return the means of ``replicates`` resamples, shape (replicates,)."""
+
+    def one(key: Array) -> Array:
+        drawn = jax.random.randint(key, values.shape, 0, values.size)
+        return jnp.mean(values[drawn])
+
+    return lax.map(one, jax.random.split(key, replicates))
+
+
+@functools.partial(jax.jit, static_argnames=("size", "replicates"))
+def _example_weights(key: Array, count: Array, size: int, replicates: int) -> Array:
+    """Return how often each of ``count`` examples is drawn, (replicates, size)."""
+    counts = (jnp.arange(size) < count).astype(jnp.float32)
+
+    def one(key: Array) -> Array:
+        drawn = jax.random.randint(key, (size,), 0, count)
+        return jnp.zeros(size, jnp.float32).at[drawn].add(counts)
+
+    return lax.map(one, jax.random.split(key, replicates))
+
+
+def _intervals(
+    means: Mapping[str, float],
+    drawn: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+    level: float,
+    over: str,
+) -> dict[str, Interval]:
+    found = {
+        name: _interval(means[name], values, level, over, sizes[name])
+        for name, values in drawn.items()
+    }
+    total = sum(sizes.values())
+    if total:
+        parts = [size / total * drawn[name] for name, size in sizes.items()]
+        pooled = np.sum(parts, axis=0)
+        found[NETWORK] = _interval(means[NETWORK], pooled, level, over, total)
+    return found
+
+
+def _interval(
+    mean: float, drawn: np.ndarray, level: float, over: str, neurons: int
+) -> Interval:
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(2 * mean - high), float(2 * mean - low), over, neurons)

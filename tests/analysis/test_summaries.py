@@ -1,0 +1,113 @@
+"""Bootstrap intervals: by hand, reproducible, and covering what they should."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from analysis import entropy, summaries
+
+
+def first_order(values, live=None):
+    per_neuron = {name: np.asarray(H, float) for name, H in values.items()}
+    if live is None:
+        live = {name: np.ones(H.size, bool) for name, H in per_neuron.items()}
+    shapes = {name: H.shape for name, H in per_neuron.items()}
+    return entropy.FirstOrder({}, per_neuron, live, shapes, np.ones(2))
+
+
+def test_layer_means_by_hand():
+    live = {"a": np.array([True, False]), "b": np.array([False] * 3)}
+    found = first_order({"a": [1, 3], "b": [4, 4, 8]}, live)
+    assert summaries.layer_means(found) == pytest.approx(
+        {"a": 2, "b": 16 / 3, "network": 4}
+    )
+    alive = summaries.layer_means(found, live=True)
+    assert alive["a"] == 1 and alive["network"] == 1 and math.isnan(alive["b"])
+
+
+def test_over_neurons_is_the_standard_error_of_a_mean(key):
+    rng = np.random.default_rng(0)
+    values = {"a": rng.exponential(size=400), "b": rng.exponential(size=100)}
+    found = summaries.over_neurons(first_order(values), key, replicates=4000)
+    for name, H in values.items():
+        wanted = 2 * 1.96 * H.std() / math.sqrt(H.size)
+        assert found[name].high - found[name].low == pytest.approx(wanted, rel=0.08)
+        assert found[name].low < found[name].mean < found[name].high
+        assert found[name].mean == pytest.approx(H.mean())
+        assert found[name][3:] == ("neurons", H.size)
+    # Layers are resampled apart: their variances add up by the square of their share.
+    spread = math.hypot(*(np.sqrt(H.size) * H.std() for H in values.values())) / 500
+    pooled = found["network"]
+    assert pooled.high - pooled.low == pytest.approx(2 * 1.96 * spread, rel=0.08)
+    again = summaries.over_neurons(first_order(values), key, replicates=4000)
+    assert again == found
+
+
+def test_over_neurons_leaves_out_a_layer_without_live_neurons(key):
+    live = {"a": np.array([True, True]), "b": np.array([False])}
+    found = first_order({"a": [1, 3], "b": [4]}, live)
+    assert set(summaries.over_neurons(found, key, live=True)) == {"a", "network"}
+    nothing = first_order({"a": [1.0]}, {"a": np.array([False])})
+    assert summaries.over_neurons(nothing, key, live=True) == {}
+
+
+def test_pairs_over_neurons_covers_the_spread_of_a_u_statistic(key):
+    # Pair values |x_i - x_j|: compare with the spread over fresh samples.
+    rng = np.random.default_rng(1)
+    n = 60
+
+    def partner_means(x):
+        return np.abs(x[:, None] - x[None, :]).sum(axis=1) / (n - 1)
+
+    fresh = [partner_means(rng.normal(size=n)).mean() for _ in range(2000)]
+    widths = [
+        np.subtract(*summaries.pairs_over_neurons(
+            partner_means(rng.normal(size=n)), one)[2:0:-1])
+        for one in jax.random.split(key, 20)
+    ]  # fmt: skip
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(fresh), rel=0.15)
+
+
+def test_over_examples_covers_the_entropy_of_the_population(key):
+    # 40 neurons driven by one hidden value an example, so examples matter together.
+    classes, size, neurons = 2, 100, 40
+    cuts = np.linspace(0.1, 0.9, neurons)
+    wanted = classes * np.mean(entropy.binary_entropy(1e6 * cuts, 1e6))
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(classes), size)
+    inside = 0
+    for one in jax.random.split(key, 60):
+        on = {"a": rng.uniform(size=(classes * size, 1)) < cuts}
+        found = summaries.over_examples(on, labels, classes, one, replicates=100)
+        inside += found["a"].low <= wanted <= found["a"].high
+        assert found["a"].over == "examples"
+        np.testing.assert_allclose(found["network"][:3], found["a"][:3])
+    assert inside >= 51  # 95 % of 60 is 57, with standard error 1.7
+
+
+def test_over_examples_gives_the_estimate_of_the_whole_sample(key):
+    rng = np.random.default_rng(3)
+    on = {"a": rng.uniform(size=(30, 6)) < 0.4, "b": rng.uniform(size=(30, 3)) < 0.4}
+    labels = np.arange(30) % 3
+    live = {"a": np.arange(6) < 4, "b": np.zeros(3, bool)}
+    found = summaries.over_examples(on, labels, 3, key, live=live, replicates=10)
+    counts = entropy.init({"a": (4,)}, 3)
+    z = np.where(on["a"][:, :4], 1.0, -1.0).astype(np.float32)
+    H = entropy.finalize(entropy.update(counts, {"a": jax.numpy.asarray(z)},
+                                        jax.numpy.asarray(labels)))  # fmt: skip
+    assert set(found) == {"a", "network"}
+    assert found["a"].mean == pytest.approx(H.per_neuron["a"].mean(), rel=1e-12)
+    assert found["a"].neurons == 4
+
+
+def test_bad_input(key):
+    found = first_order({"a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="level: expected"):
+        summaries.over_neurons(found, key, level=1.0)
+    with pytest.raises(ValueError, match="replicates: expected"):
+        summaries.over_neurons(found, key, replicates=1)
+    with pytest.raises(ValueError, match="labels: no example of class 1"):
+        on = {"a": np.ones((2, 2), bool)}
+        summaries.over_examples(on, np.zeros(2, int), 2, key)
