@@ -1,0 +1,172 @@
+"""What follows from the four cells of a confusion table.
+
+Each function takes a :class:`Confusion` of counts, weights or arrays of them (NumPy
+or JAX alike) and returns NaN where its denominator is zero, never infinity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.metrics.inputs import fraction, scored
+from covid_cxr.metrics.intervals import NAN, Estimate, quantile
+
+CORRECTION = 0.5  # added to each cell of an odds ratio (Haldane, Anscombe)
+
+
+class Confusion(NamedTuple):
+    """Counts of images by truth and decision.
+
+    Attributes:
+        tp: positive, called positive.
+        fp: negative, called positive.
+        tn: negative, called negative.
+        fn: positive, called negative.
+    """
+
+    tp: Any
+    fp: Any
+    tn: Any
+    fn: Any
+
+
+def confusion(label: Any, score: Any, threshold: float = 0.5) -> Confusion:
+    """Count decisions at a threshold.
+
+    Args:
+        label: (N,) of 0 and 1.
+        score: (N,) finite numbers.
+        threshold: an image is called positive if its score is at least this.
+
+    Returns:
+        Four integers.
+
+    Raises:
+        ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
+            refuses, or a threshold that is NaN.
+    """
+    data = scored(label, score)
+    if math.isnan(threshold):
+        raise ValueError("threshold: expected a number, got NaN")
+    called = data.score >= threshold
+    cells = (
+        called & data.label,
+        called & ~data.label,
+        ~called & ~data.label,
+        ~called & data.label,
+    )
+    return Confusion(*(int(cell.sum()) for cell in cells))
+
+
+def sensitivity(cells: Confusion) -> Any:
+    """Return TP / (TP + FN), the recall or true positive rate."""
+    return _ratio(cells.tp, cells.tp + cells.fn)
+
+
+def specificity(cells: Confusion) -> Any:
+    """Return TN / (TN + FP)."""
+    return _ratio(cells.tn, cells.tn + cells.fp)
+
+
+def balanced_accuracy(cells: Confusion) -> Any:
+    """Return (sensitivity + specificity) / 2."""
+    return (sensitivity(cells) + specificity(cells)) / 2
+
+
+def accuracy(cells: Confusion) -> Any:
+    """Return (TP + TN) / N."""
+    return _ratio(cells.tp + cells.tn, cells.tp + cells.tn + cells.fp + cells.fn)
+
+
+def f_score(cells: Confusion) -> Any:
+    """Return 2 TP / (2 TP + FP + FN), the F1 of the positive class."""
+    return _ratio(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn)
+
+
+def positive_predictive_value(cells: Confusion) -> Any:
+    """Return TP / (TP + FP) at the prevalence of the sample."""
+    return _ratio(cells.tp, cells.tp + cells.fp)
+
+
+def negative_predictive_value(cells: Confusion) -> Any:
+    """Return TN / (TN + FN) at the prevalence of the sample."""
+    return _ratio(cells.tn, cells.tn + cells.fn)
+
+
+def ppv_at(cells: Confusion, prevalence: float) -> Any:
+    """Return the positive predictive value at a prevalence in (0, 1), by Bayes."""
+    share = fraction("prevalence", prevalence)
+    hit = sensitivity(cells) * share
+    return _ratio(hit, hit + (1 - specificity(cells)) * (1 - share))
+
+
+def npv_at(cells: Confusion, prevalence: float) -> Any:
+    """Return the negative predictive value at a prevalence in (0, 1), by Bayes."""
+    share = fraction("prevalence", prevalence)
+    clear = specificity(cells) * (1 - share)
+    return _ratio(clear, clear + (1 - sensitivity(cells)) * share)
+
+
+def odds_ratio(cells: Confusion) -> Any:
+    r"""Return the diagnostic odds ratio, one half added to each cell.
+
+    .. math:: \frac{(TP + \frac12)(TN + \frac12)}{(FP + \frac12)(FN + \frac12)}
+
+    NaN if a class is absent. The uncorrected ratio is infinite whenever sensitivity
+    or specificity is 1.
+    """
+    tp, fp, tn, fn = (cell + CORRECTION for cell in cells)
+    known = (cells.tp + cells.fn) * (cells.tn + cells.fp)
+    return _ratio(known, known) * (tp * tn) / (fp * fn)
+
+
+def bounded_odds(cells: Confusion) -> Any:
+    """Return Yule's Q, (DOR - 1) / (DOR + 1) in (-1, 1), of the corrected ratio."""
+    ratio = odds_ratio(cells)
+    return (ratio - 1) / (ratio + 1)
+
+
+def odds_ratio_interval(cells: Confusion, *, level: float = 0.95) -> Estimate:
+    """Return the diagnostic odds ratio with Woolf's interval on the log scale.
+
+    Args:
+        cells: integer counts of independent images.
+        level: coverage of the interval.
+
+    Returns:
+        The corrected ratio and its interval; NaN with a note if a class is absent.
+
+    Reference:
+        Glas et al., The diagnostic odds ratio, J. Clinical Epidemiology 2003.
+    """
+    value = float(odds_ratio(cells))
+    if math.isnan(value):
+        return Estimate(NAN, note="one class is absent")
+    spread = math.sqrt(sum(1 / (cell + CORRECTION) for cell in cells))
+    factor = math.exp(quantile(level) * spread)
+    return Estimate(value, value / factor, value * factor)
+
+
+RATES = {
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "balanced_accuracy": balanced_accuracy,
+    "accuracy": accuracy,
+    "f_score": f_score,
+    "ppv": positive_predictive_value,
+    "npv": negative_predictive_value,
+    "dor": odds_ratio,
+    "bounded_dor": bounded_odds,
+}
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    """Return part / whole, NaN where whole is zero; in NumPy or JAX as given."""
+    xp = jnp if isinstance(whole, jax.Array) else np
+    known = whole > 0
+    return xp.where(known, part / xp.where(known, whole, 1), xp.nan)

@@ -1,0 +1,258 @@
+"""Everything there is to say of one set of scored images, in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.metrics import calibration, rates
+from covid_cxr.metrics.bootstrap import Replicates, bootstrap, percentile
+from covid_cxr.metrics.delong import auc_interval
+from covid_cxr.metrics.inputs import Scored, scored
+from covid_cxr.metrics.intervals import NAN, Estimate
+from covid_cxr.metrics.rates import RATES, Confusion
+from covid_cxr.metrics.roc import auc, dense_ranks, weighted_auc
+from covid_cxr.metrics.thresholds import FIXED, Threshold
+from pruning._typing import Array
+
+_BINS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The performance of one model on one set.
+
+    Attributes:
+        images: how many.
+        patients: how many they come from.
+        positives: images that are positive.
+        threshold: the operating point of the rates.
+        cells: the confusion table there.
+        metrics: name to estimate, with patient-bootstrap intervals: ``auc``, the
+            :data:`covid_cxr.metrics.rates.RATES`, ``ppv@P`` and ``npv@P`` for each
+            prevalence P asked for, and ``brier``, ``ece`` for probabilities.
+        auc_analytic: the area with its analytic interval (clustered by patient).
+        dor_analytic: the odds ratio with Woolf's interval, which takes images for
+            independent.
+        recalibration: slope and intercept; None if the scores are no probabilities.
+        notes: what a reader must know: an absent class, constant scores.
+    """
+
+    images: int
+    patients: int
+    positives: int
+    threshold: Threshold
+    cells: Confusion
+    metrics: dict[str, Estimate]
+    auc_analytic: Estimate
+    dor_analytic: Estimate
+    recalibration: calibration.Recalibration | None
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    label: Any,
+    score: Any,
+    *,
+    key: Array,
+    patient: Any = None,
+    threshold: Threshold = FIXED,
+    prevalences: tuple[float, ...] = (),
+    replicates: int = 2000,
+    stratified: bool = True,
+    level: float = 0.95,
+) -> Report:
+    """Measure one model on one set of images, with intervals by patient.
+
+    Degenerate sets are reported, not refused: with one class the metrics that need
+    both are NaN and say why.
+
+    Args:
+        label: (N,) of 0 and 1.
+        score: (N,) finite numbers; Brier score and calibration are given if all are
+            in [0, 1].
+        key: typed PRNG key of the bootstrap.
+        patient: (N,) identifiers; default: every image has a patient of its own.
+        threshold: chosen on other (validation) images, or fixed.
+        prevalences: where else to give predictive values, each in (0, 1).
+        replicates: bootstrap resamples.
+        stratified: draw positive and negative patients separately.
+        level: coverage of the intervals.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
+            refuses.
+    """
+    data = scored(label, score, patient)
+    cells = rates.confusion(data.label, data.score, threshold.value)
+    likely = bool(data.score.min() >= 0 and data.score.max() <= 1)
+    found = _replicated(data, threshold, likely, key, replicates, stratified)
+    point = {"auc": auc(data.label, data.score)}
+    point |= {name: float(rate(cells)) for name, rate in RATES.items()}
+    if likely:
+        point["brier"] = calibration.brier(data.label, data.score)
+        point["ece"] = calibration.ece(data.label, data.score, bins=_BINS)
+    metrics = {
+        name: found._replace(value={name: value}).estimate(name, level=level)
+        for name, value in point.items()
+    }
+    for prevalence in prevalences:
+        metrics |= _predictive(cells, found, prevalence, level)
+    return Report(
+        images=data.label.size,
+        patients=data.patients,
+        positives=data.positives,
+        threshold=threshold,
+        cells=cells,
+        metrics=metrics,
+        auc_analytic=auc_interval(
+            data.label, data.score, patient=data.patient, level=level
+        ),
+        dor_analytic=rates.odds_ratio_interval(cells, level=level),
+        recalibration=(
+            calibration.recalibration(data.label, data.score) if likely else None
+        ),
+        notes=_notes(data),
+    )
+
+
+def compare_auc(
+    label: Any,
+    first: Any,
+    second: Any,
+    *,
+    key: Array,
+    patient: Any = None,
+    replicates: int = 2000,
+    level: float = 0.95,
+) -> tuple[Estimate, float]:
+    """Compare two models on the same images by a paired bootstrap over patients.
+
+    Args:
+        label: (N,) of 0 and 1.
+        first: (N,) scores of one model.
+        second: (N,) scores of the other, in the same order.
+        key: typed PRNG key.
+        patient: (N,) identifiers; default: every image has a patient of its own.
+        replicates: resamples.
+        level: coverage of the interval.
+
+    Returns:
+        The area of the first minus that of the second with its percentile interval,
+        and a two-sided p-value: twice the smaller share of resamples on either side
+        of no difference (ties count one half), at least 1 / replicates.
+
+    Raises:
+        ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
+            refuses.
+    """
+    one, two = scored(label, first, patient), scored(label, second, patient)
+    arrays = {
+        "label": one.label,
+        "first": dense_ranks(one.score),
+        "second": dense_ranks(two.score),
+    }
+    found = bootstrap(
+        _difference,
+        arrays,
+        one.patient,
+        key=key,
+        replicates=replicates,
+        stratum=one.label,
+    )
+    value = auc(label, first) - auc(label, second)
+    draws = found.draws["auc"]
+    estimate = percentile(value, draws, patients=found.patients, level=level)
+    known = draws[~np.isnan(draws)]
+    if not known.size or np.isnan(estimate.low):
+        return estimate, NAN
+    sides = [np.mean(known < 0), np.mean(known > 0)]
+    p = 2 * (min(sides) + np.mean(known == 0) / 2)
+    return estimate, float(np.clip(p, 1 / replicates, 1))
+
+
+def _difference(data: Any, weight: Array) -> dict[str, Array]:
+    areas = [weighted_auc(data["label"], data[n], weight) for n in ("first", "second")]
+    return {"auc": areas[0] - areas[1]}
+
+
+def _statistics(data: Any, weight: Array) -> dict[str, Array]:
+    """Return all metrics of weighted images; NaN where undefined."""
+    label, called = data["label"], data["called"]
+    cells = Confusion(
+        (weight * called * label).sum(),
+        (weight * called * (1 - label)).sum(),
+        (weight * (1 - called) * (1 - label)).sum(),
+        (weight * (1 - called) * label).sum(),
+    )
+    out = {name: rate(cells) for name, rate in RATES.items()}
+    out["auc"] = weighted_auc(label, data["rank"], weight)
+    if "probability" in data:
+        gap = data["probability"] - label
+        total = jnp.maximum(weight.sum(), 1)
+        out["brier"] = (weight * gap**2).sum() / total
+        gaps = jax.ops.segment_sum(weight * gap, data["bin"], _BINS)
+        out["ece"] = jnp.abs(gaps).sum() / total
+    return out
+
+
+def _replicated(
+    data: Scored,
+    threshold: Threshold,
+    likely: bool,
+    key: Array,
+    replicates: int,
+    stratified: bool,
+) -> Replicates:
+    arrays = {
+        "label": data.label,
+        "called": data.score >= threshold.value,
+        "rank": dense_ranks(data.score),
+    }
+    if likely:
+        arrays["probability"] = data.score
+        arrays["bin"] = calibration.mass_bins(data.score, _BINS)
+    return bootstrap(
+        _statistics,
+        arrays,
+        data.patient,
+        key=key,
+        replicates=replicates,
+        stratum=data.label if stratified else None,
+    )
+
+
+def _predictive(
+    cells: Confusion, found: Replicates, prevalence: float, level: float
+) -> dict[str, Estimate]:
+    """Return both predictive values at a prevalence."""
+    out = {}
+    hit, clear = found.draws["sensitivity"], found.draws["specificity"]
+    drawn = Confusion(hit, 1 - clear, clear, 1 - hit)  # rates in place of counts
+    for name, rate in (("ppv", rates.ppv_at), ("npv", rates.npv_at)):
+        out[f"{name}@{prevalence:g}"] = percentile(
+            float(rate(cells, prevalence)),
+            rate(drawn, prevalence),
+            patients=found.patients,
+            level=level,
+        )
+    return out
+
+
+def _notes(data: Scored) -> tuple[str, ...]:
+    notes = []
+    if not data.positives or not data.negatives:
+        absent = "positive" if not data.positives else "negative"
+        notes.append(f"no {absent} image: metrics that need both classes are undefined")
+    if np.ptp(data.score) == 0:
+        notes.append("constant scores: the model says the same of every image")
+    if data.patients < 2:
+        notes.append("a single patient: no interval can be given")
+    return tuple(notes)

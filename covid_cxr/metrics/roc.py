@@ -1,0 +1,122 @@
+"""The ROC curve and the area under it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.metrics.inputs import Scored, scored
+from pruning._typing import Array, Float, Int
+
+
+class Curve(NamedTuple):
+    """An ROC curve; a point an operating point, the strictest first.
+
+    Attributes:
+        threshold: (K,) float64; positive means score >= threshold. The first is inf.
+        sensitivity: (K,) float64, from 0 to 1.
+        false_positive_rate: (K,) float64, from 0 to 1.
+    """
+
+    threshold: np.ndarray
+    sensitivity: np.ndarray
+    false_positive_rate: np.ndarray
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 1, tied values sharing their mean rank: (N,) float64."""
+    ordered = np.sort(values)
+    below = np.searchsorted(ordered, values, "left")
+    upto = np.searchsorted(ordered, values, "right")
+    return (below + upto + 1) / 2
+
+
+def auc(label: Any, score: Any) -> float:
+    r"""Return the area under the ROC curve, by midranks, in O(N log N).
+
+    .. math:: P(s_+ > s_-) + \tfrac12 P(s_+ = s_-)
+
+    Args:
+        label: (N,) of 0 and 1.
+        score: (N,) finite numbers.
+
+    Returns:
+        The area in [0, 1]; NaN if one class is absent.
+
+    Raises:
+        ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
+            refuses.
+    """
+    data = scored(label, score)
+    m, n = data.positives, data.negatives
+    if not m or not n:
+        return float("nan")
+    ranks = midranks(data.score)[data.label].sum()
+    return float((ranks - m * (m + 1) / 2) / (m * n))
+
+
+def dense_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the place of each value among the distinct ones: (N,) int32 from 0."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int32)
+
+
+def weighted_auc(
+    label: Float[Array, " N"], rank: Int[Array, " N"], weight: Float[Array, " N"]
+) -> Array:
+    """Return the area when image i counts ``weight[i]`` times; traceable.
+
+    Args:
+        label: (N,) of 0.0 and 1.0.
+        rank: (N,) integers in [0, N), the scores' order (:func:`dense_ranks`).
+        weight: (N,) numbers >= 0; exact for integer weights of sum below 2^24.
+
+    Returns:
+        A scalar; NaN if a class has no weight.
+    """
+    sums = partial(jax.ops.segment_sum, segment_ids=rank, num_segments=rank.size)
+    positive, negative = sums(weight * label), sums(weight * (1 - label))
+    beaten = jnp.cumsum(negative) - negative / 2
+    pairs = positive.sum() * negative.sum()
+    won = (positive * beaten).sum()
+    return jnp.where(pairs > 0, won / jnp.where(pairs > 0, pairs, 1), jnp.nan)
+
+
+def roc_curve(label: Any, score: Any) -> Curve:
+    """Return the ROC curve with one point for each distinct score.
+
+    Args:
+        label: (N,) of 0 and 1, both present.
+        score: (N,) finite numbers.
+
+    Returns:
+        The curve, from (0, 0) to (1, 1).
+
+    Raises:
+        ValueError: if a class is absent, or for what
+            :func:`covid_cxr.metrics.inputs.scored` refuses.
+    """
+    data = both_classes(scored(label, score))
+    order = np.argsort(-data.score, kind="stable")
+    ordered = data.score[order]
+    last = np.append(np.flatnonzero(np.diff(ordered)), ordered.size - 1)
+    hits = np.cumsum(data.label[order])[last]
+    alarms = last + 1 - hits
+    return Curve(
+        np.concatenate([[np.inf], ordered[last]]),
+        np.concatenate([[0.0], hits / data.positives]),
+        np.concatenate([[0.0], alarms / data.negatives]),
+    )
+
+
+def both_classes(data: Scored) -> Scored:
+    """Return the data, or raise a ValueError if a class is absent."""
+    if not data.positives or not data.negatives:
+        raise ValueError(
+            f"label: expected both classes, got {data.positives} positive and "
+            f"{data.negatives} negative images"
+        )
+    return data

@@ -1,0 +1,98 @@
+"""Decision thresholds: chosen on validation images, then carried over unchanged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from covid_cxr.metrics.inputs import finite, fraction
+from covid_cxr.metrics.roc import roc_curve
+
+
+class Threshold(NamedTuple):
+    """A threshold and where it comes from.
+
+    Attributes:
+        value: an image is called positive if its score is at least this.
+        rule: how it was chosen, ``"fixed"``, ``"youden"`` or ``"sensitivity >= 0.9"``.
+        chosen_on: the number of validation images it was chosen on; 0 if fixed.
+        sensitivity: on those images; NaN if fixed.
+        specificity: likewise.
+    """
+
+    value: float
+    rule: str
+    chosen_on: int = 0
+    sensitivity: float = math.nan
+    specificity: float = math.nan
+
+
+FIXED = Threshold(0.5, "fixed")
+
+
+def youden(label: Any, score: Any) -> Threshold:
+    """Return the threshold with the largest sensitivity + specificity - 1.
+
+    Of equal ones, the highest. It lies midway between two neighbouring scores.
+
+    Args:
+        label: (N,) of 0 and 1, both present; of validation images.
+        score: (N,) finite numbers.
+
+    Returns:
+        The threshold with what it reaches on these images.
+
+    Raises:
+        ValueError: if a class is absent.
+
+    Reference:
+        Youden, Index for rating diagnostic tests, Cancer 1950.
+    """
+    curve = roc_curve(label, score)
+    index = int(np.argmax(curve.sensitivity - curve.false_positive_rate))
+    return _at(curve, index, "youden", np.size(label))
+
+
+def at_sensitivity(label: Any, score: Any, wanted: float) -> Threshold:
+    """Return the highest threshold that reaches a sensitivity.
+
+    Args:
+        label: (N,) of 0 and 1, both present; of validation images.
+        score: (N,) finite numbers.
+        wanted: in (0, 1).
+
+    Returns:
+        The threshold with what it reaches on these images.
+
+    Raises:
+        ValueError: if a class is absent or ``wanted`` is outside (0, 1).
+    """
+    wanted = fraction("wanted", wanted)
+    curve = roc_curve(label, score)
+    index = int(np.argmax(curve.sensitivity >= wanted - 1e-12))
+    return _at(curve, index, f"sensitivity >= {wanted:g}", np.size(label))
+
+
+def decide(score: Any, threshold: Threshold) -> np.ndarray:
+    """Return which images are called positive: (N,) bool."""
+    return finite("score", score, np.size(score)) >= threshold.value
+
+
+def _at(curve: Any, index: int, rule: str, count: int) -> Threshold:
+    """Return point ``index`` of a curve, its threshold between the scores."""
+    values = curve.threshold
+    if index == 0:
+        value = float(np.nextafter(values[1], np.inf))
+    elif index + 1 == values.size:
+        value = float(values[index])
+    else:
+        value = float((values[index] + values[index + 1]) / 2)
+    return Threshold(
+        value,
+        rule,
+        count,
+        float(curve.sensitivity[index]),
+        1 - float(curve.false_positive_rate[index]),
+    )
