@@ -1,0 +1,96 @@
+"""Means over a data set, a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pruning._checks import is_traced, wide_dtype
+
+
+def size_of(data: Any, argument: str = "data") -> int:
+    """Return the number of examples, the common leading axis of every leaf.
+
+    Raises:
+        ValueError: naming ``argument``, if there is no leaf, no example, or the
+            leaves do not agree.
+    """
+    leaves = jax.tree.leaves(data)
+    sizes = {int(leaf.shape[0]) if leaf.ndim else -1 for leaf in leaves}
+    if len(sizes) != 1 or min(sizes) < 1:
+        raise ValueError(
+            f"{argument}: expected arrays with one leading axis of one or more "
+            f"examples, got shapes {[tuple(leaf.shape) for leaf in leaves]}"
+        )
+    return sizes.pop()
+
+
+def mean_over(function: Callable[[Any], Any], data: Any, batch: int) -> Any:
+    """Return the mean over all examples of a function that averages over a batch.
+
+    A scan over batches in the order of the data; the last one may be smaller and
+    weighs as much as it has examples.
+
+    Args:
+        function: ``batch -> tree`` of floats, each a mean over the batch's examples.
+        data: tree of arrays with a leading axis of N examples.
+        batch: examples at a time, at least 1.
+
+    Returns:
+        A tree like the function's, summed in float32 or wider.
+
+    Raises:
+        ValueError: if ``batch`` is below 1 or the data have no common leading axis.
+    """
+    count = size_of(data)
+    if batch < 1:
+        raise ValueError(f"batch: expected at least 1, got {batch}")
+    batch = min(batch, count)
+    steps, rest = divmod(count, batch)
+    whole = jax.tree.map(
+        lambda a: a[: steps * batch].reshape(steps, batch, *a.shape[1:]), data
+    )
+
+    def widened(part: Any) -> Any:
+        wide = lambda a: a.astype(wide_dtype(a.dtype, jnp.float32))
+        return jax.tree.map(wide, jax.tree.map(jnp.asarray, function(part)))
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, widened(part)), None
+
+    shape = jax.eval_shape(widened, jax.tree.map(lambda a: a[0], whole))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    total, _ = lax.scan(add, zeros, whole)
+    total = jax.tree.map(lambda a: a * (batch / count), total)
+    if rest:
+        last = widened(jax.tree.map(lambda a: a[steps * batch :], data))
+        total = jax.tree.map(lambda a, b: a + b * (rest / count), total, last)
+    return total
+
+
+def check_finite(values: Any, where: Any, argument: str) -> None:
+    """Raise a ValueError that names the first place where a value is not finite.
+
+    Args:
+        values: (n,) floats; not checked while traced.
+        where: n descriptions, such as coordinates.
+        argument: what computed the values.
+
+    Raises:
+        ValueError: as described.
+    """
+    if is_traced(values):
+        return
+    bad = np.flatnonzero(~np.isfinite(np.asarray(values, np.float64)))
+    if bad.size:
+        place = np.asarray(where[int(bad[0])]).tolist()
+        raise ValueError(
+            f"{argument}: the value at {place} is not finite "
+            f"({bad.size} of {math.prod(np.shape(values))} are not)"
+        )

@@ -1,0 +1,302 @@
+"""Loss, error and curvature along lines, curves and planes between solutions.
+
+Batch-norm statistics belong to a solution as its weights do, and a point between two
+solutions has none of its own. So :func:`survey` takes them explicitly, as
+:class:`Fixed`, :class:`Interpolated` or :class:`Recomputed`; the three differ, and
+only the last says what the network at that point would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from analysis._sets import check_finite, mean_over, size_of
+from analysis.paths import combine
+from pruning._typing import Array, PyTree
+from pruning.trees import check_same_structure
+
+ExampleLoss = Callable[[Array, Array], Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fixed:
+    """The same statistics at every point.
+
+    Attributes:
+        stats: tree of statistics, e.g. those of the first solution.
+    """
+
+    stats: PyTree
+
+    def at(self, place: Array, params: PyTree) -> PyTree:
+        """Return the statistics to use at a point."""
+        del place, params
+        return self.stats
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Interpolated:
+    """Statistics mixed as the two solutions are.
+
+    The share of the second is the first coordinate of the point, held to [0, 1] so
+    that a mixed variance stays one.
+
+    Attributes:
+        first: statistics of the first solution.
+        second: those of the second.
+    """
+
+    first: PyTree
+    second: PyTree
+
+    def at(self, place: Array, params: PyTree) -> PyTree:
+        """Return the statistics to use at a point."""
+        del params
+        check_same_structure(self.first, self.second, argument="second")
+        share = jnp.clip(place.ravel()[0], 0, 1)
+        return combine((1 - share, share), (self.first, self.second))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recomputed:
+    """Statistics measured anew at every point, as training-mode means over a set.
+
+    Attributes:
+        update: ``(params, stats, x) -> stats``, one step of the running average that
+            the network keeps in training: momentum * stats + (1 - momentum) * those
+            of the batch. Static.
+        zeros: statistics of zeros, to begin from.
+        x: inputs, leading axis N; the N % batch left over are not used.
+        momentum: of the running average, in [0, 1); undone here, so that every batch
+            counts alike. Static.
+        batch: inputs at a time. Static.
+    """
+
+    update: Callable[[PyTree, PyTree, Array], PyTree] = field(metadata={"static": True})
+    zeros: PyTree
+    x: Array
+    momentum: float = field(default=0.0, metadata={"static": True})
+    batch: int = field(default=500, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"momentum: expected a number in [0, 1), got {self.momentum}"
+            )
+        if self.batch < 1:
+            raise ValueError(f"batch: expected at least 1, got {self.batch}")
+
+    def at(self, place: Array, params: PyTree) -> PyTree:
+        """Return the mean over batches of the statistics of a batch."""
+        del place
+        count = size_of(self.x, "x")
+        whole = self.x[: count - count % min(self.batch, count)]
+        measured = mean_over(
+            lambda x: self.update(params, self.zeros, x), whole, self.batch
+        )
+        return jax.tree.map(
+            lambda a, like: (a / (1 - self.momentum)).astype(like.dtype),
+            measured,
+            self.zeros,
+        )
+
+
+Statistics = Fixed | Interpolated | Recomputed
+
+
+class Survey(NamedTuple):
+    """What :func:`survey` found, a row a point.
+
+    Attributes:
+        places: (n,) or (n, 2), the coordinates.
+        loss: (n,) float32, mean over the set.
+        error: (n,) float32, the fraction of examples whose largest output is not at
+            their label.
+        eigenvalue: (n,) float32, or None if not asked for.
+    """
+
+    places: Array
+    loss: Array
+    error: Array
+    eigenvalue: Array | None
+
+
+def cross_entropy(outputs: Array, labels: Array) -> Array:
+    """Return the cross-entropy of logits and integer labels, in nats, shape (B,)."""
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+
+
+def mean_loss(
+    apply_fn: Callable[[PyTree, Any], Any], loss: ExampleLoss = cross_entropy
+) -> Callable[[PyTree, Any], Array]:
+    """Return ``(params, (x, label)) -> scalar``, the mean loss of a batch.
+
+    Args:
+        apply_fn: ``(params, x) -> outputs``, shape (B, C).
+        loss: ``(outputs, labels) -> (B,)``.
+    """
+
+    def of(params: PyTree, batch: Any) -> Array:
+        x, label = batch
+        return loss(apply_fn(params, x), label).mean()
+
+    return of
+
+
+def explore(
+    function: Callable[[PyTree], Any], geometry: Any, places: Any, *, lanes: int = 1
+) -> Any:
+    """Return a function's values at points of a line, curve or plane, jitted.
+
+    Args:
+        function: ``params -> tree`` of arrays; static, so pass the same object again
+            to avoid a compilation.
+        geometry: has ``at(place) -> params``, e.g. :class:`analysis.Line`.
+        places: (n,) positions, or (n, 2) coordinates.
+        lanes: points computed at once by ``vmap``; 1 is best on a CPU.
+
+    Returns:
+        A tree like the function's with a leading axis of n points.
+
+    Raises:
+        ValueError: for lanes below 1 or no point.
+    """
+    places = _checked_places(places, lanes)
+    return _explore(geometry, places, function, lanes)
+
+
+@partial(jax.jit, static_argnames=("function", "lanes"))
+def _explore(
+    geometry: Any, places: Array, function: Callable[[PyTree], Any], lanes: int
+) -> Any:
+    return _over_points(lambda place: function(geometry.at(place)), places, lanes)
+
+
+def survey(
+    apply_fn: Callable[..., Any],
+    geometry: Any,
+    places: Any,
+    data: Any,
+    *,
+    statistics: Statistics | None = None,
+    eigenvalue: Callable[..., Any] | None = None,
+    loss: ExampleLoss = cross_entropy,
+    batch: int = 500,
+    lanes: int = 1,
+) -> Survey:
+    """Measure loss, error and, if asked for, an eigenvalue at points.
+
+    Everything is one jitted call: points by ``lax.map``, the set by a scan over
+    batches. Calls with the same functions and shapes share a compilation.
+
+    Args:
+        apply_fn: ``(params, x) -> outputs`` of shape (B, C), or, with ``statistics``,
+            ``(params, stats, x) -> outputs``.
+        geometry: has ``at(place) -> params``: :class:`analysis.Line`,
+            :class:`analysis.Bezier` or :class:`analysis.Plane`.
+        places: (n,) positions on a line or curve, (n, 2) coordinates on a plane.
+        data: ``(x, labels)``; labels are integers, shape (N,).
+        statistics: what a batch-norm uses at each point; needed only by networks
+            that have one.
+        eigenvalue: ``(params, data) -> scalar``, or with ``statistics``
+            ``(params, stats, data) -> scalar``; e.g. the top Hessian eigenvalue.
+        loss: ``(outputs, labels) -> (B,)``.
+        batch: examples at a time.
+        lanes: points computed at once by ``vmap``; 1 is best on a CPU.
+
+    Returns:
+        A :class:`Survey`.
+
+    Raises:
+        ValueError: if the data do not fit together, or the loss at a point is not
+            finite; names the point.
+    """
+    places = _checked_places(places, lanes)
+    x, label = data
+    size_of((x, label))
+    if not jnp.issubdtype(label.dtype, jnp.integer) or label.ndim != 1:
+        raise ValueError(
+            f"data: expected integer labels of shape (N,), got {label.dtype} of shape "
+            f"{tuple(label.shape)}"
+        )
+    found = _survey(
+        geometry,
+        places,
+        (jnp.asarray(x), jnp.asarray(label)),
+        statistics,
+        apply_fn=apply_fn,
+        eigenvalue=eigenvalue,
+        loss=loss,
+        batch=batch,
+        lanes=lanes,
+    )
+    check_finite(found.loss, places, "loss")
+    if found.eigenvalue is not None:
+        check_finite(found.eigenvalue, places, "eigenvalue")
+    return found
+
+
+@partial(jax.jit, static_argnames=("apply_fn", "eigenvalue", "loss", "batch", "lanes"))
+def _survey(
+    geometry: Any,
+    places: Array,
+    data: Any,
+    statistics: Statistics | None,
+    *,
+    apply_fn: Callable[..., Any],
+    eigenvalue: Callable[..., Any] | None,
+    loss: ExampleLoss,
+    batch: int,
+    lanes: int,
+) -> Survey:
+    def point(place: Array) -> tuple[Array, Array, Array | None]:
+        params = geometry.at(place)
+        state = (params,)
+        if statistics is not None:
+            state = (params, statistics.at(place, params))
+
+        def means(part: Any) -> tuple[Array, Array]:
+            outputs = apply_fn(*state, part[0])
+            wrong = jnp.argmax(outputs, axis=-1) != part[1]
+            return loss(outputs, part[1]).mean(), wrong.astype(jnp.float32).mean()
+
+        top = None if eigenvalue is None else jnp.asarray(eigenvalue(*state, data))
+        return (*mean_over(means, data, batch), top)
+
+    losses, errors, tops = _over_points(point, places, lanes)
+    return Survey(places, losses, errors, tops)
+
+
+def _over_points(function: Callable[[Array], Any], places: Array, lanes: int) -> Any:
+    return lax.map(function, places, batch_size=None if lanes == 1 else lanes)
+
+
+def _checked_places(places: Any, lanes: int) -> Array:
+    if lanes < 1:
+        raise ValueError(f"lanes: expected at least 1, got {lanes}")
+    places = jnp.asarray(places, jnp.float32)
+    if (
+        places.ndim not in (1, 2)
+        or places.shape[0] < 1
+        or places.shape[1:]
+        not in (
+            (),
+            (2,),
+        )
+    ):
+        raise ValueError(
+            f"places: expected shape (n,) or (n, 2), got {tuple(places.shape)}"
+        )
+    return places

@@ -1,0 +1,229 @@
+"""Ways from one solution to another, and how high they lead.
+
+A path is a tree of arrays with a method ``at(t) -> params``; so is a plane
+(:mod:`analysis.planes`). :func:`analysis.landscape.survey` goes along either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from analysis._sets import check_finite, size_of
+from pruning._checks import check_boolean, wide_dtype
+from pruning._typing import Array, Float, Key, PyTree
+from pruning.masks import apply_mask
+from pruning.trees import check_same_structure
+
+
+def combine(weights: Any, trees: tuple[PyTree, ...]) -> PyTree:
+    """Return the sum of trees, each times a scalar, in the dtypes of the first."""
+
+    def leaf(*leaves: Array) -> Array:
+        wide = wide_dtype(leaves[0].dtype, jnp.float32)
+        terms = [
+            jnp.asarray(weight).astype(wide) * one.astype(wide)
+            for weight, one in zip(weights, leaves, strict=True)
+        ]
+        return sum(terms[1:], terms[0]).astype(leaves[0].dtype)
+
+    return jax.tree.map(leaf, *trees)
+
+
+class Line(NamedTuple):
+    """The straight way from one solution (t = 0) to another (t = 1).
+
+    Attributes:
+        first: tree of parameters.
+        second: another of the same structure.
+    """
+
+    first: PyTree
+    second: PyTree
+
+    def at(self, t: Any) -> PyTree:
+        """Return (1 - t) first + t second; exact at both ends."""
+        return combine((1 - t, t), (self.first, self.second))
+
+
+class Bezier(NamedTuple):
+    """A bent way between two solutions: a quadratic Bezier curve.
+
+    Attributes:
+        first: the end at t = 0.
+        middle: the control point, which the curve does not pass through.
+        second: the end at t = 1.
+    """
+
+    first: PyTree
+    middle: PyTree
+    second: PyTree
+
+    def at(self, t: Any) -> PyTree:
+        """Return (1 - t)^2 first + 2 t (1 - t) middle + t^2 second."""
+        weights = ((1 - t) ** 2, 2 * t * (1 - t), t**2)
+        return combine(weights, (self.first, self.middle, self.second))
+
+
+def line(first: PyTree, second: PyTree) -> Line:
+    """Return the line through two solutions.
+
+    Raises:
+        ValueError: naming ``second``, if its structure or shapes differ.
+    """
+    check_same_structure(first, second, argument="second")
+    return Line(first, second)
+
+
+def barrier(t: Any, loss: Any) -> float:
+    r"""Return how far the loss rises above the straight line between its ends.
+
+    .. math:: \max_t \; L(t) - [(1 - t) L(0) + t L(1)]
+
+    Args:
+        t: (n,) positions, the first 0 and the last 1.
+        loss: (n,) losses there.
+
+    Returns:
+        At least 0: both ends count.
+
+    Raises:
+        ValueError: if the positions do not run from 0 to 1 or a loss is not finite.
+
+    Reference:
+        Entezari et al., The role of permutation invariance in linear mode
+        connectivity of neural networks, arXiv 2110.06296.
+    """
+    position, height = np.asarray(t, np.float64), np.asarray(loss, np.float64)
+    if position.ndim != 1 or position.shape != height.shape or position.size < 2:
+        raise ValueError(
+            f"loss: expected one for each position, got shapes {position.shape} and "
+            f"{height.shape}"
+        )
+    if position[0] != 0 or position[-1] != 1:
+        raise ValueError(
+            f"t: expected to begin at 0 and end at 1, got {position[0]:g} and "
+            f"{position[-1]:g}"
+        )
+    check_finite(height, position, "loss")
+    chord = (1 - position) * height[0] + position * height[-1]
+    return float(np.max(height - chord))
+
+
+class Connection(NamedTuple):
+    """The result of :func:`connect`.
+
+    Attributes:
+        path: the trained curve.
+        losses: (steps,) loss of each step, at its own random t and batch.
+    """
+
+    path: Bezier
+    losses: Array
+
+
+def connect(
+    loss_fn: Callable[[PyTree, Any], Any],
+    first: PyTree,
+    second: PyTree,
+    data: PyTree,
+    key: Key[Array, ""],
+    *,
+    steps: int = 300,
+    batch: int = 100,
+    optimizer: optax.GradientTransformation | None = None,
+    mask: PyTree | None = None,
+) -> Connection:
+    r"""Train the middle of a Bezier curve so that the loss stays low along it.
+
+    .. math:: \min_\theta \; E_{t \sim U(0, 1)} \, L(\phi_\theta(t))
+
+    Each step draws one t and one batch. All steps are one scan.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        first: one solution.
+        second: another of the same structure.
+        data: tree of arrays with a leading axis of N examples.
+        key: of the positions and batches.
+        steps: of the optimizer, at least 1.
+        batch: examples per step, drawn with replacement.
+        optimizer: default: Adam at 1e-3.
+        mask: optional boolean tree: the middle is 0 where it is False, so that the
+            curve stays as sparse as the union of what the ends keep.
+
+    Returns:
+        A :class:`Connection`.
+
+    Raises:
+        ValueError: if a structure does not fit, a number is below 1, or a loss was
+            not finite.
+
+    Reference:
+        Garipov et al., Loss surfaces, mode connectivity, and fast ensembling of
+        DNNs, arXiv 1802.10026.
+    """
+    check_same_structure(first, second, argument="second")
+    size_of(data)
+    for name, value in (("steps", steps), ("batch", batch)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    start = Line(first, second).at(0.5)
+    if mask is not None:
+        check_same_structure(first, mask, argument="mask")
+        check_boolean(mask)
+    tx = optax.adam(1e-3) if optimizer is None else optimizer
+    middle, losses = _bend(
+        Bezier(first, start, second), data, key, mask, loss_fn, tx, steps, batch
+    )
+    check_finite(losses, range(1, steps + 1), "loss_fn, step")
+    return Connection(Bezier(first, middle, second), losses)
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "tx", "steps", "batch"))
+def _bend(
+    path: Bezier,
+    data: PyTree,
+    key: Array,
+    mask: PyTree | None,
+    loss_fn: Callable[[PyTree, Any], Any],
+    tx: optax.GradientTransformation,
+    steps: int,
+    batch: int,
+) -> tuple[PyTree, Array]:
+    """Return the trained middle and the loss of each step."""
+    count = size_of(data)
+    held = (lambda tree: tree) if mask is None else partial(apply_mask, mask=mask)
+
+    def step(carry: tuple[PyTree, Any], key: Array) -> tuple[tuple[PyTree, Any], Any]:
+        middle, state = carry
+        where, which = jax.random.split(key)
+        t = jax.random.uniform(where)
+        index = jax.random.randint(which, (batch,), 0, count)
+        part = jax.tree.map(lambda a: a[index], data)
+
+        def loss_at(middle: PyTree) -> Any:
+            return loss_fn(path._replace(middle=held(middle)).at(t), part)
+
+        loss, grads = jax.value_and_grad(loss_at)(middle)
+        # Adam, for one, is not written for strict promotion.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = tx.update(grads, state, middle)
+            return (optax.apply_updates(middle, updates), state), loss
+
+    begin = (path.middle, tx.init(path.middle))
+    (middle, _), losses = lax.scan(step, begin, jax.random.split(key, steps))
+    return held(middle), losses
+
+
+def distance(first: PyTree, second: PyTree) -> Float[Array, ""]:
+    """Return the Euclidean distance between two trees, over all leaves."""
+    check_same_structure(first, second, argument="second")
+    return optax.tree.norm(combine((1, -1), (first, second)))

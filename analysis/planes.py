@@ -1,0 +1,204 @@
+"""Planes through solutions, and the directions that span them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from analysis.paths import combine
+from pruning._checks import wide_dtype
+from pruning._typing import Array, Key, PyTree
+from pruning.masks import apply_mask
+from pruning.trees import check_same_structure
+
+
+class Plane(NamedTuple):
+    """A plane in the space of parameters.
+
+    Attributes:
+        origin: the parameters at (0, 0).
+        right: the first direction.
+        up: the second direction.
+    """
+
+    origin: PyTree
+    right: PyTree
+    up: PyTree
+
+    def at(self, place: Any) -> PyTree:
+        """Return origin + a right + b up at ``place`` = (a, b)."""
+        return combine((1, place[0], place[1]), (self.origin, self.right, self.up))
+
+
+def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> PyTree:
+    """Return a tree of standard normal values like ``like``.
+
+    Args:
+        key: a typed PRNG key.
+        like: tree that sets structure, shapes and dtypes.
+        mask: optional boolean tree; the direction is 0 where it is False.
+
+    Returns:
+        A tree like ``like``.
+
+    Raises:
+        ValueError: if the mask does not fit.
+    """
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [
+        jax.random.normal(one, leaf.shape, leaf.dtype)
+        for one, leaf in zip(keys, leaves, strict=True)
+    ]
+    direction = jax.tree.unflatten(structure, drawn)
+    return direction if mask is None else apply_mask(direction, mask)
+
+
+def orthogonal(direction: PyTree, other: PyTree) -> PyTree:
+    """Return the part of a direction that is orthogonal to another."""
+    share = optax.tree.vdot(direction, other) / optax.tree.vdot(other, other)
+    return combine((1, -share), (direction, other))
+
+
+def filter_normalised(direction: PyTree, params: PyTree) -> PyTree:
+    r"""Scale a direction so that each filter has the norm of the network's own.
+
+    .. math:: d_f \leftarrow d_f \, \|w_f\| / \|d_f\|
+
+    A filter is what one output unit (the last axis) of a kernel receives. In leaves
+    of one axis or none (biases, scales) the direction becomes 0: they are few, and a
+    random step along a batch-norm's scale says little.
+
+    Args:
+        direction: tree of arrays.
+        params: tree of the same structure.
+
+    Returns:
+        A tree like ``direction``. A filter whose norm is 0 in either stays put.
+
+    Raises:
+        ValueError: if the structures or shapes differ.
+
+    Reference:
+        Li et al., Visualizing the loss landscape of neural nets, arXiv 1712.09913.
+    """
+    check_same_structure(params, direction, argument="direction")
+
+    def leaf(step: Array, weight: Array) -> Array:
+        if weight.ndim < 2:
+            return jnp.zeros_like(step)
+        wide = wide_dtype(weight.dtype, jnp.float32)
+        axes = tuple(range(weight.ndim - 1))
+        norm = lambda a: jnp.linalg.norm(
+            a.astype(wide).reshape(-1, a.shape[-1]), axis=0
+        ).reshape((1,) * len(axes) + (-1,))
+        own = norm(step)
+        scale = jnp.where(own > 0, norm(weight) / jnp.where(own > 0, own, 1), 0)
+        return (step.astype(wide) * scale).astype(step.dtype)
+
+    return jax.tree.map(leaf, direction, params)
+
+
+def plane_along(
+    first: PyTree,
+    second: PyTree,
+    direction: PyTree,
+    *,
+    normalisation: str = "orthogonal",
+) -> Plane:
+    """Return the plane through two solutions and a third direction.
+
+    Args:
+        first: the solution at (0, 0).
+        second: the solution at (1, 0).
+        direction: the rough second axis, e.g. of :func:`random_direction`.
+        normalisation: ``"orthogonal"``: made orthogonal to the line between the
+            solutions and as long as it, so that the map's axes have one scale;
+            ``"filter"``: :func:`filter_normalised` to ``first``, not orthogonal.
+
+    Returns:
+        A :class:`Plane`.
+
+    Raises:
+        ValueError: if a structure differs, the solutions are equal or the direction
+            lies along the line between them, or the normalisation is unknown.
+    """
+    check_same_structure(first, second, argument="second")
+    check_same_structure(first, direction, argument="direction")
+    if normalisation not in ("orthogonal", "filter"):
+        raise ValueError(
+            f"normalisation: expected 'orthogonal' or 'filter', got {normalisation!r}"
+        )
+    right, up, length, share = _frame(first, second, direction)
+    if not float(length) > 0:
+        raise ValueError("second: equal to first, so no line leads through both")
+    if normalisation == "filter":
+        return Plane(first, right, filter_normalised(direction, first))
+    if not float(share) > 1e-5:
+        raise ValueError("direction: lies along the line between the solutions")
+    return Plane(first, right, up)
+
+
+def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
+    """Return the plane through three solutions, with axes of one scale.
+
+    Args:
+        first: the solution at (0, 0).
+        second: the solution at (1, 0).
+        third: the solution whose place :func:`locate` tells.
+
+    Returns:
+        A :class:`Plane` with orthogonal axes as long as ``second - first``.
+
+    Raises:
+        ValueError: if a structure differs or the three lie on one line.
+    """
+    check_same_structure(first, second, argument="second")
+    check_same_structure(first, third, argument="third")
+    return plane_along(first, second, combine((1, -1), (third, first)))
+
+
+def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
+    """Return the coordinates of the point of a plane that is nearest to a solution."""
+    check_same_structure(plane.origin, params, argument="params")
+    gram, shares = jax.device_get(_products(plane, params))
+    a, b = np.linalg.solve(gram, shares)
+    return float(a), float(b)
+
+
+def grid(across: Any, upward: Any) -> Array:
+    """Return all pairs of two lists of coordinates, shape (n m, 2), row by row.
+
+    Args:
+        across: n values of the first coordinate.
+        upward: m values of the second; the first coordinate runs fastest.
+    """
+    b, a = jnp.meshgrid(jnp.asarray(upward), jnp.asarray(across), indexing="ij")
+    return jnp.stack([a.ravel(), b.ravel()], axis=1)
+
+
+@jax.jit
+def _frame(
+    first: PyTree, second: PyTree, direction: PyTree
+) -> tuple[PyTree, PyTree, Array, Array]:
+    """Return the axes, the length of the first and what share of the other is new."""
+    right = combine((1, -1), (second, first))
+    length = optax.tree.norm(right)
+    # Twice: the first pass leaves rounding errors.
+    rest = orthogonal(orthogonal(direction, right), right)
+    size = optax.tree.norm(rest)
+    up = combine((length / size,), (rest,))
+    return right, up, length, size / optax.tree.norm(direction)
+
+
+@jax.jit
+def _products(plane: Plane, params: PyTree) -> tuple[Array, Array]:
+    """Return the axes' inner products with each other and with a solution's offset."""
+    offset = combine((1, -1), (params, plane.origin))
+    axes = (plane.right, plane.up)
+    gram = jnp.stack([jnp.stack([optax.tree.vdot(a, b) for b in axes]) for a in axes])
+    return gram, jnp.stack([optax.tree.vdot(a, offset) for a in axes])

@@ -1,0 +1,235 @@
+r"""How much the loss rises when the weights are disturbed.
+
+Two readings of a minimum's sharpness at a given scale: the worst disturbance in a
+ball (:func:`ascent_sharpness`) and the average one (:func:`expected_sharpness`). With
+a mask only the surviving weights are disturbed; without one a pruned weight may leave
+zero too, which tells of another network than the one that was kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from analysis._sets import check_finite, mean_over
+from analysis.paths import combine
+from analysis.planes import random_direction
+from pruning._checks import check_boolean, wide_dtype
+from pruning._typing import Array, Key, PyTree
+from pruning.masks import apply_mask
+from pruning.trees import check_same_structure
+
+LossFn = Callable[[PyTree, Any], Any]
+
+
+class Ascent(NamedTuple):
+    """The result of :func:`ascent_sharpness`.
+
+    Attributes:
+        rise: the largest loss found in the ball, minus the loss at its centre.
+        loss: the loss at the centre.
+        rises: (steps,) the rise after each step; the first is SAM's.
+    """
+
+    rise: Array
+    loss: Array
+    rises: Array
+
+
+class Expected(NamedTuple):
+    """The result of :func:`expected_sharpness`.
+
+    Attributes:
+        rise: the mean rise of the loss over the draws.
+        se: its standard error over the draws.
+        loss: the loss without disturbance.
+        rises: (draws,) the rise of each draw.
+    """
+
+    rise: Array
+    se: Array
+    loss: Array
+    rises: Array
+
+
+def ascent_sharpness(
+    loss_fn: LossFn,
+    params: PyTree,
+    data: PyTree,
+    *,
+    radius: float,
+    steps: int = 5,
+    mask: PyTree | None = None,
+    batch: int = 500,
+) -> Ascent:
+    r"""Find how far the loss rises within a ball, by projected gradient ascent.
+
+    .. math:: \max_{\|e\| \le \rho} L(w + e) - L(w)
+
+    The first step is :math:`e = \rho g / \|g\|`, which SAM takes; each further one
+    adds half a radius along the gradient there and goes back to the ball. The result
+    is a lower bound of the maximum. Gradients are over the whole set.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        params: the weights.
+        data: tree of arrays with a leading axis of N examples.
+        radius: rho > 0, in the Euclidean norm over all leaves.
+        steps: gradients taken, at least 1.
+        mask: optional boolean tree; only weights that are True are disturbed.
+        batch: examples at a time.
+
+    Returns:
+        An :class:`Ascent`.
+
+    Raises:
+        ValueError: for a radius that is not positive, steps below 1, a mask of
+            another structure, or a loss that is not finite.
+
+    Reference:
+        Foret et al., Sharpness-aware minimization for efficiently improving
+        generalization, arXiv 2010.01412.
+    """
+    _check_positive("radius", radius)
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
+    _check_mask(params, mask)
+    losses = _ascend(params, data, mask, jnp.float32(radius), loss_fn, steps, batch)
+    check_finite(losses, ["the centre", *range(1, steps + 1)], "loss_fn, step")
+    rises = losses[1:] - losses[0]
+    return Ascent(jnp.maximum(rises.max(), 0), losses[0], rises)
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "steps", "batch"))
+def _ascend(
+    params: PyTree,
+    data: PyTree,
+    mask: PyTree | None,
+    radius: Array,
+    loss_fn: LossFn,
+    steps: int,
+    batch: int,
+) -> Array:
+    """Return the losses at the centre and after each step, shape (steps + 1,)."""
+    felt = jax.value_and_grad(loss_fn)
+
+    def climb(offset: PyTree, share: Array) -> tuple[PyTree, Array]:
+        here = combine((1, 1), (params, offset))
+        loss, grads = mean_over(lambda part: felt(here, part), data, batch)
+        grads = _masked(grads, mask)
+        norm = optax.tree.norm(grads)
+        scale = share * radius / jnp.where(norm > 0, norm, 1)
+        moved = combine((1, scale), (offset, grads))
+        length = optax.tree.norm(moved)
+        inside = jnp.minimum(1, radius / jnp.where(length > 0, length, 1))
+        return combine((inside,), (moved,)), loss
+
+    nowhere = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, wide_dtype(a.dtype, jnp.float32)), params
+    )
+    shares = jnp.full(steps, 0.5).at[0].set(1)
+    offset, losses = lax.scan(climb, nowhere, shares)
+    here = combine((1, 1), (params, offset))
+    last = mean_over(lambda part: loss_fn(here, part), data, batch)
+    return jnp.append(losses, last.astype(losses.dtype))
+
+
+def expected_sharpness(
+    loss_fn: LossFn,
+    params: PyTree,
+    data: PyTree,
+    key: Key[Array, ""],
+    *,
+    sigma: float,
+    draws: int = 20,
+    relative: bool = False,
+    mask: PyTree | None = None,
+    batch: int = 500,
+) -> Expected:
+    r"""Estimate how far Gaussian noise on the weights raises the loss on average.
+
+    .. math:: E_{\xi \sim N(0, 1)} L(w + \sigma s \xi) - L(w)
+
+    with s = 1, or s = \|w\| entry by entry if ``relative``. A draw is the mean of
+    :math:`\xi` and :math:`-\xi`: the slope, which says nothing of the sharpness,
+    cancels instead of adding to the noise.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        params: the weights.
+        data: tree of arrays with a leading axis of N examples.
+        key: of the noise.
+        sigma: scale of the noise, positive.
+        draws: number of draws, two losses each, at least 2 (for the standard error).
+        relative: scale the noise by each weight's magnitude.
+        mask: optional boolean tree; only weights that are True are disturbed.
+        batch: examples at a time.
+
+    Returns:
+        An :class:`Expected`.
+
+    Raises:
+        ValueError: for a sigma that is not positive, fewer than 2 draws, a mask of
+            another structure, or a loss that is not finite.
+    """
+    _check_positive("sigma", sigma)
+    if draws < 2:
+        raise ValueError(f"draws: expected at least 2, got {draws}")
+    _check_mask(params, mask)
+    losses, centre = _disturb(
+        params, data, key, mask, jnp.float32(sigma), loss_fn, draws, relative, batch
+    )
+    check_finite(centre.reshape(1), ["the centre"], "loss_fn")
+    check_finite(losses, range(1, draws + 1), "loss_fn, draw")
+    rises = losses - centre
+    se = rises.std(ddof=1) / math.sqrt(draws)
+    return Expected(rises.mean(), se, centre, rises)
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "draws", "relative", "batch"))
+def _disturb(
+    params: PyTree,
+    data: PyTree,
+    key: Array,
+    mask: PyTree | None,
+    sigma: Array,
+    loss_fn: LossFn,
+    draws: int,
+    relative: bool,
+    batch: int,
+) -> tuple[Array, Array]:
+    """Return the losses of the draws, shape (draws,), and the loss at the centre."""
+
+    def loss_at(here: PyTree) -> Array:
+        return mean_over(lambda part: loss_fn(here, part), data, batch)
+
+    def one(key: Array) -> Array:
+        noise = random_direction(key, params, mask=mask)
+        if relative:
+            noise = jax.tree.map(lambda n, w: n * jnp.abs(w), noise, params)
+        ends = [combine((1, s), (params, noise)) for s in (sigma, -sigma)]
+        return (loss_at(ends[0]) + loss_at(ends[1])) / 2
+
+    return lax.map(one, jax.random.split(key, draws)), loss_at(params)
+
+
+def _masked(tree: PyTree, mask: PyTree | None) -> PyTree:
+    return tree if mask is None else apply_mask(tree, mask)
+
+
+def _check_mask(params: PyTree, mask: PyTree | None) -> None:
+    if mask is not None:
+        check_same_structure(params, mask, argument="mask")
+        check_boolean(mask)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a positive number, got {value}")
