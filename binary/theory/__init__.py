@@ -14,6 +14,13 @@ from binary.theory.configuration import (
 )
 from binary.theory.control import control
 from binary.theory.ensembles import Ensemble, spherical, typical
+from binary.theory.franz_parisi import (
+    FranzParisiPoint,
+    binary_entropy,
+    franz_parisi,
+    franz_parisi_coupled,
+    franz_parisi_curve,
+)
 from binary.theory.gardner import GardnerPoint, capacity, gardner
 from binary.theory.iteration import NotConverged
 from binary.theory.stochastic import StochasticPoint, critical_beta, stochastic
@@ -26,16 +33,21 @@ from binary.theory.teacher_student import (
 
 __all__ = [
     "Ensemble",
+    "FranzParisiPoint",
     "GardnerPoint",
     "NotConverged",
     "StochasticPoint",
     "TeacherStudentPoint",
+    "binary_entropy",
     "capacity",
     "control",
     "critical_beta",
     "draw_energy",
     "first_order_point",
     "flip_energy",
+    "franz_parisi",
+    "franz_parisi_coupled",
+    "franz_parisi_curve",
     "gardner",
     "loss",
     "mode_energy",

@@ -59,7 +59,7 @@ def control(
     found = fixed_point(
         step,
         np.array([0.7 if start is None else start]),
-        project=lambda x: np.clip(x, 1e-6, 1 - 1e-6),
+        project=lambda x: np.clip(x, 1e-12, 1 - 1e-6),
         name=f"control(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
     )
     q = float(found.value[0])

@@ -20,7 +20,6 @@ from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 from binary.theory.special import hazard
 
 _Z_POINTS, _M_POINTS = 241, 60
-_SPHERICAL_CUT = 8.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def typical(alpha: float) -> Ensemble:
     )
 
 
-def spherical(alpha: float) -> Ensemble:
+def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
     """Return the uniform measure over spherical solutions, binarised by their sign.
 
     Here the weights are real with mean square 1, and the saddle point is
@@ -128,6 +127,7 @@ def spherical(alpha: float) -> Ensemble:
 
     Args:
         alpha: patterns per weight, below 2.
+        cut: the weights, of unit variance, are integrated over [-cut, cut].
 
     Raises:
         ValueError: for a load that is not positive.
@@ -143,7 +143,7 @@ def spherical(alpha: float) -> Ensemble:
     q, _ = bracketed_root(gap, 1e-9, 1 - 1e-5, name="spherical")
     q_hat, multiplier = q / (1 - q) ** 2, -1 / (1 - q)
     z = gaussian_rule(_Z_POINTS)
-    rule = split_rule(2 * _M_POINTS, _SPHERICAL_CUT)
+    rule = split_rule(2 * _M_POINTS, cut)
     weights, _ = real_weights(multiplier, q_hat, z.nodes, rule)
     return Ensemble(
         name="spherical",

@@ -167,7 +167,7 @@ def stochastic(
     found = fixed_point(
         step,
         np.array([0.75 * q_star if start is None else start]),
-        project=lambda x: np.clip(x, 1e-6 * q_star, (1 - 1e-6) * q_star),
+        project=lambda x: np.clip(x, 1e-12, (1 - 1e-6) * q_star),
         name=f"stochastic(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
     )
     q = float(found.value[0])
