@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
 from binary._checks import check_magnetisations
+from binary.bits import Packed, check_planes, pack, product
 from binary.instances import Instance
 from pruning._typing import Array, Float
 
@@ -64,7 +65,8 @@ def stabilities(m: Float[Array, " N"], one: Instance) -> Float[Array, " M"]:
     """
     check_magnetisations(m, one.patterns.shape[-1])
     batch = batch_of(one, m.dtype)
-    return (batch.inputs @ m - batch.threshold) / jnp.sqrt(spreads(m, batch.squares))
+    spread = spreads(m, batch.squares)
+    return (fields(m, batch) - batch.threshold) / jnp.sqrt(spread)
 
 
 def threshold(one: Instance, dtype: Any) -> Array:
@@ -113,39 +115,71 @@ class Batch(NamedTuple):
     """Patterns as a step computes with them.
 
     Attributes:
-        inputs: (M, N) floating.
+        inputs: (M, N) int8 or floating.
         squares: None if they are all 1, else (M, N) the squares of the inputs.
         valid: (M,) boolean.
         threshold: kappa * sqrt(N).
+        packed: the inputs as bits, or None.
     """
 
     inputs: Array
     squares: Array | None
     valid: Array
     threshold: Array
+    packed: Packed | None
 
     def rows(self, index: Array) -> Batch:
-        """Return the patterns of some rows."""
-        return self._replace(
+        """Return the patterns of some rows, not packed."""
+        return Batch(
             inputs=self.inputs[index],
             squares=None if self.squares is None else self.squares[index],
             valid=self.valid[index],
+            threshold=self.threshold,
+            packed=None,
         )
 
 
 def batch_of(one: Instance, dtype: Any = jnp.float32) -> Batch:
-    """Return the patterns of an instance in the dtype to compute in."""
+    """Return the patterns of an instance, packed if they are +-1."""
+    if is_binary(one):
+        packed = pack(one.patterns)
+        return Batch(one.patterns, None, one.valid, threshold(one, dtype), packed)
     inputs = one.patterns.astype(dtype)
-    squares = None if is_binary(one) else jnp.square(inputs)
-    return Batch(inputs, squares, one.valid, threshold(one, dtype))
+    return Batch(inputs, jnp.square(inputs), one.valid, threshold(one, dtype), None)
 
 
-def ascent_direction(m: Array, batch: Batch, *, radial: bool) -> Array:
-    """Return the gradient as :func:`gradient` does, with no check, inside a step."""
+def fields(m: Array, batch: Batch, planes: int | None = None) -> Array:
+    """Return m . xi of each pattern, from bits if there are bits and ``planes``."""
+    if batch.packed is None or planes is None:
+        return batch.inputs.astype(m.dtype) @ m
+    check_planes(planes, m.size)
+    return product(batch.packed.rows, m, planes)
+
+
+def pulls(weights: Array, batch: Batch, planes: int | None = None) -> Array:
+    """Return sum_mu weights_mu xi_mu, from bits if there are bits and ``planes``."""
+    if batch.packed is None or planes is None:
+        return weights @ batch.inputs.astype(weights.dtype)
+    check_planes(planes, weights.size)
+    return product(batch.packed.columns, weights, planes)
+
+
+def ascent_direction(
+    m: Array, batch: Batch, *, radial: bool, planes: int | None = None
+) -> Array:
+    """Return the gradient as :func:`gradient` does, with no check, inside a step.
+
+    Args:
+        m: (N,) magnetisations.
+        batch: the patterns.
+        radial: include the gradient through the variance.
+        planes: bits of m and of K that products with packed patterns keep; None for
+            products in floating point.
+    """
     spread = spreads(m, batch.squares)
-    delta = (batch.inputs @ m - batch.threshold) / jnp.sqrt(spread)
+    delta = (fields(m, batch, planes) - batch.threshold) / jnp.sqrt(spread)
     pull = jnp.where(batch.valid, inverse_mills(delta), 0)
-    align = (pull / jnp.sqrt(spread)) @ batch.inputs
+    align = pulls(pull / jnp.sqrt(spread), batch, planes)
     if not radial:
         return align
     free = spread > FLOOR * m.size

@@ -16,32 +16,18 @@ from pruning._typing import Array, Float, Int, Key, Shaped
 
 __all__ = [
     "Instance",
-    "Packed",
     "Verdict",
     "draw",
     "errors",
     "instance",
     "mean_predict",
     "mode",
-    "pack",
-    "packed_errors",
     "predict",
     "stack",
     "storage",
     "teacher_student",
     "verify",
 ]
-
-
-class Packed(NamedTuple):
-    """The +-1 patterns of an instance as bits, 32 a word.
-
-    Attributes:
-        words: (M, ceil(N / 32)) uint32; a bit is set where the entry is +1, and in no
-            padding.
-    """
-
-    words: Int[Array, "*batch M words"]
 
 
 class Verdict(NamedTuple):
@@ -103,30 +89,8 @@ def errors(weights: Int[Array, " N"], one: Instance) -> Int[Array, ""]:
     return jnp.sum(wrong & one.valid, dtype=jnp.int32)
 
 
-def pack(patterns: Int[Array, "*batch M N"]) -> Packed:
-    """Return +-1 patterns as bits, 32 a word, an eighth of their int8 bytes."""
-    return Packed(_words(patterns > 0))
-
-
-def packed_errors(
-    weights: Shaped[Array, " N"], packed: Packed, one: Instance
-) -> Int[Array, ""]:
-    """Return the errors of sign(weights) by exclusive-or and population count.
-
-    Args:
-        weights: binary weights, or magnetisations, of which the mode counts.
-        packed: the bits of ``one.patterns``.
-        one: the instance, with +-1 inputs.
-    """
-    differ = lax.population_count(packed.words ^ _words(weights >= 0)[None])
-    apart = jnp.sum(differ.astype(jnp.int32), axis=-1)
-    fields = (weights.size - 2 * apart).astype(jnp.float32)
-    wrong = fields <= threshold(one, jnp.float32)
-    return jnp.sum(wrong & one.valid, dtype=jnp.int32)
-
-
 def verify(weights: Any, one: Instance) -> Verdict:
-    """Count the errors of binary weights again, in NumPy's 64-bit integers.
+    """Count the errors of binary weights again, by NumPy, in integers.
 
     It shares no code with the solvers.
 
@@ -146,8 +110,9 @@ def verify(weights: Any, one: Instance) -> Verdict:
             f"weights: expected {patterns.shape[-1]} entries, got shape {weights.shape}"
         )
     kept = patterns[np.asarray(one.valid)]
-    fields = np.where(kept > 0, np.asarray(weights, np.int64), 0).sum(1)
-    fields = 2 * fields - np.asarray(weights, np.int64).sum()
+    up = np.packbits(np.asarray(weights) > 0)
+    differ = np.bitwise_count(np.packbits(kept > 0, axis=-1) ^ up)
+    fields = patterns.shape[-1] - 2 * differ.sum(-1, dtype=np.int64)
     bound = float(one.margin) * float(np.sqrt(patterns.shape[-1]))
     wrong = int(np.sum(fields <= bound))
     return Verdict(wrong == 0, wrong, len(kept))
@@ -161,13 +126,3 @@ def _integer_fields(weights: Array, inputs: Array) -> Array:
         (((inputs.ndim - 1,), (0,)), ((), ())),
         preferred_element_type=wide,
     )
-
-
-def _words(bits: Array) -> Array:
-    short = -bits.shape[-1] % 32
-    padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, short)])
-    grouped = padded.reshape(*bits.shape[:-1], -1, 32).astype(jnp.uint32)
-    places = jnp.arange(32, dtype=jnp.uint32)
-    powers = jnp.left_shift(jnp.ones(32, jnp.uint32), places)
-    shaped = powers.reshape((1,) * (grouped.ndim - 1) + (32,))
-    return jnp.sum(grouped * shaped, axis=-1, dtype=jnp.uint32)

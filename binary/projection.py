@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def project_magnetisations(
                 moved = rescale(moved, jnp.asarray(target).astype(m.dtype))
             return (moved - m).astype(update.dtype)
 
-        done = ProjectMagnetisationsState(optax.safe_increment(count))
+        done = ProjectMagnetisationsState(cast(Array, optax.safe_increment(count)))
         return jax.tree.map(leaf, updates, params), done
 
     return optax.GradientTransformation(init, update)

@@ -34,6 +34,7 @@ def annealed(
     schedule: Schedule = linear,
     batch: int | None = None,
     momentum: float = 0.0,
+    planes: int | None = 12,
     rate: float = 0.1,
 ) -> Solver:
     r"""Return gradient ascent with an imposed self-overlap q*.
@@ -48,6 +49,8 @@ def annealed(
         schedule: progress in (0, 1] to q* in [0, 1]; a function of traced values.
         batch: patterns an update; None for all. q* is imposed after each update.
         momentum: heavy ball in [0, 1).
+        planes: bits of m and of K that full-batch products with +-1 patterns keep, see
+            :mod:`binary.bits`; None for float32.
         rate: eta, the default of the knob of the runs.
 
     Raises:
@@ -66,7 +69,8 @@ def annealed(
         state: AnnealedState, patterns: Batch, rate: Array, overlap: Array
     ) -> AnnealedState:
         radial = patterns.squares is not None
-        velocity = rate * ascent_direction(state.m, patterns, radial=radial)
+        slope = ascent_direction(state.m, patterns, radial=radial, planes=planes)
+        velocity = rate * slope
         if state.velocity is not None:
             velocity = velocity + momentum * state.velocity
         m = rescale(jnp.clip(state.m + velocity, -1, 1), overlap)

@@ -33,6 +33,7 @@ def free(
     momentum: float = 0.0,
     detach: bool = False,
     scale: float = 1.0,
+    planes: int | None = 12,
     rate: float = 0.3,
 ) -> Solver:
     r"""Return gradient ascent on the log-likelihood, with nothing imposed on q*.
@@ -50,6 +51,8 @@ def free(
         detach: drop the gradient through the variance (for the ablation: without it q*
             does not grow by itself).
         scale: initial standard deviation of m in units of 1 / sqrt(N).
+        planes: bits of m and of K that full-batch products with +-1 patterns keep, see
+            :mod:`binary.bits`; None for float32.
         rate: eta, the default of the knob of the runs.
 
     Raises:
@@ -69,7 +72,7 @@ def free(
 
     def move(state: FreeState, patterns: Batch, rate: Array) -> FreeState:
         m = state.params if on == "m" else jnp.tanh(state.params)
-        slope = ascent_direction(m, patterns, radial=not detach)
+        slope = ascent_direction(m, patterns, radial=not detach, planes=planes)
         if on == "h":
             slope = (1 - m) * (1 + m) * slope
         velocity = rate * slope

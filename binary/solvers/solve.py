@@ -11,9 +11,10 @@ import numpy as np
 from jax import lax
 
 from binary._checks import check_binary
+from binary.bits import sign_product
 from binary.instances import Instance
 from binary.likelihood import batch_of, is_binary, self_overlap
-from binary.perceptron import errors, mode, pack, packed_errors, verify
+from binary.perceptron import errors, mode, verify
 from binary.solvers.types import Clock, Problem, Result, Solver
 from pruning._typing import Array
 
@@ -86,7 +87,7 @@ def solve(
         rates = jnp.broadcast_to(rates, shape).reshape(keys.shape)
     except ValueError as error:
         raise ValueError(
-            f"rates: expected a shape that broadcasts to {shape}, that of the keys, got "
+            f"rates: expected a shape that broadcasts to the keys' {shape}, got "
             f"{rates.shape}"
         ) from error
     found = _run(solver, instances, keys, rates, epochs, slack, width, trace)
@@ -144,15 +145,17 @@ def _run(
 
 def problem_of(one: Instance) -> Problem:
     """Return an instance in the forms that steps want."""
-    packed = pack(one.patterns) if is_binary(one) else None
-    return Problem(one, batch_of(one), packed)
+    return Problem(one, batch_of(one))
 
 
 def count_errors(m: Array, problem: Problem) -> Array:
     """Return the errors of sign(m)."""
-    if problem.packed is None:
+    batch = problem.batch
+    if batch.packed is None:
         return errors(mode(m), problem.given)
-    return packed_errors(m, problem.packed, problem.given)
+    exact = sign_product(batch.packed.rows, m >= 0).astype(jnp.float32)
+    wrong = (exact <= batch.threshold) & batch.valid
+    return jnp.sum(wrong, dtype=jnp.int32)
 
 
 def run(

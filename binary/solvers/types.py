@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from binary.instances import Instance
 from binary.likelihood import Batch
-from binary.perceptron import Packed
 from pruning._typing import Array
 
 
@@ -30,13 +29,11 @@ class Problem(NamedTuple):
 
     Attributes:
         given: the instance.
-        batch: its patterns in float32.
-        packed: its patterns as bits; None for real inputs.
+        batch: its patterns as steps compute with them.
     """
 
     given: Instance
     batch: Batch
-    packed: Packed | None
 
 
 class Solver(NamedTuple):

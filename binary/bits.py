@@ -1,0 +1,88 @@
+r"""Products with a matrix of +-1 that is held as bits, 32 entries a word.
+
+A vector v is rounded to integers j of P bits, j = sum_p w_p b_p with bits b_p and
+weights w = 1, 2, ..., 2^(P-2), -2^(P-1). A row x of +-1 has set bits X where it is +1:
+
+.. math:: x \cdot j = 2 \sum_p w_p \, |X \wedge b_p| - \sum_i j_i
+
+which is exclusive to integers and population counts. The matrix takes 1/32 of its
+float32 bytes, which is what bounds a product with it; with P = 12 the rounding is that
+of a float with 11 bits below the largest entry.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from pruning._typing import Array, Bool, Float, Int
+
+WORD = 32
+
+
+class Packed(NamedTuple):
+    """A matrix of +-1 as bits, by rows and by columns; set where the entry is +1.
+
+    Attributes:
+        rows: (M, ceil(N / 32)) uint32.
+        columns: (N, ceil(M / 32)) uint32.
+    """
+
+    rows: Int[Array, "*batch M row_words"]
+    columns: Int[Array, "*batch N column_words"]
+
+
+def pack(matrix: Int[Array, "M N"]) -> Packed:
+    """Return a matrix of +-1 as bits."""
+    up = matrix > 0
+    return Packed(words(up), words(up.T))
+
+
+def words(bits: Bool[Array, "*batch n"]) -> Int[Array, "*batch words"]:
+    """Return booleans as words, the first in the lowest bit, padded with zeros."""
+    short = -bits.shape[-1] % WORD
+    padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, short)])
+    grouped = padded.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
+    places = lax.broadcasted_iota(jnp.uint32, grouped.shape, grouped.ndim - 1)
+    return jnp.sum(grouped << places, axis=-1, dtype=jnp.uint32)
+
+
+def sign_product(rows: Int[Array, "M words"], up: Bool[Array, " N"]) -> Array:
+    """Return the exact int32 products of the rows with +1 where ``up``, else -1."""
+    differ = lax.population_count(rows ^ words(up)[None])
+    return up.size - 2 * jnp.sum(differ.astype(jnp.int32), axis=-1)
+
+
+def product(
+    rows: Int[Array, "M words"], vector: Float[Array, " N"], planes: int
+) -> Float[Array, " M"]:
+    """Return the products of the rows with a real vector rounded to ``planes`` bits.
+
+    Args:
+        rows: words of the matrix.
+        vector: real; its largest magnitude sets the unit of rounding.
+        planes: bits kept, the sign's included; see :func:`check_planes`.
+    """
+    top = 2 ** (planes - 1) - 1
+    largest = jnp.max(jnp.abs(vector))
+    unit = jnp.maximum(largest, jnp.finfo(vector.dtype).tiny * top) / top
+    whole = jnp.round(vector / unit).astype(jnp.int32)
+    shared = jnp.zeros(rows.shape, jnp.int32)
+    for plane in range(planes):  # unrolled, so that the rows are read once
+        mask = words((whole >> plane) & 1 != 0)
+        count = lax.population_count(rows & mask[None]).astype(jnp.int32)
+        weight = -(2**plane) if plane == planes - 1 else 2**plane
+        shared = shared + weight * count
+    exact = 2 * jnp.sum(shared, axis=-1) - jnp.sum(whole)
+    return exact.astype(vector.dtype) * unit
+
+
+def check_planes(planes: int, size: int) -> None:
+    """Raise unless the products of ``planes`` bits over ``size`` entries fit int32."""
+    if not 2 <= planes <= 24 or size * 2**planes > 2**31:
+        raise ValueError(
+            f"planes: expected at least 2 bits and size * 2^planes <= 2^31, got "
+            f"{planes} at size {size}"
+        )
