@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -67,17 +68,33 @@ def entries(program: Program, kinds: Collection[str]) -> list[Entry]:
     Raises:
         ValueError: if one that is wanted lies in a body that cannot be opened.
     """
-    graph = _Graph(program)
+    graph, driven = _Graph(program), _driven(program)
     found: dict[int, Entry] = {}
     for eqn in program.equations:
-        if not any(slot in program.active for slot in eqn.inputs):
+        if driven.isdisjoint(eqn.inputs):
             continue
         seen = graph.seen(eqn)
         if seen is None:
             _check_closed(eqn, kinds)
-        elif seen[0] in kinds and seen[1] in program.active:
+        elif seen[0] in kinds and seen[1] in driven:
             found.setdefault(seen[1], Entry(*seen, eqn.scope))
     return list(found.values())
+
+
+def _driven(program: Program) -> set[int]:
+    """Return the slots that depend on data: on the inputs, but not through a key.
+
+    Drawing random numbers takes a ``max(., 0)`` that is no neuron.
+    """
+    driven = set(program.inputs)
+    for eqn in program.equations:
+        drawn = any(
+            jnp.issubdtype(program.avals[s].dtype, jax.dtypes.prng_key)
+            for s in eqn.inputs
+        )
+        if not drawn and not driven.isdisjoint(eqn.inputs):
+            driven.update(eqn.outputs)
+    return driven
 
 
 def _check_closed(eqn: Equation, kinds: Collection[str]) -> None:
@@ -94,8 +111,10 @@ def _check_closed(eqn: Equation, kinds: Collection[str]) -> None:
 
 def _hidden(eqn: Equation, kinds: Collection[str]) -> str | None:
     for program in inside(eqn, keep):
-        graph = _Graph(program)
+        graph, driven = _Graph(program), _driven(program)
         for inner in program.equations:
+            if driven.isdisjoint(inner.inputs):
+                continue
             seen = graph.seen(inner)
             guard = eqn.primitive.name in _RULES and inner.primitive.name == "max"
             if seen is None:

@@ -38,6 +38,12 @@ def felt(params, batch):
     return jax.tree.map(lambda w: jnp.abs(w) * jnp.mean(batch).astype(w.dtype), params)
 
 
+def receive(params, batch):
+    """Return a made-up network: each weight meets the data, then a relu."""
+    mean = jnp.mean(batch)
+    return [jax.nn.relu(w * mean.astype(w.dtype)) for w in jax.tree.leaves(params)]
+
+
 def data(params, grads):
     return {"batch": jnp.arange(3.0)}
 
@@ -65,6 +71,11 @@ CASES = [
         "loss_sensitivity_decay",
         lambda rate: transforms.loss_sensitivity_decay(rate),
         lambda params, grads: {"grads": grads},
+    ),
+    Case(
+        "psp_regularization",
+        lambda rate: transforms.psp_regularization(receive, rate, logits=False),
+        data,
     ),
     Case(
         "prune", lambda rate: optax.chain(optax.scale(rate), transforms.prune(GRADUAL))
