@@ -1,6 +1,16 @@
 """What kind of minimum a network sits in: entropy, curvature, landscape."""
 
-from analysis import entropy, landscape, pairs, paths, planes, sharpness, summaries
+from analysis import (
+    entropy,
+    landscape,
+    pairs,
+    paths,
+    planes,
+    selectivity,
+    sharpness,
+    summaries,
+    transfer,
+)
 from analysis.entropy import FirstOrder
 from analysis.landscape import (
     Fixed,
@@ -54,7 +64,9 @@ __all__ = [
     "planes",
     "random_direction",
     "second_order",
+    "selectivity",
     "sharpness",
     "summaries",
     "survey",
+    "transfer",
 ]

@@ -1,0 +1,370 @@
+"""What a trunk is worth on another data set: probes, neighbours, fine-tuning.
+
+The trunk is everything before the last layer: ``trunk_fn(params, x) -> (B, F)``. A
+linear probe and k nearest neighbours read its frozen features; :func:`fine_tune`
+trains it on, with the pruned weights held at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from analysis._sets import check_finite, size_of
+from analysis.landscape import cross_entropy
+from pruning._checks import check_boolean
+from pruning._typing import Array, Key, PyTree
+from pruning.masks import apply_mask
+from pruning.trees import check_same_structure
+
+Labelled = tuple[Any, Any]
+
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+NEIGHBOURS = (1, 5, 15)
+
+
+class Probe(NamedTuple):
+    """The result of a probe.
+
+    Attributes:
+        test_error: a fraction, of the setting chosen on validation.
+        validation_error: its error there.
+        chosen: the penalty or number of neighbours chosen.
+        errors: validation error of each setting tried.
+    """
+
+    test_error: float
+    validation_error: float
+    chosen: float
+    errors: dict[float, float]
+
+
+class FineTuned(NamedTuple):
+    """The result of :func:`fine_tune`.
+
+    Attributes:
+        params: trunk and head, a pair of trees.
+        losses: (steps,) loss of each step.
+    """
+
+    params: tuple[PyTree, PyTree]
+    losses: Array
+
+
+def features(
+    trunk_fn: Callable[[PyTree, Any], Any], params: PyTree, x: Any, *, batch: int = 500
+) -> np.ndarray:
+    """Return the trunk's features of a set, shape (N, F), on the host.
+
+    Args:
+        trunk_fn: ``(params, x) -> (B, F)``.
+        params: its weights.
+        x: inputs with a leading axis of N examples.
+        batch: inputs at a time.
+
+    Raises:
+        ValueError: for a trunk of another form, or features that are not finite.
+    """
+    count = size_of(x, "x")
+    parts = [
+        np.asarray(_features(trunk_fn, params, jnp.asarray(x[i : i + batch])))
+        for i in range(0, count, batch)
+    ]
+    found = np.concatenate(parts)
+    if found.ndim != 2:
+        raise ValueError(
+            f"trunk_fn: expected features of shape (B, F), got (B, {found.shape[1:]})"
+        )
+    if not np.isfinite(found).all():
+        raise ValueError("trunk_fn: some features are not finite")
+    return found
+
+
+_features = jax.jit(lambda trunk_fn, params, x: trunk_fn(params, x), static_argnums=0)
+
+
+def linear_probe(
+    train: Labelled,
+    validation: Labelled,
+    test: Labelled,
+    classes: int,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    iterations: int = 100,
+) -> Probe:
+    r"""Fit a softmax regression to frozen features; choose its penalty on validation.
+
+    .. math:: \min_{W, b} \; \mathrm{mean\ cross\ entropy} + \lambda/2 \, \|W\|^2
+
+    by L-BFGS, on features scaled to mean 0 and variance 1 by the training part (a
+    feature that never varies there becomes 0).
+
+    Args:
+        train: ``(features, labels)``, shapes (N, F) and (N,).
+        validation: the same, to choose the penalty.
+        test: the same, looked at once, with the chosen one.
+        classes: the number of classes.
+        ridges: the penalties lambda to try.
+        iterations: of L-BFGS.
+
+    Returns:
+        A :class:`Probe`.
+
+    Raises:
+        ValueError: for parts that do not fit together, a class missing from the
+            training labels, or no penalty.
+    """
+    _check_parts(train, validation, test, classes)
+    if not ridges or min(ridges) <= 0:
+        raise ValueError(f"ridges: expected positive numbers, got {tuple(ridges)}")
+    center = train[0].mean(0)
+    spread = train[0].std(0)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+    scaled = lambda part: jnp.asarray((part[0] - center) * scale, jnp.float32)
+    x, label = scaled(train), jnp.asarray(train[1])
+    fits = _regress(x, label, jnp.asarray(ridges, jnp.float32), classes, iterations)
+    missed = lambda fit, part: float(
+        np.mean(np.asarray(scaled(part) @ fit[0] + fit[1][None]).argmax(1) != part[1])
+    )
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], fits) for i in range(len(ridges))]
+    errors = {
+        ridge: missed(fit, validation) for ridge, fit in zip(ridges, each, strict=True)
+    }
+    best = min(errors, key=lambda ridge: (errors[ridge], -ridge))
+    fit = each[list(ridges).index(best)]
+    return Probe(missed(fit, test), errors[best], float(best), errors)
+
+
+@partial(jax.jit, static_argnames=("classes", "iterations"))
+def _regress(
+    x: Array, label: Array, ridges: Array, classes: int, iterations: int
+) -> tuple[Array, Array]:
+    """Return the weights (n, F, C) and biases (n, C) of each penalty."""
+
+    def fit(ridge: Array) -> tuple[Array, Array]:
+        def loss(params: tuple[Array, Array]) -> Array:
+            weight, bias = params
+            fits = cross_entropy(x @ weight + bias[None], label).mean()
+            return fits + ridge / 2 * jnp.sum(weight**2)
+
+        solver = optax.lbfgs()
+        value_and_grad = optax.value_and_grad_from_state(loss)
+
+        def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+            params, state = carry
+            value, grad = value_and_grad(params, state=state)
+            with jax.numpy_dtype_promotion("standard"):  # optax is not strict
+                updates, state = solver.update(
+                    grad, state, params, value=value, grad=grad, value_fn=loss
+                )
+                return (optax.apply_updates(params, updates), state), None
+
+        start = (jnp.zeros((x.shape[1], classes)), jnp.zeros(classes))
+        (params, _), _ = lax.scan(
+            step, (start, solver.init(start)), None, length=iterations
+        )
+        return params
+
+    return lax.map(fit, ridges)
+
+
+def nearest_neighbours(
+    train: Labelled,
+    validation: Labelled,
+    test: Labelled,
+    classes: int,
+    *,
+    neighbours: Sequence[int] = NEIGHBOURS,
+    batch: int = 250,
+) -> Probe:
+    """Classify by the most frequent label among the k nearest training features.
+
+    Cosine distance; ties of the vote go to the smaller label. k is chosen on
+    validation.
+
+    Args:
+        train: ``(features, labels)``, shapes (N, F) and (N,).
+        validation: the same, to choose k.
+        test: the same, looked at once.
+        classes: the number of classes.
+        neighbours: the k to try, each at most N.
+        batch: queries at a time.
+
+    Returns:
+        A :class:`Probe`.
+
+    Raises:
+        ValueError: for parts that do not fit together or a k out of range.
+    """
+    _check_parts(train, validation, test, classes)
+    most = len(train[1])
+    if not neighbours or not all(1 <= k <= most for k in neighbours):
+        raise ValueError(
+            f"neighbours: expected numbers from 1 to {most}, got {tuple(neighbours)}"
+        )
+    base = _unit(jnp.asarray(train[0], jnp.float32))
+    label = jnp.asarray(train[1])
+
+    def errors_of(part: Labelled, ks: tuple[int, ...]) -> list[float]:
+        guesses = [
+            np.asarray(
+                _vote(base, label, jnp.asarray(part[0][i : i + batch]), ks, classes)
+            )
+            for i in range(0, len(part[1]), batch)
+        ]
+        wrong = np.concatenate(guesses, axis=1) != part[1][None]
+        return [float(each) for each in wrong.mean(1)]
+
+    ks = tuple(int(k) for k in neighbours)
+    errors = dict(zip(ks, errors_of(validation, ks), strict=True))
+    best = min(errors, key=lambda k: (errors[k], k))
+    (tested,) = errors_of(test, (best,))
+    return Probe(
+        tested, errors[best], float(best), {float(k): e for k, e in errors.items()}
+    )
+
+
+@partial(jax.jit, static_argnames=("ks", "classes"))
+def _vote(
+    base: Array, label: Array, x: Array, ks: tuple[int, ...], classes: int
+) -> Array:
+    """Return the label voted for by each k, shape (len(ks), B)."""
+    near = lax.top_k(_unit(x.astype(jnp.float32)) @ base.T, max(ks))[1]
+    member = jax.nn.one_hot(label[near], classes, dtype=jnp.float32)
+    return jnp.stack([jnp.argmax(member[:, :k].sum(1), axis=1) for k in ks])
+
+
+def _unit(x: Array) -> Array:
+    """Return rows of length 1; a row of zeros stays."""
+    length = jnp.linalg.norm(x, axis=1, keepdims=True)
+    return x / jnp.where(length > 0, length, 1)
+
+
+def fine_tune(
+    trunk_fn: Callable[[PyTree, Any], Any],
+    params: PyTree,
+    data: Labelled,
+    classes: int,
+    key: Key[Array, ""],
+    *,
+    steps: int,
+    mask: PyTree | None = None,
+    batch: int = 100,
+    optimizer: optax.GradientTransformation | None = None,
+) -> FineTuned:
+    """Train a trunk with a new linear head on another data set, masks held.
+
+    All steps are one scan; batches are drawn with replacement.
+
+    Args:
+        trunk_fn: ``(params, x) -> (B, F)``.
+        params: the trunk's weights to begin from.
+        data: ``(x, labels)``.
+        classes: the number of classes of the new set.
+        key: of the head and the batches.
+        steps: of the optimizer, at least 1.
+        mask: optional boolean tree; a trunk weight that is False stays exactly 0.
+        batch: examples per step.
+        optimizer: default: SGD at 0.05 with momentum 0.9.
+
+    Returns:
+        A :class:`FineTuned`; :func:`headed` applies it.
+
+    Raises:
+        ValueError: for data that do not fit together, a mask of another structure,
+            steps or batch below 1, or a loss that is not finite.
+    """
+    x, label = jnp.asarray(data[0]), jnp.asarray(data[1])
+    size_of((x, label))
+    _check_labels("data", np.asarray(label), classes)
+    for name, value in (("steps", steps), ("batch", batch)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    if mask is not None:
+        check_same_structure(params, mask, argument="mask")
+        check_boolean(mask)
+        params = apply_mask(params, mask)
+    width = jax.eval_shape(trunk_fn, params, x[:1]).shape[-1]
+    head = {"kernel": jnp.zeros((width, classes)), "bias": jnp.zeros(classes)}
+    tx = optax.sgd(0.05, momentum=0.9) if optimizer is None else optimizer
+    tuned, losses = _tune(
+        (params, head), (x, label), key, mask, trunk_fn, tx, steps, batch
+    )
+    check_finite(losses, range(1, steps + 1), "loss, step")
+    return FineTuned(tuned, losses)
+
+
+def headed(trunk_fn: Callable[[PyTree, Any], Any]) -> Callable[[Any, Any], Array]:
+    """Return ``((trunk params, head), x) -> logits`` for a tuned trunk."""
+
+    def apply(params: tuple[PyTree, PyTree], x: Any) -> Array:
+        trunk, head = params
+        return trunk_fn(trunk, x) @ head["kernel"] + head["bias"][None]
+
+    return apply
+
+
+@partial(jax.jit, static_argnames=("trunk_fn", "tx", "steps", "batch"))
+def _tune(
+    params: tuple[PyTree, PyTree],
+    data: Labelled,
+    key: Array,
+    mask: PyTree | None,
+    trunk_fn: Callable[[PyTree, Any], Any],
+    tx: optax.GradientTransformation,
+    steps: int,
+    batch: int,
+) -> tuple[tuple[PyTree, PyTree], Array]:
+    apply = headed(trunk_fn)
+    x, label = data
+
+    def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
+        params, state = carry
+        index = jax.random.randint(key, (batch,), 0, label.shape[0])
+        loss, grads = jax.value_and_grad(
+            lambda p: cross_entropy(apply(p, x[index]), label[index]).mean()
+        )(params)
+        with jax.numpy_dtype_promotion("standard"):  # optax is not strict
+            updates, state = tx.update(grads, state, params)
+            moved: Any = optax.apply_updates(params, updates)
+        if mask is not None:
+            moved = (apply_mask(moved[0], mask), moved[1])
+        return (moved, state), loss
+
+    start = (params, tx.init(params))
+    (params, _), losses = lax.scan(step, start, jax.random.split(key, steps))
+    return params, losses
+
+
+def _check_parts(
+    train: Labelled, validation: Labelled, test: Labelled, classes: int
+) -> None:
+    width = np.shape(train[0])[1:]
+    for name, part in (("train", train), ("validation", validation), ("test", test)):
+        shape = np.shape(part[0])
+        if len(shape) != 2 or shape[1:] != width or shape[0] != len(part[1]):
+            raise ValueError(
+                f"{name}: expected features of shape (N, {width[0]}) and N labels, got "
+                f"{shape} and {len(part[1])}"
+            )
+        if name == "train":
+            _check_labels(name, np.asarray(part[1]), classes)
+
+
+def _check_labels(name: str, label: np.ndarray, classes: int) -> None:
+    """Raise unless every class, and nothing else, is among the labels."""
+    present = np.unique(label)
+    if present.size and not 0 <= present[0] <= present[-1] < classes:
+        raise ValueError(f"{name}: labels lie outside [0, {classes})")
+    if present.size == 1:
+        raise ValueError(f"{name}: every label is of class {present[0]}")
+    absent = sorted(set(range(classes)) - set(present.tolist()))
+    if absent:
+        raise ValueError(f"{name}: no example of class {', '.join(map(str, absent))}")
