@@ -1,16 +1,21 @@
 """What kind of minimum a network sits in: entropy, curvature, landscape."""
 
 from analysis import (
+    curvature,
     entropy,
+    lanczos,
     landscape,
+    operators,
     pairs,
     paths,
     planes,
     selectivity,
     sharpness,
+    spectrum,
     summaries,
     transfer,
 )
+from analysis.curvature import top_eigenpairs, trace
 from analysis.entropy import FirstOrder
 from analysis.landscape import (
     Fixed,
@@ -20,6 +25,13 @@ from analysis.landscape import (
     explore,
     mean_loss,
     survey,
+)
+from analysis.operators import (
+    Operator,
+    empirical_fisher,
+    fisher,
+    gauss_newton,
+    hessian,
 )
 from analysis.pairs import SecondOrder, second_order
 from analysis.paths import Bezier, Line, barrier, connect, distance, line
@@ -33,6 +45,7 @@ from analysis.planes import (
     random_direction,
 )
 from analysis.sharpness import ascent_sharpness, expected_sharpness
+from analysis.spectrum import smoothed, spectral_density
 
 __all__ = [
     "Bezier",
@@ -40,6 +53,7 @@ __all__ = [
     "Fixed",
     "Interpolated",
     "Line",
+    "Operator",
     "Plane",
     "Recomputed",
     "SecondOrder",
@@ -47,16 +61,23 @@ __all__ = [
     "ascent_sharpness",
     "barrier",
     "connect",
+    "curvature",
     "distance",
+    "empirical_fisher",
     "entropy",
     "expected_sharpness",
     "explore",
     "filter_normalised",
+    "fisher",
+    "gauss_newton",
     "grid",
+    "hessian",
+    "lanczos",
     "landscape",
     "line",
     "locate",
     "mean_loss",
+    "operators",
     "pairs",
     "paths",
     "plane_along",
@@ -66,7 +87,12 @@ __all__ = [
     "second_order",
     "selectivity",
     "sharpness",
+    "smoothed",
+    "spectral_density",
+    "spectrum",
     "summaries",
     "survey",
+    "top_eigenpairs",
+    "trace",
     "transfer",
 ]

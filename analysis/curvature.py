@@ -1,0 +1,272 @@
+"""Eigenpairs and trace of an operator, with what it takes to judge them.
+
+``view="survivors"`` looks only at the coordinates that the operator's mask keeps;
+``view="all"`` at all weights, of which each pruned one adds an eigenvalue zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analysis import lanczos
+from analysis.operators import Operator, masked
+from pruning._typing import Array, Key
+
+VIEWS = ("survivors", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class EigenPairs:
+    """Approximate eigenpairs of an operator, in the order asked for.
+
+    Attributes:
+        values: (k,).
+        vectors: (k, n), orthonormal rows; ``operator.unravel`` makes a tree of one.
+        residuals: (k,), norms of A v - value v: an eigenvalue lies within this of the
+            value. inf, with value and vector zero, for a pair that was not found.
+        valid_steps: Lanczos steps before breakdown, of all runs together.
+        runs: Lanczos runs made; 1 means that nothing was found behind the first.
+        matvecs: products with the operator.
+        seed: the key's data.
+        dtype: of the products.
+    """
+
+    values: np.ndarray
+    vectors: Array
+    residuals: np.ndarray
+    valid_steps: int
+    runs: int
+    matvecs: int
+    seed: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """A trace with its standard error.
+
+    Attributes:
+        value: mean over the probes.
+        standard_error: of that mean, from the spread of the probes.
+        probes: how many.
+        matvecs: products with the operator.
+        seed: the key's data.
+        dtype: of the products.
+    """
+
+    value: float
+    standard_error: float
+    probes: int
+    matvecs: int
+    seed: tuple[int, ...]
+    dtype: str
+
+
+def top_eigenpairs(
+    operator: Operator,
+    k: int,
+    key: Key[Array, ""],
+    *,
+    order: str = "largest",
+    view: str = "survivors",
+    steps: int | None = None,
+    restarts: int | None = None,
+) -> EigenPairs:
+    """Return the k largest eigenvalues with their vectors, by restarted Lanczos.
+
+    A run that ends early, or may have missed copies of a multiple eigenvalue, is
+    followed by another one orthogonal to what was found, until one brings nothing
+    better.
+
+    Args:
+        operator: what to look at.
+        k: how many pairs, 1 to the number of coordinates looked at.
+        key: of the start vectors.
+        order: ``"largest"``, ``"smallest"`` or ``"magnitude"``.
+        view: see the module.
+        steps: Lanczos steps a run; by default max(2 k + 30, 40), never more than
+            there are coordinates. Memory: about three times steps x n numbers.
+        restarts: runs after the first, at most; k by default. 0 halves the work and
+            trusts the first.
+
+    Returns:
+        The pairs; look at the residuals.
+
+    Raises:
+        ValueError: for k, steps, order or view out of range; an operator that is not
+            symmetric or gives non-finite products.
+
+    Reference:
+        Lanczos, Journal of Research of the National Bureau of Standards 45 (1950).
+    """
+    _check_choice("order", order, lanczos.ORDERS)
+    support, room = support_of(operator, view)
+    if not 1 <= k <= room:
+        raise ValueError(f"k: expected 1 to {room}, got {k}")
+    steps = min(max(2 * k + 30, 40), room) if steps is None else steps
+    if not k <= steps <= operator.size:
+        raise ValueError(f"steps: expected {k} to {operator.size}, got {steps}")
+    restarts = k if restarts is None else restarts
+    if restarts < 0:
+        raise ValueError(f"restarts: expected 0 or more, got {restarts}")
+    first, second = jax.random.split(key)
+    probed = check_symmetric(operator, first)
+    found = _top(
+        operator.matvec,
+        second,
+        support,
+        k=k,
+        size=operator.size,
+        steps=steps,
+        restarts=restarts,
+        order=order,
+        dtype=operator.dtype,
+    )
+    values = np.asarray(found.values)
+    check_finite(values)
+    runs = int(found.runs)
+    return EigenPairs(
+        values=values,
+        vectors=found.vectors,
+        residuals=np.asarray(found.residuals),
+        valid_steps=int(found.steps),
+        runs=runs,
+        matvecs=probed + runs * (steps + k),
+        seed=seed_of(key),
+        dtype=jnp.dtype(operator.dtype).name,
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("k", "size", "steps", "restarts", "order", "dtype")
+)
+def _top(
+    matvec: Any, key: Array, support: Array | None, **options: Any
+) -> lanczos.Ritz:
+    return lanczos.top_ritz(matvec, key, support=support, **options)
+
+
+def trace(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Trace:
+    r"""Estimate the trace by Hutchinson's mean of :math:`v^T A v` over random signs.
+
+    Args:
+        operator: what to look at. Both views have the same trace.
+        key: of the probes.
+        probes: how many, at least 2; one at a time.
+
+    Returns:
+        The mean with its standard error, (sample variance / probes)^(1/2).
+
+    Raises:
+        ValueError: for fewer than 2 probes, or an operator that is not symmetric or
+            gives non-finite products.
+
+    Reference:
+        Hutchinson, Communications in Statistics 18 (1989).
+    """
+    if probes < 2:
+        raise ValueError(f"probes: expected at least 2, got {probes}")
+    first, second = jax.random.split(key)
+    probed = check_symmetric(operator, first)
+    keys = jax.random.split(second, probes)
+    products = _quadratic_forms(
+        operator.matvec, keys, operator.mask, operator.size, operator.dtype
+    )
+    values = np.asarray(products, np.float64)
+    check_finite(values)
+    return Trace(
+        value=float(values.mean()),
+        standard_error=float(values.std(ddof=1) / np.sqrt(probes)),
+        probes=probes,
+        matvecs=probed + probes,
+        seed=seed_of(key),
+        dtype=jnp.dtype(operator.dtype).name,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("size", "dtype"))
+def _quadratic_forms(
+    matvec: Any, keys: Array, support: Array | None, size: int, dtype: Any
+) -> Array:
+    def one(key: Array) -> Array:
+        v = signs(key, size, dtype, support)
+        return v @ matvec(v)
+
+    return lax.map(one, keys)
+
+
+def signs(key: Array, size: int, dtype: Any, support: Array | None) -> Array:
+    """Return a vector of random signs, zero outside the support."""
+    return masked(jax.random.rademacher(key, (size,), dtype), support)
+
+
+def support_of(operator: Operator, view: str) -> tuple[Array | None, int]:
+    """Return the coordinates of a view (None for all) and how many there are."""
+    _check_choice("view", view, VIEWS)
+    if view == "all" or operator.mask is None:
+        return None, operator.size
+    return operator.mask, int(jnp.sum(operator.mask, dtype=jnp.int32))
+
+
+def check_symmetric(operator: Operator, key: Array) -> int:
+    """Raise unless two random products agree that the operator is symmetric.
+
+    Compares <u, A v> with <v, A u> for random signs u and v; what differs by more
+    than the square root of the rounding unit, relative to the size of the products,
+    is no rounding.
+
+    Returns:
+        The number of products made.
+
+    Raises:
+        ValueError: for an asymmetric operator or non-finite products.
+    """
+    (left, right), size = _probe(
+        operator.matvec, key, operator.mask, operator.size, operator.dtype
+    )
+    check_finite(np.asarray([left, right]))
+    tolerance = float(np.sqrt(jnp.finfo(operator.dtype).eps)) * float(size)
+    if abs(float(left) - float(right)) > tolerance:
+        raise ValueError(
+            f"operator: not symmetric, <u, A v> = {float(left):.6g} but <v, A u> = "
+            f"{float(right):.6g}"
+        )
+    return 2
+
+
+@functools.partial(jax.jit, static_argnames=("size", "dtype"))
+def _probe(
+    matvec: Any, key: Array, support: Array | None, size: int, dtype: Any
+) -> tuple[tuple[Array, Array], Array]:
+    u, v = (signs(one, size, dtype, support) for one in jax.random.split(key))
+    products = lax.map(matvec, jnp.stack([u, v]))
+    norm = jnp.max(jnp.linalg.norm(products, axis=1))
+    return (u @ products[1], v @ products[0]), norm
+
+
+def check_finite(values: np.ndarray) -> None:
+    """Raise a ValueError if a number is NaN or infinite."""
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "operator: its products are not finite; look at the loss, the parameters "
+            "and the data"
+        )
+
+
+def seed_of(key: Array) -> tuple[int, ...]:
+    """Return a key's data, to make it again."""
+    return tuple(int(word) for word in np.ravel(jax.random.key_data(key)))
+
+
+def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"{argument}: expected one of {', '.join(choices)}, got {value!r}"
+        )

@@ -1,0 +1,314 @@
+r"""Curvature as a matrix that is only ever multiplied: Hessian, Gauss-Newton, Fisher.
+
+An :class:`Operator` maps flat vectors to flat vectors. Each is the exact mean over a
+data set, a batch at a time, a ragged last batch weighing as much as it has examples.
+With a mask m it is v -> m * A(m * v): zero on pruned weights and what it was on the
+surviving ones.
+
+=========================  ==========================================================
+:func:`hessian`            :math:`\nabla^2 L`, of any loss
+:func:`gauss_newton`       :math:`E[J^T \nabla^2_y \ell\, J]`, drops the network's own
+                           curvature; positive semi-definite for a convex loss
+:func:`fisher`             :math:`E[J^T F J]`, F the Fisher information of the outputs
+                           under the model's own distribution ("true" Fisher); equal
+                           to Gauss-Newton for softmax cross-entropy
+:func:`empirical_fisher`   :math:`E[g g^T]`, g the gradient at the given labels; not
+                           the Fisher, and zero at zero gradients
+=========================  ==========================================================
+
+Batch-norm: let the loss or ``apply_fn`` close over the running statistics and run in
+evaluation mode, so that an example's loss depends on no other. In training mode the
+mean over batches is not the curvature of the mean loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from analysis._sets import mean_over, size_of
+from pruning._checks import check_boolean
+from pruning._typing import Array, PyTree
+from pruning.trees import check_same_structure, named_leaves
+
+LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
+
+
+class Operator(NamedTuple):
+    """A symmetric matrix that is only multiplied.
+
+    Attributes:
+        matvec: flat (n,) -> flat (n,), as a :class:`jax.tree_util.Partial`: parameters
+            and data are its leaves, so that what uses it compiles once for a loss.
+        size: n, the number of weights, pruned ones included.
+        unravel: flat (n,) -> tree like the parameters.
+        mask: flat boolean (n,), True where a weight survives; None without a mask.
+        matvecs_per_call: products over one batch that a call of ``matvec`` makes.
+        dtype: of the vectors.
+    """
+
+    matvec: Callable[[Array], Array]
+    size: int
+    unravel: Callable[[Array], PyTree]
+    mask: Array | None
+    matvecs_per_call: int
+    dtype: Any
+
+
+def from_matvec(
+    matvec: Callable[[Array], Array],
+    size: int,
+    *,
+    dtype: Any = jnp.float32,
+    mask: Array | None = None,
+) -> Operator:
+    """Make an operator of any function of a flat vector.
+
+    Args:
+        matvec: (n,) -> (n,), linear and symmetric; with a mask, zero where it is
+            False. A :class:`jax.tree_util.Partial` keeps its arrays out of what is
+            compiled.
+        size: n, at least 1.
+        dtype: of the vectors.
+        mask: optional flat boolean (n,).
+
+    Raises:
+        ValueError: for a size below 1, or a mask that is not boolean of shape (n,).
+    """
+    if size < 1:
+        raise ValueError(f"size: expected at least 1, got {size}")
+    if mask is not None:
+        check_boolean(mask)
+        if mask.shape != (size,):
+            raise ValueError(f"mask: expected shape ({size},), got {mask.shape}")
+    if not isinstance(matvec, jax.tree_util.Partial):
+        matvec = jax.tree_util.Partial(matvec)
+    return Operator(matvec, size, lambda flat: flat, mask, 1, jnp.dtype(dtype))
+
+
+def hessian(
+    loss: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    data: PyTree,
+    *,
+    batch: int = 500,
+    mask: PyTree | None = None,
+) -> Operator:
+    """Return the Hessian of the mean loss over a data set.
+
+    Args:
+        loss: ``(params, batch) -> scalar``, the mean over the batch's examples.
+        params: tree of floats of one dtype.
+        data: tree of arrays with a leading axis of N examples.
+        batch: examples at a time.
+        mask: optional boolean tree like ``params``.
+
+    Raises:
+        ValueError: for parameters that are not floats of one dtype, data without a
+            common leading axis, or a mask of another structure (naming the leaf).
+
+    Example:
+        >>> operator = hessian(loss, params, (x, labels), mask=mask)
+        >>> pairs = top_eigenpairs(operator, 10, jax.random.key(0))
+    """
+    return _operator(_Hessian(loss), params, data, batch, mask)
+
+
+def gauss_newton(
+    apply_fn: Callable[[PyTree, Any], Array],
+    loss: Callable[[Array, Any], Array],
+    params: PyTree,
+    data: tuple[Any, Any],
+    *,
+    batch: int = 500,
+    mask: PyTree | None = None,
+) -> Operator:
+    """Return the generalised Gauss-Newton matrix of the mean loss.
+
+    Args:
+        apply_fn: ``(params, x) -> y``.
+        loss: ``(y, targets) -> scalar``, the mean over the batch's examples.
+        params: see :func:`hessian`, as the rest.
+        data: ``(x, targets)``.
+        batch: as there.
+        mask: as there.
+    """
+    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask)
+
+
+def fisher(
+    apply_fn: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    data: tuple[Any, Any],
+    *,
+    likelihood: str = "categorical",
+    batch: int = 500,
+    mask: PyTree | None = None,
+) -> Operator:
+    """Return the true Fisher: expectation over the model's own labels, in closed form.
+
+    Args:
+        apply_fn: ``(params, x) -> y`` of shape (B, C).
+        params: see :func:`hessian`, as the rest.
+        data: ``(x, targets)``; the targets are not used.
+        likelihood: what y parametrises: ``"categorical"`` logits, ``"bernoulli"``
+            logits (independent), or the mean of a ``"gaussian"`` of unit variance.
+        batch: as there.
+        mask: as there.
+
+    Raises:
+        ValueError: for an unknown likelihood, and as :func:`hessian` does.
+    """
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(
+            f"likelihood: expected one of {', '.join(LIKELIHOODS)}, got {likelihood!r}"
+        )
+    return _operator(_Fisher(apply_fn, likelihood), params, data, batch, mask)
+
+
+def empirical_fisher(
+    losses: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    data: PyTree,
+    *,
+    batch: int = 500,
+    mask: PyTree | None = None,
+) -> Operator:
+    """Return the mean outer product of the gradients of single examples.
+
+    Args:
+        losses: ``(params, batch) -> (B,)``, one loss an example.
+        params: see :func:`hessian`, as the rest.
+        data: as there.
+        batch: as there.
+        mask: as there.
+    """
+    return _operator(_EmpiricalFisher(losses), params, data, batch, mask)
+
+
+# Products over one batch: dataclasses, so that equal functions compile once.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hessian:
+    loss: Callable[[PyTree, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        gradient = lambda p: jax.grad(self.loss)(p, part)
+        return jax.jvp(gradient, (params,), (v,))[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _GaussNewton:
+    apply_fn: Callable[[PyTree, Any], Array]
+    loss: Callable[[Array, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        x, targets = part
+        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
+        slope = lambda y: jax.grad(self.loss)(y, targets)
+        return pull(jax.jvp(slope, (y,), (dy,))[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fisher:
+    apply_fn: Callable[[PyTree, Any], Array]
+    likelihood: str
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        x, _ = part
+        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
+        return pull(information_product(y, dy, self.likelihood) / y.shape[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class _EmpiricalFisher:
+    losses: Callable[[PyTree, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
+        return pull(slope / each.shape[0])
+
+
+def _both_ways(
+    function: Callable[[PyTree], Array], params: PyTree, v: PyTree
+) -> tuple[Array, Callable[[Array], PyTree], Array]:
+    """Return the value, the map J^T, and J v."""
+    value, pull = jax.vjp(function, params)
+    return value, lambda dy: pull(dy)[0], jax.jvp(function, (params,), (v,))[1]
+
+
+def information_product(y: Array, dy: Array, likelihood: str) -> Array:
+    """Multiply the Fisher information of the outputs with dy, an example at a time.
+
+    Args:
+        y: (B, C), what the distribution is parametrised by.
+        dy: (B, C).
+        likelihood: one of :data:`LIKELIHOODS`.
+    """
+    if likelihood == "gaussian":
+        return dy
+    if likelihood == "bernoulli":
+        p = jax.nn.sigmoid(y)
+        return p * (1 - p) * dy
+    p = jax.nn.softmax(y, axis=-1)
+    return p * (dy - jnp.sum(p * dy, axis=-1, keepdims=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """A matrix-vector product of flat vectors, over a data set."""
+
+    over_batch: Callable[[PyTree, Any, PyTree], PyTree]
+    batch: int
+
+    def __call__(
+        self, params: PyTree, data: PyTree, mask: Array | None, v: Array
+    ) -> Array:
+        unravel = ravel_pytree(params)[1]
+        direction = unravel(masked(v, mask))
+        one = lambda part: self.over_batch(params, part, direction)
+        mean = mean_over(one, data, self.batch)
+        return masked(ravel_pytree(mean)[0].astype(v.dtype), mask)
+
+
+def masked(v: Array, mask: Array | None) -> Array:
+    """Return v with zeros where the mask is False; v itself without a mask."""
+    return v if mask is None else jnp.where(mask, v, 0)
+
+
+def _operator(
+    over_batch: Any, params: PyTree, data: PyTree, batch: int, mask: PyTree | None
+) -> Operator:
+    dtype = _one_dtype(params)
+    flat, unravel = ravel_pytree(params)
+    kept = None
+    if mask is not None:
+        check_same_structure(params, mask, argument="mask")
+        check_boolean(mask)
+        kept = ravel_pytree(mask)[0]
+    if batch < 1:
+        raise ValueError(f"batch: expected at least 1, got {batch}")
+    batches = -(-size_of(data) // batch)
+    matvec = jax.tree_util.Partial(_Product(over_batch, batch), params, data, kept)
+    return Operator(matvec, flat.size, unravel, kept, batches, dtype)
+
+
+def _one_dtype(params: PyTree) -> Any:
+    leaves = named_leaves(params)
+    if not leaves:
+        raise ValueError("params: expected at least one leaf")
+    first, dtype = leaves[0][0], leaves[0][1].dtype
+    for name, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"params: leaf {name} is {leaf.dtype}, expected floats")
+        if leaf.dtype != dtype:
+            raise ValueError(
+                f"params: leaf {name} is {leaf.dtype}, expected {dtype} like {first}"
+            )
+    return dtype
