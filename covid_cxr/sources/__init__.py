@@ -1,0 +1,18 @@
+"""Data sets in their own layouts: tables of what is there, and lazy readers."""
+
+from covid_cxr.sources.base import Built, Source
+from covid_cxr.sources.loading import Loaded, load
+from covid_cxr.sources.registry import SOURCES, build, by_name, detect, read, read_mask
+
+__all__ = [
+    "SOURCES",
+    "Built",
+    "Loaded",
+    "Source",
+    "build",
+    "by_name",
+    "detect",
+    "load",
+    "read",
+    "read_mask",
+]

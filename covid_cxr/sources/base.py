@@ -1,0 +1,347 @@
+"""What the loaders share: tables read strictly, folders listed once, results typed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from covid_cxr.images.reader import Radiograph, read, read_mask
+from covid_cxr.index import Index, Row, build, inside, resolve
+from covid_cxr.problems import Problems
+
+PICTURES = (".png", ".jpg", ".jpeg")
+Get = Callable[[str], str]
+_JUNK = re.compile(r"^(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX)$", re.I)
+_OLDEST = 120
+
+
+class Built(NamedTuple):
+    """What a loader made of a folder.
+
+    Attributes:
+        index: the images that can be used.
+        problems: everything that was found wrong, or left out, one by one.
+    """
+
+    index: Index
+    problems: Problems
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set's format.
+
+    Attributes:
+        name: the source column's value.
+        build: ``(root, *, files=True, **options) -> Built``; pure but for reading the
+            folder. With ``files=False`` nothing but tables is looked at.
+        detect: whether a folder has this layout.
+        tables: the files that make it this source.
+        masks: the structures that it has masks of.
+        read: ``file -> Radiograph``, where the common reader does not do.
+        read_mask: ``file -> (H, W) bool``.
+        paired: whether a mask has its image's size.
+    """
+
+    name: str
+    build: Callable[..., Built]
+    detect: Callable[[Path], bool]
+    tables: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    read: Callable[[Path], Radiograph] = read
+    read_mask: Callable[[Path], np.ndarray] = read_mask
+    paired: bool = True
+
+
+class Table:
+    """A CSV or TSV table: every row has every column, all cells are stripped text.
+
+    Attributes:
+        name: the file's name, for messages.
+        columns: lower-case names, stripped; where a name is there twice the first
+            column has it.
+    """
+
+    def __init__(
+        self, name: str, header: Sequence[str], cells: list[tuple[int, list[str]]]
+    ) -> None:
+        self.name = name
+        self.columns: dict[str, int] = {}
+        for position, column in enumerate(header):
+            self.columns.setdefault(column.strip().lower(), position)
+        self._cells = cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def need(self, *columns: str) -> None:
+        """Raise a ValueError that names the columns that are missing."""
+        missing = [column for column in columns if column.lower() not in self.columns]
+        if missing:
+            raise ValueError(
+                f"{self.name}: no column {', '.join(map(repr, missing))}; it has "
+                f"{', '.join(self.columns)}"
+            )
+
+    def has(self, column: str) -> bool:
+        """Say whether there is such a column."""
+        return column.lower() in self.columns
+
+    def rows(self) -> Iterator[tuple[str, Get]]:
+        """Yield (where, get): "table, line 7", and a cell by its column's name.
+
+        ``get`` returns "" for a column that the table does not have.
+        """
+        for line, cells in self._cells:
+
+            def get(column: str, cells: list[str] = cells) -> str:
+                position = self.columns.get(column.lower())
+                return "" if position is None else cells[position].strip()
+
+            yield f"{self.name}, line {line}", get
+
+
+def read_table(
+    path: Path, problems: Problems, *, need: Sequence[str], delimiter: str = ","
+) -> Table:
+    """Read a table; rows that have too few or too many cells are problems.
+
+    Args:
+        path: the file, UTF-8 with or without a mark, or Latin-1.
+        problems: where bad rows go.
+        need: columns that must be there.
+        delimiter: between cells.
+
+    Returns:
+        The table.
+
+    Raises:
+        FileNotFoundError: naming the table.
+        ValueError: naming the table, if it is empty, no text, or lacks a column.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such table")
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        parsed = [(lines.line_num, cells) for cells in lines if any(cells)]
+    except csv.Error as error:
+        raise ValueError(
+            f"{path.name}, line {lines.line_num}: not a table: {error}"
+        ) from error
+    if "\x00" in text:
+        raise ValueError(f"{path.name}: not a table: it holds zero bytes")
+    if not parsed:
+        raise ValueError(f"{path.name}: the table is empty")
+    header, whole = parsed[0][1], []
+    while header and not header[-1].strip():  # a comma at the end of the line
+        header = header[:-1]
+    for line, cells in parsed[1:]:
+        spare = cells[len(header) :]
+        if len(cells) < len(header) or any(cell.strip() for cell in spare):
+            problems.add(
+                "bad value",
+                f"{path.name}, line {line}",
+                f"expected {len(header)} cells, got {len(cells)}",
+            )
+            continue
+        whole.append((line, cells))
+    table = Table(path.name, header, whole)
+    table.need(*need)
+    return table
+
+
+class Listing:
+    """The files of a folder, each directory listed once, junk left out.
+
+    Junk is what systems leave in archives: ``._*``, ``.DS_Store``, ``Thumbs.db``,
+    ``desktop.ini`` and ``__MACOSX``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, set[str]] = {}
+
+    def names(self, folder: str) -> set[str]:
+        """Return the names of a directory's files; empty if it is none."""
+        if folder not in self._known:
+            try:
+                with os.scandir(self.root / folder) as entries:
+                    found = {e.name for e in entries if not _JUNK.match(e.name)}
+            except OSError:
+                found = set()
+            self._known[folder] = found
+        return self._known[folder]
+
+    def has(self, path: str) -> bool:
+        """Say whether a relative path is a file or link of the folder."""
+        parts = PurePosixPath(path)
+        return inside(path) and parts.name in self.names(str(parts.parent))
+
+    def files(self, folder: str, suffixes: Sequence[str] = PICTURES) -> list[str]:
+        """Return the sorted relative paths of a directory's files by suffix."""
+        return [
+            f"{folder}/{name}"
+            for name in sorted(self.names(folder))
+            if PurePosixPath(name).suffix.lower() in suffixes
+        ]
+
+    def walk(self, folder: str, suffixes: Sequence[str] = PICTURES) -> list[str]:
+        """Return the sorted relative paths of all files below a directory."""
+        found = []
+        for base, folders, names in os.walk(self.root / folder):
+            folders[:] = sorted(name for name in folders if not _JUNK.match(name))
+            for name in names:
+                suffix = PurePosixPath(name).suffix.lower()
+                if suffix in suffixes and not _JUNK.match(name):
+                    found.append((Path(base) / name).relative_to(self.root).as_posix())
+        return sorted(found)
+
+
+class Rows:
+    """Rows under construction: refuses escapes, repeats and absent files by name."""
+
+    def __init__(self, source: str, root: Path, problems: Problems, files: bool):
+        self.source, self.root, self.problems, self.files = (
+            source,
+            root,
+            problems,
+            files,
+        )
+        self.listing = Listing(root)
+        self._rows: dict[str, Row] = {}
+        self._dropped: set[str] = set()
+
+    def add(self, row: Row, where: str) -> None:
+        """Take a row, or say why not.
+
+        Args:
+            row: its ``path`` must be relative to the root.
+            where: "table, line 7", for the message.
+        """
+        if not self._safe(row.path, where):
+            return
+        if self.files and not self.listing.has(row.path):
+            self.problems.add("missing", row.path, f"{where} names it")
+            return
+        before = self._rows.get(row.path)
+        if before is None and row.path not in self._dropped:
+            self._rows[row.path] = row._replace(masks=self._masks(row.masks, where))
+        elif before is not None and _same(before, row):
+            self.problems.add("duplicate", row.path, f"{where} repeats an earlier row")
+        else:
+            # Neither row can be trusted, so neither is kept.
+            self._rows.pop(row.path, None)
+            self._dropped.add(row.path)
+            self.problems.add(
+                "ambiguous", row.path, f"{where} contradicts an earlier row"
+            )
+
+    def _safe(self, path: str, where: str) -> bool:
+        """Say whether a path stays in the root; if not, that is a problem."""
+        safe = inside(path)
+        if safe and self.files:
+            try:
+                resolve(str(self.root), path)
+            except ValueError:
+                safe = False
+        if not safe:
+            self.problems.add("escapes", path or '""', f"{where} leads out")
+        return safe
+
+    def _masks(self, masks: Any, where: str) -> dict[str, str]:
+        """Return the masks that are there; those that a rule expects may lack."""
+        kept = {}
+        for name, path in masks.items():
+            if not self._safe(path, where):
+                continue
+            if self.files and not self.listing.has(path):
+                self.problems.add("missing", path, f"the {name} mask of {where}")
+                continue
+            kept[name] = path
+        return kept
+
+    def unlisted(self, paths: Sequence[str]) -> None:
+        """Say which files no row was made of."""
+        for path in paths:
+            if path not in self._rows and path not in self._dropped:
+                self.problems.add("unlisted", path, "no table names it")
+
+    def built(self) -> Built:
+        """Return the table of the rows taken and all problems."""
+        index = build(self._rows.values(), roots={self.source: str(self.root)})
+        return Built(index, self.problems)
+
+
+def _same(before: Row, row: Row) -> bool:
+    """Say whether two rows say the same, NaN equal to NaN; masks follow the path."""
+    pairs = zip(before._replace(masks={}), row._replace(masks={}), strict=True)
+    return all(a == b or (a != a and b != b) for a, b in pairs)
+
+
+def number(text: str, where: str, column: str, problems: Problems) -> float:
+    """Return a cell as a float, NaN if blank; a cell that is no number is a problem."""
+    if text == "" or text.lower() in ("nan", "none", "?"):
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        problems.add("bad value", where, f"{column}: expected a number, got {text!r}")
+        return math.nan
+
+
+def age_of(text: str, where: str, problems: Problems) -> float:
+    """Return an age in years, NaN if blank; outside [0, 120] is a problem, and NaN."""
+    years = number(text, where, "age", problems)
+    if not math.isnan(years) and not 0 <= years <= _OLDEST:
+        problems.add("bad value", where, f"age: expected 0 to 120 years, got {text}")
+        return math.nan
+    return years
+
+
+def sex_of(text: str) -> str:
+    """Return "M", "F", or "" for anything else, from M, F, male, female."""
+    return {"m": "M", "male": "M", "f": "F", "female": "F"}.get(text.lower(), "")
+
+
+def view_of(text: str, where: str, problems: Problems, **known: str) -> str:
+    """Return one of the views; a view that is not known is a problem, and UNKNOWN.
+
+    Args:
+        text: the cell, any case; blank is UNKNOWN.
+        where: for the message.
+        problems: where it goes.
+        **known: what the set calls a view, beside "PA" and "AP".
+
+    Returns:
+        One of :data:`covid_cxr.index.VIEWS`.
+    """
+    named = {"": "UNKNOWN", "PA": "PA", "AP": "AP"} | known
+    if text.upper() not in named:
+        problems.add("bad value", where, f"view: {text!r} is not known")
+    return named.get(text.upper(), "UNKNOWN")
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Raise a ValueError unless an option has one of its values."""
+    if value not in allowed:
+        wanted = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name}: expected one of {wanted}, got {value!r}")
+
+
+def child(age: float) -> frozenset[str]:
+    """Return the flag "child" for an age known to be under 18."""
+    return frozenset({"child"}) if age < 18 else frozenset()

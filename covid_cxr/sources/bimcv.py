@@ -1,0 +1,341 @@
+"""BIMCV-COVID19+ and -: 16-bit PNG beside JSON of DICOM tags, not yet windowed.
+
+A release is a folder with ``participants.tsv``, ``derivatives/labels/*.tsv`` and
+``sub-*/ses-*/mod-rx/*.png``. Which release it is, its label table's name tells. The two
+share patients under different ids: give both builds the join table.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from covid_cxr.images import dicom
+from covid_cxr.images.reader import ImageError, Radiograph, contents, read
+from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Row
+from covid_cxr.problems import Problems
+from covid_cxr.sources.base import (
+    Built,
+    Get,
+    Rows,
+    Source,
+    age_of,
+    child,
+    read_table,
+    sex_of,
+)
+
+POSITIVE_NAME, NEGATIVE_NAME = "bimcv_pos", "bimcv_neg"
+PARTICIPANTS = "participants.tsv"
+LABELS = {
+    POSITIVE_NAME: "derivatives/labels/labels_covid19_posi.tsv",
+    NEGATIVE_NAME: "derivatives/labels/labels_SARS-cov-2_nega.tsv",
+}
+JOIN = "listjoin_ok.tsv"
+_FILM = re.compile(
+    r"(?P<sub>sub-\w+?)_(?P<ses>ses-\w+?)_.*?vp-(?P<view>[a-z]+)_(cr|dx)", re.I
+)
+_VIEWS = {"pa": "PA", "ap": "AP", "ll": "L", "lateral": "L", "lat": "L", "rl": "L"}
+_SPACING, _BITS, _GREY = "00280030", "00280101", "00280004"
+_CENTRE, _WIDTH = "00281050", "00281051"
+_SHOWN, _SERIES, _TURN = "00185101", "0008103E", "00181140"
+
+
+def build(
+    root: Path,
+    *,
+    files: bool = True,
+    join: Path | None = None,
+    lateral: bool = False,
+) -> Built:
+    """Build the table of one release.
+
+    Args:
+        root: the folder of ``participants.tsv``.
+        files: must be true: the names of the films are part of the table.
+        join: ``listjoin_ok.tsv``: row number, negative id, positive id; default: the
+            one in the folder or the folder above, if there.
+        lateral: keep lateral films.
+
+    Returns:
+        Films with labels covid (by release), pneumonia and no_finding (by report;
+        "unchanged" repeats the patient's session before). The view is the JSON's
+        where it says one, for the file name's is unreliable. The flag "no_json"
+        marks films whose way up of grey is not known, "turned" those that the JSON
+        says were rotated.
+
+    Raises:
+        FileNotFoundError: without one of the tables.
+        ValueError: for a table that lacks a column, or ``files=False``.
+    """
+    if not files:
+        raise ValueError("files: the names of the films are part of this set's table")
+    problems = Problems()
+    name = _release(root)
+    if name is None:
+        wanted = " or ".join(LABELS.values())
+        raise FileNotFoundError(f"{root}: no {wanted}")
+    people = _participants(root, problems)
+    said = _reports(root / LABELS[name], problems)
+    joined = _joined(root, join, name, problems)
+    rows = Rows(name, root, problems, files)
+    films = [p for p in rows.listing.walk(".", (".png",)) if "/mod-rx/" in f"/{p}"]
+    claimed = set()
+    for path in films:
+        match = _FILM.match(PurePosixPath(path).stem)
+        if match is None or match["sub"] not in path.split("/"):
+            problems.add("bad value", path, "the name does not fit the folder or form")
+            continue
+        claimed.add(match["sub"])
+        if match["sub"] not in people:
+            problems.add("unlisted", path, f"{match['sub']} is not in {PARTICIPANTS}")
+            continue
+        age, sex = people[match["sub"]]
+        tags = _side_file(root, path, rows, problems)
+        view = _view(tags, match["view"].lower(), path, problems)
+        if view == "L" and not lateral:
+            problems.add("not a radiograph", path, "lateral")
+            continue
+        flags = child(age) | ({"no_json"} if tags is None else set())
+        if tags and str(_tag(tags, _TURN, "0")) not in ("0", "0.0", ""):
+            flags |= {"turned"}
+        found = said.get((match["sub"], match["ses"].removeprefix("ses-")), {})
+        if not found:
+            problems.add("unlabelled", path, "no report says what is in it")
+        rows.add(
+            Row(
+                path,
+                joined.get(match["sub"], f"bimcv/{match['sub']}"),
+                name,
+                view=view,
+                sex=sex,
+                age=age,
+                labels={
+                    "covid": POSITIVE if name == POSITIVE_NAME else NEGATIVE,
+                    "pneumonia": found.get("pneumonia", UNKNOWN),
+                    "no_finding": found.get("no_finding", UNKNOWN),
+                },
+                flags=flags,
+            ),
+            path,
+        )
+    for person in sorted(set(people) - claimed):
+        problems.add("missing", person, f"{PARTICIPANTS} names it; it has no film")
+    return rows.built()
+
+
+def read_film(path: Path) -> Radiograph:
+    """Read a 16-bit film with the window and the way up that its JSON says.
+
+    Args:
+        path: the PNG; the JSON has the same name.
+
+    Returns:
+        The film. Without a JSON, or without a window in it, the full range of the
+        stored bits is shown.
+
+    Raises:
+        ImageError: naming the file, if the PNG or the JSON cannot be read.
+    """
+    film = read(path)
+    side = path.with_suffix(".json")
+    tags = _tags(side) if side.exists() else {}
+    values = film.pixels.astype(np.float64) * (2**film.bits - 1)
+    try:
+        bits = int(_tag(tags, _BITS, film.bits))
+        centre, width = _tag(tags, _CENTRE), _tag(tags, _WIDTH)
+        if centre is not None and width is not None and float(width) > 0:
+            pixels = dicom.linear(values, float(centre), float(width))
+            flags = film.flags | {"windowed"}
+        else:
+            pixels, flags = values / (2**bits - 1), film.flags
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"{side}: a tag is no number: {error}") from error
+    if _tag(tags, _GREY) == "MONOCHROME1":
+        pixels, flags = 1 - pixels, flags | {"inverted"}
+    return Radiograph(np.clip(pixels, 0, 1).astype(np.float32), bits, flags)
+
+
+def labels(text: str) -> dict[str, int] | None:
+    """Return pneumonia and no_finding of a label cell.
+
+    Args:
+        text: list-like, by commas or tabs inside brackets, with or without quotes.
+
+    Returns:
+        The labels, {"unchanged": 1} if it refers to the study before, {} if empty,
+        None if it is no list.
+    """
+    inner = text.strip()
+    if inner in ("", "[]", "nan"):
+        return {}
+    if not (inner.startswith("[") and inner.endswith("]")):
+        return None
+    parts = re.split(r"[,\t]", inner[1:-1])
+    names = {part.strip().strip("'\"").strip().lower() for part in parts} - {""}
+    if names == {"unchanged"}:
+        return {"unchanged": 1}
+    names -= {"unchanged"}
+    if not names:
+        return {}
+    ill = any("pneumonia" in one.split() for one in names)
+    return {"pneumonia": int(ill), "no_finding": int(names == {"normal"})}
+
+
+def _release(root: Path) -> str | None:
+    return next((n for n, table in LABELS.items() if (root / table).is_file()), None)
+
+
+def _participants(root: Path, problems: Problems) -> dict[str, tuple[float, str]]:
+    """Return age and sex by participant; ages are written as lists at times."""
+    table = read_table(
+        root / PARTICIPANTS, problems, need=("participant",), delimiter="\t"
+    )
+    people: dict[str, tuple[float, str]] = {}
+    for where, get in table.rows():
+        name = get("participant")
+        one = (age_of(_first(get("age")), where, problems), sex_of(get("gender")))
+        if name in people:
+            problems.add("duplicate", where, f"participant {name} again")
+            continue
+        people[name] = one
+    return people
+
+
+def _first(text: str) -> str:
+    """Return the first entry of a cell such as "[45, 46]" or "45"."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return str(value[0]) if isinstance(value, list) and value else text
+
+
+def _reports(path: Path, problems: Problems) -> dict[tuple[str, str], dict[str, int]]:
+    """Return labels by (participant, session), "unchanged" resolved in order."""
+    table = read_table(
+        path, problems, need=("PatientID", "ReportID", "Labels"), delimiter="\t"
+    )
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    last: dict[str, dict[str, int]] = {}
+    for where, get in sorted(table.rows(), key=lambda row: _session(row[1])):
+        one = labels(get("Labels"))
+        if one is None:
+            problems.add("bad value", where, f"Labels: {get('Labels')[:40]!r}: no list")
+            continue
+        person, session = _session(get)
+        if "unchanged" in one:
+            one = last.get(person, {})
+            if not one:
+                problems.add("unlabelled", where, "'unchanged', and nothing before")
+        last[person] = one
+        found[person, session] = one
+    return found
+
+
+def _session(get: Get) -> tuple[str, str]:
+    """Return (participant, session) of a report's row, without "ses-"."""
+    session = get("ReportID").rpartition("ses-")[2]
+    return get("PatientID"), session
+
+
+def _joined(
+    root: Path, join: Path | None, name: str, problems: Problems
+) -> dict[str, str]:
+    """Return the patients of this release that the other one has too."""
+    if join is None:
+        there = [p for p in (root / JOIN, root.parent / JOIN) if p.is_file()]
+        join = there[0] if there else None
+    if join is None:
+        problems.add(
+            "grouping",
+            JOIN,
+            "not given: patients of both releases have two names, so the two must "
+            "not be on opposite sides of a split",
+        )
+        return {}
+    lines = join.read_text().splitlines()
+    cells = [line.split("\t") for line in lines if line.strip()]
+    people = {}
+    for line, row in enumerate(cells, start=1):
+        ids = [cell.strip() for cell in row if cell.strip().startswith("sub-")]
+        if len(ids) == 2:
+            own = ids[1] if name == POSITIVE_NAME else ids[0]
+            people[own] = f"bimcv/{ids[1]}"
+        elif line > 1:  # the first line may be a header
+            problems.add("bad value", f"{join.name}, line {line}", "expected two ids")
+    return people
+
+
+def _side_file(
+    root: Path, path: str, rows: Rows, problems: Problems
+) -> dict[str, Any] | None:
+    """Return a film's tags, or None if they are missing or broken."""
+    side = str(PurePosixPath(path).with_suffix(".json"))
+    if not rows.listing.has(side):
+        problems.add("missing", side, f"the tags of {path}")
+        return None
+    try:
+        return _tags(root / side)
+    except ImageError as error:
+        problems.add("corrupt", side, str(error).split(": ", 1)[-1])
+        return None
+
+
+def _tags(path: Path) -> dict[str, Any]:
+    """Return a file's tags by 8-digit key."""
+    try:
+        tags = json.loads(contents(path))
+    except ValueError as error:
+        raise ImageError(f"{path}: not JSON ({type(error).__name__})") from error
+    if not isinstance(tags, dict):
+        raise ImageError(f"{path}: expected an object of DICOM tags")
+    return tags
+
+
+def _tag(tags: dict[str, Any], key: str, default: Any = None) -> Any:
+    """Return a tag's first value, from ``{"Value": [...]}`` or a bare value."""
+    value = tags.get(key, default)
+    if isinstance(value, dict):
+        value = value.get("Value", default)
+    if isinstance(value, list):
+        value = value[0] if value else default
+    return value
+
+
+def _view(
+    tags: dict[str, Any] | None, named: str, path: str, problems: Problems
+) -> str:
+    """Return the view: the tag's, else the series' description, else the name's."""
+    from_name = _VIEWS.get(named, "UNKNOWN")
+    shown = str(_tag(tags or {}, _SHOWN, "")).strip().lower()
+    series = str(_tag(tags or {}, _SERIES, "")).lower()
+    view = _VIEWS.get(shown)
+    if view is None and re.search(r"\blat", series):
+        view = "L"
+    if view is None:
+        return from_name
+    if view != from_name:
+        problems.add("bad value", path, f"named {named}, but its tags say {view}")
+    return view
+
+
+def _sources() -> tuple[Source, Source]:
+    return tuple(  # pyright: ignore[reportReturnType]
+        Source(
+            name,
+            build,
+            detect=lambda root, name=name: _release(root) == name,
+            tables=(PARTICIPANTS, LABELS[name]),
+            read=read_film,
+        )
+        for name in (POSITIVE_NAME, NEGATIVE_NAME)
+    )
+
+
+SOURCES = _sources()

@@ -1,0 +1,104 @@
+"""A table's images as one array: decoded once, all of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from covid_cxr.images.reader import ImageError
+from covid_cxr.images.resize import square, square_mask
+from covid_cxr.index import Index
+from covid_cxr.problems import Problems
+from covid_cxr.sources.registry import read, read_mask
+
+
+class Loaded(NamedTuple):
+    """Images that could be read; row i of every part is one image.
+
+    Attributes:
+        images: (n, S, S) float32 in [0, 1].
+        masks: structure to (n, S, S) bool; nothing marked where there is no mask.
+        masked: structure to (n,) bool: whether there is a mask.
+        index: the rows of the images.
+        problems: those that could not be read, and masks that could not.
+    """
+
+    images: np.ndarray
+    masks: dict[str, np.ndarray]
+    masked: dict[str, np.ndarray]
+    index: Index
+    problems: Problems
+
+
+def load(
+    index: Index,
+    side: int,
+    *,
+    fit: str = "crop",
+    masks: Sequence[str] = (),
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Loaded:
+    """Read every image of a table to one size.
+
+    Args:
+        index: the table.
+        side: pixels a side.
+        fit: "crop", "pad", "squash" or "published", as
+            :func:`covid_cxr.images.resize.square`; one for all, for the shape of an
+            image tells its collection.
+        masks: structures to read too; "lungs" is both, joined where they come apart.
+        progress: wraps the row numbers, to show how far it is.
+
+    Returns:
+        The images that could be read, and a problem for each that could not.
+
+    Example:
+        >>> load(index, 64, masks=("lungs",)).images.shape  # doctest: +SKIP
+        (319, 64, 64)
+    """
+    problems = Problems()
+    images = np.zeros((len(index), side, side), np.float32)
+    marked = {name: np.zeros(images.shape, bool) for name in masks}
+    there = {name: np.zeros(len(index), bool) for name in masks}
+    whole = np.ones(len(index), bool)
+    for row in progress(range(len(index))):
+        try:
+            images[row] = square(read(index, row).pixels, side, fit=fit)
+        except ImageError as error:
+            problems.add("corrupt", str(index.path[row]), _reason(error))
+            whole[row] = False
+            continue
+        for name in masks:
+            if not _has(index, row, name):
+                continue
+            try:
+                mask = read_mask(index, row, name)
+            except (ImageError, ValueError) as error:
+                problems.add("corrupt", str(index.path[row]), f"{name}: {error}")
+                continue
+            marked[name][row] = square_mask(mask, side, fit=fit)
+            there[name][row] = True
+            if not mask.any():
+                problems.add("empty mask", str(index.path[row]), name)
+                there[name][row] = False
+    return Loaded(
+        np.clip(images[whole], 0, 1),
+        {name: mask[whole] for name, mask in marked.items()},
+        {name: rows[whole] for name, rows in there.items()},
+        index.select(whole),
+        problems,
+    )
+
+
+def _has(index: Index, row: int, name: str) -> bool:
+    """Say whether an image has a mask of a structure."""
+    sides = (name,) if name != "lungs" else ("lungs", "left_lung", "right_lung")
+    found = [bool(index.mask(side)[row]) for side in sides]
+    return found[0] or (len(found) > 1 and found[1] and found[2])
+
+
+def _reason(error: Exception) -> str:
+    """Return an error without the path that it begins with."""
+    return str(error).split(": ", 1)[-1]

@@ -1,0 +1,146 @@
+"""Which sources there are, and which of them a folder is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cxr.images.reader import Radiograph
+from covid_cxr.index import Index
+from covid_cxr.sources import (
+    bimcv,
+    chexpert,
+    corda,
+    covid_chestxray,
+    jsrt,
+    kermany,
+    nih,
+    padchest,
+    rsna,
+    tuberculosis,
+)
+from covid_cxr.sources.base import Built, Source
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        nih.SOURCE,  # before covid_chestxray: both may have a metadata.csv
+        covid_chestxray.SOURCE,
+        rsna.SOURCE,
+        kermany.SOURCE,
+        chexpert.SOURCE,
+        padchest.SOURCE,
+        *bimcv.SOURCES,
+        corda.SOURCE,
+        *tuberculosis.SOURCES,
+        jsrt.SOURCE,
+    )
+}
+
+
+def by_name(name: str) -> Source:
+    """Return a source by its name; a ValueError lists the names."""
+    if name not in SOURCES:
+        raise ValueError(
+            f"source: expected 'auto' or one of {', '.join(SOURCES)}, got {name!r}"
+        )
+    return SOURCES[name]
+
+
+def detect(root: str | os.PathLike[str]) -> Source:
+    """Return the source whose layout a folder has.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The source.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if it has the layout of no source, or of several.
+    """
+    folder = _folder(root)
+    fits = [one for one in SOURCES.values() if one.detect(folder)]
+    if len(fits) != 1:
+        found = ", ".join(one.name for one in fits) or "none of them"
+        raise ValueError(
+            f"{folder}: expected the layout of one of {', '.join(SOURCES)}; it has "
+            f"that of {found}. Name it with source="
+        )
+    return fits[0]
+
+
+def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) -> Built:
+    """Build the table of a folder.
+
+    Args:
+        root: the folder, in the set's own layout.
+        source: a name of :data:`SOURCES`, or "auto" to tell by the layout.
+        **options: the source's own, such as ``uncertain=`` for CheXpert.
+
+    Returns:
+        The table and what was found wrong.
+
+    Raises:
+        OSError: naming a folder or table that is absent.
+        ValueError: for a layout that is not clear, a table that cannot be read, or
+            an option of no use.
+
+    Example:
+        >>> build("data/covid_chestxray").index  # doctest: +SKIP
+        Index(319 images of 180 patients from covid_chestxray)
+    """
+    chosen = detect(root) if source == "auto" else by_name(source)
+    return chosen.build(_folder(root), **options)
+
+
+def read(index: Index, row: int) -> Radiograph:
+    """Read an image of a table, as its source's format asks.
+
+    Args:
+        index: the table.
+        row: which image.
+
+    Returns:
+        The image.
+
+    Raises:
+        ImageError: naming the file, if it cannot be read.
+        ValueError: if the source has no folder here.
+    """
+    return SOURCES[str(index.source[row])].read(index.file(row))
+
+
+def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
+    """Read a mask of a table's image, at the mask's own size.
+
+    Args:
+        index: the table.
+        row: which image.
+        name: a structure; "lungs" is both lungs, joined where they come apart.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ImageError: naming the file, if it cannot be read.
+        ValueError: if the image has no such mask, or the lungs differ in size.
+    """
+    reader = SOURCES[str(index.source[row])].read_mask
+    if name != "lungs" or index.mask("lungs")[row]:
+        return reader(index.mask_file(row, name))
+    sides = [reader(index.mask_file(row, side)) for side in ("left_lung", "right_lung")]
+    if sides[0].shape != sides[1].shape:
+        raise ValueError(f"masks: the lungs of {index.uid[row]} differ in size")
+    return sides[0] | sides[1]
+
+
+def _folder(root: str | os.PathLike[str]) -> Path:
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: no such folder")
+    return folder.resolve()
