@@ -4,13 +4,27 @@ from binary.instances import Instance, instance, stack, storage, teacher_student
 from binary.likelihood import gradient, log_likelihood, self_overlap, stabilities
 from binary.perceptron import draw, errors, mean_predict, mode, predict, verify
 from binary.projection import project_magnetisations
-from binary.solvers import Result, Solver, annealed, free, linear, power, solve
+from binary.solvers import (
+    Result,
+    Solver,
+    amp,
+    annealed,
+    annealing,
+    free,
+    linear,
+    power,
+    sbpi,
+    solve,
+    straight_through,
+)
 
 __all__ = [
     "Instance",
     "Result",
     "Solver",
+    "amp",
     "annealed",
+    "annealing",
     "draw",
     "errors",
     "free",
@@ -23,11 +37,13 @@ __all__ = [
     "power",
     "predict",
     "project_magnetisations",
+    "sbpi",
     "self_overlap",
     "solve",
     "stabilities",
     "stack",
     "storage",
+    "straight_through",
     "teacher_student",
     "verify",
 ]

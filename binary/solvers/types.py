@@ -79,3 +79,9 @@ class Result(NamedTuple):
     m: Array
     overlap: Array
     trace: tuple[Array, Array] | None
+
+
+def need_binary(problem: Problem, solver: str) -> None:
+    """Raise a ValueError that names the solver unless the inputs are +-1."""
+    if problem.batch.packed is None:
+        raise ValueError(f"{solver}: expected an instance with +-1 inputs, got real")
