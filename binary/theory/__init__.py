@@ -23,6 +23,7 @@ from binary.theory.franz_parisi import (
 )
 from binary.theory.gardner import GardnerPoint, capacity, gardner
 from binary.theory.iteration import NotConverged
+from binary.theory.references import REFERENCES, reference
 from binary.theory.stochastic import StochasticPoint, critical_beta, stochastic
 from binary.theory.teacher_student import (
     TeacherStudentPoint,
@@ -32,6 +33,7 @@ from binary.theory.teacher_student import (
 )
 
 __all__ = [
+    "REFERENCES",
     "Ensemble",
     "FranzParisiPoint",
     "GardnerPoint",
@@ -52,6 +54,7 @@ __all__ = [
     "loss",
     "mode_energy",
     "mode_overlaps",
+    "reference",
     "replicon",
     "spherical",
     "spinodal",

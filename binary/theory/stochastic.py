@@ -18,6 +18,8 @@ from binary.theory.fields import tilted_fields
 from binary.theory.iteration import NotConverged, bracketed_root, fixed_point
 from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 
+_RISE = float(np.log(4 / 3))
+
 
 @dataclass(frozen=True)
 class StochasticPoint:
@@ -196,31 +198,46 @@ def stochastic(
 
 
 def critical_beta(
-    alpha: float, q_star: float, *, low: float = 1.0, high: float = 100.0
+    alpha: float, q_star: float, *, low: float = 2.0, high: float = 100.0
 ) -> StochasticPoint:
     """Return the point of the de Almeida-Thouless line: replicon = 1 at fixed q*.
+
+    Beta rises from ``low`` by steps of a third until the replicon passes 1, so this is
+    the lowest such beta; the RS state may become stable again further up.
 
     Args:
         alpha: patterns per weight, > 0.
         q_star: mean of m^2, strictly between 0 and 1.
         low: an inverse temperature at which the RS state is stable.
-        high: one at which it is not.
+        high: the largest that is tried.
 
     Raises:
         ValueError: for an argument out of range.
-        NotConverged: when the replicon does not cross 1 between the two.
+        NotConverged: when the replicon does not pass 1 between the two.
     """
     check_beta(low), check_beta(high)
-    last: list[float] = []
+    last: StochasticPoint | None = None
 
-    def gap(log_beta: float) -> float:
-        point = stochastic(
-            alpha, q_star, float(np.exp(log_beta)), start=last[-1] if last else None
-        )
-        last.append(point.q)
-        return point.replicon - 1
+    def at(log_beta: float) -> StochasticPoint:
+        nonlocal last
+        start = None if last is None else last.q
+        last = stochastic(alpha, q_star, float(np.exp(log_beta)), start=start)
+        return last
 
-    log_beta, _ = bracketed_root(
-        gap, np.log(low), np.log(high), name="critical_beta", tolerance=1e-6
+    here = float(np.log(low))
+    if at(here).replicon > 1:
+        raise NotConverged(f"critical_beta: RS is unstable already at beta = {low:g}")
+    while here < np.log(high):
+        before, here = here, min(here + _RISE, float(np.log(high)))
+        if at(here).replicon > 1:
+            log_beta, _ = bracketed_root(
+                lambda t: at(t).replicon - 1,
+                before,
+                here,
+                name="critical_beta",
+                tolerance=1e-8,
+            )
+            return at(log_beta)
+    raise NotConverged(
+        f"critical_beta: RS is stable up to beta = {high:g} at q* = {q_star:g}"
     )
-    return stochastic(alpha, q_star, float(np.exp(log_beta)), start=last[-1])

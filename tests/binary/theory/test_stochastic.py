@@ -146,7 +146,7 @@ def test_the_almeida_thouless_line_has_replicon_one():
     assert 20 < line.beta < 30
     np.testing.assert_allclose(line.replicon, 1, atol=1e-4)
     with pytest.raises(NotConverged, match="critical_beta"):
-        critical_beta(0.55, 0.3, low=1.0, high=20.0)
+        critical_beta(0.55, 0.3, low=15.0, high=20.0)
 
 
 def test_small_beta_is_the_free_measure():

@@ -1,0 +1,145 @@
+"""``python -m binary theory``: a curve of replica theory as CSV and figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from binary.commands.theory_curves import CURVES, Curve, Theory
+from pruning.lab.files import replacing
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_GREY = "#595959"
+_DESCRIPTION = """Solve a curve of replica theory and write it as CSV and PNG.
+
+All in float64; a point that does not converge is an error, not a number.
+"""
+
+
+def main(given: Sequence[str]) -> int:
+    """Solve, write and print one curve.
+
+    Args:
+        given: the options.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: for an option out of range.
+        ImportError: without the packages of the extra ``lab``.
+    """
+    try:
+        import matplotlib  # noqa: F401  (before the work, not after)
+        import tyro
+    except ImportError as error:
+        raise ImportError(
+            f"this needs {error.name}: pip install 'synaptax[lab]'"
+        ) from error
+    config = tyro.cli(
+        Theory,
+        prog="python -m binary theory",
+        description=_DESCRIPTION,
+        args=list(given),
+    )
+    started = time.monotonic()
+    curve = CURVES[config.curve](config)
+    took = time.monotonic() - started
+    config.out.expanduser().mkdir(parents=True, exist_ok=True)
+    stem = config.out.expanduser() / config.curve
+    write_csv(stem.with_suffix(".csv"), curve)
+    save(stem.with_suffix(".png"), draw(curve, title=_title(config)))
+    _show(curve)
+    print(f"{len(curve.rows)} points in {took:.1f} s: {stem}.csv and {stem}.png")
+    return 0
+
+
+def _title(config: Theory) -> str:
+    parts = [config.curve]
+    if config.curve in ("stochastic", "bc", "replicon", "robustness", "franz-parisi"):
+        parts.append(f"load {config.alpha:g}")
+    if config.curve in ("robustness", "franz-parisi"):
+        parts.append(f"around {config.reference}")
+    tilted = config.reference in ("stochastic", "control")
+    if config.curve in ("robustness", "franz-parisi") and tilted:
+        parts.append(f"q* {config.q_star:g}")
+    if config.curve in ("stochastic", "bc") or (
+        config.curve in ("robustness", "franz-parisi") and tilted
+    ):
+        parts.append(f"beta {config.beta:g}")
+    if config.curve == "gardner":
+        parts.append(f"margin {config.kappa:g}")
+    return ", ".join(parts)
+
+
+def write_csv(path: Path, curve: Curve) -> None:
+    """Write the rows of a curve, every digit kept."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(curve.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: repr(float(v)) for k, v in row.items()} for row in curve.rows)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def draw(curve: Curve, *, title: str = "") -> Any:
+    """Draw a curve and return the figure, which belongs to no window."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    x = [row[curve.axis] for row in curve.rows]
+    for colour, (column, label) in zip(_COLOURS, curve.drawn, strict=False):
+        y = [row[column] for row in curve.rows]
+        axes.plot(x, y, color=colour, marker=".", label=label)
+    for where, text in curve.marks:
+        axes.axvline(where, color=_GREY, linestyle=":", linewidth=1)
+        axes.annotate(
+            text,
+            (where, 0.5),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            ha="right",
+            va="center",
+            fontsize=8,
+            color=_GREY,
+        )
+    if curve.logarithmic:
+        axes.set_yscale("log")
+    axes.set_xlabel(curve.label)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
+    if len(curve.drawn) > 1:
+        axes.legend(fontsize=8)
+    else:
+        axes.set_ylabel(curve.drawn[0][1])
+    return figure
+
+
+def save(path: Path, figure: Any) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
+
+
+def _show(curve: Curve) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name in curve.rows[0]:
+        table.add_column(name, justify="right", no_wrap=True)
+    step = max(1, -(-len(curve.rows) // 12))
+    for row in curve.rows[::step]:
+        table.add_row(*(f"{value:.6g}" for value in row.values()))
+    console = Console(highlight=False)
+    console.print(table)
+    for where, text in curve.marks:
+        console.print(f"{curve.axis} = {where:.6f}: {text}")
+    if curve.missing:
+        values = ", ".join(f"{x:.4g}" for x in curve.missing)
+        console.print(f"no point at {curve.axis} = {values}")

@@ -1,0 +1,1 @@
+"""Experiments with stochastic binary synapses, one file a figure."""

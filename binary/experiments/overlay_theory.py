@@ -1,0 +1,115 @@
+"""The theory that the overlay's measurements are laid on, point by point."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from binary.experiments.overlay_jobs import CHAINS, COUPLINGS, LEVELS, LOADS, SAMPLED
+from binary.theory import (
+    Ensemble,
+    NotConverged,
+    flip_energy,
+    franz_parisi_coupled,
+    franz_parisi_curve,
+    reference,
+    stochastic,
+    teacher_student,
+)
+
+BETAS = (20.0, 400.0)
+CENTRES = ("typical", "spherical", "q*=0.7", "q*=0.8", "q*=0.9")
+_NAMES = ("q", "loss", "energy_mode", "energy_draw", "replicon")
+
+
+def stochastic_curve(
+    alpha: float, beta: float, levels: Sequence[float]
+) -> dict[str, list[float]]:
+    """Return the observables at each q*, as columns."""
+    curve: dict[str, list[float]] = {"q_star": list(levels)}
+    curve.update({name: [] for name in _NAMES})
+    ratio = None
+    for q_star in levels:
+        start = None if ratio is None else ratio * q_star
+        point = stochastic(alpha, q_star, beta, start=start)
+        ratio = point.q / q_star
+        for name in _NAMES:
+            curve[name].append(getattr(point, name))
+    return curve
+
+
+@functools.cache
+def centre(name: str, alpha: float) -> Ensemble:
+    """Return one of the reference ensembles of the figures, by its label."""
+    if name.startswith("q*="):
+        return reference("stochastic", alpha, q_star=float(name[3:]), beta=BETAS[0])
+    return reference(name, alpha)
+
+
+def local_curve(
+    name: str, alpha: float, distances: Sequence[float]
+) -> dict[str, list[float]]:
+    """Return S(d), and E(d) after flips, around one reference, as columns."""
+    ensemble = centre(name, alpha)
+    kept: dict[str, list[float]] = {"distance": [], "entropy": [], "flipped": []}
+    for point in _as_far(ensemble, distances):
+        kept["distance"].append(point.distance)
+        kept["entropy"].append(point.entropy)
+        kept["flipped"].append(flip_energy(ensemble, point.distance))
+    return kept
+
+
+def _as_far(ensemble: Ensemble, distances: Sequence[float]) -> list[Any]:
+    """Follow the curve inwards until solutions end or the saddle point is lost."""
+    found = []
+    for distance in sorted(distances, reverse=True):
+        try:
+            (point,) = franz_parisi_curve(ensemble, [distance])
+        except NotConverged:
+            break
+        if found and point.entropy < 0:
+            break
+        found.append(point)
+    return found[::-1]
+
+
+def theory_of(alpha: float) -> dict[str, Any]:
+    """Return what each job is compared with: RS curves and points."""
+    beta, q_star = SAMPLED
+    sampled = stochastic(alpha, q_star, beta)
+    coupled = franz_parisi_coupled(sampled.ensemble, COUPLINGS)
+    loads = [load for load in LOADS if load < 1.49]
+    students = [teacher_student(load) for load in loads]
+    return {
+        "ascent": {f"{b:g}": stochastic_curve(alpha, b, LEVELS) for b in BETAS},
+        "chains": [
+            {name: getattr(stochastic(alpha, q, b), name) for name in _NAMES}
+            for b, q in CHAINS
+        ],
+        "sampled": {
+            "distance": [p.distance for p in coupled],
+            "entropy": [p.entropy for p in coupled],
+            "error": sampled.energy_mode,
+        },
+        "teacher": {
+            "loads": loads,
+            "overlap": [p.overlap for p in students],
+            "generalization_error": [p.generalization_error for p in students],
+        },
+    }
+
+
+def sampled_flips(alpha: float, distances: Sequence[float]) -> list[float]:
+    """Return E(d) of the sampled centres at given distances."""
+    beta, q_star = SAMPLED
+    ensemble = stochastic(alpha, q_star, beta).ensemble
+    return [flip_energy(ensemble, d) for d in distances]
+
+
+def z_scores(measured: Mapping[str, Any], expected: Any) -> list[float]:
+    """Return (measured - expected) / standard error, element by element."""
+    gap = np.asarray(measured["mean"]) - np.asarray(expected)
+    return (gap / np.maximum(np.asarray(measured["error"]), 1e-12)).tolist()
