@@ -1,0 +1,22 @@
+"""Networks for one-channel radiographs, and a user's weights for them."""
+
+from covid_cxr.models.convert import convert, read_state
+from covid_cxr.models.network import (
+    ARCHITECTURES,
+    ModelConfig,
+    Network,
+    network,
+    parameters,
+    published,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "ModelConfig",
+    "Network",
+    "convert",
+    "network",
+    "parameters",
+    "published",
+    "read_state",
+]

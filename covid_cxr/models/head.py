@@ -1,0 +1,37 @@
+"""The layer, or two, between pooled features and logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from pruning._typing import Array
+
+
+def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
+    """Return U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for a (fan_in, fan_out) kernel."""
+    bound = 1 / math.sqrt(shape[0])
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Head(nn.Module):
+    """Logits by a linear layer, after a hidden ReLU layer if there is one.
+
+    Attributes:
+        classes: outputs.
+        hidden: units of the hidden layer; 0 for none.
+    """
+
+    classes: int
+    hidden: int = 0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Return (B, classes) from (B, C)."""
+        if self.hidden:
+            x = nn.relu(nn.Dense(self.hidden, kernel_init=uniform, name="hidden")(x))
+        return nn.Dense(self.classes, kernel_init=uniform, name="out")(x)
