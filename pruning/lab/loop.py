@@ -122,16 +122,28 @@ def evaluate(
         return cross_entropy(logits, part.label).sum(), wrong.sum()
 
     count = data.label.shape[0]
+    loss, wrong = summed(sums, data)
+    return loss / count, wrong.astype(jnp.float32) / count
+
+
+def summed(sums: Callable[[Batch], Any], data: Batch) -> Any:
+    """Return ``sums(part)`` added up over parts that make up a data set.
+
+    Args:
+        sums: a function of some examples, to a tree of sums over them.
+        data: the examples, any number >= 1.
+    """
+    count = data.label.shape[0]
     whole = count - count % _EVALUATION_CHUNK
-    loss, wrong = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    total = None
     if whole:
         cut = lambda a: a[:whole].reshape(-1, _EVALUATION_CHUNK, *a.shape[1:])
-        losses, wrongs = lax.map(sums, jax.tree.map(cut, data))
-        loss, wrong = loss + losses.sum(), wrong + wrongs.sum()
+        parts = lax.map(sums, jax.tree.map(cut, data))
+        total = jax.tree.map(lambda part: part.sum(0), parts)
     if whole < count:
-        more, missed = sums(jax.tree.map(lambda a: a[whole:], data))
-        loss, wrong = loss + more, wrong + missed
-    return loss / count, wrong.astype(jnp.float32) / count
+        rest = sums(jax.tree.map(lambda a: a[whole:], data))
+        total = rest if total is None else jax.tree.map(jnp.add, total, rest)
+    return total
 
 
 def start(

@@ -16,14 +16,16 @@ from pruning.lab.context import Run
 from pruning.masks import full_mask
 
 
-def over_members(config: Config, function: Callable[..., Any]) -> Callable[..., Any]:
+def over_members(axis: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Map ``function(member, *shared)`` over the leading axis of the members.
 
-    On a CPU one member after the other: a batched matrix product is slower there
-    than the same products in turn.
+    Args:
+        axis: ``map`` (one after the other), ``vmap`` (at once) or ``auto``.
+        function: of one member.
+
     """
-    axis = config.seed_axis
     if axis == "auto":
+        # A batched matrix product is slower on a CPU than the same products in turn.
         axis = "map" if jax.default_backend() == "cpu" else "vmap"
     if axis == "vmap":
         return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(

@@ -48,9 +48,10 @@ class Progress:
         def report(record: Mapping[str, Any]) -> None:
             nonlocal count
             count += 1
+            where = "validation" if "validation_loss" in record else "test"
             text = (
-                f"loss {np.mean(record['validation_loss']):.4f} "
-                f"error {100 * np.mean(record['validation_error']):.2f} % (validation)"
+                f"loss {np.mean(record[f'{where}_loss']):.4f} "
+                f"error {100 * np.mean(record[f'{where}_error']):.2f} % ({where})"
             )
             if self._bar is not None:
                 self._bar.update(task, completed=count, text=text)

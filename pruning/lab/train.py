@@ -139,7 +139,7 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
         batch=config.batch,
     )
     run_epoch = jax.jit(
-        lambda members, number, train, validation: over_members(config, step)(
+        lambda members, number, train, validation: over_members(config.seed_axis, step)(
             members, number, train, validation
         )
     )

@@ -188,7 +188,7 @@ def test_map_and_vmap_agree_over_seeds():
 
     ends = {}
     for axis in ("map", "vmap"):
-        run = jax.jit(over_members(Config(seed_axis=axis), epoch))
+        run = jax.jit(over_members(axis, epoch))
         state, cuts = members, []
         for number in range(6):
             state, info = run(state, jnp.int32(number))
