@@ -18,7 +18,9 @@ class Overlap(NamedTuple):
         first: a source's name.
         second: another's.
         relation: "subset" (all of the first is in the second), "contains some", or
-            "same patients" (under other ids).
+            "same patients" (under other ids). Where all films of the first have the
+            flag "matched", their patients have the second's names, and a check of
+            patients settles it.
         note: what is known, and how the two may still be joined.
     """
 
@@ -37,8 +39,8 @@ KNOWN = (
         "give one patient one name",
     ),
     Overlap(
-        "bimcv_pos",
         "bimcv_neg",
+        "bimcv_pos",
         "same patients",
         "patients are in both releases under different ids; listjoin_ok.tsv joins them",
     ),

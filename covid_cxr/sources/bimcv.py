@@ -102,6 +102,8 @@ def build(
             problems.add("not a radiograph", path, "lateral")
             continue
         flags = child(age) | ({"no_json"} if tags is None else set())
+        if joined:
+            flags |= {"matched"}
         if tags and str(_tag(tags, _TURN, "0")) not in ("0", "0.0", ""):
             flags |= {"turned"}
         found = said.get((match["sub"], match["ses"].removeprefix("ses-")), {})

@@ -75,9 +75,14 @@ def _paper(table: Table, rows: Rows) -> None:
             continue
         name = get("image_id")
         path = f"RX{_SIGN[rx]}-COVID{_SIGN[covid]}/{name}.png"
-        rows.add(
-            Row(path, f"{NAME}/{name}", NAME, labels={"covid": covid, "rx": rx}), where
+        row = Row(
+            path,
+            f"{NAME}/{name}",
+            NAME,
+            labels={"covid": covid, "rx": rx},
+            flags=frozenset({"ungrouped"}),
         )
+        rows.add(row, where)
     for folder in (f"RX{rx}-COVID{covid}" for rx in "+-" for covid in "+-"):
         rows.unlisted(rows.listing.files(folder))
 

@@ -128,7 +128,7 @@ def build(
                     else (NEGATIVE if kind else UNKNOWN),
                     "covid": NEGATIVE,
                 },
-                flags=child(said.age),
+                flags=child(said.age) | {"matched" if name in people else "ungrouped"},
             ),
             name,
         )

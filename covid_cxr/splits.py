@@ -1,0 +1,303 @@
+"""Parts of a table: no patient in two of them, labels and sources in equal shares.
+
+Who goes where follows from the seed and the names alone, by SHA-256: not from the order
+of the rows, and not from a random generator's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from covid_cxr import overlaps
+from covid_cxr.hashes import WITHIN, near_duplicates
+from covid_cxr.index import UNKNOWN, Index
+
+THREE = {"train": 0.56, "validation": 0.14, "test": 0.30}  # the paper's shares
+_KINDS = ("images", "patients", "sources", "grouping", "duplicates")
+
+
+class OverlapError(ValueError):
+    """Two parts that share what they must not."""
+
+
+class Overlapping(NamedTuple):
+    """What two parts share.
+
+    Attributes:
+        kind: "images", "patients", "sources", "grouping" or "duplicates".
+        count: how many.
+        example: one of them.
+    """
+
+    kind: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        return f"{self.count} shared {self.kind}, such as {self.example}"
+
+
+def order(names: Iterable[str], seed: int) -> np.ndarray:
+    """Return positions that put names into a random order fixed by seed and names.
+
+    Args:
+        names: different texts.
+        seed: another seed, another order.
+
+    Returns:
+        (n,) integers; the order of ``names`` makes no difference to who comes first.
+    """
+    keys = [hashlib.sha256(f"{seed}\x00{name}".encode()).digest() for name in names]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)
+
+
+def assign(
+    index: Index,
+    fractions: Mapping[str, float] | None = None,
+    *,
+    seed: int = 0,
+    labels: Sequence[str] = ("covid",),
+    by_source: bool = True,
+) -> np.ndarray:
+    """Give each image a part, patients whole.
+
+    Patients of one stratum (source, and each label: present in any of their films,
+    absent, or unknown) are dealt out, largest first, each to the part that lacks most
+    images of its share. So in every stratum a part is at most one patient over its
+    share.
+
+    Args:
+        index: the table.
+        fractions: part to its share of the images; shares sum to 1. Default
+            :data:`THREE`.
+        seed: another seed, another split.
+        labels: to keep in proportion.
+        by_source: keep the sources in proportion too.
+
+    Returns:
+        (n,) text: the part of each row.
+
+    Raises:
+        ValueError: for shares that do not sum to 1 or are not positive.
+
+    Example:
+        >>> parts = assign(index, seed=1)  # doctest: +SKIP
+        >>> train = index.select(parts == "train")  # doctest: +SKIP
+    """
+    fractions = THREE if fractions is None else fractions
+    names, shares = _shares(fractions)
+    people, member = np.unique(index.patient, return_inverse=True)
+    sizes = np.bincount(member, minlength=len(people))
+    strata = _strata(index, people, member, labels, by_source)
+    part = np.zeros(len(people), np.intp)
+    for stratum in sorted(set(strata)):
+        here = np.array([i for i, one in enumerate(strata) if one == stratum])
+        here = here[order(people[here].tolist(), seed)]
+        here = here[np.argsort(-sizes[here], kind="stable")]
+        lacking = shares * sizes[here].sum()
+        for person in here:
+            chosen = int(np.argmax(lacking))
+            lacking[chosen] -= sizes[person]
+            part[person] = chosen
+    return np.array(names, str)[part[member]]
+
+
+def folds(index: Index, count: int, **options: Any) -> np.ndarray:
+    """Give each image one of ``count`` equal parts, "fold0", "fold1" and so on.
+
+    Args:
+        index: the table.
+        count: at least 2.
+        **options: as :func:`assign`.
+
+    Returns:
+        (n,) text.
+
+    Raises:
+        ValueError: for fewer than 2 folds.
+    """
+    if count < 2:
+        raise ValueError(f"count: expected at least 2 folds, got {count}")
+    return assign(index, {f"fold{i}": 1 / count for i in range(count)}, **options)
+
+
+def assign_images(
+    index: Index, *, test: float = 0.3, validation: float = 0.2, seed: int = 42
+) -> np.ndarray:
+    """Give each image a part as published: by image, stratified by label alone.
+
+    Films of one patient land in several parts. It is kept to measure what that is
+    worth, and :func:`check_pair` refuses its parts.
+
+    Args:
+        index: the table; covid must be known in every row.
+        test: share of the test part, rounded up.
+        validation: share of the validation part in the rest, rounded up.
+        seed: another seed, another split.
+
+    Returns:
+        (n,) text: "train", "validation" or "test".
+
+    Raises:
+        ValueError: if covid is unknown in some row.
+
+    Reference:
+        Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
+        arXiv 2004.05405, as its authors' code does it.
+    """
+    covid = index.label("covid")
+    if (covid == UNKNOWN).any():
+        raise ValueError("covid: expected to be known in every row")
+    parts = np.full(len(index), "train", "U10")
+    left = order(index.uid.tolist(), seed)
+    for name, share in (("test", test), ("validation", validation)):
+        wanted = int(np.ceil(len(left) * share - 1e-9))
+        classes = [left[covid[left] == value] for value in (0, 1)]
+        counts = _in_proportion([len(rows) for rows in classes], wanted)
+        for rows, count in zip(classes, counts, strict=True):
+            parts[rows[:count]] = name
+        left = left[parts[left] == "train"]
+    return parts
+
+
+def shared(
+    train: Index,
+    test: Index,
+    *,
+    hashes: tuple[np.ndarray, np.ndarray] | None = None,
+    within: int = WITHIN,
+) -> tuple[Overlapping, ...]:
+    """Return everything that two parts share and must not.
+
+    Args:
+        train: one part.
+        test: the other.
+        hashes: their images' (n, 4) and (m, 4) perceptual hashes; without them
+            duplicates are not looked for.
+        within: largest number of bits in which duplicates differ.
+
+    Returns:
+        At most one entry a kind; none if the parts are clean.
+    """
+    found = []
+    for kind, first, second in (
+        ("images", train.uid, test.uid),
+        ("patients", train.patient, test.patient),
+    ):
+        both = np.intersect1d(first, second)
+        if both.size:
+            found.append(Overlapping(kind, int(both.size), str(both[0])))
+    known = _unsettled(train, test)
+    if known:
+        text = f"{known[0].first} and {known[0].second}: {known[0].note}"
+        found.append(Overlapping("sources", len(known), text))
+    loose = np.intersect1d(
+        train.source[train.flag("ungrouped")], test.source[test.flag("ungrouped")]
+    )
+    if loose.size:
+        text = f"{loose[0]}, whose patients are not known"
+        found.append(Overlapping("grouping", int(loose.size), text))
+    if hashes is not None:
+        pairs = near_duplicates(*hashes, within=within)
+        if pairs:
+            first, second, bits = pairs[0]
+            text = f"{train.uid[first]} and {test.uid[second]} ({bits} bits apart)"
+            found.append(Overlapping("duplicates", len(pairs), text))
+    return tuple(found)
+
+
+def check_pair(
+    train: Index,
+    test: Index,
+    *,
+    hashes: tuple[np.ndarray, np.ndarray] | None = None,
+    within: int = WITHIN,
+    allow: Sequence[str] = (),
+) -> tuple[Overlapping, ...]:
+    """Refuse two parts that share patients, pictures, or known sources.
+
+    Args:
+        train: one part.
+        test: the other.
+        hashes: as :func:`shared`.
+        within: as :func:`shared`.
+        allow: kinds to let pass, of "images", "patients", "sources", "grouping" and
+            "duplicates"; a report should say which.
+
+    Returns:
+        What was let pass.
+
+    Raises:
+        OverlapError: naming each kind, how many, and one of them.
+        ValueError: for an unknown kind in ``allow``.
+    """
+    unknown = sorted(set(allow) - set(_KINDS))
+    if unknown:
+        raise ValueError(f"allow: expected some of {_KINDS}, got {unknown[0]!r}")
+    found = shared(train, test, hashes=hashes, within=within)
+    refused = [one for one in found if one.kind not in allow]
+    if refused:
+        raise OverlapError(
+            f"the two parts overlap: {'; '.join(map(str, refused))}. Split again, or "
+            f"pass allow={tuple(one.kind for one in refused)!r}"
+        )
+    return found
+
+
+def _shares(fractions: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
+    names = list(fractions)
+    shares = np.array([fractions[name] for name in names], float)
+    if not names or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
+        raise ValueError(
+            f"fractions: expected positive shares that sum to 1, got {dict(fractions)}"
+        )
+    return names, shares
+
+
+def _strata(
+    index: Index,
+    people: np.ndarray,
+    member: np.ndarray,
+    labels: Sequence[str],
+    by_source: bool,
+) -> list[tuple[Any, ...]]:
+    """Return each patient's stratum: sources, and each label's largest value."""
+    columns: list[list[Any]] = []
+    if by_source:
+        sources: list[set[str]] = [set() for _ in people]
+        for person, source in zip(member, index.source, strict=True):
+            sources[person].add(str(source))
+        columns.append(["+".join(sorted(own)) for own in sources])
+    for name in labels:
+        top = np.full(len(people), UNKNOWN, np.int8)
+        np.maximum.at(top, member, index.label(name))
+        columns.append(top.tolist())
+    if not columns:
+        return [()] * len(people)
+    return list(zip(*columns, strict=True))
+
+
+def _in_proportion(sizes: Sequence[int], wanted: int) -> list[int]:
+    """Share ``wanted`` out among classes in proportion, by largest remainders."""
+    exact = np.array(sizes, float) * wanted / max(sum(sizes), 1)
+    counts = np.floor(exact).astype(int)
+    most = np.argsort(counts - exact, kind="stable")
+    counts[most[: wanted - int(counts.sum())]] += 1
+    return counts.tolist()
+
+
+def _unsettled(train: Index, test: Index) -> tuple[overlaps.Overlap, ...]:
+    """Return known overlaps of sources that the patients' names do not settle."""
+    found = []
+    for known in overlaps.between(train.source, test.source):
+        matched = [
+            bool(part.flag("matched")[part.source == known.first].all())
+            for part in (train, test)
+        ]
+        if not all(matched):
+            found.append(known)
+    return tuple(found)
