@@ -44,7 +44,7 @@ class Config:
         _Help(help="LeNet-300-100 (dense) or LeNet-5 (20-50-500-10)."),
     ] = "lenet300"
     dataset: Annotated[
-        Literal["digits", "mnist", "fashion_mnist"],
+        Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
         _Help(help="digits needs no download; the others are read through TFDS."),
     ] = "digits"
     method: Annotated[

@@ -1,16 +1,8 @@
 """LeNet-300-100 and LeNet-5, in Flax Linen, fast on a CPU too.
 
 LeNet-5 is the one of the Caffe model zoo (20 and 50 filters of 5x5, then 500 and
-``classes`` units; 431,080 parameters on 28x28x1). Its convolutions are computed in
-one of two ways that share parameters (``HWIO`` kernels), names and values:
-
-``lax``
-    ``lax.conv_general_dilated``, the right choice for an accelerator.
-``patches``
-    windows cut out by static slices, then one matrix product. XLA's convolution is
-    slow on a CPU, above all in its gradient and inside ``lax.scan``.
-``auto``
-    ``patches`` where :func:`jax.default_backend` is ``"cpu"``, ``lax`` elsewhere.
+``classes`` units; 431,080 parameters on 28x28x1). How its convolutions are computed
+is said in :mod:`pruning.lab.layers`.
 
 Each 2x2 pooling block is kept as four *phases*, whole feature maps whose entry-wise
 maximum is the pooled map, so that pooling and its gradient run over contiguous
@@ -27,50 +19,22 @@ value of the network, for both are monotone:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from pruning._typing import Array, Float
+from pruning.lab.layers import (
+    dense,
+    initialisers,
+    resolve_convolution,
+)
 
-CONVOLUTIONS = ("auto", "patches", "lax")
-INITIALISERS = ("uniform", "lecun")
 RECTIFICATIONS = ("pooled", "full")
 
 # Channels of a pixel below which windows are cut one axis at a time.
 NARROW = 8
-
-Initialiser = Callable[..., Any]
-
-
-def initialisers(kind: str, fan_in: int) -> tuple[Initialiser, Initialiser]:
-    """Return the initialisers of a layer's kernel and bias.
-
-    Args:
-        kind: ``"uniform"``, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for both (the
-            default of the framework the papers were run in), or ``"lecun"``, a
-            truncated normal of variance 1/fan_in and a zero bias.
-        fan_in: inputs of one unit.
-
-    Returns:
-        ``(kernel_init, bias_init)``, functions of (key, shape, dtype).
-
-    Raises:
-        ValueError: if ``kind`` is not one of :data:`INITIALISERS`.
-    """
-    check_choice("initialiser", kind, INITIALISERS)
-    if kind == "lecun":
-        return nn.initializers.lecun_normal(), nn.initializers.zeros
-
-    def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
-        bound = 1 / math.sqrt(fan_in)
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return uniform, uniform
 
 
 def convolve_pool(
@@ -98,25 +62,23 @@ def convolve_phases(
     Args:
         x: images, shape (B, H, W, C), H and W at least k + 1.
         kernel: filters, shape (k, k, C, O), k odd.
-        method: one of :data:`CONVOLUTIONS`; the value is the same.
+        method: one of :data:`pruning.lab.layers.CONVOLUTIONS`; the value is the same.
 
     Returns:
         Shape (B, 4, (H - k + 1) // 2, (W - k + 1) // 2, O): entry (b, 2 p + q, i, j)
         is the convolution at row 2 i + p and column 2 j + q.
 
     Raises:
-        ValueError: if ``method`` is not one of :data:`CONVOLUTIONS`, k is even or
-            the images are smaller than k + 1.
+        ValueError: if ``method`` is unknown, k is even or the images are smaller than
+            k + 1.
     """
-    check_choice("conv", method, CONVOLUTIONS)
     size, filters = kernel.shape[0], kernel.shape[3]
     if size % 2 == 0 or min(x.shape[1:3]) <= size:
         raise ValueError(
             f"kernel: expected an odd side below that of the images {x.shape[1:3]}, "
             f"got {size}"
         )
-    if method == "auto":
-        method = "patches" if jax.default_backend() == "cpu" else "lax"
+    method = resolve_convolution(method)
     rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
     x = x[:, : 2 * rows + size - 1, : 2 * columns + size - 1]
     if method == "lax":
@@ -186,8 +148,8 @@ class ConvolvePool(nn.Module):
     Attributes:
         filters: output channels.
         size: side of the square window, odd.
-        conv: one of :data:`CONVOLUTIONS`.
-        initialiser: one of :data:`INITIALISERS`.
+        conv: one of :data:`pruning.lab.layers.CONVOLUTIONS`.
+        initialiser: one of :data:`pruning.lab.layers.INITIALISERS`.
         rectify: one of :data:`RECTIFICATIONS`.
     """
 
@@ -211,18 +173,12 @@ class ConvolvePool(nn.Module):
         return nn.relu(phases + bias.reshape(1, 1, 1, 1, -1)).max(axis=1)
 
 
-def _dense(units: int, inputs: int, initialiser: str, name: str) -> nn.Dense:
-    """Return a dense layer whose bias, too, knows the layer's fan-in."""
-    kernel_init, bias_init = initialisers(initialiser, inputs)
-    return nn.Dense(units, kernel_init=kernel_init, bias_init=bias_init, name=name)
-
-
 class LeNet300(nn.Module):
     """LeNet-300-100: dense layers of 300, 100 and ``classes`` units, ReLU between.
 
     Attributes:
         classes: number of outputs.
-        initialiser: one of :data:`INITIALISERS`.
+        initialiser: one of :data:`pruning.lab.layers.INITIALISERS`.
     """
 
     classes: int = 10
@@ -235,9 +191,9 @@ class LeNet300(nn.Module):
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         for index, units in enumerate((300, 100)):
             x = nn.relu(
-                _dense(units, x.shape[-1], self.initialiser, f"Dense_{index}")(x)
+                dense(units, x.shape[-1], self.initialiser, f"Dense_{index}")(x)
             )
-        return _dense(self.classes, x.shape[-1], self.initialiser, "Dense_2")(x)
+        return dense(self.classes, x.shape[-1], self.initialiser, "Dense_2")(x)
 
 
 class LeNet5(nn.Module):
@@ -245,8 +201,8 @@ class LeNet5(nn.Module):
 
     Attributes:
         classes: number of outputs.
-        conv: one of :data:`CONVOLUTIONS`.
-        initialiser: one of :data:`INITIALISERS`.
+        conv: one of :data:`pruning.lab.layers.CONVOLUTIONS`.
+        initialiser: one of :data:`pruning.lab.layers.INITIALISERS`.
         rectify: one of :data:`RECTIFICATIONS`.
         dropout: probability with which, in training, what enters the last layer is
             set to 0; the rest is scaled by 1 / (1 - dropout).
@@ -267,14 +223,6 @@ class LeNet5(nn.Module):
                 filters, 5, self.conv, self.initialiser, self.rectify, name=name
             )(x)
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        x = nn.relu(_dense(500, x.shape[-1], self.initialiser, "Dense_0")(x))
+        x = nn.relu(dense(500, x.shape[-1], self.initialiser, "Dense_0")(x))
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
-        return _dense(self.classes, x.shape[-1], self.initialiser, "Dense_1")(x)
-
-
-def check_choice(argument: str, given: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that lists the choices unless ``given`` is among them."""
-    if given not in choices:
-        raise ValueError(
-            f"{argument}: unknown {given!r}, expected one of {', '.join(choices)}"
-        )
+        return dense(self.classes, x.shape[-1], self.initialiser, "Dense_1")(x)

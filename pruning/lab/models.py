@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from pruning._typing import Array, Key
-from pruning.lab import lenets
-from pruning.lab.lenets import check_choice
+from pruning.lab import allcnn, layers, lenets, mobilenet, resnets
+from pruning.lab.layers import check_choice
 
 InitFn = Callable[[Any], Any]
 ApplyFn = Callable[[Any, Any], Any]
@@ -47,25 +47,28 @@ class _Entry(NamedTuple):
     """What the table of networks says of one.
 
     Attributes:
-        module: the Flax module; its fields but ``classes`` are the options.
+        module: makes the Flax module; its arguments but ``classes`` are the options.
         least: smallest height and width of an image.
-        defaults: options that differ from the module's own.
     """
 
     module: Callable[..., nn.Module]
     least: int
-    defaults: dict[str, Any]
 
 
 _TABLE = {
-    "lenet300": _Entry(lenets.LeNet300, 1, {}),
-    "lenet5": _Entry(lenets.LeNet5, 16, {}),
+    "lenet300": _Entry(lenets.LeNet300, 1),
+    "lenet5": _Entry(lenets.LeNet5, 16),
+    "resnet20": _Entry(resnets.resnet20, 4),
+    "resnet32": _Entry(resnets.resnet32, 4),
+    "resnet18": _Entry(resnets.resnet18, 8),
+    "mobilenet_v2": _Entry(mobilenet.MobileNetV2, 8),
+    "allcnn_c": _Entry(allcnn.AllCNNC, 8),
 }
 
 NAMES = tuple(_TABLE)
 _CHOICES = {
-    "conv": lenets.CONVOLUTIONS,
-    "initialiser": lenets.INITIALISERS,
+    "conv": layers.CONVOLUTIONS,
+    "initialiser": layers.INITIALISERS,
     "rectify": lenets.RECTIFICATIONS,
 }
 
@@ -80,8 +83,9 @@ def network(
         classes: number of outputs, at least 2.
         image_shape: (height, width, channels) of one image; ``lenet5`` needs sides
             of 16 or more.
-        options: of the network: ``initialiser`` (LeNets), ``conv``, ``rectify`` and
-            ``dropout`` (``lenet5``); see :mod:`pruning.lab.lenets`.
+        options: of the network: ``initialiser`` (LeNets), ``conv`` (all but
+            ``lenet300``), ``rectify`` and ``dropout`` (``lenet5``), ``dropout`` and
+            ``input_dropout`` (``allcnn_c``); see their modules.
 
     Returns:
         The :class:`Network`.
@@ -110,7 +114,7 @@ def network(
             f"image_shape: {name} needs images of {entry.least}x{entry.least} or more, "
             f"got {image_shape}"
         )
-    return _pure(entry.module(classes, **entry.defaults | options), shape)
+    return _pure(entry.module(classes, **options), shape)
 
 
 def build(
@@ -194,5 +198,5 @@ def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
             raise ValueError(f"{option}: {name} has no such option; it has {listed}")
         if option in _CHOICES:
             check_choice(option, value, _CHOICES[option])
-        elif option == "dropout" and not 0 <= value < 1:
-            raise ValueError(f"dropout: expected a number in [0, 1), got {value}")
+        elif option.endswith("dropout") and not 0 <= value < 1:
+            raise ValueError(f"{option}: expected a number in [0, 1), got {value}")

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pruning.lab import lenets, models
+from pruning.lab import layers, lenets, models
+from tests.pruning.lab.convolutions import entering_relus, reference_convolve
 
 IMAGE = (20, 18, 2)  # both convolutions meet odd sizes: 16x14, 8x7, 4x3, 2x1
 
@@ -23,19 +24,6 @@ def build(*arguments, **options):
 
 def convolve_pool(x, kernel, method):
     return jax.jit(lenets.convolve_pool, static_argnums=2)(x, kernel, method)
-
-
-def reference_convolve(x, kernel):
-    """Return the VALID cross-correlation, one output position at a time."""
-    (_, rows, columns, _), (height, width, _, _) = x.shape, kernel.shape
-    out = [
-        [
-            np.einsum("bhwc,hwco->bo", x[:, i : i + height, j : j + width], kernel)
-            for j in range(columns - width + 1)
-        ]
-        for i in range(rows - height + 1)
-    ]
-    return np.transpose(np.array(out), (2, 0, 1, 3))
 
 
 def reference_pool(x):
@@ -138,23 +126,6 @@ def test_both_places_of_the_relu_share_parameters_and_gradients(key):
     )
 
 
-def entering_relu(function, *arguments):
-    """Return the sizes of what enters a ReLU, in order, of all equations inside."""
-    sizes = []
-
-    def visit(jaxpr):
-        for eqn in jaxpr.eqns:
-            inner = [v for v in eqn.params.values() if hasattr(v, "jaxpr")]
-            if eqn.params.get("name") == "relu":
-                sizes.append(eqn.invars[0].aval.size)
-                continue
-            for closed in inner:
-                visit(closed.jaxpr)
-
-    visit(jax.make_jaxpr(function)(*arguments).jaxpr)
-    return sizes
-
-
 @pytest.mark.parametrize("conv", ["patches", "lax"])
 def test_full_rectification_sees_the_whole_feature_maps(key, conv):
     x = jnp.zeros((1, 28, 28, 1))
@@ -163,7 +134,8 @@ def test_full_rectification_sees_the_whole_feature_maps(key, conv):
         init_fn, apply_fn = models.build(
             "lenet5", 10, (28, 28, 1), conv=conv, rectify=rectify
         )
-        sizes[rectify] = entering_relu(apply_fn, jax.eval_shape(init_fn, key), x)
+        entering = entering_relus(apply_fn, jax.eval_shape(init_fn, key), x)
+        sizes[rectify] = [math.prod(shape) for shape, _ in entering]
     assert sizes["full"] == [20 * 24 * 24, 50 * 8 * 8, 500] == [11520, 3200, 500]
     assert sizes["pooled"] == [2880, 800, 500]
 
@@ -211,7 +183,7 @@ def test_either_way_of_cutting_windows_serves_any_image(key, monkeypatch, narrow
 def test_convolve_pool_chooses_patches_on_a_cpu():
     x, kernel = jnp.ones((1, 6, 6, 1)), jnp.ones((3, 3, 1, 2))
     trace = jax.make_jaxpr(lenets.convolve_pool, static_argnums=2)
-    program = {method: str(trace(x, kernel, method)) for method in lenets.CONVOLUTIONS}
+    program = {method: str(trace(x, kernel, method)) for method in layers.CONVOLUTIONS}
     assert jax.default_backend() == "cpu"
     assert program["auto"] == program["patches"]
     assert "dot_general" in program["auto"]

@@ -15,7 +15,7 @@ def build(*arguments, **options):
     return tuple(jax.jit(f) for f in models.build(*arguments, **options))
 
 
-@pytest.mark.parametrize("name", models.NAMES)
+@pytest.mark.parametrize("name", ["lenet300", "lenet5"])
 def test_batch_of_one_under_vmap_equals_the_batch(key, name):
     init_fn, apply_fn = build(name, 5, IMAGE)
     params = init_fn(key)
@@ -44,6 +44,13 @@ def test_a_network_without_state_is_the_built_one(key):
     np.testing.assert_array_equal(logits, apply_fn(params, x))
 
 
+def test_a_network_with_state_is_not_built(key):
+    net = models.network("resnet20", 3, (8, 8, 3))
+    assert models.keeps_state(net)
+    with pytest.raises(ValueError, match="name: resnet20 keeps state"):
+        models.build("resnet20", 3, (8, 8, 3))
+
+
 def test_dropout_acts_in_training_alone_by_the_key_and_keeps_the_mean(key):
     net = models.network("lenet5", 4, (16, 16, 1), dropout=0.5)
     plain = models.network("lenet5", 4, (16, 16, 1))
@@ -62,7 +69,7 @@ def test_dropout_acts_in_training_alone_by_the_key_and_keeps_the_mean(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "resnet"}, "name: unknown 'resnet', .* lenet300, lenet5"),
+        ({"name": "resnet"}, "name: unknown 'resnet', .* lenet300, lenet5, resnet20"),
         ({"classes": 1}, "classes: expected 2 or more"),
         ({"image_shape": (28, 28)}, "image_shape: expected .height, width, channels"),
         ({"image_shape": (28, 0, 1)}, "image_shape: expected .height, width, channels"),

@@ -1,0 +1,200 @@
+"""What the bundled networks are made of: convolutions, batch-norm, dense layers.
+
+A convolution is computed in one of two ways that share parameters (``HWIO`` kernels),
+names and values:
+
+``lax``
+    ``lax.conv_general_dilated``, the right choice for an accelerator.
+``patches``
+    windows cut out by static slices, then one matrix product. XLA's convolution is
+    slow on a CPU: inside ``lax.scan`` the gradient of four 3x3 layers took more than
+    20 times as long.
+``auto``
+    ``patches`` where :func:`jax.default_backend` is ``"cpu"``, ``lax`` elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from pruning._typing import Array, Float
+
+CONVOLUTIONS = ("auto", "patches", "lax")
+INITIALISERS = ("uniform", "lecun")
+
+Initialiser = Callable[..., Any]
+
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def initialisers(kind: str, fan_in: int) -> tuple[Initialiser, Initialiser]:
+    """Return the initialisers of a layer's kernel and bias.
+
+    Args:
+        kind: ``"uniform"``, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for both (the
+            default of the framework the papers were run in), or ``"lecun"``, a
+            truncated normal of variance 1/fan_in and a zero bias.
+        fan_in: inputs of one unit.
+
+    Returns:
+        ``(kernel_init, bias_init)``, functions of (key, shape, dtype).
+
+    Raises:
+        ValueError: if ``kind`` is not one of :data:`INITIALISERS`.
+    """
+    check_choice("initialiser", kind, INITIALISERS)
+    if kind == "lecun":
+        return nn.initializers.lecun_normal(), nn.initializers.zeros
+
+    def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
+        bound = 1 / math.sqrt(fan_in)
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return uniform, uniform
+
+
+def dense(units: int, inputs: int, initialiser: str, name: str) -> nn.Dense:
+    """Return a dense layer whose bias, too, knows the layer's fan-in."""
+    kernel_init, bias_init = initialisers(initialiser, inputs)
+    return nn.Dense(units, kernel_init=kernel_init, bias_init=bias_init, name=name)
+
+
+def resolve_convolution(method: str) -> str:
+    """Return ``"patches"`` or ``"lax"``; ``"auto"`` is decided by the device."""
+    check_choice("conv", method, CONVOLUTIONS)
+    if method == "auto":
+        return "patches" if jax.default_backend() == "cpu" else "lax"
+    return method
+
+
+def convolve(
+    x: Float[Array, "B H W C"],
+    kernel: Float[Array, "k k c O"],
+    *,
+    stride: int = 1,
+    method: str = "auto",
+) -> Array:
+    """Convolve (cross-correlate) with (k - 1) / 2 zeros around the image.
+
+    Args:
+        x: images, shape (B, H, W, C).
+        kernel: filters, shape (k, k, C, O), k odd; or (k, k, 1, C), one filter for
+            each channel (depthwise).
+        stride: of both axes.
+        method: one of :data:`CONVOLUTIONS`; the value is the same.
+
+    Returns:
+        Shape (B, (H - 1) // stride + 1, (W - 1) // stride + 1, O).
+
+    Raises:
+        ValueError: if ``method`` is not one of :data:`CONVOLUTIONS`, k is even, or
+            the kernel does not fit the channels.
+    """
+    size, channels = kernel.shape[0], x.shape[3]
+    depthwise = kernel.shape[2] == 1 and kernel.shape[3] == channels
+    if size % 2 == 0 or not (depthwise or kernel.shape[2] == channels):
+        raise ValueError(
+            f"kernel: expected (k, k, {channels}, O) or (k, k, 1, {channels}), k odd, "
+            f"got {kernel.shape}"
+        )
+    pad = size // 2
+    if resolve_convolution(method) == "lax":
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            ((pad, pad), (pad, pad)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=channels if depthwise and channels > 1 else 1,
+        )
+    windows = _windows(x, size, stride)
+    if depthwise:
+        taps = kernel.reshape(size * size, channels)
+        stacked = jnp.stack(windows)
+        return lax.dot_general(stacked, taps, (((0,), (0,)), ((4,), (1,)))).transpose(
+            1, 2, 3, 0
+        )
+    # The kernel's filters come first: XLA then forms the kernel's gradient as a
+    # product of the same kind, without a transposed copy of the patches.
+    flat = kernel.transpose(3, 0, 1, 2).reshape(kernel.shape[3], -1)
+    patches = jnp.concatenate(windows, axis=-1)
+    y = lax.dot_general(
+        patches.reshape(-1, flat.shape[1]), flat, (((1,), (1,)), ((), ()))
+    )
+    return y.reshape(*patches.shape[:3], -1)
+
+
+def _windows(x: Array, size: int, stride: int) -> list[Array]:
+    """Return what each entry of a window sees: size * size arrays (B, H', W', C)."""
+    pad = size // 2
+    rows, columns = ((n - 1) // stride + 1 for n in x.shape[1:3])
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+    def piece(i: int, j: int) -> Array:
+        ends = (i + stride * (rows - 1) + 1, j + stride * (columns - 1) + 1)
+        return lax.slice(
+            x,
+            (0, i, j, 0),
+            (x.shape[0], *ends, x.shape[3]),
+            (1, stride, stride, 1),
+        )
+
+    return [piece(i, j) for i in range(size) for j in range(size)]
+
+
+class Convolve(nn.Module):
+    """A padded convolution, He-initialised; see :func:`convolve`.
+
+    Attributes:
+        filters: output channels.
+        size: side of the square window, odd.
+        stride: of both axes.
+        bias: whether a bias is added (zero at the start).
+        depthwise: one filter for each input channel; ``filters`` must equal them.
+        conv: one of :data:`CONVOLUTIONS`.
+    """
+
+    filters: int
+    size: int = 3
+    stride: int = 1
+    bias: bool = False
+    depthwise: bool = False
+    conv: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Array:
+        """Return the feature maps, shape (B, H', W', filters)."""
+        inputs = 1 if self.depthwise else x.shape[-1]
+        shape = (self.size, self.size, inputs, self.filters)
+        kernel = self.param("kernel", he_normal, shape, jnp.float32)
+        y = convolve(x, kernel, stride=self.stride, method=self.conv)
+        if not self.bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,), jnp.float32)
+        return y + bias.reshape(1, 1, 1, -1)
+
+
+def batch_norm(train: bool, name: str) -> nn.BatchNorm:
+    """Return batch-norm with the constants of the frameworks the papers ran in.
+
+    In training the batch's moments normalise, and the running ones move a tenth of
+    the way towards them. The variance is the biased one for both uses.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
+    )
+
+
+def check_choice(argument: str, given: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError that lists the choices unless ``given`` is among them."""
+    if given not in choices:
+        raise ValueError(
+            f"{argument}: unknown {given!r}, expected one of {', '.join(choices)}"
+        )

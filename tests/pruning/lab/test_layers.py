@@ -1,0 +1,89 @@
+"""Padded convolutions against a slow reference; batch-norm's two modes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pruning.lab import layers
+from tests.pruning.lab.convolutions import reference_convolve, reference_depthwise
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def convolve(x, kernel, stride, method):
+    return layers.convolve(x, kernel, stride=stride, method=method)
+
+
+@pytest.mark.parametrize("method", ["patches", "lax"])
+@pytest.mark.parametrize(
+    ("shape", "size", "stride"),
+    [((5, 6, 3), 3, 1), ((6, 7, 2), 3, 2), ((4, 4, 3), 1, 2), ((5, 4, 1), 5, 1)],
+)
+def test_convolution(key, method, shape, size, stride):
+    x = jax.random.normal(key, (2, *shape))
+    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 4))
+    expected = reference_convolve(
+        np.asarray(x), np.asarray(kernel), stride=stride, pad=size // 2
+    )
+    given = convolve(x, kernel, stride, method)
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["patches", "lax"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_convolution(key, method, stride):
+    x = jax.random.normal(key, (2, 5, 6, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 3))
+    expected = reference_depthwise(
+        np.asarray(x), np.asarray(kernel), stride=stride, pad=1
+    )
+    given = convolve(x, kernel, stride, method)
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_device_chooses_the_form():
+    assert jax.default_backend() == "cpu"
+    assert layers.resolve_convolution("auto") == "patches"
+    assert layers.resolve_convolution("lax") == "lax"
+
+
+@pytest.mark.parametrize(
+    ("shape", "method", "message"),
+    [
+        ((2, 2, 3, 4), "auto", r"kernel: expected \(k, k, 3, O\)"),
+        ((3, 3, 2, 4), "auto", r"kernel: expected .* got \(3, 3, 2, 4\)"),
+        ((3, 3, 3, 4), "fft", "conv: unknown 'fft', .* auto, patches, lax"),
+    ],
+)
+def test_a_bad_kernel_or_method_is_named(shape, method, message):
+    with pytest.raises(ValueError, match=message):
+        layers.convolve(jnp.ones((1, 6, 6, 3)), jnp.ones(shape), method=method)
+
+
+def test_initial_kernels_have_he_variance_and_no_bias(key):
+    layer = layers.Convolve(64, bias=True)
+    params = layer.init(key, jnp.zeros((1, 4, 4, 64)))["params"]
+    # 36,864 draws: the standard error of the variance is 0.7 %.
+    np.testing.assert_allclose(params["kernel"].var(), 2 / (9 * 64), rtol=0.03)
+    np.testing.assert_array_equal(params["bias"], 0)
+
+
+def test_batch_norm_by_the_batch_and_by_the_running_moments(key):
+    x = 2 + 3 * jax.random.normal(key, (50, 4))
+    norm = layers.batch_norm(True, "n")
+    variables = norm.init(key, x)
+    y, moved = norm.apply(variables, x, mutable=["batch_stats"])
+    data = np.asarray(x)
+    np.testing.assert_allclose(
+        y, (data - data.mean(0)) / np.sqrt(data.var(0) + 1e-5), rtol=1e-4, atol=1e-5
+    )
+    stats = moved["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * data.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * data.var(0), rtol=1e-4)
+    running = {"mean": jnp.full(4, 2.0), "var": jnp.full(4, 9.0)}
+    still = layers.batch_norm(False, "n").apply(
+        {"params": variables["params"], "batch_stats": running}, x
+    )
+    np.testing.assert_allclose(still, (data - 2) / np.sqrt(9 + 1e-5), rtol=1e-5)
