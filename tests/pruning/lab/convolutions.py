@@ -41,17 +41,15 @@ def entering_relus(function, *arguments):
 
     def visit(jaxpr, made):
         for eqn in jaxpr.eqns:
+            makers = [None if hasattr(v, "val") else made.get(v) for v in eqn.invars]
             if eqn.params.get("name") == "relu":
-                (entering,) = eqn.invars
-                found.append((entering.aval.shape, made.get(entering)))
-            else:
-                for inner in eqn.params.values():
-                    if hasattr(inner, "jaxpr"):
-                        outer = [
-                            None if hasattr(v, "val") else made.get(v)
-                            for v in eqn.invars
-                        ]
-                        visit(inner.jaxpr, dict(zip(inner.jaxpr.invars, outer)))
+                found.append((eqn.invars[0].aval.shape, makers[0]))
+                continue
+            for inner in eqn.params.values():
+                if hasattr(inner, "jaxpr"):  # a call: its inputs are the equation's
+                    visit(
+                        inner.jaxpr, dict(zip(inner.jaxpr.invars, makers, strict=True))
+                    )
             made |= dict.fromkeys(eqn.outvars, eqn.primitive.name)
 
     visit(jax.make_jaxpr(function)(*arguments).jaxpr, {})
