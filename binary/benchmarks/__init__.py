@@ -1,0 +1,1 @@
+"""Benchmarks of the solvers: ratios measured side by side in one run."""

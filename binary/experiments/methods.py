@@ -1,0 +1,68 @@
+"""The solvers as experiments run them: options, epochs, and how many side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from binary.solvers import (
+    Solver,
+    amp,
+    annealed,
+    annealing,
+    free,
+    power,
+    sbpi,
+    straight_through,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A solver with its budget.
+
+    Attributes:
+        label: what tables and figures call it.
+        solver: size -> solver.
+        epochs: passes over the patterns at most.
+        width: instances side by side; None for all of a chunk.
+    """
+
+    label: str
+    solver: Callable[[int], Solver]
+    epochs: int
+    width: int | None = 1
+
+
+def _bound(size: int) -> int:
+    """Return SBPI's bound, odd and close to 1.93 sqrt(N): 61 at N = 1001."""
+    return 2 * round(0.5 * (1.93 * size**0.5 - 1)) + 1
+
+
+METHODS: dict[str, Method] = {
+    "free": Method("free ascent on m", lambda n: free(), 300),
+    "free-h": Method("free ascent on h", lambda n: free(on="h"), 8000),
+    "free-minibatch": Method("free, minibatches of 50", lambda n: free(batch=50), 300),
+    "free-detached": Method(
+        "free, variance detached", lambda n: free(detach=True), 300
+    ),
+    "linear-1000": Method("annealed, linear ramp", lambda n: annealed(), 1000),
+    "linear-3000": Method("annealed, linear ramp", lambda n: annealed(), 3000),
+    "power-300": Method(
+        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 300
+    ),
+    "power-1000": Method(
+        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 1000
+    ),
+    "power-3000": Method(
+        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 3000
+    ),
+    "sbpi": Method("SBPI", lambda n: sbpi(bound=_bound(n)), 4000, None),
+    "amp": Method("reinforced AMP", lambda n: amp(), 2000),
+    "straight-through": Method(
+        "straight-through SGD", lambda n: straight_through(), 1000
+    ),
+    "annealing": Method(
+        "simulated annealing", lambda n: annealing(rate=2.0), 1000, None
+    ),
+}

@@ -1,0 +1,154 @@
+"""Success probability against load: chunks of seeds, kept as they come, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from binary.experiments.methods import METHODS
+from binary.instances import Instance, stack, storage
+from binary.solvers import solve
+from binary.statistics import wilson
+from pruning.lab import runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """What is to be measured: one method at one load.
+
+    Attributes:
+        method: a name in :data:`binary.experiments.methods.METHODS`.
+        load: alpha.
+        instances: how many.
+    """
+
+    method: str
+    load: float
+    instances: int
+
+
+class Chunk(NamedTuple):
+    """The seeds ``first`` to ``first + count - 1`` of a point."""
+
+    point: Point
+    first: int
+    count: int
+
+
+def instance_of(seed: int, size: int, load: float) -> tuple[Instance, jax.Array]:
+    """Return the instance of a seed, and the key of the runs on it."""
+    keys = jax.random.split(jax.random.key(seed))
+    return storage(keys[0], size, load), keys[1]
+
+
+def chunks(points: Iterable[Point], first_seed: int, size: int) -> list[Chunk]:
+    """Return the points cut into chunks of at most ``size`` seeds."""
+    found = []
+    for point in points:
+        for start in range(0, point.instances, size):
+            count = min(size, point.instances - start)
+            found.append(Chunk(point, first_seed + start, count))
+    return found
+
+
+def measure(chunk: Chunk, size: int) -> dict[str, Any]:
+    """Solve the instances of a chunk; return what the metrics file keeps of it."""
+    method = METHODS[chunk.point.method]
+    seeds = range(chunk.first, chunk.first + chunk.count)
+    drawn = [instance_of(seed, size, chunk.point.load) for seed in seeds]
+    batch = stack([one for one, _ in drawn])
+    keys = jax.numpy.stack([key for _, key in drawn])
+    started, used = time.perf_counter(), time.process_time()
+    found = jax.device_get(
+        solve(
+            method.solver(size), batch, keys, epochs=method.epochs, width=method.width
+        )
+    )
+    return {
+        "method": chunk.point.method,
+        "load": chunk.point.load,
+        "first": chunk.first,
+        "count": chunk.count,
+        "wall_s": round(time.perf_counter() - started, 3),
+        "core_s": round(time.process_time() - used, 3),
+        "solved": found.solved.astype(int).tolist(),
+        "epochs": found.epochs.tolist(),
+        "best": found.best.tolist(),
+        "overlap": np.round(found.overlap, 5).tolist(),
+    }
+
+
+def run(
+    folder: runs.RunFolder,
+    points: Iterable[Point],
+    *,
+    size: int,
+    first_seed: int,
+    chunk: int,
+    report: Callable[[Chunk, int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Measure the chunks that a run folder has not yet; return all records.
+
+    Args:
+        folder: where chunks are appended as they finish.
+        points: what to measure.
+        size: N.
+        first_seed: of every point.
+        chunk: seeds a chunk.
+        report: called before each chunk with it, its number and their number.
+    """
+    wanted = chunks(points, first_seed, chunk)
+    runs.keep_metrics(folder)
+    done = {_name(record): record for record in runs.read_metrics(folder)}
+    found = []
+    for number, one in enumerate(wanted):
+        name = (one.point.method, one.point.load, one.first, one.count)
+        if name not in done:
+            if report is not None:
+                report(one, number, len(wanted))
+            done[name] = measure(one, size)
+            runs.append_metrics(folder, done[name])
+        found.append(done[name])
+    return found
+
+
+def curves(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a method and load: successes with their interval, and costs."""
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["method"], record["load"]), []).append(record)
+    rows = []
+    for (method, load), parts in groups.items():
+        solved = np.concatenate([part["solved"] for part in parts]).astype(bool)
+        epochs = np.concatenate([part["epochs"] for part in parts])
+        best = np.concatenate([part["best"] for part in parts])
+        share = wilson(int(solved.sum()), len(solved))
+        rows.append(
+            {
+                "method": method,
+                "load": load,
+                **share._asdict(),
+                "median_epochs": float(np.median(epochs[solved]))
+                if share.count
+                else None,
+                "mean_best_errors": float(best.mean()),
+                "core_s_per_instance": sum(p["core_s"] for p in parts) / len(solved),
+                "median_core_s": float(
+                    np.median([p["core_s"] / p["count"] for p in parts])
+                ),
+            }
+        )
+    return rows
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None
+
+
+def _name(record: Mapping[str, Any]) -> tuple[str, float, int, int]:
+    return record["method"], record["load"], record["first"], record["count"]

@@ -1,0 +1,57 @@
+"""Intervals for what was counted."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+
+class Proportion(NamedTuple):
+    """A proportion with its Wilson score interval.
+
+    Attributes:
+        count: successes.
+        total: trials.
+        value: count / total.
+        low: lower end.
+        high: upper end.
+    """
+
+    count: int
+    total: int
+    value: float
+    low: float
+    high: float
+
+
+def wilson(count: int, total: int, *, level: float = 0.95) -> Proportion:
+    """Return a proportion with its Wilson score interval.
+
+    Args:
+        count: successes, from 0 to ``total``.
+        total: trials, at least 1.
+        level: confidence, in (0, 1).
+
+    Raises:
+        ValueError: naming the argument out of range.
+
+    Reference:
+        Wilson, Probable inference, the law of succession, and statistical inference,
+        JASA 22 (1927).
+    """
+    if total < 1:
+        raise ValueError(f"total: expected at least 1 trial, got {total}")
+    if not 0 <= count <= total:
+        raise ValueError(f"count: expected a number in [0, {total}], got {count}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number in (0, 1), got {level}")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = count / total
+    shrink = 1 + z * z / total
+    centre = (share + z * z / (2 * total)) / shrink
+    spread = math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    half = z * spread / shrink
+    low = 0.0 if count == 0 else centre - half
+    high = 1.0 if count == total else centre + half
+    return Proportion(count, total, share, low, high)
