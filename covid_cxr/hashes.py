@@ -15,7 +15,8 @@ import numpy as np
 from covid_cxr.images.resize import resize
 
 WITHIN = 20
-_SIDE, _LOW, _BLOCK = 32, 16, 1024
+_SIDE, _LOW = 32, 16
+_AT_ONCE = 2**21  # pairs compared at once; bounds memory
 
 
 class Pair(NamedTuple):
@@ -72,8 +73,9 @@ def near_duplicates(
     inner = second is None
     other = first if second is None else second
     found = []
-    for start in range(0, len(first), _BLOCK):
-        block = first[start : start + _BLOCK, None]
+    step = max(_AT_ONCE // max(len(other), 1), 1)
+    for start in range(0, len(first), step):
+        block = first[start : start + step, None]
         differ = np.bitwise_count(block ^ other[None]).sum(-1, dtype=np.int32)
         for row, column in np.argwhere(differ <= within):
             if not inner or start + row < column:

@@ -3,14 +3,16 @@
 The paper's target set (CORDA) is not public in its form; any set with both classes
 stands in for it. Its four kinds of mix, by our names:
 
-- ``target``: the target alone, the larger class cut to the smaller;
+- ``target``: the target alone, the larger class of its training part cut to the
+  smaller;
 - ``target+negatives``: all of the target, and N_pos - N_neg films of a set without
   COVID-19 as further negatives, so that source tells label for many;
-- ``target+second``: target and a second COVID-19 set, both classes cut to the number of
-  negatives;
+- ``target+second``: target and a second COVID-19 set, the larger class of the training
+  part cut to the smaller;
 - ``second``: the second set alone, as it is.
 
-Each is done in train, validation and test apart.
+Negatives are added in train, validation and test apart. What the authors cut outside
+training is not known, so nothing is cut there.
 """
 
 from __future__ import annotations
@@ -78,12 +80,12 @@ def mix(
 def _one(name: str, part: str, target: Any, other: Any, seed: int) -> Index:
     if name == "second":
         return other[part]
-    if name == "target":
-        return balanced(target[part], seed=seed)
     if name == "target+negatives":
         return padded(target[part], other[part], seed=seed)
-    both = concatenate([target[part], other[part]])
-    return cut(both, int((both.label("covid") == NEGATIVE).sum()), seed=seed)
+    whole = target[part]
+    if name == "target+second":
+        whole = concatenate([whole, other[part]])
+    return balanced(whole, seed=seed) if part == "train" else whole
 
 
 def balanced(index: Index, *, seed: int = 42) -> Index:

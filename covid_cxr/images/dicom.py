@@ -92,7 +92,7 @@ def decode(data: bytes, path: Path, *, max_pixels: int, window: bool) -> Radiogr
     height, width = _integer(dataset, "Rows", 0), _integer(dataset, "Columns", 0)
     check_size(path, height, width, max_pixels)
     if frames != 1:
-        raise ImageError(f"{path}: expected one frame, got {frames}")
+        raise ImageError(path, f"expected one frame, got {frames}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -102,7 +102,7 @@ def decode(data: bytes, path: Path, *, max_pixels: int, window: bool) -> Radiogr
         raise
     except Exception as error:  # decoders raise a dozen kinds on broken bytes
         reason = " ".join(str(error).split())[:200]
-        raise ImageError(f"{path}: pixels cannot be decoded: {reason}") from error
+        raise ImageError(path, f"pixels cannot be decoded: {reason}") from error
 
 
 def _parse(data: bytes, path: Path, *, pixels: bool) -> Any:
@@ -115,9 +115,7 @@ def _parse(data: bytes, path: Path, *, pixels: bool) -> Any:
             warnings.simplefilter("ignore")
             return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
     except Exception as error:  # a broken header raises many kinds
-        raise ImageError(
-            f"{path}: not a DICOM file ({type(error).__name__})"
-        ) from error
+        raise ImageError(path, f"not a DICOM file ({type(error).__name__})") from error
 
 
 def _convert(dataset: Any, stored: np.ndarray, path: Path, window: bool) -> Radiograph:
@@ -133,7 +131,7 @@ def _convert(dataset: Any, stored: np.ndarray, path: Path, window: bool) -> Radi
         flags.add("rgb")
         return Radiograph(_unit(pixels), bits, frozenset(flags), _spacing(dataset))
     if not kind.startswith("MONOCHROME"):
-        raise ImageError(f"{path}: expected grey pixels, got {kind}")
+        raise ImageError(path, f"expected grey pixels, got {kind}")
     padding = _padding(dataset, stored)
     values, low, high = _modality(dataset, stored, bits, flags)
     pixels = _display(dataset, values, (low, high), flags, window)

@@ -20,7 +20,16 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 class ImageError(OSError):
-    """A file that is no image, or one that cannot be trusted; names the file."""
+    """A file that is no image, or one that cannot be trusted.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
 
 
 class Radiograph(NamedTuple):
@@ -119,8 +128,9 @@ def read_raw(
     data, wanted = contents(path), 2 * shape[0] * shape[1]
     if len(data) != wanted:
         raise ImageError(
-            f"{path}: expected {wanted} bytes ({shape[0]}x{shape[1]} 16-bit words), "
-            f"got {len(data)}"
+            path,
+            f"expected {wanted} bytes ({shape[0]}x{shape[1]} 16-bit words), "
+            f"got {len(data)}",
         )
     words, top = np.frombuffer(data, ">u2").reshape(shape), 2**bits - 1
     flags = {"clipped"} if int(words.max()) > top else set()
@@ -135,20 +145,20 @@ def contents(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from error
+        raise ImageError(path, f"{error.strerror or error}") from error
     if not data:
-        raise ImageError(f"{path}: the file is empty")
+        raise ImageError(path, f"the file is empty")
     return data
 
 
 def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
     """Raise an ImageError if a header's size is not one that can be decoded."""
     if height < 1 or width < 1:
-        raise ImageError(f"{path}: the header says {height}x{width} pixels")
+        raise ImageError(path, f"the header says {height}x{width} pixels")
     if height * width > max_pixels:
         raise ImageError(
-            f"{path}: the header says {height}x{width} pixels, over the limit of "
-            f"{max_pixels}"
+            path,
+            f"the header says {height}x{width} pixels, over the limit of {max_pixels}",
         )
 
 
@@ -177,11 +187,11 @@ def _picture(data: bytes, path: Path, max_pixels: int) -> Radiograph:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: over the limit of {max_pixels} pixels") from error
+        raise ImageError(path, f"over the limit of {max_pixels} pixels") from error
     except Exception as error:  # decoders raise a dozen kinds on broken bytes
         kind = "" if data[:4] in _MAGIC else ", nor DICOM"
         raise ImageError(
-            f"{path}: not a whole PNG, JPEG or GIF{kind} ({type(error).__name__})"
+            path, f"not a whole PNG, JPEG or GIF{kind} ({type(error).__name__})"
         ) from error
 
 

@@ -157,7 +157,7 @@ def read_film(path: Path) -> Radiograph:
         else:
             pixels, flags = values / (2**bits - 1), film.flags
     except (TypeError, ValueError) as error:
-        raise ImageError(f"{side}: a tag is no number: {error}") from error
+        raise ImageError(side, f"a tag is no number: {error}") from error
     if _tag(tags, _GREY) == "MONOCHROME1":
         pixels, flags = 1 - pixels, flags | {"inverted"}
     return Radiograph(np.clip(pixels, 0, 1).astype(np.float32), bits, flags)
@@ -285,7 +285,7 @@ def _side_file(
     try:
         return _tags(root / side)
     except ImageError as error:
-        problems.add("corrupt", side, str(error).split(": ", 1)[-1])
+        problems.add("corrupt", side, error.reason)
         return None
 
 
@@ -294,9 +294,9 @@ def _tags(path: Path) -> dict[str, Any]:
     try:
         tags = json.loads(contents(path))
     except ValueError as error:
-        raise ImageError(f"{path}: not JSON ({type(error).__name__})") from error
+        raise ImageError(path, f"not JSON ({type(error).__name__})") from error
     if not isinstance(tags, dict):
-        raise ImageError(f"{path}: expected an object of DICOM tags")
+        raise ImageError(path, f"expected an object of DICOM tags")
     return tags
 
 

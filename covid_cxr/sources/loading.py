@@ -67,7 +67,7 @@ def load(
         try:
             images[row] = square(read(index, row).pixels, side, fit=fit)
         except ImageError as error:
-            problems.add("corrupt", str(index.path[row]), _reason(error))
+            problems.add("corrupt", str(index.path[row]), error.reason)
             whole[row] = False
             continue
         for name in masks:
@@ -97,8 +97,3 @@ def _has(index: Index, row: int, name: str) -> bool:
     sides = (name,) if name != "lungs" else ("lungs", "left_lung", "right_lung")
     found = [bool(index.mask(side)[row]) for side in sides]
     return found[0] or (len(found) > 1 and found[1] and found[2])
-
-
-def _reason(error: Exception) -> str:
-    """Return an error without the path that it begins with."""
-    return str(error).split(": ", 1)[-1]

@@ -63,7 +63,7 @@ def detect(root: str | os.PathLike[str]) -> Source:
         NotADirectoryError: if there is no such folder.
         ValueError: if it has the layout of no source, or of several.
     """
-    folder = _folder(root)
+    folder = folder_of(root)
     fits = [one for one in SOURCES.values() if one.detect(folder)]
     if len(fits) != 1:
         found = ", ".join(one.name for one in fits) or "none of them"
@@ -95,7 +95,7 @@ def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) ->
         Index(319 images of 180 patients from covid_chestxray)
     """
     chosen = detect(root) if source == "auto" else by_name(source)
-    return chosen.build(_folder(root), **options)
+    return chosen.build(folder_of(root), **options)
 
 
 def read(index: Index, row: int) -> Radiograph:
@@ -139,7 +139,8 @@ def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
     return sides[0] | sides[1]
 
 
-def _folder(root: str | os.PathLike[str]) -> Path:
+def folder_of(root: str | os.PathLike[str]) -> Path:
+    """Return an existing folder, resolved; a NotADirectoryError names one that is not."""
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")

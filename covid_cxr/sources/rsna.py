@@ -277,7 +277,7 @@ def _header(root: Path, path: str, problems: Problems) -> _Said | None:
     try:
         said = dicom.attributes(root / path)
     except ImageError as error:
-        problems.add("corrupt", path, str(error).split(": ", 1)[-1])
+        problems.add("corrupt", path, error.reason)
         return None
     return _Said(said.view, said.sex, said.age, said.spacing)
 

@@ -1,0 +1,1 @@
+"""The commands of ``python -m covid_cxr``, one module each: ``main(arguments) -> int``."""

@@ -1,0 +1,108 @@
+"""``python -m covid_cxr verify DIR``: name every file that is wrong, and count."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tyro
+
+from covid_cxr import verify
+from covid_cxr.problems import KINDS
+from pruning.lab.runs import write_json
+
+_DESCRIPTION = """Check a folder of chest X-rays, in the layout that its set is shared in.
+
+Names each file that is missing, corrupt, ambiguous or there twice. The exit code is 0
+if nothing is wrong, 1 if something is, 2 if the folder could not be checked at all.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to check.
+
+    Attributes:
+        dir: The folder.
+        source: The set's name, or "auto" to tell by the layout.
+        decode: Decode every image and mask, and look for pictures that are there
+            twice; without it only tables and file names are looked at.
+        json: Also write the problems to this file.
+        notes: Also list what was left out on purpose, row by row.
+    """
+
+    dir: tyro.conf.Positional[Path]
+    source: str = "auto"
+    decode: bool = True
+    json: Path | None = None
+    notes: bool = False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check a folder and print what is wrong.
+
+    Args:
+        arguments: the options.
+
+    Returns:
+        0 if nothing is wrong, 1 if something is.
+
+    Raises:
+        OSError: for an absent folder or table.
+        ValueError: for a layout that is not clear, or a table that cannot be read.
+    """
+    options = _parse(arguments)
+    report = verify.verify(
+        options.dir, options.source, decode=options.decode, progress=_shown
+    )
+    faults = report.problems.faults()
+    for problem in report.problems if options.notes else faults:
+        print(problem)
+    print(_summary(report))
+    if options.json is not None:
+        content = {
+            "source": report.source,
+            "images": len(report.index),
+            "digest": report.index.digest(),
+            "counts": report.problems.counts(),
+            "problems": [problem._asdict() for problem in report.problems],
+        }
+        write_json(options.json, content)
+    return 1 if faults else 0
+
+
+def _summary(report: verify.Report) -> str:
+    index = report.index
+    people = len(set(index.patient.tolist()))
+    lines = [
+        f"{report.source}: {len(index)} usable images of {people} patients, "
+        f"{report.looked} images decoded"
+    ]
+    for kind, count in report.problems.counts().items():
+        lines.append(f"  {count:6d} {kind}: {KINDS[kind]}")
+    if not report.problems:
+        lines.append("  nothing is wrong")
+    return "\n".join(lines)
+
+
+def _shown(rows: Iterable[int]) -> Iterable[int]:
+    """Show how far it is, on a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return rows
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(list(rows), description="images", console=Console(stderr=True))
+
+
+def _parse(arguments: Sequence[str]) -> Options:
+    return tyro.cli(
+        Options,
+        prog="python -m covid_cxr verify",
+        description=_DESCRIPTION,
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )

@@ -1,0 +1,109 @@
+"""Look at every file of a data folder and name what is wrong with each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from covid_cxr.hashes import near_duplicates, perceptual_hashes
+from covid_cxr.images.reader import ImageError
+from covid_cxr.images.resize import resize
+from covid_cxr.index import Index
+from covid_cxr.problems import Problems
+from covid_cxr.sources.base import Source
+from covid_cxr.sources.registry import by_name, detect, folder_of, read
+
+# What a source needs to be told, where nothing depends on the choice.
+_OPTIONS: dict[str, dict[str, Any]] = {"chexpert": {"uncertain": "ignore"}}
+_SIDE = 64
+
+
+class Report(NamedTuple):
+    """What a look at a folder found.
+
+    Attributes:
+        source: the layout's name.
+        index: the images that can be used: listed, there, and decoded.
+        problems: everything found wrong, or left out.
+        looked: how many images were decoded.
+    """
+
+    source: str
+    index: Index
+    problems: Problems
+    looked: int
+
+
+def verify(
+    root: str | os.PathLike[str],
+    source: str = "auto",
+    *,
+    decode: bool = True,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Report:
+    """Check a folder: its tables, and every image and mask that they name.
+
+    Args:
+        root: the folder, in the set's own layout.
+        source: its name, or "auto" to tell by the layout.
+        decode: decode images and masks, and look for pictures that are there twice.
+        progress: wraps the row numbers, to show how far it is.
+
+    Returns:
+        What was found. Problems that only say what was left out on purpose are among
+        them: ``report.problems.faults()`` are the others.
+
+    Raises:
+        OSError: naming the folder or table that is absent.
+        ValueError: for a layout that is not clear, or a table that cannot be read.
+    """
+    chosen = detect(root) if source == "auto" else by_name(source)
+    index, problems = chosen.build(folder_of(root), **_OPTIONS.get(chosen.name, {}))
+    problems = Problems(problems)
+    if not decode:
+        return Report(chosen.name, index, problems, 0)
+    whole = np.ones(len(index), bool)
+    small = np.zeros((len(index), _SIDE, _SIDE), np.float32)
+    for row in progress(range(len(index))):
+        for kind, path, detail in _image_problems(chosen, index, row, small):
+            problems.add(kind, path, detail)
+            whole[row] &= kind not in ("corrupt", "constant")
+    kept = index.select(whole)
+    for first, second, bits in near_duplicates(perceptual_hashes(small[whole])):
+        same = kept.patient[first] == kept.patient[second]
+        who = "one patient" if same else "two patients"
+        detail = f"looks like {kept.path[second]} ({who}; {bits} of 255 bits differ)"
+        problems.add("duplicate", str(kept.path[first]), detail)
+    return Report(chosen.name, kept, problems, len(index))
+
+
+def _image_problems(
+    chosen: Source, index: Index, row: int, small: np.ndarray
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with an image and its masks; keep the image, small."""
+    path = str(index.path[row])
+    try:
+        pixels = read(index, row).pixels
+    except ImageError as error:
+        yield "corrupt", path, error.reason
+        return
+    if pixels.min() == pixels.max():
+        yield "constant", path, f"every pixel is {pixels.flat[0]:g}"
+        return
+    small[row] = resize(pixels, (_SIDE, _SIDE))
+    for name, masks in index.masks.items():
+        if not masks[row]:
+            continue
+        where = str(masks[row])
+        try:
+            mask = chosen.read_mask(index.mask_file(row, name))
+        except ImageError as error:
+            yield "corrupt", where, error.reason
+            continue
+        if not mask.any():
+            yield "empty mask", where, f"of {path}"
+        if chosen.paired and mask.shape != pixels.shape:
+            yield "mask size", where, f"{mask.shape}, its image {pixels.shape}"
