@@ -1,1 +1,1 @@
-"""The commands of ``python -m covid_cxr``, one module each: ``main(arguments) -> int``."""
+"""The commands of ``python -m covid_cxr``, one module each."""

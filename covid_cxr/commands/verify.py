@@ -14,7 +14,7 @@ from covid_cxr import verify
 from covid_cxr.problems import KINDS
 from pruning.lab.runs import write_json
 
-_DESCRIPTION = """Check a folder of chest X-rays, in the layout that its set is shared in.
+_DESCRIPTION = """Check a folder of chest X-rays, in the layout of a public set.
 
 Names each file that is missing, corrupt, ambiguous or there twice. The exit code is 0
 if nothing is wrong, 1 if something is, 2 if the folder could not be checked at all.
@@ -28,15 +28,14 @@ class Options:
     Attributes:
         dir: The folder.
         source: The set's name, or "auto" to tell by the layout.
-        decode: Decode every image and mask, and look for pictures that are there
-            twice; without it only tables and file names are looked at.
+        tables_only: Look at tables and file names alone; decode nothing.
         json: Also write the problems to this file.
         notes: Also list what was left out on purpose, row by row.
     """
 
     dir: tyro.conf.Positional[Path]
     source: str = "auto"
-    decode: bool = True
+    tables_only: bool = False
     json: Path | None = None
     notes: bool = False
 
@@ -56,7 +55,10 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parse(arguments)
     report = verify.verify(
-        options.dir, options.source, decode=options.decode, progress=_shown
+        options.dir,
+        options.source,
+        decode=not options.tables_only,
+        progress=_shown,
     )
     faults = report.problems.faults()
     for problem in report.problems if options.notes else faults:

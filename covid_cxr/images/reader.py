@@ -147,7 +147,7 @@ def contents(path: Path) -> bytes:
     except OSError as error:
         raise ImageError(path, f"{error.strerror or error}") from error
     if not data:
-        raise ImageError(path, f"the file is empty")
+        raise ImageError(path, "the file is empty")
     return data
 
 

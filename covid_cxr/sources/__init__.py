@@ -2,7 +2,15 @@
 
 from covid_cxr.sources.base import Built, Source
 from covid_cxr.sources.loading import Loaded, load
-from covid_cxr.sources.registry import SOURCES, build, by_name, detect, read, read_mask
+from covid_cxr.sources.registry import (
+    SOURCES,
+    build,
+    by_name,
+    detect,
+    has_mask,
+    read,
+    read_mask,
+)
 
 __all__ = [
     "SOURCES",
@@ -12,6 +20,7 @@ __all__ = [
     "build",
     "by_name",
     "detect",
+    "has_mask",
     "load",
     "read",
     "read_mask",

@@ -296,7 +296,7 @@ def _tags(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ImageError(path, f"not JSON ({type(error).__name__})") from error
     if not isinstance(tags, dict):
-        raise ImageError(path, f"expected an object of DICOM tags")
+        raise ImageError(path, "expected an object of DICOM tags")
     return tags
 
 

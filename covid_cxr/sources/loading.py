@@ -11,7 +11,7 @@ from covid_cxr.images.reader import ImageError
 from covid_cxr.images.resize import square, square_mask
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
-from covid_cxr.sources.registry import read, read_mask
+from covid_cxr.sources.registry import has_mask, read, read_mask
 
 
 class Loaded(NamedTuple):
@@ -71,7 +71,7 @@ def load(
             whole[row] = False
             continue
         for name in masks:
-            if not _has(index, row, name):
+            if not has_mask(index, row, name):
                 continue
             try:
                 mask = read_mask(index, row, name)
@@ -90,10 +90,3 @@ def load(
         index.select(whole),
         problems,
     )
-
-
-def _has(index: Index, row: int, name: str) -> bool:
-    """Say whether an image has a mask of a structure."""
-    sides = (name,) if name != "lungs" else ("lungs", "left_lung", "right_lung")
-    found = [bool(index.mask(side)[row]) for side in sides]
-    return found[0] or (len(found) > 1 and found[1] and found[2])

@@ -115,6 +115,14 @@ def read(index: Index, row: int) -> Radiograph:
     return SOURCES[str(index.source[row])].read(index.file(row))
 
 
+def has_mask(index: Index, row: int, name: str = "lungs") -> bool:
+    """Say whether :func:`read_mask` has a mask to read: "lungs" may be two."""
+    if index.mask(name)[row]:
+        return True
+    sides = ("left_lung", "right_lung")
+    return name == "lungs" and all(index.mask(side)[row] for side in sides)
+
+
 def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
     """Read a mask of a table's image, at the mask's own size.
 
@@ -140,7 +148,7 @@ def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
 
 
 def folder_of(root: str | os.PathLike[str]) -> Path:
-    """Return an existing folder, resolved; a NotADirectoryError names one that is not."""
+    """Return an existing folder, resolved; a NotADirectoryError names another."""
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
