@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from analysis import lanczos
 from analysis._sets import check_finite, mean_over, size_of
+from analysis.operators import hessian
 from analysis.paths import combine
 from pruning._typing import Array, PyTree
 from pruning.trees import check_same_structure
@@ -151,6 +153,37 @@ def mean_loss(
     def of(params: PyTree, batch: Any) -> Array:
         x, label = batch
         return loss(apply_fn(params, x), label).mean()
+
+    return of
+
+
+def top_eigenvalue(
+    loss_fn: Callable[[PyTree, Any], Any],
+    *,
+    steps: int = 20,
+    batch: int = 500,
+    seed: int = 0,
+) -> Callable[[PyTree, Any], Array]:
+    """Return ``(params, data) -> largest Hessian eigenvalue``, for :func:`survey`.
+
+    One Lanczos run over all weights, jittable. For residuals, masks and several
+    eigenvalues see :func:`analysis.curvature.top_eigenpairs`.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        steps: of Lanczos, at least 1.
+        batch: examples at a time.
+        seed: of the start vector.
+    """
+
+    def of(params: PyTree, data: Any) -> Array:
+        operator = hessian(loss_fn, params, data, batch=batch)
+        start = jax.random.normal(jax.random.key(seed), (operator.size,))
+        found = lanczos.run(
+            operator.matvec, start.astype(operator.dtype), min(steps, operator.size)
+        )
+        values, _, valid = lanczos.eigen(found)
+        return jnp.max(jnp.where(valid, values, -jnp.inf))
 
     return of
 

@@ -1,0 +1,1 @@
+"""The comparison of a gradually pruned solution with one-shot ones."""

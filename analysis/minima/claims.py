@@ -1,0 +1,328 @@
+"""The paper's claims, as numbers that can turn out either way.
+
+The rules are fixed here, before any run:
+
+- every effect is a difference between solutions of the same seed, signed so that the
+  paper expects it above 0;
+- its interval is Student's t over the seeds' differences (of logarithms, where the
+  effect is a ratio);
+- **supported** if the interval lies above 0, **not supported** if it lies below,
+  **undecided** if it holds 0;
+- a claim that two things are alike is supported if the interval lies within
+  +-:data:`MARGIN`, not supported if it lies outside, undecided else;
+- a claim of several parts is supported if all are, not supported if one is not.
+
+An effect without two different finite values is undecided. Variants are judged by the
+same rules and shown beside, but do not decide a claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
+MARGIN = 0.10  # relative difference of entropies that still counts as alike
+
+Measures = Mapping[str, Any]
+Arms = Mapping[str, Measures]
+
+
+class Effect(NamedTuple):
+    """One number with its interval.
+
+    Attributes:
+        name: what is compared.
+        unit: of the values.
+        values: per seed, in the order of the seeds; NaN where it was not measured.
+        mean: over the seeds.
+        low: lower end of the interval; NaN with fewer than 2 values.
+        high: upper end.
+        verdict: by the rules above.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+    verdict: str
+
+
+class Claim(NamedTuple):
+    """One claim with what was found.
+
+    Attributes:
+        number: as in the list of claims.
+        text: what the paper says.
+        parts: the effects that decide it.
+        variants: other readings, shown beside.
+        verdict: by the rules above.
+    """
+
+    number: int
+    text: str
+    parts: tuple[Effect, ...]
+    variants: tuple[Effect, ...]
+    verdict: str
+
+
+def interval(values: Sequence[float], level: float) -> tuple[float, float, float]:
+    """Return mean, lower and upper end of Student's t interval of a mean.
+
+    Args:
+        values: independent values; those that are not finite are left out.
+        level: in (0, 1).
+
+    Returns:
+        Both ends are NaN for fewer than 2 values, and for values that are all the
+        same: errors are counts of few examples, and a tie says nothing of the spread.
+        The mean is NaN for none.
+    """
+    from scipy import stats
+
+    kept = np.asarray([v for v in values if math.isfinite(v)], np.float64)
+    if kept.size < 2:
+        return (float(kept[0]) if kept.size else math.nan), math.nan, math.nan
+    mean, se = float(kept.mean()), float(kept.std(ddof=1)) / math.sqrt(kept.size)
+    if not se > 0:
+        return mean, math.nan, math.nan
+    reach = float(stats.t.ppf((1 + level) / 2, kept.size - 1)) * se
+    return mean, mean - reach, mean + reach
+
+
+def above_zero(low: float, high: float) -> str:
+    """Judge an effect that the paper expects above 0."""
+    if low > 0:
+        return SUPPORTED
+    return NOT_SUPPORTED if high < 0 else UNDECIDED
+
+
+def alike(low: float, high: float) -> str:
+    """Judge an effect that the paper expects to be about 0."""
+    if low > -MARGIN and high < MARGIN:
+        return SUPPORTED
+    return NOT_SUPPORTED if low > MARGIN or high < -MARGIN else UNDECIDED
+
+
+def together(parts: Sequence[Effect]) -> str:
+    """Judge a claim by its parts."""
+    verdicts = {part.verdict for part in parts}
+    if NOT_SUPPORTED in verdicts:
+        return NOT_SUPPORTED
+    return UNDECIDED if UNDECIDED in verdicts or not verdicts else SUPPORTED
+
+
+def judge(
+    seeds: Mapping[int, Arms], *, level: float, low: Mapping[int, Arms] | None = None
+) -> tuple[Claim, ...]:
+    """Return the claims of arXiv 2004.14765 with what was measured.
+
+    Args:
+        seeds: seed to arm to measures (see :mod:`analysis.minima.measures`), at the
+            highest sparsity; the arms are ``dense``, ``gradual``, ``one-shot`` and,
+            if it was trained, ``rewound``.
+        level: of the intervals.
+        low: the same at the lowest of the other sparsities compared, if any.
+
+    Returns:
+        Eight claims; the last is the paper's conjecture on transfer.
+    """
+    rule = _Rule(seeds, level)
+    return (
+        _error(rule, low),
+        _training_loss(rule),
+        _sharpness(rule),
+        _stuck(rule),
+        _potentials(rule),
+        _first_order(rule),
+        _second_order(rule),
+        _transfer(rule),
+    )
+
+
+class _Rule(NamedTuple):
+    """Makes effects of the measures of all seeds."""
+
+    seeds: Mapping[int, Arms]
+    level: float
+
+    def _values(self, arm: str, key: str) -> list[float]:
+        return [
+            float(arms.get(arm, {}).get(key, math.nan)) for arms in self.seeds.values()
+        ]
+
+    def made(
+        self, name: str, unit: str, values: Sequence[float], rule: Any = above_zero
+    ) -> Effect:
+        """Return the effect of values that are signed as the paper expects."""
+        mean, low, high = interval(values, self.level)
+        return Effect(name, unit, tuple(values), mean, low, high, rule(low, high))
+
+    def difference(
+        self,
+        name: str,
+        key: str,
+        unit: str,
+        scale: float = 1.0,
+        *,
+        flip: bool = False,
+        arms: tuple[str, str] = ("one-shot", "gradual"),
+    ) -> Effect:
+        """Return first - second (second - first if flipped)."""
+        first, second = (self._values(arm, key) for arm in arms)
+        sign = -scale if flip else scale
+        values = [sign * (a - b) for a, b in zip(first, second, strict=True)]
+        return self.made(name, unit, values)
+
+    def points(
+        self, name: str, key: str, arms: tuple[str, str] = ("one-shot", "gradual")
+    ) -> Effect:
+        """Return a difference of two fractions in percentage points."""
+        return self.difference(name, key, "points", 100, arms=arms)
+
+    def ratio(self, name: str, key: str, *, flip: bool = False) -> Effect:
+        """Return log(G / S), or log(S / G) if flipped."""
+        pairs = zip(
+            self._values("gradual", key), self._values("one-shot", key), strict=True
+        )
+        sign = -1 if flip else 1
+        values = [
+            sign * math.log(g / s) if g > 0 and s > 0 else math.nan for g, s in pairs
+        ]
+        return self.made(name, "log ratio", values)
+
+    def alike(self, name: str, key: str) -> Effect:
+        """Return (G - S) / S, judged as a claim of likeness."""
+        pairs = zip(
+            self._values("gradual", key), self._values("one-shot", key), strict=True
+        )
+        values = [(g - s) / s if s else math.nan for g, s in pairs]
+        return self.made(name, "relative", values, alike)
+
+    def own(self, name: str, key: str, unit: str) -> Effect:
+        """Return what was measured of the pair as such, kept with S."""
+        return self.made(name, unit, self._values("one-shot", key))
+
+
+def _claim(
+    number: int, text: str, parts: Sequence[Effect], variants: Sequence[Effect] = ()
+) -> Claim:
+    return Claim(number, text, tuple(parts), tuple(variants), together(parts))
+
+
+def _test_error(rule: _Rule) -> Effect:
+    return rule.points("test error of S - G", "error")
+
+
+def _error(rule: _Rule, low: Mapping[int, Arms] | None) -> Claim:
+    text = "At equal sparsity gradual pruning errs less, the more so the sparser"
+    error = _test_error(rule)
+    if low is None:
+        return _claim(1, text, [error])
+    gap = _Rule(low, rule.level).points("S - G at the low sparsity", "error")
+    growth = [a - b for a, b in zip(error.values, gap.values, strict=True)]
+    grown = rule.made("growth of the gap, low to high sparsity", "points", growth)
+    return _claim(1, text, [error], [gap, grown])
+
+
+def _training_loss(rule: _Rule) -> Claim:
+    return _claim(
+        2,
+        "G lies in a region of lower training loss than S",
+        [rule.difference("training loss of S - G", "train_loss", "nats")],
+        [
+            rule.points("training error of S - G", "train_error"),
+            rule.own("mean over the plane, S half - G half", "plane_gap", "nats"),
+            rule.own("barrier on the line from G to S", "barrier", "nats"),
+        ],
+    )
+
+
+def _sharpness(rule: _Rule) -> Claim:
+    return _claim(
+        3,
+        "G is the sharper minimum (larger top Hessian eigenvalue), and yet "
+        "generalises better",
+        [
+            rule.ratio("top eigenvalue, survivors, G / S", "top_survivors"),
+            _test_error(rule),
+        ],
+        [
+            rule.ratio("top eigenvalue, all weights, G / S", "top_all"),
+            rule.ratio("trace, survivors, G / S", "trace_survivors"),
+            rule.ratio("worst rise in a ball, survivors, G / S", "worst_rise"),
+            rule.ratio("mean rise under noise, survivors, G / S", "mean_rise"),
+        ],
+    )
+
+
+def _stuck(rule: _Rule) -> Claim:
+    parts = [
+        rule.points("test error of S - dense", "error", ("one-shot", "dense")),
+    ]
+    if all("rewound" in arms for arms in rule.seeds.values()):
+        rewound = ("rewound", "gradual")
+        parts.append(rule.points("test error of R - G", "error", rewound))
+    return _claim(
+        4,
+        "Training after one-shot pruning does not get there: S stays above the dense "
+        "error, and rewinding does not help",
+        parts,
+        [rule.points("test error of G - dense", "error", ("gradual", "dense"))],
+    )
+
+
+def _potentials(rule: _Rule) -> Claim:
+    return _claim(
+        5,
+        "The mean square of the post-synaptic potentials is lower for G",
+        [rule.ratio("mean z^2, all layers, S / G", "z2", flip=True)],
+        [rule.ratio("mean z^2, hidden layers, S / G", "z2_hidden", flip=True)],
+    )
+
+
+def _first_order(rule: _Rule) -> Claim:
+    return _claim(
+        6,
+        "First-order PSP-entropy is about the same for G and S (within "
+        f"{100 * MARGIN:g} %)",
+        [rule.alike("first order, all neurons, (G - S) / S", "H1")],
+        [
+            rule.alike("first order, live neurons, (G - S) / S", "H1_live"),
+            rule.alike("first order, mean of layers, (G - S) / S", "H1_layers"),
+        ],
+    )
+
+
+def _second_order(rule: _Rule) -> Claim:
+    bits = lambda name, key: rule.difference(name, key, "bits", flip=True)
+    return _claim(
+        7,
+        "Second-order PSP-entropy is higher for G: fewer groups of neurons bound to a "
+        "class",
+        [bits("same-state pairs (XNOR), G - S", "H2_xnor")],
+        [
+            bits("XNOR, live neurons, G - S", "H2_xnor_live"),
+            bits("four-state joint, G - S", "H2_joint"),
+            bits("four-state joint, live neurons, G - S", "H2_joint_live"),
+            bits("the authors' draft, G - S", "H2_draft"),
+            rule.difference("class selectivity, live units, S - G", "selectivity", ""),
+            rule.difference(
+                "information on the class, live units, S - G", "information", "bits"
+            ),
+        ],
+    )
+
+
+def _transfer(rule: _Rule) -> Claim:
+    return _claim(
+        8,
+        "Conjecture: G's features transfer better",
+        [rule.points("linear probe error of S - G", "probe_error")],
+        [rule.points("neighbours' error of S - G", "neighbour_error")],
+    )

@@ -1,0 +1,378 @@
+"""What is measured of each solution, as plain numbers for JSON.
+
+The keys that :mod:`analysis.minima.claims` reads are those of :func:`measure` and
+:func:`analysis.minima.maps.pair`. Entropies are in bits per class: sums over classes,
+divided by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analysis import curvature, entropy, selectivity, spectrum, transfer
+from analysis.landscape import mean_loss
+from analysis.minima.config import Config
+from analysis.minima.pairs import Setting, Solution
+from analysis.operators import hessian
+from analysis.pairs import FORMS, second_order
+from analysis.sharpness import ascent_sharpness, expected_sharpness
+from pruning.lab import loop, models
+from pruning.lab.data import Batch, load
+from pruning.preactivations import LOGITS, preactivations
+
+RADIUS = 0.1  # of the ball for the worst rise, Euclidean norm
+NOISE = 0.05  # of each weight's magnitude, for the mean rise
+PAIR_NEURONS = 3200  # drawn from a larger layer for pairs: an unbiased sample
+TRACE_PROBES = 8
+_BATCH = 500
+_BINS = 40
+
+
+class Meter(NamedTuple):
+    """Functions and data that all measurements of a comparison share.
+
+    Attributes:
+        config: of the comparison.
+        setting: network and data.
+        loss_fn: ``(params, (x, label)) -> mean loss``.
+        potentials: ``(params, x) -> (y, zs)``, every ReLU's whole input.
+        trunk: ``(params, x) -> (B, F)``, the last hidden layer's activations.
+        hidden: ``(params, x) -> (B, n)``, the activations of all hidden layers.
+        transfer: (train, validation, test) of the set to transfer to, or None.
+    """
+
+    config: Config
+    setting: Setting
+    loss_fn: Callable[[Any, Any], Any]
+    potentials: Callable[[Any, Any], Any]
+    trunk: Callable[[Any, Any], Any]
+    hidden: Callable[[Any, Any], Any]
+    transfer: tuple[Batch, Batch, Batch] | None
+
+
+def meter(setting: Setting, *, quiet: bool = False) -> Meter:
+    """Return what all measurements of a comparison share."""
+    config, data = setting.config, setting.data
+    # Every position of a convolution is a neuron: rectify before pooling, not after.
+    options = {"rectify": "full"} if config.model == "lenet5" else {}
+    _, apply_fn = models.build(
+        config.model, data.classes, data.train.image.shape[1:], **options
+    )
+    potentials = preactivations(apply_fn)
+
+    def activations(params: Any, x: Any) -> list[Any]:
+        _, zs = potentials(params, x)
+        layers = [jax.nn.relu(z) for name, z in zs.items() if name != LOGITS]
+        return [z.reshape(z.shape[0], -1) for z in layers]
+
+    return Meter(
+        config,
+        setting,
+        mean_loss(setting.apply_fn),
+        potentials,
+        lambda params, x: activations(params, x)[-1],
+        lambda params, x: jnp.concatenate(activations(params, x), axis=1),
+        _transfer_set(config, data, quiet),
+    )
+
+
+def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
+    """Return everything that is measured of one solution.
+
+    Args:
+        shared: see :func:`meter`.
+        solution: the network.
+
+    Returns:
+        A flat dict of numbers, but for ``layers`` (layer to its own numbers) and
+        ``histograms``.
+    """
+    found: dict[str, Any] = {
+        "arm": solution.arm,
+        "seed": solution.seed,
+        "level": solution.level,
+        "kept": solution.kept,
+        "total": solution.total,
+        "validation_loss": solution.validation_loss,
+        "validation_error": solution.validation_error,
+    }
+    found |= errors(shared, solution)
+    if solution.arm == "dense":
+        return found
+    found |= sharpness(shared, solution)
+    found |= psp(shared, solution)
+    return found | transferred(shared, solution)
+
+
+def errors(shared: Meter, solution: Solution) -> dict[str, float]:
+    """Return loss and error on the training and the test set."""
+    data = shared.setting.data
+    test = _evaluate(shared.setting.apply_fn, solution.params, data.test)
+    train = _evaluate(shared.setting.apply_fn, solution.params, data.train)
+    return {
+        "test_loss": test[0],
+        "error": test[1],
+        "train_loss": train[0],
+        "train_error": train[1],
+    }
+
+
+def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
+    """Return top eigenvalues, trace, and the rise of the loss when disturbed."""
+    config, params, masks = shared.config, solution.params, solution.masks
+    params = jax.tree.map(jnp.asarray, params)
+    masks = jax.tree.map(jnp.asarray, masks)
+    data = subset(shared.setting.data.train, config.curvature_examples)
+    whole = hessian(shared.loss_fn, params, data, batch=_BATCH)
+    kept = hessian(shared.loss_fn, params, data, batch=_BATCH, mask=masks)
+    key = jax.random.key(0)
+    found: dict[str, float] = {}
+    for name, operator in (("top_all", whole), ("top_survivors", kept)):
+        top = curvature.top_eigenpairs(
+            operator, 1, key, steps=config.lanczos_steps, restarts=0
+        )
+        found[name] = float(top.values[0])
+        found[f"{name}_residual"] = float(top.residuals[0])
+    traced = curvature.trace(kept, key, probes=TRACE_PROBES)
+    found["trace_survivors"] = traced.value
+    found["trace_survivors_se"] = traced.standard_error
+    worst = ascent_sharpness(
+        shared.loss_fn, params, data, radius=RADIUS, mask=masks, batch=_BATCH
+    )
+    average = expected_sharpness(
+        shared.loss_fn,
+        params,
+        data,
+        key,
+        sigma=NOISE,
+        draws=10,
+        relative=True,
+        mask=masks,
+        batch=_BATCH,
+    )
+    found["worst_rise"] = float(worst.rise)
+    return found | {
+        "mean_rise": float(average.rise),
+        "mean_rise_se": float(average.se),
+    }
+
+
+def density(shared: Meter, solution: Solution) -> dict[str, Any]:
+    """Return the smoothed spectrum of the survivors and its mass at zero."""
+    config = shared.config
+    data = subset(shared.setting.data.train, config.curvature_examples)
+    as_arrays = lambda tree: jax.tree.map(jnp.asarray, tree)
+    operator = hessian(
+        shared.loss_fn,
+        as_arrays(solution.params),
+        data,
+        batch=_BATCH,
+        mask=as_arrays(solution.masks),
+    )
+    found = spectrum.spectral_density(
+        operator,
+        jax.random.key(0),
+        steps=config.lanczos_steps,
+        probes=config.probes,
+    )
+    low, high = spectrum.extent(found)
+    bandwidth = max((high - low) / 60, 1e-6)
+    grid = np.linspace(low - 4 * bandwidth, high + 4 * bandwidth, 241)
+    curve = spectrum.smoothed(found, bandwidth, grid)
+    return {
+        "grid": curve.grid,
+        "density": curve.density,
+        "se": curve.standard_error,
+        "bandwidth": bandwidth,
+        "pruned": 1 - solution.kept / solution.total,
+        "low": low,
+        "high": high,
+    }
+
+
+def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
+    """Return entropies of first and second order, z^2 and selectivity."""
+    data, classes = shared.setting.data, shared.setting.data.classes
+    test = Batch(*subset(data.test, shared.config.entropy_examples))
+    first, squares = entropy.measure(
+        shared.potentials,
+        solution.params,
+        _batches(test),
+        classes,
+        alive=alive_neurons(shared, solution),
+    )
+    states, labels = entropy.states(
+        shared.potentials, solution.params, _batches(Batch(*subset(test, 2000)))
+    )
+    hidden = [name for name in first.per_neuron if name != LOGITS]
+    preferred = _selective(shared, solution, test, first, hidden)
+    layers: dict[str, dict[str, Any]] = {}
+    for name in hidden:
+        H, live = first.per_neuron[name] / classes, first.live[name]
+        layers[name] = {
+            "neurons": int(H.size),
+            "live": int(live.sum()),
+            "z2": squares[name],
+            "H1": float(H.mean()),
+            "H1_live": _mean(H[live]),
+            **_second(states[name], labels, classes, live),
+            **preferred[name],
+        }
+    everything = np.concatenate([first.per_neuron[n] / classes for n in hidden])
+    live = np.concatenate([first.live[n] for n in hidden])
+    found: dict[str, Any] = {
+        "layers": layers,
+        "z2": float(np.mean(list(squares.values()))),
+        "z2_hidden": float(np.mean([squares[name] for name in hidden])),
+        "H1": float(everything.mean()),
+        "H1_live": _mean(everything[live]),
+        "H1_layers": float(np.mean([layers[name]["H1"] for name in hidden])),
+        "live": int(live.sum()),
+        "neurons": int(live.size),
+        "histograms": {
+            name: np.histogram(
+                first.per_neuron[name][first.live[name]] / classes, _BINS, (0, 1)
+            )[0]
+            for name in hidden
+        },
+    }
+    for key in ("selectivity", "variance", "information"):
+        found[key] = _mean(np.asarray([layers[name][key] for name in hidden]))
+    for key in layers[hidden[0]]:
+        if key.startswith("H2"):
+            found[key] = _mean(np.asarray([layers[name][key] for name in hidden]))
+    return found
+
+
+def transferred(shared: Meter, solution: Solution) -> dict[str, float]:
+    """Return the errors of a linear probe and of neighbours on the other set."""
+    if shared.transfer is None:
+        return {}
+    parts = [
+        (transfer.features(shared.trunk, solution.params, part.image), part.label)
+        for part in shared.transfer
+    ]
+    classes = int(max(part.label.max() for part in shared.transfer)) + 1
+    probe = transfer.linear_probe(parts[0], parts[1], parts[2], classes)
+    near = transfer.nearest_neighbours(parts[0], parts[1], parts[2], classes)
+    return {
+        "probe_error": probe.test_error,
+        "probe_ridge": probe.chosen,
+        "neighbour_error": near.test_error,
+        "neighbours": near.chosen,
+    }
+
+
+def alive_neurons(shared: Meter, solution: Solution) -> dict[str, np.ndarray]:
+    """Return, layer by layer, which neurons have a surviving incoming weight.
+
+    A layer is matched to its kernel by the name they begin with (``Conv_0``); one
+    that cannot be matched is left out, which :mod:`analysis.entropy` takes as alive.
+    """
+    x = shared.setting.data.test.image[:1]
+    shapes = entropy.layer_shapes(shared.potentials, solution.params, x)
+    found = {}
+    for name in shapes:
+        module = solution.masks.get(name.split("/")[0], {})
+        if "kernel" in module:
+            kernel = np.asarray(module["kernel"])
+            found[name] = kernel.reshape(-1, kernel.shape[-1]).any(axis=0)
+    return found
+
+
+def subset(batch: Batch, count: int) -> tuple[Any, Any]:
+    """Return the first so many examples as (x, label) on the device."""
+    return jnp.asarray(batch[0][:count]), jnp.asarray(batch[1][:count])
+
+
+def _second(
+    on: np.ndarray, labels: np.ndarray, classes: int, live: np.ndarray
+) -> dict[str, float]:
+    """Return the forms of second-order entropy, in bits per class."""
+    if on.shape[1] > PAIR_NEURONS:
+        drawn = np.random.default_rng(0).choice(on.shape[1], PAIR_NEURONS, False)
+        on, live = on[:, np.sort(drawn)], live[np.sort(drawn)]
+    found = {}
+    for form in FORMS:
+        result = second_order(on, labels, classes, form=form, alive=live)
+        found[f"H2_{form}"] = result.mean / classes
+        if form != "draft":
+            found[f"H2_{form}_live"] = result.live / classes
+    return found
+
+
+def _selective(
+    shared: Meter,
+    solution: Solution,
+    test: Batch,
+    first: entropy.FirstOrder,
+    hidden: list[str],
+) -> dict[str, dict[str, float]]:
+    """Return the mean of each selectivity index over the live units of each layer."""
+    found = selectivity.moments(
+        shared.hidden, solution.params, _batches(test), shared.setting.data.classes
+    )
+    indices = {
+        "selectivity": selectivity.class_selectivity(found),
+        "variance": selectivity.explained_variance(found),
+        "information": selectivity.mutual_information(found),
+    }
+    starts = np.cumsum([0, *(first.live[name].size for name in hidden)])
+    return {
+        name: {
+            key: _mean(values[start : start + first.live[name].size][first.live[name]])
+            for key, values in indices.items()
+        }
+        for name, start in zip(hidden, starts, strict=False)
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is finite, NaN of nothing."""
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if kept.size else float("nan")
+
+
+def _batches(data: Batch) -> Iterator[tuple[Any, Any]]:
+    for start in range(0, len(data.label), _BATCH):
+        part = slice(start, start + _BATCH)
+        yield jnp.asarray(data.image[part]), jnp.asarray(data.label[part])
+
+
+def _evaluate(apply_fn: Any, params: Any, data: Batch) -> tuple[float, float]:
+    loss, error = _evaluated(apply_fn, params, jax.device_put(data))
+    return float(loss), float(error)
+
+
+_evaluated = jax.jit(loop.evaluate, static_argnums=0)
+
+
+def _transfer_set(
+    config: Config, data: Any, quiet: bool
+) -> tuple[Batch, Batch, Batch] | None:
+    """Return the parts of the other set, the training part shortened."""
+    if config.transfer == "none":
+        return None
+    if config.transfer == "transposed":
+        turn = lambda part: Batch(np.swapaxes(part.image, 1, 2), part.label)
+        parts = [turn(part) for part in (data.train, data.validation, data.test)]
+    else:
+        other = load(config.transfer, data_dir=config.data_dir, progress=not quiet)
+        parts = [other.train, other.validation, other.test]
+    first = parts[0]
+    few = Batch(*(part[: config.transfer_examples] for part in first))
+    return few, parts[1], parts[2]
+
+
+def arms_of(measures: Mapping[str, Mapping[str, Any]], level: Any) -> dict[int, Any]:
+    """Return seed to arm to measures at one level; the dense network is at all."""
+    found: dict[int, dict[str, Any]] = {}
+    for one in measures.values():
+        if one["level"] == level or one["arm"] == "dense":
+            found.setdefault(int(one["seed"]), {})[one["arm"]] = one
+    return {seed: arms for seed, arms in found.items() if "gradual" in arms}

@@ -1,0 +1,306 @@
+"""The solutions to compare: trained side by side, or read from finished runs.
+
+``gradual/`` in the comparison's folder is an ordinary run of :mod:`pruning.lab`. Each
+of the others is trained by the lab's own epochs from a checkpoint after every epoch,
+so a comparison that is killed at any point goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analysis.minima.config import Config, gradual
+from pruning.lab import checkpoints, loop, models, runs, snapshots
+from pruning.lab.data import Dataset, load
+from pruning.lab.methods import transform
+from pruning.lab.train import NonFiniteError, fit
+from pruning.selection import magnitude_mask
+from pruning.trees import named_leaves
+
+GRADUAL, ONE_SHOT, REWOUND, DENSE = "gradual", "one-shot", "rewound", "dense"
+_RECORDS = "solutions"
+_SAVE_EVERY_S = 20.0
+
+
+class Solution(NamedTuple):
+    """One network of the comparison.
+
+    Attributes:
+        arm: ``gradual``, ``one-shot``, ``rewound`` or ``dense``.
+        seed: the training seed.
+        level: the compression asked for; None for the highest accepted one.
+        params: the weights.
+        masks: boolean tree, True = kept.
+        validation_loss: mean cross-entropy, nats.
+        validation_error: a fraction.
+    """
+
+    arm: str
+    seed: int
+    level: float | None
+    params: Any
+    masks: Any
+    validation_loss: float
+    validation_error: float
+
+    @property
+    def kept(self) -> int:
+        """Parameters kept, biases included."""
+        return sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(self.masks))
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.masks))
+
+    @property
+    def name(self) -> str:
+        """A name for files: arm, seed and level."""
+        suffix = "" if self.level is None else f"-{self.level:g}x"
+        return f"{self.arm}-seed{self.seed}{suffix}"
+
+
+class Setting(NamedTuple):
+    """What all solutions of a comparison share.
+
+    Attributes:
+        config: what was asked.
+        data: the data set.
+        init_fn: ``key -> params``.
+        apply_fn: ``(params, x) -> logits``.
+    """
+
+    config: Config
+    data: Dataset
+    init_fn: Callable[[Any], Any]
+    apply_fn: Callable[[Any, Any], Any]
+
+
+def setting(config: Config, *, quiet: bool = False) -> Setting:
+    """Load the data and build the network of a comparison."""
+    data = load(
+        config.dataset,
+        data_dir=config.data_dir,
+        limit=config.limit,
+        progress=not quiet,
+    )
+    init_fn, apply_fn = models.build(
+        config.model, data.classes, data.train.image.shape[1:]
+    )
+    return Setting(config, data, init_fn, apply_fn)
+
+
+def train_gradual(config: Config, folder: Path, *, quiet: bool = False) -> Path:
+    """Train G, or go on with it; return its run folder."""
+    run = folder / GRADUAL
+    if not runs.RunFolder(run).summary.exists():
+        fit(gradual(config), run, resume=True, quiet=quiet)
+    return run
+
+
+def read_run(
+    folder: Path, arm: str, like: Any, *, dense: bool = False
+) -> list[Solution]:
+    """Return the solutions of a finished run of :mod:`pruning.lab`.
+
+    Args:
+        folder: the run's folder.
+        arm: what to call them.
+        like: a tree of the network's structure.
+        dense: the dense networks instead of the fine-tuned ones.
+
+    Raises:
+        ValueError: naming the folder, if it holds no finished run, or one of another
+            network.
+    """
+    run = runs.RunFolder(Path(folder).expanduser())
+    if not run.summary.exists():
+        raise ValueError(f"{run.path}: no finished run here: summary.json is missing")
+    summary = runs.read_json(run.summary)
+    try:
+        seeds = [int(seed) for seed in summary["seeds"]]
+        points = summary["results"]["points"][len(seeds) :]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run.summary}: not the summary of a run") from error
+    where = run.path / ("snapshots" if dense else "tuned")
+    table = {(s.member, s.name): s for s in snapshots.listing(where)}
+    if dense:
+        wanted = [(i, DENSE, seed, None) for i, seed in enumerate(seeds)]
+    else:
+        wanted = [
+            (i, "tuned", int(p["seed"]), p["target"])
+            for i, p in enumerate(points)
+            if p["reached"]
+        ]
+    found = []
+    for member, name, seed, level in wanted:
+        if (member, name) not in table:
+            raise ValueError(f"{where}: the snapshot of seed {seed} is missing")
+        snapshot = table[member, name]
+        params, masks = snapshots.read(where, snapshot, like)
+        _check_shapes(params, like, where)
+        found.append(
+            Solution(arm, seed, level, params, masks, snapshot.loss, snapshot.error)
+        )
+    return found
+
+
+def _check_shapes(params: Any, like: Any, where: Path) -> None:
+    for (name, leaf), (_, other) in zip(
+        named_leaves(params), named_leaves(like), strict=True
+    ):
+        if leaf.shape != other.shape:
+            raise ValueError(
+                f"{where}: of another network: {name} has shape {leaf.shape}, "
+                f"expected {other.shape}"
+            )
+
+
+def cut_once(dense: Solution, kept: int) -> Any:
+    """Return the mask of exactly so many largest magnitudes, over all parameters."""
+    return magnitude_mask(
+        dense.params, lambda total: kept, prunable=lambda name, leaf: True
+    )
+
+
+def retrain(
+    shared: Setting,
+    solution: Solution,
+    folder: Path,
+    *,
+    report: Callable[[Mapping[str, Any]], None] = lambda record: None,
+) -> Solution:
+    """Train a masked network for as many epochs as G was pruned and tuned.
+
+    Two stages, like G's: ``prune_epochs`` at the learning rate, then, from the best
+    weights on validation, ``tune_epochs`` at the lower one.
+
+    Args:
+        shared: what the comparison shares.
+        solution: where to begin; its masks hold throughout.
+        folder: of the comparison.
+        report: called after each epoch.
+
+    Returns:
+        The solution with the best weights of the last stage, on validation.
+
+    Raises:
+        NonFiniteError: if the loss stops being a number.
+        pruning.lab.checkpoints.CheckpointError: for a damaged checkpoint.
+    """
+    done = _recorded(folder, solution)
+    if done is not None:
+        return done
+    config, where = shared.config, folder / _RECORDS / solution.name
+    stages = ((config.prune_epochs, config.lr), (config.tune_epochs, config.tune_lr))
+    first, epochs, member = _resumed(shared, solution, where)
+    for index in range(first, len(stages)):
+        if index > first:
+            params = member.best.params if epochs else member.params
+            member, epochs = _begin(shared, solution, index, params), 0
+        step = _epoch_of(shared, stages[index][1])
+        for number in range(epochs, stages[index][0]):
+            member, info = step(member, jnp.int32(number))
+            info = jax.device_get(info)
+            if not (np.isfinite(info.losses).all() and np.isfinite(info.loss)):
+                raise NonFiniteError(
+                    f"{solution.name}, epoch {number + 1}: the loss is not finite; a "
+                    f"smaller learning rate (now {stages[index][1]}) may help"
+                )
+            epochs = number + 1
+            report({"validation_loss": info.loss, "validation_error": info.error})
+            if epochs % _every(config) == 0 or epochs == stages[index][0]:
+                meta = {"stage": index, "done": epochs}
+                total = sum(s[0] for s in stages[:index]) + epochs
+                checkpoints.save(where, member, step=total, meta=meta, keep=1)
+    best = jax.device_get(member.best)
+    return _record(folder, solution, best)
+
+
+def _every(config: Config) -> int:
+    """Return the epochs between two checkpoints."""
+    return 1 if config.model == "lenet5" else 50
+
+
+def _begin(shared: Setting, solution: Solution, index: int, params: Any) -> Any:
+    """Return the member at the start of a stage."""
+    tx, rules = _chain(shared, shared.config.lr), _rules(shared.config)
+    key = jax.random.fold_in(jax.random.key(solution.seed), 10 + index)
+    return loop.start(params, key, tx, solution.masks, rules)
+
+
+def _resumed(
+    shared: Setting, solution: Solution, where: Path
+) -> tuple[int, int, loop.Member]:
+    """Return (stage, epochs done in it, member) of the newest checkpoint."""
+    begin = partial(_begin, shared, solution, 0, solution.params)
+    if checkpoints.latest(where) is None:
+        return 0, 0, begin()
+    found = checkpoints.restore(where, jax.eval_shape(begin))
+    return found.meta["stage"], found.meta["done"], found.state
+
+
+_CACHE: dict[Any, Any] = {}
+
+
+def _epoch_of(shared: Setting, lr: float) -> Callable[..., Any]:
+    """Return the jitted epoch; one compilation for all solutions of a comparison."""
+    config = shared.config
+    key = (id(shared.apply_fn), lr)
+    if key not in _CACHE:
+        step = partial(
+            loop.epoch,
+            apply_fn=shared.apply_fn,
+            tx=_chain(shared, lr),
+            rules=_rules(config),
+            batch=config.batch,
+        )
+        train, validation = jax.device_put((shared.data.train, shared.data.validation))
+        jitted = jax.jit(step)
+        _CACHE[key] = lambda member, number: jitted(member, number, train, validation)
+    return _CACHE[key]
+
+
+def _chain(shared: Setting, lr: float) -> Any:
+    config = gradual(shared.config)
+    return transform(config, shared.apply_fn, shared.data.classes, lr=lr, decay=False)
+
+
+def _rules(config: Config) -> loop.Rules:
+    return loop.Rules(
+        False, config.patience, 0.0, config.tolerance, lambda name, leaf: True
+    )
+
+
+def _record(folder: Path, solution: Solution, best: loop.Best) -> Solution:
+    """Write a trained solution and return it."""
+    loss, error = float(best.loss), float(best.error)
+    done = solution._replace(
+        params=best.params, validation_loss=loss, validation_error=error
+    )
+    snapshot = snapshots.Snapshot(
+        0, done.name, 0, loss, error, solution.kept, solution.total
+    )
+    snapshots.write(folder / _RECORDS, snapshot, best.params, solution.masks)
+    return done
+
+
+def _recorded(folder: Path, solution: Solution) -> Solution | None:
+    """Return a solution that was trained before, or None."""
+    for snapshot in snapshots.listing(folder / _RECORDS):
+        if snapshot.name == solution.name:
+            params, masks = snapshots.read(folder / _RECORDS, snapshot, solution.params)
+            return solution._replace(
+                params=params,
+                masks=masks,
+                validation_loss=snapshot.loss,
+                validation_error=snapshot.error,
+            )
+    return None

@@ -1,0 +1,300 @@
+"""The report of a comparison: Markdown, figures, and a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis import plots
+from analysis.minima.claims import MARGIN, Claim, Effect
+from analysis.minima.compare import Comparison
+from analysis.minima.config import Config
+from analysis.minima.measures import arms_of
+from pruning.lab.files import replacing
+from pruning.lab.tables import markdown
+
+LETTERS = {"dense": "dense", "gradual": "G", "one-shot": "S", "rewound": "R"}
+NAMES = {
+    "dense": "dense",
+    "gradual": "G, gradual",
+    "one-shot": "S, one-shot",
+    "rewound": "R, one-shot, rewound",
+}
+_ROWS = (
+    ("pruned parameters (%)", lambda m: 100 * (1 - m["kept"] / m["total"])),
+    ("test error (%)", lambda m: 100 * m["error"]),
+    ("training loss (nats)", lambda m: m["train_loss"]),
+    ("training error (%)", lambda m: 100 * m["train_error"]),
+    ("top eigenvalue, survivors", lambda m: m["top_survivors"]),
+    ("top eigenvalue, all weights", lambda m: m["top_all"]),
+    ("trace, survivors", lambda m: m["trace_survivors"]),
+    ("worst rise in a ball of 0.1 (nats)", lambda m: m["worst_rise"]),
+    ("mean rise under 5 % noise (nats)", lambda m: m["mean_rise"]),
+    ("mean z², all layers", lambda m: m["z2"]),
+    ("PSP-entropy, all neurons (bits per class)", lambda m: m["H1"]),
+    ("PSP-entropy, live neurons", lambda m: m["H1_live"]),
+    ("second order, XNOR (bits per class)", lambda m: m["H2_xnor"]),
+    ("second order, XNOR, live neurons", lambda m: m["H2_xnor_live"]),
+    ("live neurons (%)", lambda m: 100 * m["live"] / m["neurons"]),
+    ("class selectivity, live units", lambda m: m["selectivity"]),
+    ("variance between classes, live units", lambda m: m["variance"]),
+    ("information on the class, live units (bits)", lambda m: m["information"]),
+    ("linear probe on the other set, error (%)", lambda m: 100 * m["probe_error"]),
+    ("neighbours on the other set, error (%)", lambda m: 100 * m["neighbour_error"]),
+)
+
+
+def write(found: Comparison) -> list[Path]:
+    """Write ``report.md`` and ``figures/`` into the comparison's folder.
+
+    Returns:
+        The paths written, the report first.
+    """
+    drawn = [
+        path
+        for name, figure in figures(found).items()
+        for path in plots.save(figure, found.folder / "figures" / name)
+    ]
+    report = found.folder / "report.md"
+    images = [path for path in drawn if path.suffix == ".png"]
+    with replacing(report) as file:
+        file.write("\n".join(document(found, images)).encode() + b"\n")
+    return [report, *drawn]
+
+
+def document(found: Comparison, images: Sequence[Path]) -> list[str]:
+    """Return the report as lines of Markdown."""
+    config = found.config
+    lines = [f"# Two minima: {title(config)}", "", *_setting(found), ""]
+    lines += ["## Verdicts", "", *verdict_lines(found.claims, config.level), ""]
+    lines += ["## Measures", "", *measure_lines(found.measures, None), ""]
+    for level in config.levels:
+        lines += [f"### At {level:g}x", "", *measure_lines(found.measures, level), ""]
+    lines += ["## Layers", "", *layer_lines(found.measures), ""]
+    lines += ["## Figures", ""]
+    for path in images:
+        lines += [f"![{path.stem}](figures/{path.name})", ""]
+    return lines
+
+
+def title(config: Config) -> str:
+    """Return network, data and seeds in a few words."""
+    return f"{config.model} on {config.dataset}, {len(config.seeds)} seeds"
+
+
+def _setting(found: Comparison) -> list[str]:
+    c = found.config
+    data = "" if c.limit is None else f" on the first {c.limit:,} training examples"
+    return [
+        f"G is pruned gradually (LOBSTER: rate {c.rate:g}, patience {c.patience}, "
+        f"tolerance {c.tolerance:g}): {c.dense_epochs} dense epochs, "
+        f"{c.prune_epochs} of pruning, {c.tune_epochs} at a lower rate{data}. S is the "
+        "same dense network cut once by magnitude to exactly G's number of parameters "
+        f"and trained for {c.prune_epochs} + {c.tune_epochs} epochs"
+        + ("; R the same from its initial weights. " if c.rewind else ". ")
+        + f"Wall time {found.wall_s / 60:.1f} min. Curvature is measured on "
+        f"{c.curvature_examples:,} training examples, entropies on test examples."
+    ]
+
+
+def verdict_lines(claims: Sequence[Claim], level: float) -> list[str]:
+    """Return the claims with effects, intervals and verdicts, as Markdown."""
+    lines = [
+        f"Effects are signed so that the claim expects them above 0; {100 * level:g} % "
+        "Student t intervals over the seeds' own differences. Supported: the interval "
+        "lies above 0; not supported: below; undecided: it holds 0, or the seeds do "
+        f"not differ. Likeness (claim 6): within ±{MARGIN:g}. Rows in brackets are "
+        "variants, which do not decide.",
+        "",
+    ]
+    rows = []
+    for claim in claims:
+        rows.append(
+            [f"**{claim.number}**", f"**{claim.text}**", "", "", f"**{claim.verdict}**"]
+        )
+        rows += [_effect_row(effect, "{}") for effect in claim.parts]
+        rows += [_effect_row(effect, "({})") for effect in claim.variants]
+    return lines + markdown(
+        ("", "claim or effect", "effect", "interval", "verdict"), rows
+    )
+
+
+def _effect_row(effect: Effect, form: str) -> list[str]:
+    unit = f" {effect.unit}" if effect.unit else ""
+    return [
+        "",
+        form.format(effect.name),
+        f"{number(effect.mean)}{unit}",
+        f"{number(effect.low)} to {number(effect.high)}",
+        effect.verdict,
+    ]
+
+
+def number(value: float) -> str:
+    """Return a number in three digits, a dash where there is none."""
+    return "-" if not math.isfinite(value) else f"{value:.3g}"
+
+
+def measure_lines(measures: Mapping[str, Any], level: float | None) -> list[str]:
+    """Return a table of what was measured at one level, mean and standard error."""
+    seeds = arms_of(measures, level)
+    arms = [a for a in NAMES if any(a in own for own in seeds.values())]
+    rows = []
+    for name, of in _ROWS:
+        cells = [_spread(_numbers(seeds, arm, of)) for arm in arms]
+        if any(cell != "-" for cell in cells):
+            rows.append([name, *cells])
+    head = ("mean ± standard error over seeds", *(NAMES[arm] for arm in arms))
+    return markdown(head, rows)
+
+
+def _numbers(seeds: Mapping[int, Any], arm: str, of: Any) -> list[float]:
+    found = []
+    for own in seeds.values():
+        try:
+            value = float(of({k: _float(v) for k, v in own[arm].items()}))
+        except KeyError:
+            continue
+        if math.isfinite(value):
+            found.append(value)
+    return found
+
+
+def _float(value: Any) -> Any:
+    """Return "nan" and the like, as JSON holds them, as numbers."""
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return number(values[0])
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return f"{number(float(np.mean(values)))} ± {number(error)}"
+
+
+def layer_lines(measures: Mapping[str, Any]) -> list[str]:
+    """Return a table of each hidden layer of G and S, means over the seeds."""
+    seeds = arms_of(measures, None)
+    rows = []
+    for arm in ("gradual", "one-shot"):
+        own = [arms[arm]["layers"] for arms in seeds.values()]
+        for layer in own[0]:
+            mean = lambda key, own=own, layer=layer: number(
+                float(np.mean([float(one[layer][key]) for one in own]))
+            )
+            keys = ("live", "neurons", "z2", "H1", "H1_live", "H2_xnor", "selectivity")
+            rows.append([LETTERS[arm], layer, *map(mean, keys)])
+    head = ("", "layer", "live", "neurons", "mean z²", "H1", "H1 live", "H2 XNOR")
+    return markdown((*head, "selectivity"), rows)
+
+
+def figures(found: Comparison) -> dict[str, Any]:
+    """Return the figures of a comparison by name."""
+    config, seed = found.config, found.config.seeds[0]
+    what, places = title(config), {"G": (0.0, 0.0), "S": (1.0, 0.0)}
+    first = f"{config.model} on {config.dataset}, seed {seed}"
+    pair = found.maps[f"pair-one-shot-seed{seed}"]["plane"]
+    drawn = {
+        "error-sparsity": plots.error_sparsity(_curves(found), title=what),
+        "loss-plane": plots.plane_contour(
+            pair["a"], pair["b"], pair["loss"], points=places, title=first
+        ),
+        "loss-surface": plots.plane_surface(
+            pair["a"], pair["b"], pair["loss"], points=places, title=first
+        ),
+        "line": plots.along_paths(
+            {
+                f"seed {s}": found.maps[f"pair-one-shot-seed{s}"]["line"]
+                for s in config.seeds
+            },
+            title=what,
+        ),
+        "entropy": plots.entropy_histograms(
+            _histograms(found.measures, seed), title=f"{first}: live neurons"
+        ),
+        "spectra": plots.spectra(
+            {
+                LETTERS[arm]: found.maps[f"spectrum-{arm}-seed{seed}"]
+                for arm in ("gradual", "one-shot")
+            },
+            title=first,
+        ),
+    }
+    if "eigenvalues" in found.maps:
+        tops = found.maps["eigenvalues"]
+        drawn["eigenvalue-plane"] = plots.plane_contour(
+            tops["a"],
+            tops["b"],
+            tops["top"],
+            points=places,
+            label="top eigenvalue of the Hessian, all weights",
+            logarithmic=min(map(min, tops["top"])) > 0,
+            title=first,
+        )
+    return drawn
+
+
+def _curves(found: Comparison) -> dict[str, Any]:
+    """Return mean error against mean sparsity of each arm, dense first."""
+    curves: dict[str, Any] = {}
+    levels = [*sorted(found.config.levels), None]
+    for arm in ("gradual", "one-shot", "rewound"):
+        points = []
+        for level in [1.0, *levels]:
+            seeds = arms_of(found.measures, None if level == 1.0 else level)
+            own = [a.get("dense" if level == 1.0 else arm) for a in seeds.values()]
+            if own and None not in own:
+                errors = [m["error"] for m in own]
+                kept = np.mean([m["kept"] / m["total"] for m in own])
+                se = np.std(errors, ddof=1) / math.sqrt(len(errors))
+                points.append((1 - kept, np.mean(errors), se))
+        if len(points) > 1:
+            sparsity, error, se = zip(*sorted(points), strict=True)
+            curves[NAMES[arm]] = {"sparsity": sparsity, "error": error, "se": se}
+    return curves
+
+
+def _histograms(measures: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    arms = arms_of(measures, None)[seed]
+    chosen = [arm for arm in ("gradual", "one-shot", "rewound") if arm in arms]
+    return {
+        layer: {LETTERS[arm]: arms[arm]["histograms"][layer] for arm in chosen}
+        for layer in arms["gradual"]["histograms"]
+    }
+
+
+def show(found: Comparison) -> None:
+    """Print the verdicts as a table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"Two minima: {title(found.config)}",
+        caption=f"effects signed as the paper expects; {100 * found.config.level:g} % "
+        "t intervals over seeds",
+    )
+    table.add_column("claim")
+    for head in ("effect", "interval"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for claim in found.claims:
+        table.add_row(
+            f"[bold]{claim.number}. {claim.text}", "", "", f"[bold]{claim.verdict}"
+        )
+        for part in claim.parts:
+            table.add_row(
+                f"   {part.name}",
+                f"{number(part.mean)} {part.unit}".strip(),
+                f"{number(part.low)} to {number(part.high)}",
+                part.verdict,
+            )
+        table.add_section()
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)

@@ -1,0 +1,400 @@
+"""Figures of entropies, spectra, landscapes and paths.
+
+Each function takes plain arrays and returns a :class:`matplotlib.figure.Figure` that
+belongs to no window; :func:`save` writes it as PNG and PDF. Colours are Okabe and
+Ito's and matplotlib's ``cividis``, both told apart by colour-blind readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning.lab.files import replacing
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#595959"
+_MARKERS = "osD^vX*"
+
+Series = Mapping[str, Any]
+
+
+def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
+    """Write a figure as PNG and as PDF, each whole or not at all.
+
+    Args:
+        figure: of one of the functions here.
+        path: where to; its suffix, if any, is replaced by ``.png`` and ``.pdf``.
+        dpi: dots per inch of the PNG.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind in ("png", "pdf"):
+        target = path.with_suffix(f".{kind}")
+        options = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
+        with replacing(target) as file:
+            figure.savefig(file, format=kind, dpi=dpi, **options)
+        written.append(target)
+    return written
+
+
+def entropy_histograms(
+    layers: Mapping[str, Series], *, maximum: float = 1.0, title: str = ""
+) -> Any:
+    """Draw the distribution of neurons' PSP-entropy, a panel a layer.
+
+    Args:
+        layers: layer to name of a network to its histogram: counts of neurons in
+            equal bins of [0, ``maximum``].
+        maximum: right end of the last bin, in bits per class.
+        title: the first line.
+
+    Returns:
+        A figure; each panel shows shares of the neurons counted, so that layers with
+        few live neurons can be compared.
+
+    Raises:
+        ValueError: if there is no layer.
+    """
+    _check_any("layers", layers)
+    figure = _figure(3.4 * len(layers) + 0.4, 3.4)
+    axes = np.ravel(figure.subplots(1, len(layers), squeeze=False))
+    for axis, (layer, networks) in zip(axes, layers.items(), strict=True):
+        for index, (name, counts) in enumerate(networks.items()):
+            counts = np.asarray(counts, np.float64)
+            edges = np.linspace(0, maximum, counts.size + 1)
+            total = counts.sum()
+            axis.stairs(
+                100 * counts / max(total, 1),
+                edges,
+                color=COLOURS[index],
+                lw=1.8,
+                fill=False,
+                label=f"{name} ({int(total):,})",
+            )
+        axis.set_title(layer, fontsize=10)
+        axis.set_xlabel("PSP-entropy (bits per class)")
+        axis.legend(fontsize=8, title="neurons", title_fontsize=8)
+        _grid(axis)
+    axes[0].set_ylabel("neurons in the bin (%)")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def spectra(curves: Mapping[str, Series], *, title: str = "") -> Any:
+    """Draw spectral densities with their bands, a panel each.
+
+    Args:
+        curves: name to a mapping with ``grid``, ``density``, ``se`` (one standard
+            error over probes), ``bandwidth``, and optionally ``pruned``: the share of
+            weights whose eigenvalue is exactly 0 because they are pruned.
+        title: the first line.
+
+    Returns:
+        A figure with a logarithmic density of the surviving weights; the spike at
+        zero is written out, not drawn.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _check_any("curves", curves)
+    figure = _figure(8.0, 2.5 * len(curves) + 0.6)
+    axes = np.ravel(figure.subplots(len(curves), 1, sharex=True, squeeze=False))
+    top = max(float(np.max(curve["density"])) for curve in curves.values())
+    floor = top * 1e-6
+    for index, (axis, (name, curve)) in enumerate(
+        zip(axes, curves.items(), strict=True)
+    ):
+        grid, mean = np.asarray(curve["grid"]), np.asarray(curve["density"])
+        error = np.asarray(curve["se"])
+        axis.fill_between(
+            grid,
+            np.maximum(mean - 2 * error, floor),
+            np.maximum(mean + 2 * error, floor),
+            color=COLOURS[index],
+            alpha=0.25,
+            lw=0,
+            label="± 2 standard errors over probes",
+        )
+        axis.plot(
+            grid, np.maximum(mean, floor), color=COLOURS[index], lw=1.6, label=name
+        )
+        axis.set_yscale("log")
+        axis.set_ylim(floor, 3 * top)
+        axis.set_ylabel("density")
+        axis.axvline(0, color=GREY, lw=0.8, ls=(0, (4, 3)))
+        note = f"survivors; bandwidth {curve['bandwidth']:.2g}"
+        if curve.get("pruned"):
+            note += (
+                f"\nover all weights: a spike of mass {curve['pruned']:.4f} at 0 "
+                "(pruned)"
+            )
+        axis.text(
+            0.98, 0.62, note, transform=axis.transAxes, ha="right", va="top", fontsize=8
+        )
+        axis.legend(fontsize=8, loc="upper right")
+        _grid(axis)
+    axes[-1].set_xlabel("eigenvalue of the Hessian of the training loss (nats)")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def plane_contour(
+    a: Any,
+    b: Any,
+    values: Any,
+    *,
+    points: Mapping[str, tuple[float, float]] | None = None,
+    label: str = "training loss (nats)",
+    logarithmic: bool = True,
+    title: str = "",
+) -> Any:
+    """Draw a quantity over a plane as filled, labelled contours.
+
+    Args:
+        a: (n,) coordinates along the line between the solutions.
+        b: (m,) coordinates across it.
+        values: (m, n), rows of constant b.
+        points: names of solutions and where they are.
+        label: of the colour bar.
+        logarithmic: spread the contours evenly in the logarithm.
+        title: the first line.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if the shapes do not fit, or values to be shown logarithmically
+            are not positive.
+    """
+    a, b, values = _checked_plane(a, b, values, logarithmic)
+    figure = _figure(6.4, 4.8)
+    axis = figure.subplots()
+    levels, norm = _levels(values, logarithmic)
+    filled = axis.contourf(a, b, values, levels=levels, norm=norm, cmap="cividis")
+    lines = axis.contour(a, b, values, levels=levels, colors="white", linewidths=0.6)
+    axis.clabel(lines, fmt=_number, fontsize=7)
+    bar = figure.colorbar(filled, ax=axis, format=lambda x, _: _number(x))
+    bar.set_label(label)
+    for index, (name, place) in enumerate((points or {}).items()):
+        axis.plot(*place, _MARKERS[index], color="white", mec="black", ms=9, zorder=5)
+        axis.annotate(
+            name,
+            place,
+            xytext=(7, 7),
+            textcoords="offset points",
+            fontsize=10,
+            color="black",
+            bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5},
+        )
+    axis.set_xlabel("along the line between the solutions (its length = 1)")
+    axis.set_ylabel("across, along the other direction")
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def plane_surface(
+    a: Any,
+    b: Any,
+    values: Any,
+    *,
+    points: Mapping[str, tuple[float, float]] | None = None,
+    label: str = "training loss (nats)",
+    logarithmic: bool = True,
+    title: str = "",
+) -> Any:
+    """Draw a quantity over a plane as a surface in three dimensions.
+
+    Args:
+        a: as in :func:`plane_contour`.
+        b: as there.
+        values: as there.
+        points: marked at the height of the nearest grid point.
+        label: of the vertical axis.
+        logarithmic: show the decimal logarithm.
+        title: the first line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    a, b, values = _checked_plane(a, b, values, logarithmic)
+    height = np.log10(values) if logarithmic else values
+    figure = _figure(6.4, 5.0)
+    axis = figure.add_subplot(projection="3d")
+    across, upward = np.meshgrid(a, b)
+    axis.plot_surface(
+        across, upward, height, cmap="cividis", lw=0.2, edgecolor="white", alpha=0.9
+    )
+    for index, (name, place) in enumerate((points or {}).items()):
+        row, column = np.abs(b - place[1]).argmin(), np.abs(a - place[0]).argmin()
+        z = height[row, column]
+        axis.plot(
+            *place, z, _MARKERS[index], color=COLOURS[1], mec="black", ms=8, zorder=10
+        )
+        axis.text(*place, z + 0.08 * np.ptp(height), name, fontsize=11, zorder=11)
+    axis.set_xlabel("along the line")
+    axis.set_ylabel("across")
+    for each in (axis.xaxis, axis.yaxis, axis.zaxis):
+        each.set_major_locator(MaxNLocator(5))
+    axis.set_zlabel(f"log10 of the {label}" if logarithmic else label, labelpad=6)
+    axis.view_init(elev=32, azim=-60)
+    axis.set_box_aspect(None, zoom=0.86)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def error_sparsity(curves: Mapping[str, Series], *, title: str = "") -> Any:
+    """Draw error against sparsity.
+
+    Args:
+        curves: name to a mapping with ``sparsity`` (fractions), ``error`` (fractions)
+            and optionally ``se`` (standard errors of the errors).
+        title: the first line.
+
+    Returns:
+        The figure; sparsity is spread so that each step to the right halves what is
+        kept.
+
+    Raises:
+        ValueError: if there is no curve, or a sparsity is outside [0, 1).
+    """
+    _check_any("curves", curves)
+    figure = _figure(6.4, 4.2)
+    axis = figure.subplots()
+    least = 1.0
+    for index, (name, curve) in enumerate(curves.items()):
+        sparsity = np.asarray(curve["sparsity"], np.float64)
+        if sparsity.size and not (sparsity.min() >= 0 and sparsity.max() < 1):
+            raise ValueError(
+                f"sparsity: expected fractions in [0, 1), got {sparsity.tolist()}"
+            )
+        least = min(least, float((1 - sparsity).min(initial=1)))
+        error = 100 * np.asarray(curve["error"], np.float64)
+        se = curve.get("se")
+        axis.errorbar(
+            1 / (1 - sparsity),
+            error,
+            None if se is None else 100 * np.asarray(se, np.float64),
+            fmt=f"{_MARKERS[index]}-",
+            color=COLOURS[index],
+            ms=6,
+            lw=1.4,
+            capsize=3,
+            label=name,
+        )
+    axis.set_xscale("log", base=2)
+    ticks = [2.0**i for i in range(int(np.ceil(np.log2(1 / least))) + 1)]
+    axis.set_xticks(ticks, [_percent(1 - 1 / tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("pruned parameters (%)")
+    axis.set_ylabel("test error (%)")
+    axis.legend(fontsize=9)
+    _grid(axis)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def along_paths(
+    curves: Mapping[str, Series],
+    *,
+    ends: tuple[str, str] = ("G", "S"),
+    label: str = "training loss (nats)",
+    title: str = "",
+) -> Any:
+    """Draw a quantity along lines or curves between two solutions.
+
+    Args:
+        curves: name to a mapping with ``t`` and ``loss``.
+        ends: what is at t = 0 and t = 1.
+        label: of the vertical axis.
+        title: the first line.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _check_any("curves", curves)
+    figure = _figure(6.4, 3.8)
+    axis = figure.subplots()
+    for index, (name, curve) in enumerate(curves.items()):
+        style = f"{_MARKERS[index % len(_MARKERS)]}-"
+        colour = COLOURS[index % len(COLOURS)]
+        axis.plot(curve["t"], curve["loss"], style, color=colour, ms=4, label=name)
+    axis.set_xlabel(f"position t between {ends[0]} (t = 0) and {ends[1]} (t = 1)")
+    axis.set_ylabel(label)
+    axis.legend(fontsize=9)
+    _grid(axis)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def _levels(values: np.ndarray, logarithmic: bool) -> tuple[np.ndarray, Any]:
+    """Return contour levels with room at both ends, and the scale of the colours."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(values.min()), float(values.max())
+    if logarithmic:
+        low, high = low / 1.02, max(high * 1.02, low * 1.1)
+        return np.geomspace(low, high, 13), LogNorm(low, high)
+    room = 0.02 * max(high - low, 1e-9)
+    return np.linspace(low - room, high + room, 13), Normalize(low, high)
+
+
+def _checked_plane(
+    a: Any, b: Any, values: Any, logarithmic: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a, b, values = (np.asarray(each, np.float64) for each in (a, b, values))
+    if values.shape != (b.size, a.size) or min(values.shape) < 2:
+        raise ValueError(
+            f"values: expected shape ({b.size}, {a.size}), at least 2 each way, got "
+            f"{values.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError("values: some are not finite")
+    if logarithmic and not values.min() > 0:
+        raise ValueError(
+            f"values: expected positive ones for a logarithm, got {values.min():g}"
+        )
+    return a, b, values
+
+
+def _check_any(argument: str, given: Mapping[str, Any]) -> None:
+    if not given:
+        raise ValueError(f"{argument}: expected at least one, got none")
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _percent(fraction: float) -> str:
+    """Return a share in percent with no more digits than it takes to tell it apart."""
+    return f"{100 * fraction:.3f}".rstrip("0").rstrip(".")
+
+
+def _grid(axis: Any) -> None:
+    axis.grid(alpha=0.3, lw=0.5)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _figure(width: float, height: float) -> Any:
+    """Return a figure without touching the backend that a notebook may use."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib: pip install 'synaptax[analysis]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
