@@ -152,12 +152,8 @@ def _teacher_student(config: Theory) -> Curve:
 
 
 def _along_q_star(config: Theory) -> Iterator[Any]:
-    ratio = None
     for q_star in _axis(config, 0.05, 0.95):
-        start = None if ratio is None else ratio * q_star
-        point = stochastic(config.alpha, q_star, config.beta, start=start)
-        ratio = point.q / q_star
-        yield point
+        yield stochastic(config.alpha, q_star, config.beta)
 
 
 def _stochastic(config: Theory) -> Curve:

@@ -11,7 +11,6 @@ import numpy as np
 from binary.experiments.overlay_jobs import CHAINS, COUPLINGS, LEVELS, LOADS, SAMPLED
 from binary.theory import (
     Ensemble,
-    NotConverged,
     flip_energy,
     franz_parisi_coupled,
     franz_parisi_curve,
@@ -21,7 +20,14 @@ from binary.theory import (
 )
 
 BETAS = (20.0, 400.0)
-CENTRES = ("typical", "spherical", "q*=0.7", "q*=0.8", "q*=0.9")
+# the figures' references, each with the distance where its solutions end, or near it
+CENTRES = {
+    "typical": 0.01,
+    "spherical": 0.09,
+    "q*=0.7": 0.0,
+    "q*=0.8": 0.0,
+    "q*=0.9": 0.0,
+}
 _NAMES = ("q", "loss", "energy_mode", "energy_draw", "replicon")
 
 
@@ -31,11 +37,8 @@ def stochastic_curve(
     """Return the observables at each q*, as columns."""
     curve: dict[str, list[float]] = {"q_star": list(levels)}
     curve.update({name: [] for name in _NAMES})
-    ratio = None
     for q_star in levels:
-        start = None if ratio is None else ratio * q_star
-        point = stochastic(alpha, q_star, beta, start=start)
-        ratio = point.q / q_star
+        point = stochastic(alpha, q_star, beta)
         for name in _NAMES:
             curve[name].append(getattr(point, name))
     return curve
@@ -52,28 +55,19 @@ def centre(name: str, alpha: float) -> Ensemble:
 def local_curve(
     name: str, alpha: float, distances: Sequence[float]
 ) -> dict[str, list[float]]:
-    """Return S(d), and E(d) after flips, around one reference, as columns."""
+    """Return S(d), and E(d) after flips, around one reference, as columns.
+
+    Distances below the reference's own least are left out: no solution is there, and
+    the saddle point may be lost.
+    """
     ensemble = centre(name, alpha)
-    kept: dict[str, list[float]] = {"distance": [], "entropy": [], "flipped": []}
-    for point in _as_far(ensemble, distances):
-        kept["distance"].append(point.distance)
-        kept["entropy"].append(point.entropy)
-        kept["flipped"].append(flip_energy(ensemble, point.distance))
-    return kept
-
-
-def _as_far(ensemble: Ensemble, distances: Sequence[float]) -> list[Any]:
-    """Follow the curve inwards until solutions end or the saddle point is lost."""
-    found = []
-    for distance in sorted(distances, reverse=True):
-        try:
-            (point,) = franz_parisi_curve(ensemble, [distance])
-        except NotConverged:
-            break
-        if found and point.entropy < 0:
-            break
-        found.append(point)
-    return found[::-1]
+    kept = [d for d in distances if d >= CENTRES[name]]
+    points = franz_parisi_curve(ensemble, kept)
+    return {
+        "distance": kept,
+        "entropy": [point.entropy for point in points],
+        "flipped": [flip_energy(ensemble, d) for d in kept],
+    }
 
 
 def theory_of(alpha: float) -> dict[str, Any]:

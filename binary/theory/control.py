@@ -7,10 +7,14 @@ import numpy as np
 from binary.theory.checks import check_alpha, check_beta, check_q_star
 from binary.theory.ensembles import _Z_POINTS, Ensemble, binary_weights
 from binary.theory.fields import tilted_fields
-from binary.theory.iteration import fixed_point
 from binary.theory.quadrature import Rule, gaussian_rule
 from binary.theory.special import log_2cosh
-from binary.theory.stochastic import StochasticPoint, field_conjugate, observables
+from binary.theory.stochastic import (
+    StochasticPoint,
+    field_conjugate,
+    observables,
+    solve_overlap,
+)
 
 
 def control(
@@ -18,7 +22,6 @@ def control(
     q_star: float,
     beta: float,
     *,
-    start: float | None = None,
     window: Rule | None = None,
 ) -> StochasticPoint:
     r"""Solve the perceptron whose control variables are signs.
@@ -35,7 +38,6 @@ def control(
         alpha: patterns per weight, > 0.
         q_star: mean of m^2, strictly between 0 and 1.
         beta: inverse temperature, > 0.
-        start: a first guess for q.
         window: a fixed rule for u; by default the nodes follow the measure.
 
     Returns:
@@ -43,26 +45,20 @@ def control(
 
     Raises:
         ValueError: for an argument out of range.
-        NotConverged: when no saddle point is found to 1e-10.
+        NotConverged: when no saddle point is found to 1e-8.
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
     z = gaussian_rule(_Z_POINTS)
     gain = float(np.sqrt(q_star / (1 - q_star)))
 
-    def step(x: np.ndarray) -> np.ndarray:
-        q = float(x[0])
+    def gap(q: float) -> float:
         u, _ = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
         q_hat = field_conjugate(alpha, 1 - q, u, z)
-        return np.atleast_1d(z.weights @ np.tanh(np.sqrt(q_hat) * z.nodes) ** 2)
+        return float(z.weights @ np.tanh(np.sqrt(q_hat) * z.nodes) ** 2) - q
 
-    found = fixed_point(
-        step,
-        np.array([0.7 if start is None else start]),
-        project=lambda x: np.clip(x, 1e-12, 1 - 1e-6),
-        name=f"control(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
-    )
-    q = float(found.value[0])
+    name = f"control(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})"
+    q, calls, residual = solve_overlap(gap, 1.0, name)
     u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
     q_hat = field_conjugate(alpha, 1 - q, u, z)
     ensemble = Ensemble(
@@ -88,8 +84,8 @@ def control(
         free_entropy=float(
             -0.5 * q_hat * (1 - q) + entropic + alpha * (z.weights @ log_fields)
         ),
-        iterations=found.iterations,
-        residual=found.residual,
+        iterations=calls,
+        residual=residual,
         ensemble=ensemble,
         **observables(ensemble),
     )

@@ -197,7 +197,7 @@ class _Saddle:
             return np.array([new.q, new.s1, new.s0])
 
         found = fixed_point(
-            step, start, project=self._project, tolerance=1e-9, name=name
+            step, start, project=self._project, tolerance=1e-9, limit=120, name=name
         )
         q, s1, s0 = map(float, found.value)
         hat = self.conjugates(q, s1, s0, of.alpha)
@@ -208,12 +208,14 @@ class _Saddle:
             reference=of.name,
             alpha=of.alpha,
             distance=0.5 * (1 - new.p),
-            entropy=-coupling * new.p
-            - hat.s1 * s1
-            + hat.s0 * s0
-            - 0.5 * hat.q * (1 - q)
-            + new.entropy
-            + of.alpha * hat.energy,
+            entropy=float(
+                -coupling * new.p
+                - hat.s1 * s1
+                + hat.s0 * s0
+                - 0.5 * hat.q * (1 - q)
+                + new.entropy
+                + of.alpha * hat.energy
+            ),
             coupling=coupling,
             q=q,
             s1=s1,

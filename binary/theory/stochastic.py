@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from binary.theory.ensembles import (
     real_weights,
 )
 from binary.theory.fields import tilted_fields
-from binary.theory.iteration import NotConverged, bracketed_root, fixed_point
+from binary.theory.iteration import NotConverged, bracketed_root
 from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 
 _RISE = float(np.log(4 / 3))
@@ -39,7 +40,7 @@ class StochasticPoint:
         mean_abs: p_m, mean of |m|.
         alignment: t, mean of <m> <sign m>.
         replicon: the RS state is locally stable while this is below 1.
-        iterations: evaluations of the fixed-point map.
+        iterations: turns of the saddle-point equations.
         residual: |q - q'| after one more turn of the saddle-point equations.
         ensemble: the measures, for robustness and the Franz-Parisi entropy.
     """
@@ -94,6 +95,32 @@ def field_conjugate(alpha: float, variance: float, u: Rule, z: Rule) -> float:
     return float(alpha * (z.weights @ mean**2) / variance)
 
 
+def solve_overlap(
+    gap: Callable[[float], float], q_self: float, name: str
+) -> tuple[float, int, float]:
+    """Return the q in (0, q_self) where one turn of the equations leads back to it.
+
+    One turn raises a vanishing q and lowers one that approaches q_self, so a root lies
+    between.
+
+    Args:
+        gap: q' - q after one turn.
+        q_self: the largest q.
+        name: what is solved, for the error.
+
+    Returns:
+        q, the turns taken, and |gap| at q.
+
+    Raises:
+        NotConverged: when the gap does not change sign, or is not below 1e-8.
+    """
+    q, calls = bracketed_root(gap, 1e-12, (1 - 1e-6) * q_self, name=name)
+    residual = abs(gap(q))
+    if not residual < 1e-8:
+        raise NotConverged(f"{name}: residual {residual:.3g}, expected below 1e-08")
+    return q, calls, residual
+
+
 def observables(ensemble: Ensemble) -> dict[str, float]:
     """Return the fields of a StochasticPoint that the measures alone determine."""
     mean_abs, alignment = configuration.mode_overlaps(ensemble)
@@ -112,7 +139,6 @@ def stochastic(
     q_star: float,
     beta: float,
     *,
-    start: float | None = None,
     grid: int = 1,
     window: Rule | None = None,
 ) -> StochasticPoint:
@@ -127,7 +153,6 @@ def stochastic(
         alpha: patterns per weight, > 0.
         q_star: mean of m^2, strictly between 0 and 1.
         beta: inverse temperature, > 0.
-        start: a first guess for q, such as the neighbouring point of a curve.
         grid: multiplies the number of quadrature nodes, to see that they suffice.
         window: a fixed rule for u, to reproduce numbers computed with one; by default
             the nodes follow the measure.
@@ -137,7 +162,7 @@ def stochastic(
 
     Raises:
         ValueError: for an argument out of range.
-        NotConverged: when no saddle point is found to 1e-10.
+        NotConverged: when no saddle point is found to 1e-8.
 
     Example:
         >>> round(stochastic(0.55, 0.5, 20.0).q, 4)
@@ -158,21 +183,15 @@ def stochastic(
             q, q_star - q, gain, beta, z.nodes, points=60 * grid, window=window
         )
 
-    def step(x: np.ndarray) -> np.ndarray:
+    def gap(q: float) -> float:
         nonlocal multiplier
-        q = float(x[0])
         q_hat = field_conjugate(alpha, q_star - q, tilt(q)[0], z)
         multiplier = solve_multiplier(q_hat, q_star, z, m_rule, multiplier)
         weights, _ = real_weights(multiplier, q_hat, z.nodes, m_rule)
-        return np.atleast_1d(z.weights @ (weights @ m_rule.nodes) ** 2)
+        return float(z.weights @ (weights @ m_rule.nodes) ** 2) - q
 
-    found = fixed_point(
-        step,
-        np.array([0.75 * q_star if start is None else start]),
-        project=lambda x: np.clip(x, 1e-12, (1 - 1e-6) * q_star),
-        name=f"stochastic(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})",
-    )
-    q = float(found.value[0])
+    name = f"stochastic(alpha={alpha:g}, q_star={q_star:g}, beta={beta:g})"
+    q, calls, residual = solve_overlap(gap, q_star, name)
     u, log_fields = tilt(q)
     q_hat = field_conjugate(alpha, q_star - q, u, z)
     weights, log_weights = real_weights(multiplier, q_hat, z.nodes, m_rule)
@@ -190,8 +209,8 @@ def stochastic(
         + 0.5 * q_hat * q
         + float(z.weights @ log_weights)
         + alpha * float(z.weights @ log_fields),
-        iterations=found.iterations,
-        residual=found.residual,
+        iterations=calls,
+        residual=residual,
         ensemble=ensemble,
         **observables(ensemble),
     )
@@ -216,13 +235,9 @@ def critical_beta(
         NotConverged: when the replicon does not pass 1 between the two.
     """
     check_beta(low), check_beta(high)
-    last: StochasticPoint | None = None
 
     def at(log_beta: float) -> StochasticPoint:
-        nonlocal last
-        start = None if last is None else last.q
-        last = stochastic(alpha, q_star, float(np.exp(log_beta)), start=start)
-        return last
+        return stochastic(alpha, q_star, float(np.exp(log_beta)))
 
     here = float(np.log(low))
     if at(here).replicon > 1:

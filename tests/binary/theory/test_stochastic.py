@@ -57,7 +57,7 @@ def point() -> StochasticPoint:
 
 
 def test_nodes_that_follow_the_measure_are_converged(point):
-    fine = stochastic(0.55, 0.8, 20.0, grid=2, start=point.q)
+    fine = stochastic(0.55, 0.8, 20.0, grid=2)
     for name in (*NAMES, "energy_mode", "replicon"):
         np.testing.assert_allclose(
             getattr(point, name), getattr(fine, name), rtol=2e-8, err_msg=name
@@ -65,25 +65,25 @@ def test_nodes_that_follow_the_measure_are_converged(point):
 
 
 def test_a_wider_window_approaches_the_default(point):
-    wide = stochastic(0.55, 0.8, 20.0, window=gaussian_rule(1281, 20.0), start=point.q)
+    wide = stochastic(0.55, 0.8, 20.0, window=gaussian_rule(1281, 20.0))
     np.testing.assert_allclose(wide.q, point.q, rtol=1e-8)
     np.testing.assert_allclose(wide.energy_mode, point.energy_mode, rtol=1e-6)
-    narrow = stochastic(0.55, 0.8, 20.0, window=reference.WINDOW, start=point.q)
+    narrow = stochastic(0.55, 0.8, 20.0, window=reference.WINDOW)
     assert abs(narrow.q - point.q) > 3e-4
 
 
 def test_loss_is_the_derivative_of_the_free_entropy(point):
     step = 0.01
-    up = stochastic(0.55, 0.8, 20 + step, start=point.q).free_entropy
-    down = stochastic(0.55, 0.8, 20 - step, start=point.q).free_entropy
+    up = stochastic(0.55, 0.8, 20 + step).free_entropy
+    down = stochastic(0.55, 0.8, 20 - step).free_entropy
     np.testing.assert_allclose(-point.loss * 0.55, (up - down) / (2 * step), rtol=1e-6)
 
 
 def test_free_entropy_grows_with_load_as_the_log_norm(point):
     """By stationarity d phi / d alpha is the energetic term, here by brute force."""
     step = 1e-4
-    up = stochastic(0.55 + step, 0.8, 20.0, start=point.q).free_entropy
-    down = stochastic(0.55 - step, 0.8, 20.0, start=point.q).free_entropy
+    up = stochastic(0.55 + step, 0.8, 20.0).free_entropy
+    down = stochastic(0.55 - step, 0.8, 20.0).free_entropy
     z, w = gaussian_rule(241)
     u, wu = gaussian_rule(2561, 30.0)
     gain = 1 / np.sqrt(0.2)

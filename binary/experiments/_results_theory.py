@@ -1,0 +1,282 @@
+"""The sections of RESULTS.md on replica theory and what was measured against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from binary.experiments.overlay_jobs import CHAINS
+from pruning.lab.runs import read_json
+from pruning.lab.tables import markdown
+
+RECORDED = Path(__file__).parent / "recorded"
+
+# Constants computed for this project by another programme, before this package was
+# written, and the literature's names for them.
+CONSTANTS = (
+    ("capacity, no margin", 0.8330786),
+    ("capacity, margin 0.1", 0.733017),
+    ("capacity, margin 0.5", 0.455665),
+    ("capacity, margin 1", 0.270700),
+    ("teacher-student, first order", 1.244684),
+    ("teacher-student, spinodal", 1.49263),
+)
+
+
+def sections() -> list[str]:
+    """Return the Markdown lines of both sections, from recorded JSON alone."""
+    lines: list[str] = []
+    for name, make in (("theory", theory_sections), ("overlay", overlay_sections)):
+        path = RECORDED / f"{name}.json"
+        if path.exists():
+            lines += make(read_json(path))
+    notes = RECORDED / "theory-notes.md"
+    if lines and notes.exists():
+        lines += ["", *notes.read_text().splitlines()]
+    return lines
+
+
+def theory_sections(summary: Mapping[str, Any]) -> list[str]:
+    """Return the section on the numbers of the theory."""
+    found = summary["results"]
+    ours = [*found["capacity"].values()]
+    ours += [found["teacher_student"][k] for k in ("first_order", "spinodal")]
+    cost = ", ".join(f"{k} {v:.1f} s" for k, v in summary["cpu_seconds"].items())
+    lines = [
+        "## Replica theory of the binary perceptron",
+        "",
+        f"`{summary['command']}`; processor time by part: {cost}.",
+        "",
+        *markdown(
+            ["constant", "computed before", "ours"],
+            [
+                [name, f"{before:.6f}", f"{value:.7f}"]
+                for (name, before), value in zip(CONSTANTS, ours, strict=True)
+            ],
+        ),
+        "",
+        "Stochastic perceptron at load 0.55 and beta 20. E(BC) is the training error "
+        "of sign(m), E(draw) that of one draw. The last two columns repeat the "
+        "integral over u cut off at 8, as the figures computed before had it.",
+        "",
+        *markdown(
+            ["q*", "q", "loss", "E(draw)", "E(BC)", "replicon", "q, cut", "E(BC), cut"],
+            [
+                [
+                    row["q_star"],
+                    f"{row['q']:.6f}",
+                    f"{row['loss']:.6f}",
+                    f"{row['energy_draw']:.6f}",
+                    f"{row['energy_mode']:.4e}",
+                    f"{row['replicon']:.4f}",
+                    f"{row['q_cut']:.6f}",
+                    f"{row['energy_mode_cut']:.4e}",
+                ]
+                for row in found["stochastic"]
+            ],
+        ),
+        "",
+        "RS becomes unstable at beta "
+        + ", ".join(
+            f"{row['beta']:.1f} (q* {row['q_star']:g})"
+            for row in found["stability"]
+            if row["beta"] is not None
+        )
+        + "; below 100 not at all at q* "
+        + ", ".join(f"{r['q_star']:g}" for r in found["stability"] if r["beta"] is None)
+        + ".",
+        "",
+        *_local_tables(summary),
+    ]
+    return [*lines, ""]
+
+
+def _local_tables(summary: Mapping[str, Any]) -> list[str]:
+    local = summary["results"]["local"]
+    distances = [f"d = {d:g}" for d in summary["distances"]]
+    flips = [f"d = {d:g}" for d in summary["flips"]]
+    worst = max(abs(row["peak_minus_gardner"]) for row in local.values())
+    return [
+        "Entropy S(d) of solutions around the binarised configuration, load 0.55; "
+        f"its maximum is the Gardner entropy to {worst:.0e} for every reference.",
+        "",
+        *markdown(
+            ["reference", *distances],
+            [
+                [name, *(f"{s:.6f}" for s in row["entropy"])]
+                + ["below 0"] * (len(distances) - len(row["entropy"]))
+                for name, row in local.items()
+            ],
+        ),
+        "",
+        "Training error E(d) after a random fraction d of its weights is flipped.",
+        "",
+        *markdown(
+            ["reference", *flips],
+            [
+                [name, *(f"{e:.4f}" for e in row["flipped"])]
+                for name, row in local.items()
+            ],
+        ),
+    ]
+
+
+def overlay_sections(summary: Mapping[str, Any]) -> list[str]:
+    """Return the section on what was measured against the theory."""
+    found = summary["results"]
+    return [
+        "## Stochastic synapses: experiment on theory",
+        "",
+        f"`{summary['command']}`, load {summary['config']['alpha']:g}, seed "
+        f"{summary['seeds'][0]}, {summary['wall_s']:.0f} s; mean ± standard error "
+        "over instances.",
+        "",
+        *_chain_lines(found),
+        "",
+        *_ascent_lines(found),
+        "",
+        *_around_lines(found),
+        "",
+        *_teacher_lines(found),
+        "",
+    ]
+
+
+def _pair(found: Mapping[str, Any], index: int | None = None, digits: int = 4) -> str:
+    mean, error = found["mean"], found["error"]
+    if index is not None:
+        mean, error = mean[index], error[index]
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
+def _chain_lines(found: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for (beta, q_star), theory in zip(CHAINS, found["theory"]["chains"], strict=True):
+        chain = found[f"chain beta={beta:g} q*={q_star:g}"]
+        row: list[Any] = [beta, q_star]
+        for name in ("loss", "energy_draw", "energy_mode", "apart"):
+            row += [
+                _pair(chain[name]),
+                f"{theory['q' if name == 'apart' else name]:.4f}",
+            ]
+        rows.append([*row, f"{theory['replicon']:.2f}"])
+    first = found[f"chain beta={CHAINS[0][0]:g} q*={CHAINS[0][1]:g}"]
+    head = ["beta", "q*"]
+    for name in ("loss", "E(draw)", "E(BC)", "q"):
+        head += [name, "RS"]
+    return [
+        f"Magnetisations sampled by Metropolis steps, N = {first['size']}, "
+        f"{first['loss']['n']} instances. q is the overlap of two states of a chain "
+        "half its length apart: above RS, the chain had not forgotten its start.",
+        "",
+        *markdown([*head, "replicon"], rows),
+    ]
+
+
+def _ascent_lines(found: Mapping[str, Any]) -> list[str]:
+    ascent = found["ascent"]
+    cold = found["theory"]["ascent"]
+    rows = []
+    for i, q_star in enumerate(ascent["q_star"]):
+        row: list[Any] = [q_star]
+        for name in ("loss", "energy_mode"):
+            row += [
+                _pair(ascent[name], i),
+                *(f"{c[name][i]:.4f}" for c in cold.values()),
+            ]
+        row += [f"{c['replicon'][i]:.2f}" for c in cold.values()]
+        rows.append(row)
+    betas = [f"RS beta {beta}" for beta in cold]
+    head = ["q*", "loss", *betas, "E(BC)", *betas]
+    head += [f"replicon, beta {beta}" for beta in cold]
+    return [
+        f"Ascent at fixed q*, N = {ascent['size']}, {ascent['loss']['n']} instances. "
+        "Ascent is the limit beta to infinity, so it belongs on the cold curve where "
+        "that is stable; where its replicon is above 1, RS does not describe the "
+        "limit and the curve is no prediction.",
+        "",
+        *markdown(head, rows),
+    ]
+
+
+def _around_lines(found: Mapping[str, Any]) -> list[str]:
+    theory = found["theory"]["sampled"]
+    kinds = ("free", "annealed", "sampled")
+    groups = [found[f"around {kind}"] for kind in kinds]
+    rows = []
+    for i, gamma in enumerate(groups[0]["couplings"]):
+        row: list[Any] = [gamma]
+        for group in groups:
+            done = group["converged"][i] == 1
+            row += (
+                [_pair(group[key], i) for key in ("distance", "entropy")]
+                if done
+                else ["-", "-"]
+            )
+        row += [f"{theory[key][i]:.4f}" for key in ("distance", "entropy")]
+        rows.append(row)
+    head = ["gamma"]
+    for kind in kinds:
+        head += [f"d, {kind}", f"S, {kind}"]
+    sizes = ", ".join(
+        f"{kind} N = {group['size']}, {group['entropy']['n']} instances"
+        for kind, group in zip(kinds, groups, strict=True)
+    )
+    flipped = [
+        [f"{d:.4f}", *(_pair(group["flipped_error"], i) for group in groups)]
+        for i, d in enumerate(groups[0]["flips"])
+    ]
+    return [
+        f"Local entropy by belief propagation around found solutions ({sizes}; the "
+        "sampled centres are sign(m) at beta 10, q* 0.8, which the last two columns "
+        "predict). A dash: not every instance converged.",
+        "",
+        *markdown([*head, "d, RS", "S, RS"], rows),
+        "",
+        "Training error after flips, the same centres.",
+        "",
+        *markdown(["d", *kinds], flipped),
+    ]
+
+
+def _teacher_lines(found: Mapping[str, Any]) -> list[str]:
+    groups = [found[f"teacher {kind}"] for kind in ("free", "annealed")]
+    theory = found["theory"]["teacher"]
+    expected = dict(zip(theory["loads"], theory["overlap"], strict=True))
+    rows = []
+    for i, load in enumerate(groups[0]["loads"]):
+        row: list[Any] = [load]
+        for group in groups:
+            row += [
+                f"{group['teacher_found'][i]}/{group['n']}",
+                _pair(group["overlap"], i, 3),
+            ]
+        rows.append([*row, f"{expected[load]:.3f}" if load in expected else "1"])
+    return [
+        f"Teacher-student, N = {groups[0]['size']}: how often ascent ends at the "
+        "teacher, and its overlap with it. The last column is the overlap of a random "
+        "solution up to the spinodal, 1.4926, above which only the teacher is left.",
+        "",
+        *markdown(
+            ["load", "free", "overlap", "annealed", "overlap", "RS overlap"], rows
+        ),
+    ]
+
+
+def discrepancies(found: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return (measured - RS) in standard errors, for what RS predicts."""
+    theory = found["theory"]
+    gaps: dict[str, Sequence[float]] = {}
+    for (beta, q_star), point in zip(CHAINS, theory["chains"], strict=True):
+        chain = found[f"chain beta={beta:g} q*={q_star:g}"]
+        for name in ("loss", "energy_mode", "energy_draw"):
+            gap = (chain[name]["mean"] - point[name]) / chain[name]["error"]
+            gaps[f"{name}, beta {beta:g}, q* {q_star:g}"] = [gap]
+    for name in ("distance", "entropy"):
+        measured = found["around sampled"][name]
+        gap = np.subtract(measured["mean"], theory["sampled"][name])
+        gaps[f"{name} around samples"] = (gap / np.array(measured["error"])).tolist()
+    return gaps

@@ -1,0 +1,262 @@
+"""The figures of the overlay: measured points with their errors, on theory curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from binary.experiments.overlay_jobs import CHAINS
+from binary.experiments.overlay_theory import (
+    CENTRES,
+    local_curve,
+    sampled_flips,
+    stochastic_curve,
+)
+from binary.theory import binary_entropy, spinodal, teacher_student
+from pruning.lab.files import replacing
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#595959"
+_DISTANCES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.36)
+_DENSE = tuple(np.round(np.arange(0.1, 0.951, 0.05), 3))
+_KINDS = {"free": ("o", 0), "annealed": ("s", 1), "sampled": ("^", 2)}
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _points(axes: Any, x: Any, found: Mapping[str, Any], **style: Any) -> None:
+    axes.errorbar(
+        x, found["mean"], found["error"], linestyle="none", capsize=2, ms=4.5, **style
+    )
+
+
+def energies(results: Mapping[str, Any], alpha: float) -> Any:
+    """Draw loss and error of sign(m) against q*: RS, ascent and samples."""
+    figure = _figure(10.0, 4.2)
+    panels = figure.subplots(1, 2)
+    curves = {20.0: "-", 400.0: "--"}
+    ascent = results["ascent"]
+    for axes, name, label in zip(
+        panels,
+        ("loss", "energy_mode"),
+        ("loss per pattern (nats)", "training error of sign(m)"),
+        strict=True,
+    ):
+        for beta, dashes in curves.items():
+            curve = stochastic_curve(alpha, beta, _DENSE)
+            stable = np.array(curve["replicon"]) < 1
+            y = np.array(curve[name])
+            axes.plot(
+                _DENSE,
+                np.where(stable, y, np.nan),
+                dashes,
+                color=_COLOURS[0],
+                label=f"RS, β = {beta:g}",
+            )
+            if not stable.all():
+                axes.plot(
+                    _DENSE,
+                    np.where(stable, np.nan, y),
+                    "x",
+                    color=_GREY,
+                    ms=4,
+                    label=f"RS, β = {beta:g}, unstable",
+                )
+        _points(
+            axes,
+            ascent["q_star"],
+            ascent[name],
+            color=_COLOURS[1],
+            marker="o",
+            label=f"ascent at fixed q*, N = {ascent['size']}",
+        )
+        for colour, beta in zip(_COLOURS[2:5], (5.0, 10.0, 20.0), strict=True):
+            chains = [
+                results[f"chain beta={b:g} q*={q:g}"] for b, q in CHAINS if b == beta
+            ]
+            values = {
+                key: [chain[name][key] for chain in chains] for key in ("mean", "error")
+            }
+            _points(
+                axes,
+                [chain["q_star"] for chain in chains],
+                values,
+                color=colour,
+                marker="D",
+                label=f"samples, β = {beta:g}, N = {chains[0]['size']}",
+            )
+            theory = stochastic_curve(alpha, beta, [c["q_star"] for c in chains])
+            axes.plot(
+                theory["q_star"],
+                theory[name],
+                "_",
+                color="#000000",
+                ms=14,
+                label="RS at the samples' β" if beta == 5.0 else None,
+            )
+        axes.set_xlabel("q*, mean square of m")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    panels[1].set_yscale("log")
+    panels[1].set_ylim(1e-5, 0.3)
+    panels[0].legend(fontsize=7)
+    return figure
+
+
+def nearby(results: Mapping[str, Any], alpha: float) -> Any:
+    """Draw the entropy of solutions against distance: S(d) and belief propagation."""
+    figure = _figure(7.2, 4.8)
+    axes = figure.add_subplot()
+    for colour, name in zip(_COLOURS, CENTRES, strict=False):
+        curve = local_curve(name, alpha, _DISTANCES)
+        label = f"RS, BC of {name}, β = 20" if name[0] == "q" else f"RS, {name}"
+        axes.plot(curve["distance"], curve["entropy"], color=colour, label=label)
+    theory = results["theory"]["sampled"]
+    axes.plot(
+        theory["distance"],
+        theory["entropy"],
+        "k--",
+        lw=1,
+        label="RS, BC of q*=0.8, β = 10",
+    )
+    grid = np.linspace(0.001, 0.36, 100)
+    axes.plot(
+        grid,
+        [binary_entropy(float(d)) for d in grid],
+        ":",
+        color=_GREY,
+        label="all weight vectors",
+    )
+    for kind, (marker, _) in _KINDS.items():
+        found = results[f"around {kind}"]
+        kept = np.array(found["converged"]) == 1
+        axes.errorbar(
+            np.array(found["distance"]["mean"])[kept],
+            np.array(found["entropy"]["mean"])[kept],
+            xerr=np.array(found["distance"]["error"])[kept],
+            yerr=np.array(found["entropy"]["error"])[kept],
+            linestyle="none",
+            marker=marker,
+            ms=5,
+            capsize=2,
+            color="#000000",
+            mfc="none",
+            label=f"BP around {_NAMES[kind]}, N = {found['size']}",
+        )
+    axes.set_xlim(0, 0.36)
+    axes.set_ylim(0, 0.3)
+    axes.set_xlabel("Hamming distance per weight, d")
+    axes.set_ylabel("entropy of solutions S(d) (nats per weight)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return figure
+
+
+_NAMES = {
+    "free": "free ascent",
+    "annealed": "annealed ascent",
+    "sampled": "samples at β = 10, q* = 0.8",
+}
+
+
+def robustness(results: Mapping[str, Any], alpha: float) -> Any:
+    """Draw the training error after random flips."""
+    figure = _figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    for colour, name in zip(_COLOURS, ("typical", "q*=0.9", "q*=0.8"), strict=False):
+        curve = local_curve(name, alpha, (0.002, *_DISTANCES))
+        label = (
+            f"RS, BC of {name}, β = 20" if name[0] == "q" else "RS, typical solution"
+        )
+        axes.plot(curve["distance"], curve["flipped"], color=colour, label=label)
+    for kind, (marker, colour) in _KINDS.items():
+        found = results[f"around {kind}"]
+        _points(
+            axes,
+            found["flips"],
+            found["flipped_error"],
+            marker=marker,
+            color=_COLOURS[3 + colour],
+            mfc="none",
+            label=f"{_NAMES[kind]}, N = {found['size']}",
+        )
+    found = results["around sampled"]["flips"]
+    axes.plot(
+        found,
+        sampled_flips(alpha, found),
+        "k--",
+        lw=1,
+        label="RS, BC of q*=0.8, β = 10",
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("fraction of flipped weights, d")
+    axes.set_ylabel("training error E(d)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def recovery(results: Mapping[str, Any]) -> Any:
+    """Draw how often the teacher is found, and the overlap with it."""
+    figure = _figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    loads = np.linspace(0.9, spinodal().alpha - 1e-6, 60)
+    axes.plot(
+        loads,
+        [teacher_student(float(a)).overlap for a in loads],
+        color=_COLOURS[0],
+        label="RS overlap of a random solution",
+    )
+    axes.axvline(spinodal().alpha, color=_GREY, ls=":", label="spinodal 1.4926")
+    for kind, colour in (("free", 1), ("annealed", 2)):
+        found = results[f"teacher {kind}"]
+        rate = np.array(found["teacher_found"]) / found["n"]
+        axes.plot(
+            found["loads"],
+            rate,
+            "s--",
+            color=_COLOURS[colour],
+            mfc="none",
+            label=f"{kind} ascent: teacher found, of {found['n']}",
+        )
+        _points(
+            axes,
+            found["loads"],
+            found["overlap"],
+            marker="o",
+            color=_COLOURS[colour],
+            label=f"{kind} ascent: overlap at the end",
+        )
+    axes.set_xlabel("load M/N")
+    axes.set_ylabel("overlap with the teacher; fraction of instances")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def figures(results: Mapping[str, Any], alpha: float = 0.55) -> dict[str, Any]:
+    """Return every figure by its file name."""
+    return {
+        "overlay-energies": energies(results, alpha),
+        "overlay-nearby": nearby(results, alpha),
+        "overlay-robustness": robustness(results, alpha),
+        "overlay-recovery": recovery(results),
+    }
+
+
+def write(folder: Path, results: Mapping[str, Any], alpha: float = 0.55) -> list[str]:
+    """Write the figures as PNG into a folder; return the file names."""
+    names = []
+    for name, figure in figures(results, alpha).items():
+        path = folder / f"{name}.png"
+        with replacing(path) as file:
+            figure.savefig(file, format="png")
+        names.append(path.name)
+    return names

@@ -1,0 +1,77 @@
+"""``python -m binary theory``: curves to CSV and figure."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from binary.commands.theory import main
+from binary.commands.theory_curves import CURVES, Theory
+from binary.theory import NotConverged, capacity, gardner, spinodal, stochastic
+
+pytest.importorskip("tyro")
+pytest.importorskip("matplotlib")
+
+
+def read(path):
+    with open(path) as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("name", sorted(set(CURVES) - {"replicon"}))
+def test_every_curve_is_written_and_drawn(name, tmp_path, capsys):
+    code = main(["--curve", name, "--points", "3", "--out", str(tmp_path)])
+    assert code == 0
+    rows = read(tmp_path / f"{name}.csv")
+    assert len(rows) == 3
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert "3 points in" in capsys.readouterr().out
+
+
+def test_rows_are_the_functions_values_with_every_digit(tmp_path):
+    options = ["--low", "0.3", "--high", "0.5", "--points", "2", "--kappa", "0.1"]
+    main([*options, "--out", str(tmp_path)])
+    rows = read(tmp_path / "gardner.csv")
+    assert rows[1]["entropy"] == gardner(0.5, 0.1).entropy
+
+
+def test_curves_end_where_their_states_do():
+    rows = CURVES["gardner"](Theory(points=2)).rows
+    assert rows[-1]["alpha"] == capacity().alpha
+    students = CURVES["teacher-student"](Theory(points=2)).rows
+    assert students[-1]["alpha"] == pytest.approx(spinodal().alpha)
+
+
+def test_stability_line_leaves_out_where_there_is_none():
+    curve = CURVES["replicon"](Theory(low=0.7, high=0.9, points=2))
+    assert curve.missing == (0.7,)
+    (row,) = curve.rows
+    again = stochastic(0.55, 0.9, row["beta"])
+    assert again.replicon == pytest.approx(1, abs=1e-5)
+    with pytest.raises(NotConverged, match="stable up to beta = 100"):
+        CURVES["replicon"](Theory(low=0.5, high=0.5, points=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--curve", "bc", "--beta", "0"], "beta: expected"),
+        (["--curve", "bc", "--alpha", "-1"], "alpha: expected"),
+        (["--curve", "bc", "--low", "0.5", "--high", "1.2"], "q_star: expected"),
+        (["--curve", "robustness", "--high", "0.7"], "distance: expected"),
+        (["--curve", "franz-parisi", "--reference", "x"], "reference: expected one of"),
+        (["--points", "0"], "points, low, high: expected points >= 1"),
+        (["--low", "2", "--high", "1"], "expected points >= 1 and low <= high"),
+    ],
+)
+def test_options_out_of_range_are_named(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        main([*options, "--out", str(tmp_path)])
+
+
+def test_an_unknown_curve_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--curve", "nothing"])
+    assert stop.value.code == 2
+    assert "gardner" in capsys.readouterr().err
