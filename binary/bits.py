@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from pruning._typing import Array, Bool, Float, Int
+from pruning._typing import Array, Bool, Float, Shaped
 
 WORD = 32
 
@@ -30,17 +30,17 @@ class Packed(NamedTuple):
         columns: (N, ceil(M / 32)) uint32.
     """
 
-    rows: Int[Array, "*batch M row_words"]
-    columns: Int[Array, "*batch N column_words"]
+    rows: Shaped[Array, "*batch M row_words"]
+    columns: Shaped[Array, "*batch N column_words"]
 
 
-def pack(matrix: Int[Array, "M N"]) -> Packed:
+def pack(matrix: Shaped[Array, "M N"]) -> Packed:
     """Return a matrix of +-1 as bits."""
     up = matrix > 0
     return Packed(words(up), words(up.T))
 
 
-def words(bits: Bool[Array, "*batch n"]) -> Int[Array, "*batch words"]:
+def words(bits: Bool[Array, "*batch n"]) -> Shaped[Array, "*batch words"]:
     """Return booleans as words, the first in the lowest bit, padded with zeros."""
     short = -bits.shape[-1] % WORD
     padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, short)])
@@ -49,14 +49,14 @@ def words(bits: Bool[Array, "*batch n"]) -> Int[Array, "*batch words"]:
     return jnp.sum(grouped << places, axis=-1, dtype=jnp.uint32)
 
 
-def sign_product(rows: Int[Array, "M words"], up: Bool[Array, " N"]) -> Array:
+def sign_product(rows: Shaped[Array, "M words"], up: Bool[Array, " N"]) -> Array:
     """Return the exact int32 products of the rows with +1 where ``up``, else -1."""
     differ = lax.population_count(rows ^ words(up)[None])
     return up.size - 2 * jnp.sum(differ.astype(jnp.int32), axis=-1)
 
 
 def product(
-    rows: Int[Array, "M words"], vector: Float[Array, " N"], planes: int
+    rows: Shaped[Array, "M words"], vector: Float[Array, " N"], planes: int
 ) -> Float[Array, " M"]:
     """Return the products of the rows with a real vector rounded to ``planes`` bits.
 

@@ -25,7 +25,7 @@ from jax.scipy.special import log_ndtr
 from binary._checks import check_magnetisations
 from binary.bits import Packed, check_planes, pack, product
 from binary.instances import Instance
-from pruning._typing import Array, Float
+from pruning._typing import Array, Float, Shaped
 
 FLOOR = 1e-5  # of the variance, in units of N
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
@@ -53,7 +53,7 @@ def spreads(m: Float[Array, " N"], squares: Array | None) -> Float[Array, ...]:
     return jnp.maximum(spread, FLOOR * m.size)
 
 
-def stabilities(m: Float[Array, " N"], one: Instance) -> Float[Array, " M"]:
+def stabilities(m: Shaped[Array, " N"], one: Instance) -> Float[Array, " M"]:
     """Return Delta, how many standard deviations each pattern is on the right side.
 
     Args:
@@ -74,7 +74,7 @@ def threshold(one: Instance, dtype: Any) -> Array:
     return one.margin.astype(dtype) * math.sqrt(one.patterns.shape[-1])
 
 
-def log_likelihood(m: Float[Array, " N"], one: Instance) -> Float[Array, ""]:
+def log_likelihood(m: Shaped[Array, " N"], one: Instance) -> Float[Array, ""]:
     """Return the sum over patterns of log Phi(Delta).
 
     Args:
@@ -89,7 +89,7 @@ def log_likelihood(m: Float[Array, " N"], one: Instance) -> Float[Array, ""]:
 
 
 def gradient(
-    m: Float[Array, " N"], one: Instance, *, detach: bool = False
+    m: Shaped[Array, " N"], one: Instance, *, detach: bool = False
 ) -> Float[Array, " N"]:
     r"""Return the gradient of the log-likelihood with respect to m, in closed form.
 

@@ -39,24 +39,24 @@ def _bound(size: int) -> int:
     return 2 * round(0.5 * (1.93 * size**0.5 - 1)) + 1
 
 
+def _power(exponent: float, rate: float) -> Solver:
+    return annealed(schedule=power(exponent), rate=rate)
+
+
 METHODS: dict[str, Method] = {
     "free": Method("free ascent on m", lambda n: free(), 300),
-    "free-h": Method("free ascent on h", lambda n: free(on="h"), 8000),
+    "free-h": Method("free ascent on h", lambda n: free(on="h"), 3000),
     "free-minibatch": Method("free, minibatches of 50", lambda n: free(batch=50), 300),
     "free-detached": Method(
         "free, variance detached", lambda n: free(detach=True), 300
     ),
     "linear-1000": Method("annealed, linear ramp", lambda n: annealed(), 1000),
     "linear-3000": Method("annealed, linear ramp", lambda n: annealed(), 3000),
-    "power-300": Method(
-        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 300
-    ),
-    "power-1000": Method(
-        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 1000
-    ),
-    "power-3000": Method(
-        "annealed, power ramp", lambda n: annealed(schedule=power(3.0), rate=0.3), 3000
-    ),
+    "power-100": Method("annealed, power ramp", lambda n: _power(4.0, 0.5), 100),
+    "power-300": Method("annealed, power ramp", lambda n: _power(4.0, 0.5), 300),
+    "power-1000": Method("annealed, power ramp", lambda n: _power(3.0, 0.3), 1000),
+    "power-3000": Method("annealed, power ramp", lambda n: _power(3.0, 0.3), 3000),
+    "power-10000": Method("annealed, power ramp", lambda n: _power(3.0, 0.2), 10000),
     "sbpi": Method("SBPI", lambda n: sbpi(bound=_bound(n)), 4000, None),
     "amp": Method("reinforced AMP", lambda n: amp(), 2000),
     "straight-through": Method(
