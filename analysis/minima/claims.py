@@ -183,7 +183,7 @@ class _Rule(NamedTuple):
         self, name: str, key: str, arms: tuple[str, str] = ("one-shot", "gradual")
     ) -> Effect:
         """Return a difference of two fractions in percentage points."""
-        return self.difference(name, key, "points", 100, arms=arms)
+        return self.difference(name, key, "points", 100.0, arms=arms)
 
     def ratio(self, name: str, key: str, *, flip: bool = False) -> Effect:
         """Return log(G / S), or log(S / G) if flipped."""

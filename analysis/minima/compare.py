@@ -155,7 +155,8 @@ def _solutions(
     others = [] if one_shot is None else _given(one_shot, found, like)
     starts = [] if others else [_start(ONE_SHOT, dense[g.seed], g) for g in found]
     if shared.config.rewind:
-        starts += [_rewound(shared, dense[g.seed], g) for g in found]
+        highest = [g for g in found if g.level is None]
+        starts += [_rewound(shared, dense[g.seed], g) for g in highest]
     with Progress(quiet=quiet) as progress:
         for start in starts:
             others.append(_trained(shared, start, place, clock, progress))

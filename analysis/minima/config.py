@@ -25,7 +25,7 @@ class Config:
         seeds: Which seeds, such as 0 1 2; everything is paired over them.
         levels: Compressions, besides the highest accepted one, at which G and S are
             compared too.
-        rewind: Train R too.
+        rewind: Train R too, at the highest accepted compression.
         rate: Strength of G's shrink term, per step.
         patience: Epochs without a better validation loss before a cut.
         tolerance: Relative rise of the validation loss that a cut may cause.
