@@ -123,11 +123,13 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str) -> Any:
-        """Record how long a step took."""
+        """Record how long a step took, or how long until it was interrupted."""
         began = time.monotonic()
-        yield
-        record = {"step": name, "seconds": round(time.monotonic() - began, 3)}
-        runs.append_metrics(self._folder, record)
+        try:
+            yield
+        finally:
+            record = {"step": name, "seconds": round(time.monotonic() - began, 3)}
+            runs.append_metrics(self._folder, record)
 
     def total(self) -> float:
         """Return the seconds of all steps ever done in this folder."""
