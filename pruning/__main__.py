@@ -122,7 +122,10 @@ def prune(given: Sequence[str]) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"prune": prune}
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "prune": prune,
+    "psp": lambda given: importlib.import_module("pruning.psp_command").run(given),
+}
 
 
 # --- options ---------------------------------------------------------------------
