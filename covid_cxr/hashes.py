@@ -51,7 +51,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     small = resize(images.astype(np.float32), (_SIDE, _SIDE))
     basis = _cosines()
     spectrum = np.einsum("ki,nij,lj->nkl", basis, small, basis, optimize=True)
-    low = spectrum.reshape(len(images), -1)[:, 1:]
+    low = spectrum.reshape(len(images), _LOW * _LOW)[:, 1:]
     bits = np.zeros((len(images), _LOW * _LOW), bool)
     bits[:, 1:] = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)

@@ -33,10 +33,10 @@ def builder_class() -> Any:
 
     It has a config a source and size, ``nih_64`` for example, reads
     ``<manual_dir>/<source>``, and yields train, validation and test parts split by
-    patient. An example read back is a dict: ``image`` (S, S, 1) uint8, ``lungs``
-    (S, S, 1) uint8 (255 inside, all 0 where there is no mask), ``covid``, ``pneumonia`` and
-    ``no_finding`` (int8: 1, 0, -1 unknown), ``patient``, ``source``, ``view``, ``sex``
-    and ``id`` (text), and ``age`` (float32, NaN unknown).
+    patient. An example read back is a dict: ``image`` (S, S, 1) uint8; ``lungs``
+    (S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``,
+    ``pneumonia`` and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``,
+    ``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
 
     Returns:
         A subclass of ``tfds.core.GeneratorBasedBuilder``.

@@ -70,7 +70,8 @@ def verify(
     for row in progress(range(len(index))):
         for kind, path, detail in _image_problems(chosen, index, row, small):
             problems.add(kind, path, detail)
-            whole[row] &= kind not in ("corrupt", "constant")
+            # A broken mask does not make its image useless.
+            whole[row] &= path != index.path[row]
     kept = index.select(whole)
     for first, second, bits in near_duplicates(perceptual_hashes(small[whole])):
         same = kept.patient[first] == kept.patient[second]

@@ -176,6 +176,10 @@ def _picture(data: bytes, path: Path, max_pixels: int) -> Radiograph:
         from PIL import Image
     except ImportError as error:
         raise ImportError(f"reading {path.name} {_EXTRA}") from error
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:
+        raise ImageError(
+            path, "the PNG is cut short: it has no end"
+        )  # Pillow is lenient
     try:
         with warnings.catch_warnings():
             # The size is judged by check_size; broken tags do not touch the pixels.

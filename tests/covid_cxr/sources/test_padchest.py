@@ -1,0 +1,53 @@
+"""PadChest: lists written as text, 16-bit films, ages from dates."""
+
+import numpy as np
+import pytest
+
+from covid_cxr import sources
+from covid_cxr.sources import padchest
+from tests.covid_cxr import trees
+
+
+def test_the_table(tmp_path):
+    index, problems = sources.build(trees.padchest(tmp_path))
+    assert index.view.tolist() == ["PA", "AP_SUPINE"]
+    assert index.labels["pneumonia"].tolist() == [0, 1]
+    assert index.labels["no_finding"].tolist() == [1, 0]
+    assert index.age.tolist() == [84, 4]
+    assert index.flag("child").tolist() == [False, True]
+    assert index.flag("physician").tolist() == [True, False]
+    assert problems.counts() == {"not a radiograph": 1}
+    film = sources.read(index, 0)
+    assert film.bits == 16
+    np.testing.assert_array_equal(np.rint(film.pixels * 255), trees.picture(61))
+
+
+def test_films_may_lie_flat(tmp_path):
+    trees.padchest(tmp_path)
+    for path in (tmp_path / "0").iterdir():
+        path.rename(tmp_path / path.name)
+    assert sources.build(tmp_path).index.path.tolist() == ["1.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("['pneumonia', 'unchanged']", (1, 0)),
+        ("['normal']", (0, 1)),
+        ("['normal', 'scoliosis']", (0, 0)),
+        ("['pneumothorax']", (0, 0)),
+    ],
+)
+def test_labels(text, wanted):
+    found = padchest.labels(text)
+    assert (found["pneumonia"], found["no_finding"]) == wanted
+
+
+@pytest.mark.parametrize("text", ["__import__('os').getcwd()", "['a'", "{'a': 1}", "7"])
+def test_a_cell_is_read_as_a_literal_never_run(text):
+    assert padchest.labels(text) is None
+
+
+@pytest.mark.parametrize("text", ["['exclude']", "[]", "", "nan", "['unchanged']"])
+def test_cells_that_say_nothing(text):
+    assert padchest.labels(text) == {}
