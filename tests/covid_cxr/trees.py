@@ -43,10 +43,15 @@ def lines(*rows: str) -> str:
 
 
 def picture(seed: int, shape: tuple[int, int] = (48, 40)) -> np.ndarray:
-    """Return a smooth uint8 picture unlike those of other seeds."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)
-    smooth = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(smooth)
+    """Return a uint8 picture unlike those of other seeds, large forms and small."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros(shape)
+    for cells, share in ((6, 0.7), (18, 0.3)):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells), np.uint8))
+        total += share * np.asarray(
+            coarse.resize(shape[::-1], Image.Resampling.BICUBIC)
+        )
+    return total.astype(np.uint8)
 
 
 def encode(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
