@@ -31,7 +31,10 @@ class Timing(NamedTuple):
 
 
 def measure(
-    functions: Mapping[str, Callable[..., Any]], *args: Any, repeats: int = 7
+    functions: Mapping[str, Callable[..., Any]],
+    *args: Any,
+    repeats: int = 7,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Time functions side by side on the same arguments.
 
@@ -42,6 +45,8 @@ def measure(
         functions: name to function; results may be any pytree of arrays.
         *args: passed to every function.
         repeats: rounds that are timed, at least 1.
+        clock: seconds; ``time.process_time`` for the time that this process, all its
+            threads, spent computing, which other work on the machine hardly disturbs.
 
     Returns:
         Name to :class:`Timing`, in the order given.
@@ -56,9 +61,9 @@ def measure(
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             jax.block_until_ready(function(*args))
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {
         name: Timing(min(runs), statistics.median(runs))
         for name, runs in seconds.items()
