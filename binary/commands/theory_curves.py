@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -85,7 +85,7 @@ class Curve(NamedTuple):
     axis: str
     label: str
     rows: list[dict[str, float]]
-    drawn: tuple[tuple[str, str], ...]
+    drawn: Sequence[tuple[str, str]]
     logarithmic: bool = False
     marks: tuple[tuple[float, str], ...] = ()
     missing: tuple[float, ...] = ()

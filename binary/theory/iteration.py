@@ -102,7 +102,7 @@ def bracketed_root(
         low,
         high,
         xtol=tolerance,
-        rtol=max(tolerance, 1e-14),
+        rtol=np.float64(max(tolerance, 1e-14)),
         full_output=True,
         disp=False,
     )

@@ -234,7 +234,8 @@ def critical_beta(
         ValueError: for an argument out of range.
         NotConverged: when the replicon does not pass 1 between the two.
     """
-    check_beta(low), check_beta(high)
+    check_beta(low)
+    check_beta(high)
 
     def at(log_beta: float) -> StochasticPoint:
         return stochastic(alpha, q_star, float(np.exp(log_beta)))

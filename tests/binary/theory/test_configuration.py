@@ -8,25 +8,26 @@ from binary.theory import (
     gardner,
     mode_energy,
     mode_overlaps,
+    reference,
     replicon,
     spherical,
     stochastic,
     typical,
 )
-from tests.binary.theory import reference
+from tests.binary.theory import reference as tables
 
 
 def ensemble_of(key) -> Ensemble:
     if key == "typical":
         return typical(0.55)
-    return stochastic(0.55, key, 20.0, window=reference.WINDOW).ensemble
+    return stochastic(0.55, key, 20.0, window=tables.WINDOW).ensemble
 
 
-@pytest.mark.parametrize("key", reference.FLIP_ENERGY)
+@pytest.mark.parametrize("key", tables.FLIP_ENERGY)
 def test_reference_robustness(key):
     ensemble = ensemble_of(key)
-    got = [flip_energy(ensemble, d) for d in reference.FLIPS]
-    np.testing.assert_allclose(got, reference.FLIP_ENERGY[key], atol=6e-5)
+    got = [flip_energy(ensemble, d) for d in tables.FLIPS]
+    np.testing.assert_allclose(got, tables.FLIP_ENERGY[key], atol=6e-5)
 
 
 def test_typical_solutions_make_no_error_and_have_the_gardner_replicon():
@@ -85,3 +86,17 @@ def test_mode_of_binary_control_variables_is_the_configuration_itself():
 def test_a_distance_out_of_range_is_named(distance):
     with pytest.raises(ValueError, match=r"distance: expected .* in \[0, 0.5\]"):
         flip_energy(typical(0.4), distance)
+
+
+def test_references_by_name():
+    point = stochastic(0.4, 0.6, 5.0)
+    same = reference("stochastic", 0.4, q_star=0.6, beta=5.0)
+    assert (same.name, same.q) == ("stochastic", point.q)
+    assert reference("control", 0.4, q_star=0.6, beta=5.0).q_self == 1
+    for name, make in (("typical", typical), ("spherical", spherical)):
+        assert reference(name, 0.4).q == make(0.4).q
+
+
+def test_an_unknown_reference_is_named():
+    with pytest.raises(ValueError, match="reference: expected one of typical"):
+        reference("gaussian", 0.4)
