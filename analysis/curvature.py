@@ -81,9 +81,10 @@ def top_eigenpairs(
 ) -> EigenPairs:
     """Return the k largest eigenvalues with their vectors, by restarted Lanczos.
 
-    A run that ends early, or may have missed copies of a multiple eigenvalue, is
-    followed by another one orthogonal to what was found, until one brings nothing
-    better.
+    As long as pairs have not converged, the next run starts from what the worst one
+    leaves over; then from a random vector, orthogonal to what was found, until such a
+    run brings nothing better. So neither a run that ends early nor a multiple
+    eigenvalue is a trap, and the usual cost is two runs.
 
     Args:
         operator: what to look at.
@@ -93,8 +94,8 @@ def top_eigenpairs(
         view: see the module.
         steps: Lanczos steps a run; by default max(2 k + 30, 40), never more than
             there are coordinates. Memory: about three times steps x n numbers.
-        restarts: runs after the first, at most; k by default. 0 halves the work and
-            trusts the first.
+        restarts: runs after the first, at most; 2 k + 2 by default. 0 trusts the
+            first.
 
     Returns:
         The pairs; look at the residuals.
@@ -113,7 +114,7 @@ def top_eigenpairs(
     steps = min(max(2 * k + 30, 40), room) if steps is None else steps
     if not k <= steps <= operator.size:
         raise ValueError(f"steps: expected {k} to {operator.size}, got {steps}")
-    restarts = k if restarts is None else restarts
+    restarts = 2 * k + 2 if restarts is None else restarts
     if restarts < 0:
         raise ValueError(f"restarts: expected 0 or more, got {restarts}")
     first, second = jax.random.split(key)
@@ -138,7 +139,7 @@ def top_eigenpairs(
         residuals=np.asarray(found.residuals),
         valid_steps=int(found.steps),
         runs=runs,
-        matvecs=probed + runs * (steps + k),
+        matvecs=probed + runs * (steps + k + 1),
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )

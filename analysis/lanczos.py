@@ -8,8 +8,8 @@ case. :func:`run` looks at the off-diagonals afterwards: the first one that is a
 .. math:: 1000\, \epsilon \max_{i \le j}(|\alpha_i|, |\beta_i|)
 
 ends the valid part, and everything behind it is cut off. That moves eigenvalues by at
-most the coupling that is cut. :func:`top_ritz` starts again, orthogonal to what it has
-found, until nothing better turns up: that fills up after an early end, and finds
+most the coupling that is cut. :func:`top_ritz` then starts again, orthogonal to what it
+has found, until nothing better turns up: that fills up after an early end, and finds
 further copies of a multiple eigenvalue, of which one Krylov space only ever has one.
 
 All is jit-safe: fixed shapes, no look from the host.
@@ -81,7 +81,8 @@ class _Search(NamedTuple):
     steps: Array
     runs: Array
     scale: Array
-    improved: Array
+    refine: Array  # the next run is to improve these, not to look for others
+    done: Array
 
 
 def valid_steps(diagonal: Array, off_diagonal: Array, scale: Any = 0.0) -> Array:
@@ -128,13 +129,23 @@ def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagon
     hessenberg, basis = found.J_small, found.Q_tall.T
     diagonal, off = jnp.diagonal(hessenberg), jnp.diagonal(hessenberg, -1)
     valid = valid_steps(diagonal, off, scale)
-    valid = jnp.where(jnp.any(start != 0), valid, 0)
-    inside = jnp.arange(steps) < valid
-    diagonal = jnp.where(inside, diagonal, 0)
-    off = jnp.where(inside[1:], off, 0)
-    largest = jnp.maximum(jnp.max(jnp.abs(diagonal)), jnp.max(off, initial=0))
-    basis = jnp.where(inside[None, :], basis, 0)
-    return Tridiagonal(basis, diagonal, off, valid, jnp.maximum(largest, scale))
+    valid = jnp.where(jnp.any(start != 0), valid, jnp.int32(0))
+    largest = jnp.maximum(jnp.abs(diagonal), jnp.pad(off, (0, 1)))
+    inside = jnp.arange(steps, dtype=jnp.int32) < valid
+    largest = jnp.max(jnp.where(inside, largest, 0))
+    whole = Tridiagonal(basis, diagonal, off, valid, jnp.maximum(largest, scale))
+    return cut(whole, valid)
+
+
+def cut(whole: Tridiagonal, valid: Array) -> Tridiagonal:
+    """Set what lies behind the valid steps to zero, NaN too."""
+    inside = jnp.arange(whole.diagonal.size, dtype=jnp.int32) < valid
+    return whole._replace(
+        basis=jnp.where(inside[None, :], whole.basis, 0),
+        diagonal=jnp.where(inside, whole.diagonal, 0),
+        off_diagonal=jnp.where(inside[1:], whole.off_diagonal, 0),
+        valid=valid,
+    )
 
 
 def _decomp() -> Any:
@@ -154,19 +165,33 @@ def eigen(small: Tridiagonal) -> tuple[Array, Array, Array]:
         ``(values, vectors, valid)``: (m,), (m, m) with eigenvectors as columns, and
         which of the m pairs belong to the valid part; the others are zero.
     """
-    dtype = small.diagonal.dtype
-    wide = jnp.result_type(float)  # float64 where it is enabled
-    steps = small.diagonal.size
-    inside = jnp.arange(steps) < small.valid
-    # What was cut off goes where no eigenvalue can be, so that nothing mixes with it.
-    away = -(4 * small.scale + 1).astype(wide)
-    diagonal = jnp.where(inside, small.diagonal.astype(wide), away)
-    off = jnp.diag(small.off_diagonal.astype(wide), 1)
-    values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + off + off.T)
+    matrix = jnp.diag(small.diagonal) + jnp.diag(small.off_diagonal, 1)
+    matrix = matrix + jnp.diag(small.off_diagonal, -1)
+    return eigen_of_part(matrix, _inside(small))
+
+
+def eigen_of_part(matrix: Array, inside: Array) -> tuple[Array, Array, Array]:
+    """Diagonalise the part of a symmetric matrix whose coordinates are ``inside``.
+
+    Args:
+        matrix: (m, m), zero in the rows and columns outside.
+        inside: boolean (m,).
+
+    Returns:
+        As :func:`eigen`.
+    """
+    wide = matrix.astype(jnp.result_type(float))  # float64 where it is enabled
+    # What is outside goes where no eigenvalue can be, so that nothing mixes with it.
+    away = -(2 * jnp.max(jnp.sum(jnp.abs(wide), axis=1)) + 1)
+    values, vectors = jnp.linalg.eigh(wide + jnp.diag(jnp.where(inside, 0, away)))
     valid = jnp.sum(jnp.where(inside[:, None], vectors**2, 0), axis=0) > 0.5
-    values = jnp.where(valid, values, 0).astype(dtype)
+    values = jnp.where(valid, values, 0).astype(matrix.dtype)
     vectors = jnp.where(inside[:, None] & valid[None, :], vectors, 0)
-    return values, vectors.astype(dtype), valid
+    return values, vectors.astype(matrix.dtype), valid
+
+
+def _inside(small: Tridiagonal) -> Array:
+    return jnp.arange(small.diagonal.size, dtype=jnp.int32) < small.valid
 
 
 def top_ritz(
@@ -197,19 +222,22 @@ def top_ritz(
 
     Returns:
         The pairs. If even the restarts did not turn up k of them, the rest has
-        residual inf. It takes (steps + k) products a run.
+        residual inf. It takes (steps + k + 1) products a run.
     """
 
     def again(search: _Search) -> Array:
-        return search.improved & (search.runs <= restarts)
+        return ~search.done & (search.runs <= restarts)
 
     def body(search: _Search) -> _Search:
         locked = search.vectors
         drawn = jax.random.normal(jax.random.fold_in(key, search.runs), (size,), dtype)
-        start = _start(masked(drawn, support), locked)
-        product = lambda v: deflated(matvec(deflated(v, locked)), locked)
+        left = _left_over(search)
+        worst = left[jnp.argmax(jnp.linalg.norm(left, axis=1))]
+        start = jnp.where(search.refine, worst, masked(drawn, support))
+        start = _outside(start, locked)
+        product = _outside_product(matvec, start, locked)
         small = run(product, start, steps, search.scale)
-        return _merge(search, small, matvec, k, order)
+        return _merge(search, apart(small, locked), matvec, order)
 
     nothing = _Search(
         values=jnp.zeros(k, dtype),
@@ -219,21 +247,54 @@ def top_ritz(
         steps=jnp.int32(0),
         runs=jnp.int32(0),
         scale=jnp.zeros([], dtype),
-        improved=jnp.bool(True),
+        refine=jnp.bool(False),
+        done=jnp.bool(False),
     )
     last = lax.while_loop(again, body, nothing)
-    residuals = jnp.linalg.norm(
-        last.products - last.values[:, None] * last.vectors, axis=1
-    )
+    residuals = jnp.linalg.norm(_left_over(last), axis=1)
     residuals = jnp.where(last.found, residuals, jnp.inf)
     return Ritz(last.values, last.vectors, residuals, last.steps, last.runs)
 
 
-def _start(drawn: Array, locked: Array) -> Array:
-    """Return a start vector orthogonal to the rows; zeros if nothing is left of it."""
-    start = deflated(deflated(drawn, locked), locked)
-    noise = 100 * jnp.finfo(drawn.dtype).eps * jnp.linalg.norm(drawn)
-    return jnp.where(jnp.linalg.norm(start) > noise, start, 0)
+def _left_over(search: _Search) -> Array:
+    """Return the rows A v - value v."""
+    return search.products - search.values[:, None] * search.vectors
+
+
+def _outside(start: Array, locked: Array) -> Array:
+    """Return what of a start vector is orthogonal to the rows; zeros if only noise."""
+    rest = deflated(deflated(start, locked), locked)
+    noise = 100 * jnp.finfo(start.dtype).eps * jnp.linalg.norm(start)
+    return jnp.where(jnp.linalg.norm(rest) > noise, rest, 0)
+
+
+def apart(small: Tridiagonal, locked: Array) -> Tridiagonal:
+    """End a decomposition where its basis stops being orthogonal to the rows.
+
+    Each step re-orthogonalises within the basis only; a small off-diagonal magnifies
+    what is left along the rows.
+    """
+    leak = jnp.max(jnp.abs(locked @ small.basis), axis=0)
+    clean = leak <= GUARD * jnp.finfo(leak.dtype).eps
+    steps = jnp.sum(jnp.cumprod(clean.astype(jnp.int32)), dtype=jnp.int32)
+    return cut(small, jnp.minimum(small.valid, steps))
+
+
+def _outside_product(matvec: Matvec, start: Array, locked: Array) -> Matvec:
+    """Return the product with the matrix on what is orthogonal to the rows.
+
+    The rows get an eigenvalue from within the spectrum that remains, the start
+    vector's Rayleigh quotient. With the zero of a bare projection, a rounding error
+    along them would grow from step to step wherever zero lies outside that spectrum.
+    """
+    square = start @ start
+    quotient = (start @ matvec(start)) / jnp.where(square > 0, square, 1)
+
+    def product(v: Array) -> Array:
+        inner = deflated(v, locked)
+        return deflated(matvec(inner), locked) + quotient * (v - inner)
+
+    return product
 
 
 def deflated(v: Array, locked: Array) -> Array:
@@ -247,49 +308,70 @@ def rank_by(values: Array, found: Array, order: str) -> Array:
     return jnp.where(found, score[order], -jnp.inf)
 
 
-def _merge(
-    search: _Search, small: Tridiagonal, matvec: Matvec, k: int, order: str
-) -> _Search:
-    """Take the first k of the span of what was known and of a new run's first k.
+def _merge(search: _Search, small: Tridiagonal, matvec: Matvec, order: str) -> _Search:
+    """Take the first k of the span of what was known and of a new run.
 
-    A Rayleigh-Ritz step on both together: pairs that have not converged improve, and
-    one that was missed comes in. Says whether anything came of it.
+    A Rayleigh-Ritz step on both together (a thick restart): pairs that have not
+    converged improve, and one that was missed comes in.
     """
-    values, rotations, valid = eigen(small)
-    score, chosen = lax.top_k(rank_by(values, valid, order), k)
-    fresh = deflated((small.basis @ rotations[:, chosen]).T, search.vectors)
-    norm = jnp.linalg.norm(fresh, axis=1, keepdims=True)
-    new = (score > -jnp.inf) & (norm[:, 0] > 0.5)  # the rest was known, or is nothing
-    fresh = jnp.where(new[:, None], fresh / norm, 0)
-    both = jnp.concatenate([search.vectors, fresh])
-    products = jnp.concatenate([search.products, lax.map(matvec, fresh)])
-    values, rotation, found = _rayleigh_ritz(
-        both, products, jnp.concatenate([search.found, new])
+    k = search.values.size
+    coupling = search.products @ small.basis
+    inner = jnp.block(
+        [
+            [jnp.diag(search.values), coupling],
+            [coupling.T, jnp.diag(small.diagonal)],
+        ]
     )
-    score, chosen = lax.top_k(rank_by(values, found, order), k)
-    found, rotation = score > -jnp.inf, rotation[:, chosen].T
-    noise = 16 * jnp.finfo(values.dtype).eps * small.scale
+    off = jnp.pad(jnp.diag(small.off_diagonal, 1), ((k, 0), (k, 0)))
+    inside = jnp.concatenate([search.found, _inside(small)])
+    values, rotation, valid = eigen_of_part(inner + off + off.T, inside)
+    score, chosen = lax.top_k(rank_by(values, valid, order), k)
+    old, new = rotation[:k, chosen], rotation[k:, chosen]
+    vectors = old.T @ search.vectors + (small.basis @ new).T
+    products = lax.map(matvec, vectors)
+    return _after(search, small, vectors, products, score > -jnp.inf, order)
+
+
+def orthonormal(vectors: Array, products: Array, found: Array) -> tuple[Array, Array]:
+    """Make nearly orthonormal rows orthonormal, and their products with them."""
+    gram = vectors @ vectors.T + jnp.diag(jnp.where(found, 0, 1).astype(vectors.dtype))
+    lower = jnp.linalg.cholesky(gram)
+    solve = lambda rows: jax.scipy.linalg.solve_triangular(lower, rows, lower=True)
+    return solve(vectors), solve(products)
+
+
+def _after(
+    search: _Search,
+    small: Tridiagonal,
+    vectors: Array,
+    products: Array,
+    found: Array,
+    order: str,
+) -> _Search:
+    """Settle the pairs by their own products, and what to do next.
+
+    A run from a random start that brings nothing better is the last.
+    """
+    vectors, products = orthonormal(vectors, products, found)
+    inner = vectors @ products.T
+    values, rotation, found = eigen_of_part((inner + inner.T) / 2, found)
+    chosen = jnp.argsort(-rank_by(values, found, order), stable=True)
+    values, found, rotation = values[chosen], found[chosen], rotation[:, chosen].T
+    eps = jnp.finfo(values.dtype).eps
+    score = rank_by(values, found, order)
     before = rank_by(search.values, search.found, order)
-    return _Search(
-        values=values[chosen],
-        vectors=rotation @ both,
+    improved = jnp.any(found & ~(score <= before + 16 * eps * small.scale))
+    after = _Search(
+        values=values,
+        vectors=rotation @ vectors,
         products=rotation @ products,
         found=found,
         steps=search.steps + small.valid,
         runs=search.runs + 1,
         scale=small.scale,
-        improved=jnp.any(found & ~(score <= before + noise)),
+        refine=improved,
+        done=~(search.refine | improved),
     )
-
-
-def _rayleigh_ritz(
-    vectors: Array, products: Array, found: Array
-) -> tuple[Array, Array, Array]:
-    """Diagonalise within the rows found; columns of the rotation are eigenvectors."""
-    inner = vectors @ products.T
-    # What was not found goes where no eigenvalue can be, as in :func:`eigen`.
-    away = jnp.where(found, 0, -(4 * jnp.max(jnp.abs(inner)) + 1))
-    values, rotation = jnp.linalg.eigh((inner + inner.T) / 2 + jnp.diag(away))
-    found = jnp.sum(jnp.where(found[:, None], rotation**2, 0), axis=0) > 0.5
-    rotation = jnp.where(found[None, :], rotation, 0)
-    return jnp.where(found, values, 0), rotation, found
+    residuals = jnp.linalg.norm(_left_over(after), axis=1)
+    unfinished = jnp.any(residuals > GUARD * eps * small.scale)
+    return after._replace(refine=improved & unfinished)
