@@ -1,0 +1,1 @@
+"""Recorded runs of this package, and RESULTS.md's sections on them."""

@@ -1,0 +1,78 @@
+"""Run a comparison of minima and record what counts.
+
+The run folder can be taken up again after an interruption. A finished comparison is
+reduced to a JSON file under ``recorded/``, with its figures beside it, from which
+``RESULTS.md`` is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.minima import report
+from analysis.minima.compare import compare
+from analysis.minima.config import Config
+from pruning.lab import runs
+
+RECORDED = Path(__file__).parent / "recorded"
+_SHAPES = ("histograms",)  # drawn, not recorded
+
+
+def reduced(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce a comparison's ``summary.json`` to what is recorded.
+
+    Args:
+        summary: as :func:`pruning.lab.runs.write_summary` wrote it.
+
+    Returns:
+        The circumstances, the claims, and the measures without their histograms.
+    """
+    results = summary["results"]
+    measures = {
+        name: {key: value for key, value in one.items() if key not in _SHAPES}
+        for name, one in results["measures"].items()
+    }
+    circumstances = {key: value for key, value in summary.items() if key != "results"}
+    return {**circumstances, "claims": results["claims"], "measures": measures}
+
+
+def run(
+    experiment: str,
+    config: Config,
+    *,
+    description: str,
+    note: str = "",
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Run an experiment from the command line.
+
+    Args:
+        experiment: its name; names the run folder and the recorded files.
+        config: what to do.
+        description: for ``--help``.
+        note: a sentence for RESULTS.md on how far the run went.
+        arguments: the command line; default: the process's.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    options = parser.parse_args(arguments)
+    found = compare(config, options.runs / experiment, resume=True)
+    written = report.write(found)
+    record = reduced(runs.read_json(found.folder / "summary.json"))
+    record["command"] = f"python -m analysis.experiments.{experiment}"
+    record |= {"experiment": experiment, "note": note, "figures": []}
+    options.recorded.mkdir(parents=True, exist_ok=True)
+    for path in written:
+        if path.suffix == ".png":
+            name = f"{experiment}-{path.name}"
+            shutil.copyfile(path, options.recorded / name)
+            record["figures"].append(name)
+    runs.write_json(options.recorded / f"{experiment}.json", record)
+    report.show(found)

@@ -1,0 +1,88 @@
+"""What the comparisons of minima found, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.experiments._minima import RECORDED
+from analysis.minima.claims import Claim, Effect
+from analysis.minima.config import Config
+from analysis.minima.report import measure_lines, title, verdict_lines
+from pruning.lab.runs import read_json
+
+_FOLDER = "analysis/experiments/recorded"
+
+INTRODUCTION = """## Two minima: gradual against one-shot pruning (arXiv 2004.14765)
+
+G is pruned gradually by LOBSTER; S is the same dense network cut once by magnitude to
+exactly G's number of parameters and trained for as many epochs; R is S rewound to its
+initial weights. The paper's claims are from memory (MEM-high, but claim 8: read in
+the abstract), its text was not at hand: it shows figures, not tables, and no number of
+its own can be set beside ours. The rules of the verdicts are fixed in
+`analysis.minima.claims`.
+"""
+
+
+def sections() -> list[str]:
+    """Return the recorded comparisons as Markdown lines."""
+    paths = sorted(RECORDED.glob("minima_*.json"))
+    if not paths:
+        return [INTRODUCTION, "No comparison has been recorded yet.", ""]
+    lines = [INTRODUCTION]
+    for path in paths:
+        lines += comparison(read_json(path))
+    notes = RECORDED / "notes_minima.md"
+    if notes.exists():
+        lines += [notes.read_text().strip(), ""]
+    return lines
+
+
+def comparison(record: Mapping[str, Any]) -> list[str]:
+    """Return one recorded comparison as Markdown lines."""
+    config, device = config_of(record), record["device"]
+    lines = [f"### {title(config)}", ""]
+    lines += [
+        f"`{record['command']}`; {record['wall_s'] / 60:.0f} min on "
+        f"{device['platform']}, {device['cores']} cores (shared with other work), jax "
+        f"{record['versions']['jax']}. {record['note']}".strip(),
+        "",
+        f"Rate {config.rate:g}, patience {config.patience}, tolerance "
+        f"{config.tolerance:g}, batch {config.batch}; epochs: {config.dense_epochs} "
+        f"dense + {config.prune_epochs} pruning + {config.tune_epochs} tuning.",
+        "",
+    ]
+    lines += [*verdict_lines(claims_of(record), config.level), ""]
+    lines += [*measure_lines(record["measures"], None), ""]
+    for level in config.levels:
+        at = measure_lines(record["measures"], level)
+        lines += [f"At {level:g}x or more:", "", *at, ""]
+    shown = [f"[{name}]({_FOLDER}/{name})" for name in record["figures"]]
+    return [*lines, f"Figures: {', '.join(shown)}.", ""] if shown else lines
+
+
+def config_of(record: Mapping[str, Any]) -> Config:
+    """Return the config of a recorded comparison."""
+    found = record["config"]
+    lists = {key: tuple(value) for key, value in found.items() if type(value) is list}
+    return Config(**{**found, **lists})
+
+
+def claims_of(record: Mapping[str, Any]) -> tuple[Claim, ...]:
+    """Return the claims of a recorded comparison."""
+
+    def effect(found: Mapping[str, Any]) -> Effect:
+        numbers = {key: float(found[key]) for key in ("mean", "low", "high")}
+        values = tuple(float(value) for value in found["values"])
+        return Effect(**{**found, **numbers, "values": values})
+
+    return tuple(
+        Claim(
+            found["number"],
+            found["text"],
+            tuple(map(effect, found["parts"])),
+            tuple(map(effect, found["variants"])),
+            found["verdict"],
+        )
+        for found in record["claims"]
+    )
