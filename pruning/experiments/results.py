@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pruning.experiments import _results_psp
 from pruning.experiments._variants import RECORDED
 from pruning.lab.runs import read_json
 from pruning.lab.tables import markdown
@@ -104,11 +105,16 @@ def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def device_of(record: Mapping[str, Any]) -> str:
+    """Return what a record was made on, in words."""
+    device = record["device"]
+    return f"{device['platform']} ({device['kind']}), {device['cores']} cores"
+
+
 def settings(record: Mapping[str, Any]) -> str:
     """Return one line on how a variant was run."""
     config = record["config"]
-    device = record["device"]
-    where = f"{device['platform']} ({device['kind']}), {device['cores']} cores"
+    where = device_of(record)
     return (
         f"`{record['variant']}`: rate {config['rate']:g}, refresh "
         f"{config['refresh']}, patience {config['patience']}, tolerance "
@@ -144,15 +150,14 @@ def benchmark_section(package: str, path: Path) -> list[str]:
     """Return the section of one recorded benchmark."""
     record = read_json(path)
     name = path.stem.removeprefix("benchmark-")
-    versions = record["versions"]
-    where = f"{versions['device']}, {versions['cores']} cores, jax {versions['jax']}"
+    where = f"{device_of(record)}, jax {record['versions']['jax']}"
     rows = record["rows"]
     command = f"python -m {package}.benchmarks.{name}"
     lines = [f"### {name}", "", f"`{command}`; {where}.", ""]
     cells = [[row[key] for key in rows[0]] for row in rows]
     lines += [*markdown(list(rows[0]), cells), ""]
     for key, value in record.items():
-        if key not in ("versions", "rows"):
+        if key not in ("versions", "device", "rows"):
             lines += [f"- {key}: {value}"]
     return [*lines, ""]
 
@@ -165,6 +170,7 @@ def sections() -> list[str]:
     notes = RECORDED / "notes.md"
     if notes.exists():
         lines += [notes.read_text().strip(), ""]
+    lines += _results_psp.sections()
     return lines + benchmark_sections("pruning", RECORDED)
 
 
