@@ -122,7 +122,9 @@ class Index:
                     raise ValueError(f"path: {str(path)!r} leads out of its folder")
         keys, counts = np.unique(self.uid, return_counts=True)
         if (counts > 1).any():
-            raise ValueError(f"path: {keys[counts > 1][0]!r} is in the table twice")
+            raise ValueError(
+                f"path: {str(keys[counts > 1][0])!r} is in the table twice"
+            )
 
     def __len__(self) -> int:
         return int(self.path.shape[0])

@@ -151,18 +151,10 @@ def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
     first = dataset.get("PixelPaddingValue")
     if first is None:
         return None
-    first = _signed(int(first), stored.dtype)
-    last = dataset.get("PixelPaddingRangeLimit")
-    last = first if last is None else _signed(int(last), stored.dtype)
-    found = (stored >= min(first, last)) & (stored <= max(first, last))
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = sorted((int(first), int(first if limit is None else limit)))
+    found = (stored >= ends[0]) & (stored <= ends[1])
     return found if found.any() else None
-
-
-def _signed(value: int, dtype: Any) -> int:
-    """Return a tag's 16-bit value as the pixels' type reads it."""
-    if np.issubdtype(dtype, np.signedinteger) and value > 32767:
-        return value - 65536
-    return value
 
 
 def _modality(
