@@ -40,8 +40,19 @@ class Config:
     """
 
     model: Annotated[
-        Literal["lenet300", "lenet5"],
-        _Help(help="LeNet-300-100 (dense) or LeNet-5 (20-50-500-10)."),
+        Literal[
+            "lenet300",
+            "lenet5",
+            "resnet20",
+            "resnet32",
+            "resnet18",
+            "mobilenet_v2",
+            "allcnn_c",
+        ],
+        _Help(
+            help="LeNet-300-100 (dense), LeNet-5 (20-50-500-10), or one of the "
+            "networks for CIFAR."
+        ),
     ] = "lenet300"
     dataset: Annotated[
         Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
@@ -74,6 +85,10 @@ class Config:
         tuple[float, ...],
         _Help(help="Compressions at which to fine-tune and test an operating point."),
     ] = ()
+    keep: Annotated[
+        tuple[int, ...],
+        _Help(help="One-shot: exact numbers of parameters to keep, of all."),
+    ] = ()
     accept: Annotated[
         float,
         _Help(
@@ -82,9 +97,28 @@ class Config:
         ),
     ] = 0.005
     batch: Annotated[int, _Help(help="Examples per step.")] = 100
-    lr: Annotated[float, _Help(help="Learning rate, dense and pruning stages.")] = 0.1
+    lr: Annotated[float, _Help(help="Learning rate, dense stage.")] = 0.1
+    lr_drops: Annotated[
+        tuple[int, ...],
+        _Help(help="Epochs of the dense stage after which the rate falls to a tenth."),
+    ] = ()
+    prune_lr: Annotated[
+        float | None,
+        _Help(help="Learning rate, pruning stage; else that at the dense stage's end."),
+    ] = None
     tune_lr: Annotated[float, _Help(help="Learning rate, fine-tuning stage.")] = 0.01
+    tune_drops: Annotated[
+        tuple[int, ...],
+        _Help(help="Like lr_drops, for the fine-tuning stage."),
+    ] = ()
     momentum: Annotated[float, _Help(help="Momentum of SGD.")] = 0.0
+    weight_decay: Annotated[
+        float, _Help(help="Multiple of each parameter added to its gradient.")
+    ] = 0.0
+    augment: Annotated[
+        Literal["none", "crop-flip"],
+        _Help(help="Training images: as they are, or cropped and flipped at random."),
+    ] = "none"
     reduction: Annotated[
         Literal["mean_abs", "abs_mean"],
         _Help(help="Sensitivity: absolute value before or after the batch mean."),
@@ -117,6 +151,10 @@ class Config:
         Literal["auto", "map", "vmap"],
         _Help(help="How seeds run: one after the other, or at once; auto: by device."),
     ] = "auto"
+    mesh: Annotated[
+        tuple[int, int],
+        _Help(help="Devices along the seeds and along the batch."),
+    ] = (1, 1)
 
 
 def check(config: Config) -> None:
@@ -135,6 +173,30 @@ def check(config: Config) -> None:
             raise ValueError(
                 f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
             )
+    _check_numbers(config)
+    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
+        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
+    if min(config.seeds) < 0:
+        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
+    if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
+        raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
+    if any(count < 0 for count in config.keep):
+        raise ValueError(f"keep: expected numbers >= 0, got {config.keep}")
+    if config.keep and not config.method.startswith("one-shot"):
+        raise ValueError(f"keep: only for one-shot pruning, not {config.method}")
+    _check_mesh(config)
+    if config.method.startswith("one-shot"):
+        if not config.targets and not config.keep:
+            raise ValueError("targets: one-shot pruning needs at least one compression")
+        if config.rewind_epoch > config.dense_epochs:
+            raise ValueError(
+                f"rewind_epoch: expected at most dense_epochs = {config.dense_epochs}, "
+                f"got {config.rewind_epoch}"
+            )
+
+
+def _check_numbers(config: Config) -> None:
+    """Raise unless every number is in its range."""
     at_least = {
         "patience": 1,
         "dense_epochs": 1,
@@ -149,25 +211,38 @@ def check(config: Config) -> None:
         value = getattr(config, name)
         if value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
-    for name in ("rate", "margin", "tolerance", "accept", "lr", "tune_lr"):
+    for name in (
+        "rate",
+        "margin",
+        "tolerance",
+        "accept",
+        "lr",
+        "prune_lr",
+        "tune_lr",
+        "weight_decay",
+    ):
         value = getattr(config, name)
-        if not (math.isfinite(value) and value >= 0):
+        if value is not None and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
     if not 0 <= config.momentum < 1:
         raise ValueError(
             f"momentum: expected a number in [0, 1), got {config.momentum}"
         )
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
-        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
-    if min(config.seeds) < 0:
-        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
-    if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
-        raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
-    if config.method.startswith("one-shot"):
-        if not config.targets:
-            raise ValueError("targets: one-shot pruning needs at least one compression")
-        if config.rewind_epoch > config.dense_epochs:
-            raise ValueError(
-                f"rewind_epoch: expected at most dense_epochs = {config.dense_epochs}, "
-                f"got {config.rewind_epoch}"
-            )
+    for name in ("lr_drops", "tune_drops"):
+        drops = getattr(config, name)
+        if list(drops) != sorted(set(drops)) or any(epoch < 1 for epoch in drops):
+            raise ValueError(f"{name}: expected epochs >= 1 that rise, got {drops}")
+
+
+def _check_mesh(config: Config) -> None:
+    """Raise unless seeds and batch divide evenly over the mesh."""
+    seeds, batch = config.mesh
+    if min(seeds, batch) < 1:
+        raise ValueError(f"mesh: expected numbers of devices >= 1, got {config.mesh}")
+    if len(config.seeds) % seeds or config.batch % batch:
+        raise ValueError(
+            f"mesh: expected divisors of {len(config.seeds)} (seeds) and "
+            f"{config.batch} (batch), got {config.mesh}"
+        )
+    if seeds > 1 and config.seed_axis == "map":
+        raise ValueError("mesh: seeds along devices cannot run one after the other")

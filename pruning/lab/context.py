@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import optax
+from jax.sharding import Mesh
 
 from pruning.lab import loop, runs
 from pruning.lab.config import Config
 from pruning.lab.data import Dataset
-from pruning.lab.methods import prunable_of, transform
+from pruning.lab.methods import prunable_of, stepwise, transform
+from pruning.lab.models import Network
 from pruning.lab.progress import Progress
 
 
@@ -38,16 +40,21 @@ class Run(NamedTuple):
     config: Config
     folder: runs.RunFolder
     data: Dataset
-    init_fn: Callable[[Any], Any]
-    apply_fn: Callable[[Any, Any], Any]
+    net: Network
     stages: tuple[Stage, ...]
     progress: Progress
     started: float
+    mesh: Mesh | None = None
 
     @property
     def snapshots(self) -> Path:
         """Where snapshots go."""
         return self.folder.path / "snapshots"
+
+    @property
+    def like(self) -> tuple[Any, Any]:
+        """The shapes of (params, stats) of one network."""
+        return jax.eval_shape(self.net.init, jax.random.key(0))
 
     def epochs_before(self, stage: int) -> int:
         """Epochs of the run that lie before a stage."""
@@ -55,10 +62,15 @@ class Run(NamedTuple):
 
 
 def stages_of(
-    config: Config, apply_fn: Callable[[Any, Any], Any], classes: int
+    config: Config, net: Network, classes: int, steps: int
 ) -> tuple[Stage, ...]:
-    """Return the three stages of a run."""
-    make = partial(transform, config, apply_fn, classes)
+    """Return the three stages of a run, whose epochs have so many steps."""
+    make = partial(transform, config, net, classes)
+    dense = stepwise(config.lr, config.lr_drops, steps)
+    prune_lr = config.lr * 0.1 ** len(config.lr_drops)
+    if config.prune_lr is not None:
+        prune_lr = config.prune_lr
+    tune = stepwise(config.tune_lr, config.tune_drops, steps)
     rules = loop.Rules(
         False,
         config.patience,
@@ -68,12 +80,12 @@ def stages_of(
     )
     one_shot = config.method.startswith("one-shot")
     return (
-        Stage("dense", config.dense_epochs, make(lr=config.lr, decay=False), rules),
+        Stage("dense", config.dense_epochs, make(lr=dense, decay=False), rules),
         Stage(
             "prune",
             0 if one_shot else config.prune_epochs,
-            make(lr=config.lr, decay=True),
+            make(lr=prune_lr, decay=True),
             rules._replace(cuts=True),
         ),
-        Stage("tune", config.tune_epochs, make(lr=config.tune_lr, decay=False), rules),
+        Stage("tune", config.tune_epochs, make(lr=tune, decay=False), rules),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -9,9 +10,10 @@ import numpy as np
 
 from pruning.lab import loop, snapshots
 from pruning.lab.context import Run, Stage
-from pruning.lab.members import one_shot_name
+from pruning.lab.members import one_shot_name, targets_of
 from pruning.lab.methods import prunable_of
 from pruning.masks import full_mask, magnitude_mask
+from pruning.trees import Prunable, named_leaves
 
 
 def rewind_now(run: Run, stage: Stage, number: int) -> bool:
@@ -37,12 +39,22 @@ def _keep(
         ),
         best.params,
         masks,
+        best.stats,
     )
 
 
 def member_of(tree: Any, index: int) -> Any:
     """Return one member of a tree with a leading axis of members."""
     return jax.tree.map(lambda leaf: np.asarray(leaf[index]), tree)
+
+
+def unprunable(params: Any, prunable: Prunable) -> int:
+    """Return how many parameters may not be cut."""
+    return sum(
+        math.prod(leaf.shape)
+        for name, leaf in named_leaves(params)
+        if not prunable(name, leaf)
+    )
 
 
 def alive(params: Any) -> Any:
@@ -53,8 +65,8 @@ def alive(params: Any) -> Any:
 def keep_rewind(run: Run, members: Any, epoch: int) -> None:
     """Write the early weights that one-shot pruning rewinds to."""
     for index in range(len(run.config.seeds)):
-        params = member_of(members.params, index)
-        best = loop.Best(params, np.inf, np.ones(()))  # pyright: ignore
+        params, stats = member_of((members.params, members.stats), index)
+        best = loop.Best(params, np.inf, np.ones(()), stats)  # pyright: ignore
         _keep(run, index, "rewind", epoch, best, full_mask(params))
 
 
@@ -86,8 +98,11 @@ def close_stage(run: Run, index: int, members: Any) -> None:
 
 def _keep_one_shot(run: Run, member: int, epoch: int, best: loop.Best) -> None:
     """Write the dense weights cut to each target at once, by magnitude."""
-    for target in run.config.targets:
-        masks = magnitude_mask(
-            best.params, 1 / target, prunable=prunable_of(run.config)
-        )
+    prunable = prunable_of(run.config)
+    for target in targets_of(run.config):
+        density: Any = 1 / (target.compression or 1.0)
+        if target.keep is not None:
+            count = target.keep - unprunable(best.params, prunable)
+            density = lambda _, count=count: count
+        masks = magnitude_mask(best.params, density, prunable=prunable)
         _keep(run, member, one_shot_name(target), epoch, best, masks)

@@ -7,7 +7,6 @@ caller maps it over all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,12 +16,14 @@ from jax import lax
 
 from pruning._typing import Array
 from pruning.lab.data import Batch, epoch_order
+from pruning.lab.models import ApplyFn, Network, as_network
 from pruning.masks import apply_mask, intersect, threshold_mask
 from pruning.thresholds import PlateauState, plateau, search_threshold
 from pruning.transforms import masks_of, with_masks
 from pruning.trees import Prunable
 
 _EVALUATION_CHUNK = 500
+_DRAWS = 2**31 - 1  # no index that a split of the epoch's key could use
 
 
 class Best(NamedTuple):
@@ -32,11 +33,13 @@ class Best(NamedTuple):
         params: those weights.
         loss: their mean validation cross-entropy, in nats; inf if none yet.
         error: their validation error, a fraction.
+        stats: what the network kept beside them; ``{}`` without batch-norm.
     """
 
     params: Any
     loss: Array
     error: Array
+    stats: Any
 
 
 class Member(NamedTuple):
@@ -48,6 +51,7 @@ class Member(NamedTuple):
         key: typed PRNG key; an epoch's key is folded from it and the epoch's number.
         plateau: of the validation loss.
         best: see :class:`Best`.
+        stats: what the network keeps from batch to batch; ``{}`` without batch-norm.
     """
 
     params: Any
@@ -55,6 +59,21 @@ class Member(NamedTuple):
     key: Array
     plateau: PlateauState
     best: Best
+    stats: Any
+
+
+class Seen(NamedTuple):
+    """The examples of a step, as the optax chain gets them.
+
+    Attributes:
+        image: (B, H, W, C), augmented if the run augments.
+        label: (B,) int32.
+        stats: of the network, after the step's forward pass.
+    """
+
+    image: Array
+    label: Array
+    stats: Any
 
 
 class EpochInfo(NamedTuple):
@@ -95,6 +114,11 @@ class Rules(NamedTuple):
     margin: float
     tolerance: float
     prunable: Prunable
+
+
+def evaluating(net: Network, stats: Any) -> ApplyFn:
+    """Return ``(params, x) -> logits`` in evaluation mode, with given statistics."""
+    return lambda params, x: net.apply(params, stats, x)
 
 
 def cross_entropy(logits: Array, label: Array) -> Array:
@@ -152,14 +176,25 @@ def start(
     tx: optax.GradientTransformation,
     masks: Any,
     rules: Rules,
+    stats: Any = None,
 ) -> Member:
-    """Return a member at the start of a stage, under given masks."""
+    """Return a member at the start of a stage, under given masks.
+
+    Args:
+        params: the weights; those outside the masks become 0.
+        key: a typed PRNG key; fixes the order of the examples, and what is drawn.
+        tx: the stage's chain.
+        masks: what is kept.
+        rules: when and how the stage cuts.
+        stats: of a network that keeps state; None for one that does not.
+    """
+    stats = {} if stats is None else stats
     trigger = plateau(rules.patience, margin=rules.margin)
     opt_state = with_masks(tx.init(params), masks)
     params = apply_mask(params, masks)
     # Not a weakly typed inf: the second epoch would be compiled again.
-    best = Best(params, jnp.float32(jnp.inf), jnp.ones(()))
-    return Member(params, opt_state, key, trigger.init(), best)
+    best = Best(params, jnp.float32(jnp.inf), jnp.ones(()), stats)
+    return Member(params, opt_state, key, trigger.init(), best, stats)
 
 
 def epoch(
@@ -168,85 +203,89 @@ def epoch(
     train: Batch,
     validation: Batch,
     *,
-    apply_fn: Callable[[Any, Any], Any],
+    apply_fn: Network | ApplyFn,
     tx: optax.GradientTransformation,
     rules: Rules,
     batch: int,
+    augment: Callable[[Array, Array], Array] | None = None,
+    place: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> tuple[Member, EpochInfo]:
     """Run one epoch of one member and, if it is time, cut.
 
     Args:
         member: its state.
         number: the epoch's number in the stage; with the member's key it fixes the
-            order of the examples.
+            order of the examples and all that is drawn.
         train: the training examples.
         validation: the validation examples.
-        apply_fn: ``(params, image) -> logits``.
+        apply_fn: a :class:`pruning.lab.models.Network`, or ``(params, image) ->
+            logits``.
         tx: the stage's chain (:func:`pruning.lab.methods.transform`).
         rules: when and how to cut.
         batch: examples per step.
+        augment: ``(key, image) -> image``, applied to each training batch.
+        place: puts a batch on its devices (:mod:`pruning.lab.sharding`).
 
     Returns:
         The next state and what happened.
     """
-    order = epoch_order(
-        jax.random.fold_in(member.key, number), train.label.shape[0], batch
-    )
-    step = partial(
-        _step, train=train, apply_fn=apply_fn, tx=optax.with_extra_args_support(tx)
-    )
-    (params, opt_state), losses = lax.scan(
-        step, (member.params, member.opt_state), order
-    )
-    loss, error = evaluate(apply_fn, params, validation)
+    net = as_network(apply_fn)
+    key = jax.random.fold_in(member.key, number)
+    order = epoch_order(key, train.label.shape[0], batch)
+    draws = jax.random.fold_in(key, _DRAWS)
+
+    def step(carry: tuple[Any, Any, Any], at: tuple[Array, Array]) -> Any:
+        index, now = at[0], jax.random.fold_in(draws, at[1])
+        batch = place(Batch(train.image[index], train.label[index]))
+        if augment is not None:
+            image = augment(jax.random.fold_in(now, 0), batch.image)
+            batch = batch._replace(image=image)
+        return _step(carry, batch, jax.random.fold_in(now, 1), net, tx)
+
+    carry = member.params, member.stats, member.opt_state
+    numbered = order, jnp.arange(order.shape[0])
+    (params, stats, opt_state), losses = lax.scan(step, carry, numbered)
+    loss, error = evaluate(evaluating(net, stats), params, validation)
     better = loss < member.best.loss
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
-        Best(params, loss, error),
+        Best(params, loss, error, stats),
         member.best,
     )
-    member = member._replace(params=params, opt_state=opt_state, best=best)
-    info = EpochInfo(
-        losses,
-        loss,
-        error,
-        jnp.zeros((), bool),
-        jnp.zeros(()),
-        best,
-        jnp.zeros((), jnp.int32),
-    )
+    member = member._replace(params=params, opt_state=opt_state, best=best, stats=stats)
+    no, none = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    info = EpochInfo(losses, loss, error, no, jnp.zeros(()), best, none)
     if not rules.cuts:
         return member, info
-    return _watch(member, info, validation, apply_fn, rules)
+    return _watch(member, info, validation, net, rules)
 
 
 def _step(
-    carry: tuple[Any, Any],
-    index: Array,
-    *,
-    train: Batch,
-    apply_fn: Callable[[Any, Any], Any],
-    tx: optax.GradientTransformationExtraArgs,
-) -> tuple[tuple[Any, Any], Array]:
-    """Take one step on the examples at ``index``."""
-    params, opt_state = carry
-    batch = Batch(train.image[index], train.label[index])
+    carry: tuple[Any, Any, Any],
+    batch: Batch,
+    key: Array,
+    net: Network,
+    tx: optax.GradientTransformation,
+) -> tuple[tuple[Any, Any, Any], Array]:
+    """Take one step on a batch; the key is for what the network draws."""
+    params, stats, opt_state = carry
 
-    def loss_of(weights: Any) -> Array:
-        return cross_entropy(apply_fn(weights, batch.image), batch.label).mean()
+    def loss_of(weights: Any) -> tuple[Array, Any]:
+        logits, moved = net.train(weights, stats, batch.image, key)
+        return cross_entropy(logits, batch.label).mean(), moved
 
-    loss, grads = jax.value_and_grad(loss_of)(params)
-    updates, opt_state = tx.update(
-        grads, opt_state, params, batch=batch, grads=grads, value=loss
+    (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, opt_state = optax.with_extra_args_support(tx).update(
+        grads, opt_state, params, batch=Seen(*batch, stats), grads=grads, value=loss
     )
-    return (optax.apply_updates(params, updates), opt_state), loss
+    return (optax.apply_updates(params, updates), stats, opt_state), loss
 
 
 def _watch(
     member: Member,
     info: EpochInfo,
     validation: Batch,
-    apply_fn: Callable[[Any, Any], Any],
+    net: Network,
     rules: Rules,
 ) -> tuple[Member, EpochInfo]:
     """Advance the plateau and cut if it fires."""
@@ -256,7 +295,9 @@ def _watch(
     def cut(member: Member) -> tuple[Member, Array, Array]:
         best = member.best
         found = search_threshold(
-            lambda weights: evaluate(apply_fn, weights, validation)[0],
+            lambda weights: evaluate(evaluating(net, best.stats), weights, validation)[
+                0
+            ],
             best.params,
             (1 + rules.tolerance) * best.loss,
             prunable=rules.prunable,
@@ -266,9 +307,11 @@ def _watch(
             threshold_mask(best.params, found.threshold, prunable=rules.prunable),
         )
         params = apply_mask(best.params, masks)
-        fresh = Best(params, jnp.float32(jnp.inf), jnp.ones(()))
+        fresh = Best(params, jnp.float32(jnp.inf), jnp.ones(()), best.stats)
         opt_state = with_masks(member.opt_state, masks)
-        done = member._replace(params=params, opt_state=opt_state, best=fresh)
+        done = member._replace(
+            params=params, opt_state=opt_state, best=fresh, stats=best.stats
+        )
         return done, found.threshold.astype(jnp.float32), found.iterations
 
     def keep(member: Member) -> tuple[Member, Array, Array]:

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 
-from pruning.lab import loop, snapshots
+from pruning.lab import loop, sharding, snapshots
 from pruning.lab.config import Config
 from pruning.lab.context import Run
 from pruning.masks import full_mask
 
 
-def over_members(axis: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def over_members(
+    axis: str, function: Callable[..., Any], *, mesh: Mesh | None = None
+) -> Callable[..., Any]:
     """Map ``function(member, *shared)`` over the leading axis of the members.
 
     Args:
         axis: ``map`` (one after the other), ``vmap`` (at once) or ``auto``.
         function: of one member.
-
+        mesh: the devices, if there are several; members along their ``seeds`` axis
+            run at once.
     """
+    along = sharding.SEEDS if mesh and mesh.shape[sharding.SEEDS] > 1 else None
     if axis == "auto":
         # A batched matrix product is slower on a CPU than the same products in turn.
-        axis = "map" if jax.default_backend() == "cpu" else "vmap"
+        in_turn = jax.default_backend() == "cpu" and along is None
+        axis = "map" if in_turn else "vmap"
     if axis == "vmap":
-        return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(
-            members
-        )
+        return lambda members, *shared: jax.vmap(
+            lambda m: function(m, *shared), spmd_axis_name=along
+        )(members)
     return lambda members, *shared: lax.map(lambda m: function(m, *shared), members)
 
 
@@ -40,27 +46,26 @@ def starting(run: Run, index: int) -> Any:
     begin = partial(loop.start, tx=stage.tx, rules=stage.rules)
     if stage.name == "dense":
         keys = jnp.stack([jax.random.key(seed) for seed in config.seeds])
-        params = jax.jit(jax.vmap(lambda k: run.init_fn(jax.random.fold_in(k, 0))))(
-            keys
-        )
+        params, stats = jax.jit(
+            jax.vmap(lambda k: run.net.init(jax.random.fold_in(k, 0)))
+        )(keys)
         orders = jax.vmap(lambda k: jax.random.fold_in(k, 1))(keys)
-        return jax.jit(jax.vmap(lambda p, k: begin(p, k, masks=full_mask(p))))(
-            params, orders
-        )
+        return jax.jit(
+            jax.vmap(lambda p, s, k: begin(p, k, masks=full_mask(p), stats=s))
+        )(params, stats, orders)
     if stage.name == "prune":
         chosen = [(member, "dense") for member in range(len(config.seeds))]
     else:
         chosen = [(s.member, s.name) for s, _ in operating_points(run)]
-    like = jax.eval_shape(run.init_fn, jax.random.key(0))
     table = {(s.member, s.name): s for s in snapshots.listing(run.snapshots)}
-    pairs = [snapshots.read(run.snapshots, table[c], like) for c in chosen]
+    found = [read_point(run, table[c]) for c in chosen]
     if stage.name == "tune" and config.method == "one-shot-rewind":
-        rewound = [
-            snapshots.read(run.snapshots, table[member, "rewind"], like)[0]
-            for member, _ in chosen
+        rewound = [read_point(run, table[member, "rewind"]) for member, _ in chosen]
+        found = [
+            (params, masks, stats)
+            for (params, _, stats), (_, masks, _) in zip(rewound, found, strict=True)
         ]
-        pairs = [(params, pair[1]) for params, pair in zip(rewound, pairs, strict=True)]
-    params, masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
+    params, masks, stats = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
     each = len(chosen) // len(config.seeds)
     keys = jnp.stack(
         [
@@ -71,7 +76,18 @@ def starting(run: Run, index: int) -> Any:
             for i, (member, _) in enumerate(chosen)
         ]
     )
-    return jax.jit(jax.vmap(lambda p, k, m: begin(p, k, masks=m)))(params, keys, masks)
+    return jax.jit(jax.vmap(lambda p, k, m, s: begin(p, k, masks=m, stats=s)))(
+        params, keys, masks, stats
+    )
+
+
+def read_point(run: Run, snapshot: snapshots.Snapshot) -> tuple[Any, Any, Any]:
+    """Return (params, masks, stats) of one of the run's snapshots."""
+    like, stats = run.like
+    return (
+        *snapshots.read(run.snapshots, snapshot, like),
+        snapshots.read_stats(run.snapshots, snapshot, stats),
+    )
 
 
 def starting_shape(run: Run, index: int) -> Any:
@@ -80,35 +96,51 @@ def starting_shape(run: Run, index: int) -> Any:
     count = seeds * len(targets_of(run.config)) if stage.name == "tune" else seeds
 
     def one(key: Any) -> Any:
-        params = run.init_fn(key)
-        return loop.start(params, key, stage.tx, full_mask(params), stage.rules)
+        params, stats = run.net.init(key)
+        return loop.start(params, key, stage.tx, full_mask(params), stage.rules, stats)
 
     return jax.vmap(one)(jax.random.split(jax.random.key(0), count))
 
 
 def operating_points(run: Run) -> list[tuple[snapshots.Snapshot, bool]]:
     """Choose on validation, for each seed, the points to fine-tune and test."""
-    everything = snapshots.listing(run.snapshots)
+    config, everything = run.config, snapshots.listing(run.snapshots)
     points = []
-    for member in range(len(run.config.seeds)):
+    for member in range(len(config.seeds)):
         own = [s for s in everything if s.member == member]
-        for target in targets_of(run.config):
-            if target is not None and run.config.method.startswith("one-shot"):
+        for target in targets_of(config):
+            if config.method.startswith("one-shot"):
                 (cut,) = (s for s in own if s.name == one_shot_name(target))
                 points.append((cut, True))
                 continue
             points.append(
-                snapshots.choose(own, target=target, accept=run.config.accept)
+                snapshots.choose(own, target=target.compression, accept=config.accept)
             )
     return points
 
 
-def one_shot_name(target: float) -> str:
-    """Return the name of the snapshot that one-shot pruning cuts to a compression."""
-    return f"one-shot-{target:g}"
+class Target(NamedTuple):
+    """What an operating point is asked for; neither: the accepted point.
+
+    Attributes:
+        compression: total over kept.
+        keep: the exact number of parameters kept, of all (one-shot).
+    """
+
+    compression: float | None = None
+    keep: int | None = None
 
 
-def targets_of(config: Config) -> list[float | None]:
-    """Return the compressions wanted; ``None`` stands for the accepted point."""
-    accepted = [] if config.method.startswith("one-shot") else [None]
-    return [*accepted, *config.targets]
+def one_shot_name(target: Target) -> str:
+    """Return the name of the snapshot that one-shot pruning cuts to a target."""
+    if target.keep is not None:
+        return f"one-shot-keep-{target.keep}"
+    return f"one-shot-{target.compression:g}"
+
+
+def targets_of(config: Config) -> list[Target]:
+    """Return what the operating points of each seed are asked for, in order."""
+    compressions = [Target(compression=target) for target in config.targets]
+    if config.method.startswith("one-shot"):
+        return [*compressions, *(Target(keep=keep) for keep in config.keep)]
+    return [Target(), *compressions]

@@ -9,6 +9,7 @@ import jax
 import optax
 
 from pruning.lab.config import Config
+from pruning.lab.models import ApplyFn, Network, as_network
 from pruning.schedules import manual
 from pruning.sensitivity import sensitivity, specific, unspecific
 from pruning.transforms import loss_sensitivity_decay, prune, sensitivity_decay
@@ -28,42 +29,59 @@ def prunable_of(config: Config) -> Prunable:
 
 def transform(
     config: Config,
-    apply_fn: Callable[[Any, Any], Any],
+    apply_fn: Network | ApplyFn,
     classes: int,
     *,
-    lr: float,
+    lr: float | optax.Schedule,
     decay: bool,
 ) -> optax.GradientTransformationExtraArgs:
     """Return SGD, then the method's shrink term, then the projection on the masks.
 
     Args:
         config: the run.
-        apply_fn: ``(params, image) -> logits``.
+        apply_fn: a :class:`pruning.lab.models.Network`, or ``(params, image) ->
+            logits``.
         classes: number of classes C.
-        lr: learning rate.
+        lr: learning rate, or one for each step of the stage.
         decay: whether the shrink term is on.
 
     Returns:
         A chain whose ``update`` takes ``batch=``, ``grads=`` and ``value=``.
     """
-    parts: list[optax.GradientTransformation] = [
-        optax.sgd(lr, momentum=config.momentum or None)
-    ]
-    shrink = _shrink(config, apply_fn, classes) if decay else None
+    parts: list[optax.GradientTransformation] = []
+    if config.weight_decay:
+        parts.append(optax.add_decayed_weights(config.weight_decay))
+    parts.append(optax.sgd(lr, momentum=config.momentum or None))
+    shrink = _shrink(config, as_network(apply_fn), classes) if decay else None
     if shrink is not None:
         parts.append(shrink)
     parts.append(prune(manual(), prunable=prunable_of(config)))
     return optax.chain(*parts)
 
 
+def stepwise(lr: float, drops: tuple[int, ...], steps: int) -> float | optax.Schedule:
+    """Return a learning rate that falls to a tenth after each epoch of ``drops``.
+
+    Args:
+        lr: at the start.
+        drops: epochs of the stage, such as (80, 120); none: the constant ``lr``.
+        steps: of an epoch.
+    """
+    if not drops:
+        return lr
+    return optax.piecewise_constant_schedule(
+        lr, {epoch * steps: 0.1 for epoch in drops}
+    )
+
+
 def _shrink(
-    config: Config, apply_fn: Callable[[Any, Any], Any], classes: int
+    config: Config, net: Network, classes: int
 ) -> optax.GradientTransformation | None:
     method, prunable = config.method, prunable_of(config)
     if method.startswith("sensitivity"):
         return sensitivity_decay(
             config.rate,
-            sensitivity_fn=sensitivity_of(config, apply_fn, classes),
+            sensitivity_fn=sensitivity_of(config, net, classes),
             refresh=config.refresh,
             prunable=prunable,
         )
@@ -79,16 +97,20 @@ def _shrink(
 
 
 def sensitivity_of(
-    config: Config, apply_fn: Callable[[Any, Any], Any], classes: int
+    config: Config, net: Network, classes: int
 ) -> Callable[[Any, Any], Any]:
-    """Return ``(params, batch) -> S`` as the config asks for it."""
-    output = (
-        (lambda p, x: jax.nn.softmax(apply_fn(p, x)))
-        if config.output == "softmax"
-        else apply_fn
-    )
+    """Return ``(params, batch) -> S`` as the config asks for it.
+
+    The network is taken in evaluation mode, with the statistics in the batch: in
+    training mode batch-norm mixes examples, and no example has a derivative of its
+    own.
+    """
 
     def of(params: Any, batch: Any) -> Any:
+        def output(params: Any, x: Any) -> Any:
+            logits = net.apply(params, batch.stats, x)
+            return jax.nn.softmax(logits) if config.output == "softmax" else logits
+
         own = config.method == "sensitivity-specific"
         alpha = specific(batch.label, classes) if own else unspecific(classes)
         return sensitivity(

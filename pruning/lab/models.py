@@ -150,6 +150,24 @@ def build(
     return (lambda key: net.init(key)[0]), (lambda params, x: net.apply(params, {}, x))
 
 
+def as_network(model: Network | ApplyFn) -> Network:
+    """Return a network as it is, and ``apply_fn(params, x)`` as one without state.
+
+    The latter's ``init`` raises a TypeError: a bare function cannot make parameters.
+    """
+    if isinstance(model, Network):
+        return model
+
+    def init(key: Any) -> tuple[Any, Any]:
+        raise TypeError("a bare apply_fn cannot make parameters")
+
+    return Network(
+        init,
+        lambda params, stats, x: model(params, x),
+        lambda params, stats, x, key: (model(params, x), stats),
+    )
+
+
 def keeps_state(net: Network) -> bool:
     """Say whether a network has ``stats``; nothing is computed."""
     _, stats = jax.eval_shape(net.init, jax.random.key(0))

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pruning.lab import loop, runs, snapshots
+from pruning.lab import loop, models, runs, snapshots
 from pruning.lab.config import Config
 from pruning.lab.context import Run
 from pruning.lab.keeping import alive, member_of
-from pruning.lab.members import operating_points, targets_of
+from pruning.lab.members import operating_points, read_point, targets_of
 from pruning.trees import named_leaves
 
 
@@ -67,19 +67,20 @@ def report(run: Run, members: Any) -> Result:
     config = run.config
     test = jax.device_put(run.data.test)
     errors = jax.jit(
-        lambda params, test: lax.map(
-            lambda p: loop.evaluate(run.apply_fn, p, test)[1], params
+        lambda networks, test: lax.map(
+            lambda n: loop.evaluate(loop.evaluating(run.net, n[1]), n[0], test)[1],
+            networks,
         )
     )
     chosen = operating_points(run)
     targets = targets_of(config)
     table = {(s.member, s.name): s for s in snapshots.listing(run.snapshots)}
-    like = jax.eval_shape(run.init_fn, jax.random.key(0))
-    dense = [
-        snapshots.read(run.snapshots, table[m, "dense"], like)[0]
-        for m in range(len(config.seeds))
-    ]
-    tuned = [member_of(members.best.params, i) for i in range(len(chosen))]
+    dense = []
+    for member in range(len(config.seeds)):
+        params, _, stats = read_point(run, table[member, "dense"])
+        dense.append((params, stats))
+    best = members.best.params, members.best.stats
+    tuned = [member_of(best, i) for i in range(len(chosen))]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
     tested = np.asarray(errors(stacked, test))
     validation = jax.device_put(run.data.validation)
@@ -88,28 +89,37 @@ def report(run: Run, members: Any) -> Result:
     for member, seed in enumerate(config.seeds):
         record = table[member, "dense"]
         points.append(
-            _point(seed, 1.0, True, dense[member], record.error, tested[member])
+            _point(seed, 1.0, True, dense[member][0], record.error, tested[member])
         )
+    total = record.total
     for i, (snapshot, reached) in enumerate(chosen):
+        asked = targets[i % len(targets)]
         points.append(
             _point(
                 config.seeds[snapshot.member],
-                targets[i % len(targets)],
+                total / max(asked.keep, 1) if asked.keep else asked.compression,
                 reached,
-                tuned[i],
+                tuned[i][0],
                 float(validated[i]),
                 tested[len(dense) + i],
             )
         )
-    shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(like)}
+    shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(run.like[0])}
     wall = time.monotonic() - run.started
     result = Result(config, run.folder.path, tuple(points), shapes, wall)
-    for i, params in enumerate(tuned):
+    for i, (params, stats) in enumerate(tuned):
         snapshot = chosen[i][0]._replace(member=i, name="tuned")
-        snapshots.write(run.folder.path / "tuned", snapshot, params, alive(params))
+        snapshots.write(
+            run.folder.path / "tuned", snapshot, params, alive(params), stats
+        )
     runs.write_summary(
         run.folder,
-        {"points": [p._asdict() for p in points], "shapes": shapes},
+        {
+            "points": [p._asdict() for p in points],
+            "shapes": shapes,
+            "classes": run.data.classes,
+            "image_shape": run.data.train.image.shape[1:],
+        },
         config=config,
         seeds=config.seeds,
         wall_s=wall,
@@ -140,3 +150,79 @@ def finished(config: Config, folder: runs.RunFolder) -> Result:
     points = tuple(Point(**point) for point in results["points"])
     shapes = {name: tuple(shape) for name, shape in results["shapes"].items()}
     return Result(config, folder.path, points, shapes, summary["wall_s"])
+
+
+class Loaded(NamedTuple):
+    """One operating point of a finished run with its network.
+
+    Attributes:
+        point: what the run reported of it.
+        params: the weights, nested dicts of numpy arrays.
+        stats: batch-norm's running moments; ``{}`` for a network without state.
+        mask: True where a parameter is kept; all True for a dense point.
+    """
+
+    point: Point
+    params: Any
+    stats: Any
+    mask: Any
+
+
+def load_points(run_dir: str | Path) -> list[Loaded]:
+    """Return the operating points of a finished run, each with its network.
+
+    Args:
+        run_dir: a run folder as :func:`pruning.lab.train.fit` leaves it.
+
+    Returns:
+        In the order of ``Result.points``: the dense networks, one for each seed, then
+        the fine-tuned ones, by seed and target.
+
+    Raises:
+        ValueError: naming the folder or file, if the run is not finished or a file is
+            damaged.
+
+    Example:
+        >>> net = load_network("runs/lenet5-1")  # doctest: +SKIP
+        >>> for point, params, stats, mask in load_points("runs/lenet5-1"):
+        ...     logits = net.apply(params, stats, images)  # doctest: +SKIP
+    """
+    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
+    points = [Point(**point) for point in _results(folder)["points"]]
+    seeds = len({point.seed for point in points})
+    loaded = []
+    for index, point in enumerate(points):
+        dense = index < seeds
+        where = folder.path / ("snapshots" if dense else "tuned")
+        member, name = (index, "dense") if dense else (index - seeds, "tuned")
+        params, mask, stats = snapshots.read_all(where, member, name)
+        loaded.append(Loaded(point, params, stats, mask))
+    return loaded
+
+
+def load_network(run_dir: str | Path, **options: Any) -> models.Network:
+    """Return the network of a finished run.
+
+    Args:
+        run_dir: a run folder.
+        options: of the network, such as ``rectify="full"``; they change how it is
+            computed, not what its parameters are.
+
+    Raises:
+        ValueError: if the run is not finished, or an option is not the network's.
+    """
+    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
+    results = _results(folder)
+    name = runs.read_json(folder.config)["model"]
+    shape = tuple(results["image_shape"])
+    return models.network(name, results["classes"], shape, **options)
+
+
+def _results(folder: runs.RunFolder) -> dict[str, Any]:
+    """Return the results in a finished run's summary."""
+    if not folder.summary.exists():
+        raise ValueError(
+            f"{folder.path}: expected a finished run, but there is no "
+            f"{folder.summary.name}"
+        )
+    return runs.read_json(folder.summary)["results"]

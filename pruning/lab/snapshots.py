@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,13 +47,25 @@ class Snapshot(NamedTuple):
         return self.total / max(self.kept, 1)
 
 
-def write(folder: Path, snapshot: Snapshot, params: Any, masks: Any) -> None:
-    """Write one snapshot as an ``.npz`` file, whole or not at all."""
+def write(
+    folder: Path, snapshot: Snapshot, params: Any, masks: Any, stats: Any = None
+) -> None:
+    """Write one snapshot as an ``.npz`` file, whole or not at all.
+
+    Args:
+        folder: where; made if absent.
+        snapshot: its record; member and name fix the file.
+        params: the weights.
+        masks: likewise, boolean.
+        stats: what the network keeps beside them (batch-norm's running moments).
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    parts = {"params": params, "masks": masks, "stats": stats}
     arrays: dict[str, Any] = {
-        f"params/{name}": np.asarray(leaf) for name, leaf in named_leaves(params)
+        f"{part}/{name}": np.asarray(leaf)
+        for part, tree in parts.items()
+        for name, leaf in named_leaves(tree)
     }
-    arrays |= {f"masks/{name}": np.asarray(leaf) for name, leaf in named_leaves(masks)}
     record = np.frombuffer(json.dumps(snapshot._asdict()).encode(), np.uint8)
     with replacing(_path(folder, snapshot.member, snapshot.name)) as file:
         np.savez_compressed(file, record=record, **arrays)
@@ -63,15 +77,57 @@ def read(folder: Path, snapshot: Snapshot, like: Any) -> tuple[Any, Any]:
     Raises:
         ValueError: naming the file, if it is damaged or of another network.
     """
+    return _read(folder, snapshot, "params", like), _read(
+        folder, snapshot, "masks", like
+    )
+
+
+def read_stats(folder: Path, snapshot: Snapshot, like: Any) -> Any:
+    """Return the ``stats`` of a snapshot, in the structure of ``like``.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or of another network.
+    """
+    return _read(folder, snapshot, "stats", like)
+
+
+def read_all(folder: Path, member: int, name: str) -> tuple[Any, Any, Any]:
+    """Return (params, masks, stats) of a snapshot as nested dicts of arrays.
+
+    Args:
+        folder: where it is.
+        member: of its record.
+        name: of its record.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    trees: dict[str, Any] = {"params": {}, "masks": {}, "stats": {}}
+    path = _path(folder, member, name)
+    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
+        for entry in file:
+            part, *keys = entry.split("/")
+            if part in trees:
+                node = trees[part]
+                for key in keys[:-1]:
+                    node = node.setdefault(key, {})
+                node[keys[-1]] = file[entry]
+    return trees["params"], trees["masks"], trees["stats"]
+
+
+def _read(folder: Path, snapshot: Snapshot, part: str, like: Any) -> Any:
     path = _path(folder, snapshot.member, snapshot.name)
-    structure = jax.tree.structure(like)
     names = [name for name, _ in named_leaves(like)]
+    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
+        leaves = [file[f"{part}/{name}"] for name in names]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    """Turn what a damaged or foreign file raises into a ValueError naming it."""
     try:
-        with open(path, "rb") as raw, np.load(raw) as file:
-            return tuple(
-                jax.tree.unflatten(structure, [file[f"{part}/{n}"] for n in names])
-                for part in ("params", "masks")
-            )  # pyright: ignore[reportReturnType]
+        yield
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a snapshot of this network: {error}") from error
 

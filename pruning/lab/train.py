@@ -8,6 +8,7 @@ run that is killed at any point and resumed ends in the same bits.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning.lab import checkpoints, loop, models, runs
+from pruning.lab import checkpoints, loop, models, runs, sharding
+from pruning.lab.augment import crop_flip
 from pruning.lab.config import Config, check
 from pruning.lab.context import Run, Stage, stages_of
 from pruning.lab.data import load
-from pruning.lab.keeping import close_stage, keep_cuts, keep_rewind, rewind_now
+from pruning.lab.keeping import (
+    close_stage,
+    keep_cuts,
+    keep_rewind,
+    rewind_now,
+    unprunable,
+)
 from pruning.lab.members import over_members, starting, starting_shape
+from pruning.lab.methods import prunable_of
 from pruning.lab.outcome import Result, finished, report
 from pruning.lab.progress import Progress
 
@@ -69,9 +78,9 @@ def fit(
             f"batch: expected at most {len(data.train.label)} (the training examples), "
             f"got {config.batch}"
         )
-    init_fn, apply_fn = models.build(
-        config.model, data.classes, data.train.image.shape[1:]
-    )
+    mesh = sharding.make_mesh(*config.mesh)
+    net = models.network(config.model, data.classes, data.train.image.shape[1:])
+    _check_keep(config, net)
     folder = runs.create(
         run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
     )
@@ -84,13 +93,26 @@ def fit(
             config,
             folder,
             data,
-            init_fn,
-            apply_fn,
-            stages_of(config, apply_fn, data.classes),
+            net,
+            stages_of(config, net, data.classes, len(data.train.label) // config.batch),
             progress,
             started,
+            mesh,
         )
         return _execute(run)
+
+
+def _check_keep(config: Config, net: models.Network) -> None:
+    """Raise unless the exact counts asked for are within what can be kept."""
+    params, _ = jax.eval_shape(net.init, jax.random.key(0))
+    least = unprunable(params, prunable_of(config))
+    total = unprunable(params, lambda name, leaf: False)
+    for count in config.keep:
+        if not least <= count <= total:
+            raise ValueError(
+                f"keep: expected numbers from {least} (parameters that may not be cut) "
+                f"to {total} (all), got {count}"
+            )
 
 
 def _execute(run: Run) -> Result:
@@ -130,18 +152,20 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
     stage, config = run.stages[index], run.config
     if done >= stage.epochs:
         return members
-    train, validation = jax.device_put((run.data.train, run.data.validation))
+    train, validation = sharding.copied((run.data.train, run.data.validation), run.mesh)
+    members = sharding.spread(members, run.mesh)
     step = partial(
         loop.epoch,
-        apply_fn=run.apply_fn,
+        apply_fn=run.net,
         tx=stage.tx,
         rules=stage.rules,
         batch=config.batch,
+        augment=_augment(run),
+        place=sharding.placing(run.mesh),
     )
     run_epoch = jax.jit(
-        lambda members, number, train, validation: over_members(config.seed_axis, step)(
-            members, number, train, validation
-        )
+        over_members(config.seed_axis, step, mesh=run.mesh),
+        out_shardings=sharding.members_and_info(run.mesh),
     )
     before = run.epochs_before(index)
     with run.progress.stage(stage.name, done, stage.epochs) as report:
@@ -166,6 +190,15 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
                     meta={"stage": index, "done": number + 1},
                 )
     return members
+
+
+def _augment(run: Run) -> Callable[[Any, Any], Any] | None:
+    """Return what happens to the images of a training batch, as the config asks."""
+    if run.config.augment == "none":
+        return None
+    moments = zip(run.data.mean, run.data.std, strict=True)
+    black = jnp.asarray([-mean / std for mean, std in moments], jnp.float32)
+    return lambda key, image: crop_flip(key, image, black)
 
 
 def _guard(run: Run, stage: Stage, number: int, info: Any) -> None:

@@ -21,10 +21,16 @@ BAD = {
     "prune_epochs": [-1],
     "tune_epochs": [-1],
     "targets": [(0.5,), (10.0, math.nan), (math.inf,)],
+    "keep": [(-1,), (10,)],  # the default method is not one-shot
     "accept": [-0.1, math.nan],
     "batch": [0],
     "lr": [-0.1, math.inf],
+    "lr_drops": [(0,), (5, 5), (8, 3)],
+    "prune_lr": [-0.1, math.inf],
     "tune_lr": [-0.1, math.nan],
+    "tune_drops": [(-1,), (2, 1)],
+    "weight_decay": [-1e-4, math.nan],
+    "augment": ["flip", True],
     "momentum": [-0.1, 1.0, math.nan],
     "reduction": ["mean"],
     "output": ["probabilities"],
@@ -33,6 +39,7 @@ BAD = {
     "rewind_epoch": [-1],
     "checkpoint_every": [0],
     "seed_axis": ["pmap"],
+    "mesh": [(0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100
 }
 ELSEWHERE = {"limit", "data_dir"}  # by the data set: see test_train.py
 EITHER = {"center"}
@@ -59,6 +66,7 @@ def test_every_field_is_tested():
 @pytest.mark.parametrize("method", ["one-shot", "one-shot-rewind"])
 def test_one_shot_needs_targets_and_an_epoch_to_rewind_to(method):
     check(Config(method=method, targets=(10.0,)))
+    check(Config(method=method, keep=(500, 0)))
     with pytest.raises(ValueError, match="targets: one-shot pruning needs"):
         check(Config(method=method))
     with pytest.raises(ValueError, match="rewind_epoch: expected at most dense_epochs"):

@@ -224,4 +224,4 @@ def test_one_shot_points_are_those_that_were_asked_for(tmp_path):
     assert kept[0] == 50610
     assert kept[1:] == [50610 // 5, 4601, 5061]
     assert all(p.reached for p in result.points)
-    assert members.one_shot_name(11.0) == "one-shot-11"
+    assert members.one_shot_name(members.Target(11.0)) == "one-shot-11"

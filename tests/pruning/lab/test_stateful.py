@@ -1,0 +1,182 @@
+"""Whole runs of a network with batch-norm: state, augmentation, rates, exact counts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pruning.lab import models, resnets, runs, train
+from pruning.lab.config import Config
+from pruning.lab.data import Batch, Dataset
+from pruning.lab.outcome import load_network, load_points
+from pruning.lab.train import fit
+from pruning.trees import named_leaves
+from tests.pruning.lab.small_runs import Stop, arrays, outcome_of
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+GRADUAL = Config(
+    model="resnet20",
+    method="sensitivity-unspecific",
+    dataset="cifar10_jpeg75",
+    batch=20,
+    dense_epochs=3,
+    prune_epochs=6,
+    tune_epochs=2,
+    patience=1,
+    tolerance=0.5,
+    momentum=0.9,
+    rate=1e-3,
+    lr=0.05,
+    lr_drops=(2,),
+    weight_decay=5e-5,
+    augment="crop-flip",
+    prunable="weights",
+    accept=1.0,
+    checkpoint_every=2,
+)
+
+
+def colours(count, seed):
+    """Return pictures whose class is their brightest channel."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 3, count).astype(np.int32)
+    image = rng.normal(size=(count, 8, 8, 3)).astype(np.float32)
+    image += 2 * np.eye(3, dtype=np.float32)[label][:, None, None]
+    return Batch(image, label)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """Put a data set of colours and a ResNet of two blocks in place of the real."""
+    parts = colours(60, 0), colours(40, 1), colours(40, 2)
+    data = Dataset("colours", 3, *parts, mean=(0.1,) * 3, std=(1.0,) * 3)
+    entry = models._TABLE["resnet20"]._replace(
+        module=lambda classes, conv="auto": resnets.ResNet(
+            classes, (4, 8), 1, conv=conv
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "load", lambda *args, **kwargs: data)
+        patch.setitem(models._TABLE, "resnet20", entry)
+        yield data
+
+
+@pytest.fixture(scope="module")
+def gradual(tmp_path_factory, compiled):
+    folder = tmp_path_factory.mktemp("stateful") / "gradual"
+    return fit(GRADUAL, folder, quiet=True), folder
+
+
+def stopped_at(config, folder, epoch):
+    """Run until the record of an epoch is to be written."""
+    append = runs.append_metrics
+
+    def dying(where, record):
+        if record["epoch"] == epoch:
+            raise Stop
+        append(where, record)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(runs, "append_metrics", dying)
+        fit(config, folder, resume=True, quiet=True)
+
+
+def test_a_run_stopped_in_any_stage_ends_in_the_same_bits(gradual, tmp_path):
+    _, folder = gradual
+    for epoch in (2, 6, 11):
+        stopped_at(GRADUAL, tmp_path, epoch)
+    fit(GRADUAL, tmp_path, resume=True, quiet=True)
+    for part in ("snapshots", "tuned"):
+        names = sorted(p.name for p in (folder / part).iterdir())
+        assert names == sorted(p.name for p in (tmp_path / part).iterdir())
+        for name in names:
+            assert arrays(folder / part / name) == arrays(tmp_path / part / name)
+    assert outcome_of(folder) == outcome_of(tmp_path)
+
+
+def test_points_come_back_with_the_state_they_were_judged_by(gradual, small_network):
+    result, folder = gradual
+    net = load_network(folder)
+    loaded = load_points(folder)
+    assert [p.point for p in loaded] == list(result.points) and len(loaded) == 2
+    for point, params, stats, mask in loaded:
+        logits = net.apply(params, stats, small_network.test.image)
+        wrong = np.argmax(logits, 1) != small_network.test.label
+        assert wrong.mean() == pytest.approx(point.test_error, abs=1e-6)
+        kept = {name: np.count_nonzero(leaf) for name, leaf in named_leaves(params)}
+        assert kept == point.kept
+        assert jax.tree.structure(mask) == jax.tree.structure(params)
+        jax.tree.map(lambda w, m: np.testing.assert_array_equal(w[~m], 0), params, mask)
+        variances = [v for n, v in named_leaves(stats) if n.endswith("var")]
+        assert variances and all((v != 1).any() for v in variances)
+    dense, tuned = loaded
+    assert all(leaf.all() for leaf in jax.tree.leaves(dense.mask))
+    assert tuned.point.compression > 1
+    for name, leaf in named_leaves(tuned.mask):
+        assert leaf.ndim >= 2 or leaf.all(), f"{name} was not to be cut"
+
+
+def test_an_unfinished_run_has_no_points(gradual, tmp_path):
+    stopped_at(GRADUAL, tmp_path, 2)
+    with pytest.raises(ValueError, match=r"expected a finished run, .* summary\.json"):
+        load_points(tmp_path)
+
+
+@pytest.mark.parametrize("prunable", ["weights", "all"])
+def test_one_shot_keeps_exactly_the_number_asked_for(tmp_path, prunable):
+    config = dataclasses.replace(
+        GRADUAL,
+        method="one-shot-rewind",
+        prunable=prunable,
+        keep=(501, 400),
+        targets=(2.0,),
+        dense_epochs=2,
+        lr_drops=(),
+        tune_epochs=1,
+        tune_drops=(),
+    )
+    result = fit(config, tmp_path, quiet=True)
+    kept = [
+        sum(int(leaf.sum()) for leaf in jax.tree.leaves(p.mask))
+        for p in load_points(tmp_path)[1:]
+    ]
+    assert kept[1:] == [501, 400]
+    assert [sum(p.kept.values()) for p in result.points[2:]] == kept[1:]
+    total = sum(result.points[0].kept.values())
+    assert result.points[2].target == pytest.approx(total / 501)
+
+
+def test_a_number_that_cannot_be_kept_is_refused(tmp_path):
+    config = dataclasses.replace(GRADUAL, method="one-shot", keep=(10,), targets=())
+    with pytest.raises(ValueError, match=r"keep: expected numbers from \d+ .* got 10"):
+        fit(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_seed_decides_what_augmentation_draws(gradual, tmp_path):
+    result, _ = gradual
+    config = dataclasses.replace(
+        GRADUAL, dense_epochs=1, prune_epochs=0, tune_epochs=0, lr_drops=()
+    )
+    plain = dataclasses.replace(config, augment="none")
+    fit(config, tmp_path / "moved", quiet=True)
+    fit(plain, tmp_path / "plain", quiet=True)
+    first = [
+        runs.read_metrics(runs.RunFolder(folder))[0]["train_loss"]
+        for folder in (result.folder, tmp_path / "moved", tmp_path / "plain")
+    ]
+    assert first[0] == first[1] != first[2]
+
+
+def test_the_rate_falls_to_a_tenth_after_the_epochs_named():
+    from pruning.lab.methods import stepwise
+
+    rate = stepwise(0.1, (80, 120), 450)
+    steps = jnp.array([0, 80 * 450 - 1, 80 * 450, 120 * 450 - 1, 120 * 450])
+    np.testing.assert_allclose(
+        [rate(step) for step in steps], [0.1, 0.1, 0.01, 0.01, 0.001], rtol=1e-5
+    )
+    assert stepwise(0.1, (), 450) == 0.1
