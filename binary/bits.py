@@ -69,10 +69,11 @@ def product(
     largest = jnp.max(jnp.abs(vector))
     unit = jnp.maximum(largest, jnp.finfo(vector.dtype).tiny * top) / top
     whole = jnp.round(vector / unit).astype(jnp.int32)
+    places = lax.broadcasted_iota(jnp.int32, (planes, whole.size), 0)
+    masks = words((whole[None] >> places) & 1 != 0)
     shared = jnp.zeros(rows.shape, jnp.int32)
     for plane in range(planes):  # unrolled, so that the rows are read once
-        mask = words((whole >> plane) & 1 != 0)
-        count = lax.population_count(rows & mask[None]).astype(jnp.int32)
+        count = lax.population_count(rows & masks[plane][None]).astype(jnp.int32)
         weight = -(2**plane) if plane == planes - 1 else 2**plane
         shared = shared + weight * count
     exact = 2 * jnp.sum(shared, axis=-1) - jnp.sum(whole)

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from binary.commands.success import progress, show
 from binary.experiments.methods import METHODS
@@ -34,14 +35,10 @@ class Plan:
     chunk: int
     loads: Mapping[str, tuple[tuple[float, ...], int]]
 
-    def points(self, only: Sequence[str]) -> list[Point]:
-        """Return the points of the methods in ``only``, or of all if it is empty."""
-        return [
-            Point(method, load, count)
-            for method, (loads, count) in self.loads.items()
-            if not only or method in only
-            for load in loads
-        ]
+    def points(self, method: str) -> list[Point]:
+        """Return the points of a method."""
+        loads, count = self.loads[method]
+        return [Point(method, load, count) for load in loads]
 
 
 def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
@@ -54,16 +51,25 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=f"Measure {plan.name}.")
     parser.add_argument("--only", nargs="*", default=(), choices=tuple(plan.loads))
     only = parser.parse_args(arguments).only
+    rows: list[dict[str, Any]] = []
     folder = runs.RunFolder(_CHUNKS / f"binary-{plan.name}")
     folder.path.mkdir(parents=True, exist_ok=True)
-    run(
-        folder,
-        plan.points(only),
-        size=plan.size,
-        first_seed=plan.first_seed,
-        chunk=plan.chunk,
-        report=progress(),
-    )
+    for method in only or plan.loads:
+        run(
+            folder,
+            plan.points(method),
+            size=plan.size,
+            first_seed=plan.first_seed,
+            chunk=plan.chunk,
+            report=progress(),
+        )
+        rows = _write(plan, folder)
+    show(rows)
+    return 0
+
+
+def _write(plan: Plan, folder: runs.RunFolder) -> list[dict[str, Any]]:
+    """Write the record of every chunk there is; return its rows."""
     records = runs.read_metrics(folder)
     rows = curves(records)
     record = {
@@ -80,5 +86,4 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
         "rows": rows,
     }
     runs.write_json(RECORDED / f"{plan.name}.json", record)
-    show(rows)
-    return 0
+    return rows
