@@ -209,6 +209,6 @@ def _gaussian(x: np.ndarray, bandwidth: float) -> np.ndarray:
     return np.exp(-0.5 * (x / bandwidth) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
 
 
-def _mean_and_error(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_error(samples: np.ndarray) -> tuple[Any, Any]:
     error = samples.std(axis=0, ddof=1) / np.sqrt(samples.shape[0])
     return samples.mean(axis=0), error
