@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from pruning.lab.runs import cores
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+from pruning.lab.runs import environment, write_json
 
 
 class Timing(NamedTuple):
@@ -70,19 +65,8 @@ def measure(
     }
 
 
-def versions() -> dict[str, Any]:
-    """Return what a timing depends on: versions, device and number of cores."""
-    device = jax.devices()[0]
-    found: dict[str, Any] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        found[package] = importlib.metadata.version(package)
-    found["device"] = f"{device.platform}: {device.device_kind}"
-    found["cores"] = cores()
-    return found
-
-
 def write(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows and :func:`versions` to a JSON file, whole or not at all.
+    """Write rows to a JSON file with the versions and the device, whole or not at all.
 
     Args:
         path: the file; its folder is made if need be.
@@ -93,10 +77,7 @@ def write(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"versions": versions(), "rows": [dict(row) for row in rows]}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    partial.replace(path)
+    write_json(path, {**environment(), "rows": [dict(row) for row in rows]})
     return path
 
 
