@@ -1,0 +1,286 @@
+"""The jitted inside of a stage: steps scanned into epochs, for one seed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from covid_cxr.images.augment import augment
+from covid_cxr.metrics.roc import weighted_auc
+from covid_cxr.models.chunks import chunked
+from covid_cxr.models.network import Network
+from covid_cxr.train.losses import loss_function
+from covid_cxr.train.schedules import Plateau, cosine, plateau_start, plateau_step
+from covid_cxr.train.stages import StageConfig
+from pruning._typing import Array
+from pruning.lab.data import Batch, epoch_order
+from pruning.trees import map_named
+
+_HEAD = "fc/"
+
+
+class Best(NamedTuple):
+    """The weights to keep.
+
+    Attributes:
+        params: those weights.
+        stats: their running averages.
+        value: what they were chosen by, higher is better; -inf at first.
+        epoch: int32, the epoch they come from, counted from 1; 0 at first.
+    """
+
+    params: Any
+    stats: Any
+    value: Array
+    epoch: Array
+
+
+class Member(NamedTuple):
+    """What the next epoch of one network needs.
+
+    Attributes:
+        params: the weights.
+        stats: running averages of batch-norm, or an empty tree.
+        opt_state: of the optimizer.
+        key: typed PRNG key; an epoch's key is folded from it and the epoch's number.
+        plateau: of the validation loss.
+        best: see :class:`Best`.
+    """
+
+    params: Any
+    stats: Any
+    opt_state: Any
+    key: Array
+    plateau: Plateau
+    best: Best
+
+
+class EpochInfo(NamedTuple):
+    """What a person wants to know of an epoch.
+
+    Attributes:
+        loss: mean training loss.
+        validation_loss: mean loss after the epoch.
+        validation_error: share of wrong decisions (at 0.5 with one output).
+        validation_auc: area under the ROC curve; NaN with more than one output.
+        rate: the learning rate.
+    """
+
+    loss: Array
+    validation_loss: Array
+    validation_error: Array
+    validation_auc: Array
+    rate: Array
+
+
+def standardise(image: Array, config: StageConfig) -> Array:
+    """Return (image - mean) / std in float32, of uint8 or of floats in [0, 1]."""
+    return (unit(image) - config.mean) / config.std
+
+
+def unit(image: Array) -> Array:
+    """Return images as float32 in [0, 1]."""
+    if image.dtype == jnp.uint8:
+        return image.astype(jnp.float32) / 255
+    return image.astype(jnp.float32)
+
+
+def logits_of(
+    net: Network, params: Any, stats: Any, image: Array, config: StageConfig
+) -> Array:
+    """Return logits (N, classes) of images (N, H, W, 1), evaluation mode."""
+    return chunked(
+        lambda part: net.apply(params, stats, standardise(part, config)), image
+    )
+
+
+def optimizer(config: StageConfig, norm: str) -> optax.GradientTransformation:
+    """Return the chain of a stage, at learning rate 1.
+
+    Args:
+        config: the stage.
+        norm: the network's normalisation; scale and bias of a frozen one stay.
+
+    Returns:
+        A transform; its updates are multiplied by the rate of the epoch.
+    """
+    if config.optimizer == "adamw":
+        steps = [optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay)]
+    else:
+        steps = [optax.add_decayed_weights(config.weight_decay)]
+        if config.momentum:
+            steps.append(optax.trace(config.momentum))
+
+    def factor(name: str, leaf: Array) -> Array:
+        if name.startswith(_HEAD):
+            return leaf
+        fixed = config.freeze_trunk or (norm == "frozen" and leaf.ndim == 1)
+        return leaf * (0.0 if fixed else config.trunk_rate)
+
+    scaled = optax.stateless(lambda updates, params: map_named(factor, updates))
+    return optax.chain(*steps, scaled, optax.scale(-1.0))
+
+
+def start(
+    params: Any, stats: Any, key: Array, tx: optax.GradientTransformation
+) -> Member:
+    """Return a member before its first epoch."""
+    best = Best(params, stats, jnp.float32(-jnp.inf), jnp.int32(0))
+    return Member(params, stats, tx.init(params), key, plateau_start(), best)
+
+
+def balanced_order(key: Array, members: list[Array], steps: int, batch: int) -> Array:
+    """Return indices of an epoch with equally many of each class in a batch.
+
+    Args:
+        key: typed PRNG key.
+        members: for each class, the indices of its images.
+        steps: how many batches.
+        batch: images each, a multiple of the classes.
+
+    Returns:
+        (steps, batch) int32; a class's images are shuffled and used up before any is
+        used again.
+    """
+    each = batch // len(members)
+    columns = []
+    for k, own in zip(jax.random.split(key, len(members)), members, strict=True):
+        rounds = -(-steps * each // own.shape[0])
+        shuffled = jax.vmap(lambda one, own=own: jax.random.permutation(one, own))(
+            jax.random.split(k, rounds)
+        )
+        columns.append(shuffled.reshape(-1)[: steps * each].reshape(steps, each))
+    return jnp.concatenate(columns, axis=1)
+
+
+def epoch(
+    member: Member,
+    number: Array,
+    train: Batch,
+    validation: Batch,
+    classes: list[Array],
+    *,
+    net: Network,
+    tx: optax.GradientTransformation,
+    config: StageConfig,
+) -> tuple[Member, EpochInfo]:
+    """Run one epoch of one member and look at the validation images.
+
+    Args:
+        member: its state.
+        number: the epoch's number from 0; with the member's key it fixes the order.
+        train: training images.
+        validation: validation images.
+        classes: the training images of each class (:func:`balanced_order`).
+        net: the network.
+        tx: of :func:`optimizer`.
+        config: the stage.
+
+    Returns:
+        The next state and what happened.
+    """
+    order_key, move_key = jax.random.split(jax.random.fold_in(member.key, number))
+    count = train.label.shape[0]
+    if config.sampling == "balanced":
+        steps = count // config.batch
+        order = balanced_order(order_key, classes, steps, config.batch)
+    else:
+        order = epoch_order(order_key, count, config.batch)
+    rate = config.rate * member.plateau.factor
+    if config.schedule == "cosine":
+        rate = config.rate * cosine(number, config.epochs)
+    step = partial(_step, train=train, rate=rate, net=net, tx=tx, config=config)
+    keys = jax.random.split(move_key, order.shape[0])
+    carry = (member.params, member.stats, member.opt_state)
+    (params, stats, opt_state), losses = lax.scan(step, carry, (order, keys))
+    info = _look(net, params, stats, validation, config)._replace(
+        loss=losses.mean(), rate=rate
+    )
+    plateau = member.plateau
+    if config.schedule == "plateau":
+        plateau = plateau_step(
+            plateau,
+            info.validation_loss,
+            patience=config.patience,
+            factor=config.factor,
+        )
+    best = _kept(member.best, params, stats, number, info, config)
+    return Member(params, stats, opt_state, member.key, plateau, best), info
+
+
+def _step(
+    carry: tuple[Any, Any, Any],
+    drawn: tuple[Array, Array],
+    *,
+    train: Batch,
+    rate: Array,
+    net: Network,
+    tx: optax.GradientTransformation,
+    config: StageConfig,
+) -> tuple[tuple[Any, Any, Any], Array]:
+    params, stats, opt_state = carry
+    index, key = drawn
+    image, label = unit(train.image[index]), train.label[index]
+    if config.augmentation is not None:
+        keys = jax.random.split(key, index.shape[0])
+        image = augment(keys, image[..., 0], config.augmentation)[..., None]
+    image = standardise(image, config)
+    loss_of = loss_function(config.loss, net.config.classes, config.gamma)
+
+    def objective(params: Any) -> tuple[Array, Any]:
+        if config.freeze_trunk:
+            params = {**lax.stop_gradient(params), "fc": params["fc"]}
+            return loss_of(net.apply(params, stats, image), label).mean(), stats
+        logits, new = net.train(params, stats, image)
+        return loss_of(logits, label).mean(), new
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(params)
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam counts in integers
+        updates, opt_state = tx.update(grads, opt_state, params)
+    updates = jax.tree.map(lambda u: rate * u, updates)
+    return (optax.apply_updates(params, updates), stats, opt_state), loss
+
+
+def _look(
+    net: Network, params: Any, stats: Any, data: Batch, config: StageConfig
+) -> EpochInfo:
+    """Return the validation figures of some weights."""
+    logits = logits_of(net, params, stats, data.image, config)
+    loss_of = loss_function(config.loss, net.config.classes, config.gamma)
+    loss = loss_of(logits, data.label).mean()
+    area = jnp.float32(jnp.nan)
+    if net.config.classes == 1:
+        score, truth = logits[:, 0], data.label.astype(jnp.float32)
+        rank = jnp.searchsorted(jnp.sort(score), score).astype(jnp.int32)
+        area = weighted_auc(truth, rank, jnp.ones_like(truth))
+        called = (score >= 0).astype(data.label.dtype)
+    else:
+        called = jnp.argmax(logits, axis=-1).astype(data.label.dtype)
+    error = (called != data.label).astype(jnp.float32).mean()
+    nothing = jnp.float32(0)
+    return EpochInfo(nothing, loss, error, area, nothing)
+
+
+def _kept(
+    best: Best,
+    params: Any,
+    stats: Any,
+    number: Array,
+    info: EpochInfo,
+    config: StageConfig,
+) -> Best:
+    """Return the weights to keep after an epoch; of equal ones the earlier."""
+    now = Best(params, stats, best.value, number.astype(jnp.int32) + 1)
+    if config.select == "last":
+        return now
+    value = jnp.where(
+        jnp.isnan(info.validation_auc), -info.validation_loss, info.validation_auc
+    )
+    better = value > best.value
+    now = now._replace(value=value)
+    return jax.tree.map(lambda new, old: jnp.where(better, new, old), now, best)
