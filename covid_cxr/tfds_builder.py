@@ -24,7 +24,7 @@ _LABELS = ("covid", "pneumonia", "no_finding")
 _EXTRA = "the TFDS builder needs: pip install 'synaptax[cxr]'"
 _DESCRIPTION = "Chest X-rays of one source, squared, split by patient."
 _INSTRUCTIONS = """Get the set from its owners, under their terms, and put its folder,
-unpacked and unchanged, at <manual_dir>/<config name>, such as manual_dir/nih."""
+unpacked and unchanged, at <manual_dir>/<source>, such as <manual_dir>/nih."""
 
 
 @functools.cache

@@ -143,10 +143,9 @@ def test_another_seed_is_another_split_and_the_same_seed_the_same():
 
 
 def test_a_patient_may_come_from_two_sources():
+    no = {"covid": 0}
     rows = [
-        Row(
-            "a.dcm", "nih/1", "rsna", labels={"covid": 0}, flags=frozenset({"matched"})
-        ),
+        Row("a.dcm", "nih/1", "rsna", labels=no, flags=frozenset({"matched"})),
         Row("b.png", "nih/1", "nih", labels=no),
         *(Row(f"{i}.png", f"nih/{i}", "nih", labels=no) for i in range(2, 9)),
     ]

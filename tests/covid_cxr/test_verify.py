@@ -1,0 +1,107 @@
+"""``verify``: what is whole passes, what is wrong is named; see test_damage too."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from covid_cxr.__main__ import main
+from covid_cxr.verify import verify
+from tests.covid_cxr import trees
+
+SHARED = Path(
+    os.environ.get(
+        "TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "data" / "tfds"
+    )
+).parent
+
+
+@pytest.mark.parametrize("name", [name for name in trees.TREES if name != "jsrt"])
+def test_whole_folders_hold_no_fault(name, tmp_path):
+    report = verify(trees.TREES[name](tmp_path))
+    faults = report.problems.faults()
+    # CORDA's tree has the age 1823 of the real table.
+    assert [p.detail[:4] for p in faults] == (["age:"] if name == "corda" else [])
+    assert report.source == name
+    assert report.looked == len(report.index) > 0
+
+
+def test_tables_alone(tmp_path):
+    root = trees.covid_chestxray(tmp_path)
+    trees.write(root / "images" / "a.png", b"junk")
+    report = verify(root, decode=False)
+    assert report.problems == [] and report.looked == 0
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    root = trees.covid_chestxray(tmp_path / "set")
+    assert main(["verify", str(root)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    (root / "images" / "b.jpg").unlink()
+    report = tmp_path / "report.json"
+    assert main(["verify", str(root), "--json", str(report)]) == 1
+    out = capsys.readouterr().out
+    assert "missing: images/b.jpg: metadata.csv, line 3 names it" in out
+    assert "2 usable images of 2 patients, 2 images decoded" in out
+    written = json.loads(report.read_text())
+    assert written["counts"] == {"missing": 1} and written["images"] == 2
+    assert str(tmp_path) not in report.read_text()
+
+
+def test_notes_are_counted_and_listed_on_request(tmp_path, capsys):
+    root = trees.chexpert(tmp_path)
+    assert main(["verify", str(root), "--tables-only"]) == 0
+    out = capsys.readouterr().out
+    assert "1 not a radiograph" in out and "view2_lateral" not in out
+    assert main(["verify", str(root), "--notes", "--source", "chexpert"]) == 0
+    assert "view2_lateral" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verify", "no/such/folder"], "no/such/folder: no such folder"),
+        (["verify", ".", "--source", "mimic"], "expected 'auto' or one of"),
+        (["check"], "unknown command 'check', expected one of verify"),
+    ],
+)
+def test_errors_are_one_line(arguments, words, capsys):
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and words in err and err.count("\n") == 1
+
+
+def test_help_lists_what_exists_and_warns(capsys):
+    assert main(["--help"]) == main([]) == 0
+    out = capsys.readouterr().out
+    assert "verify" in out and "Not a diagnostic device" in out
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", "--help"])
+    assert caught.value.code == 0
+    assert "--tables-only" in capsys.readouterr().out
+
+
+def test_an_interrupt_is_130(monkeypatch, tmp_path, capsys):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("covid_cxr.commands.verify.verify.verify", interrupted)
+    assert main(["verify", str(tmp_path)]) == 130
+
+
+@pytest.mark.skipif(not (SHARED / "cxr").is_dir(), reason=f"no real films in {SHARED}")
+def test_the_real_subset_has_its_known_counts():
+    root = SHARED / "cxr" / "covid_chestxray"
+    report = verify(root, decode=False)
+    index = report.index
+    assert len(index) == 319
+    # 183 ids: 97 and 178 are one person, and 331a/b, 350a/b are joined.
+    assert len(set(index.patient.tolist())) == 180
+    assert (index.label("covid") == 1).sum() == 194
+    assert (index.label("covid") == 0).sum() == 74
+    assert (index.mask("lungs") != "").sum() == 192
+    assert report.problems.counts() == {"unlabelled": 51}
+    nih = verify(SHARED / "cxr" / "nih_pneumonia", decode=False).index
+    assert len(nih) == 1000 and len(set(nih.patient.tolist())) == 682
+    assert (nih.label("pneumonia") == 1).sum() == 500
