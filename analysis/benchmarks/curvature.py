@@ -8,7 +8,8 @@ same MNIST images, in the same batches, on the same cores, from the same paramet
     <v, H v>.
 ``lanczos``
     20 Lanczos steps over the data set. Ours re-orthogonalises fully and ends with a
-    guard; curvlinops' does not re-orthogonalise, PyHessian's does.
+    guard; curvlinops' does not re-orthogonalise, PyHessian's does. (PyHessian 0.1
+    calls ``torch.eig``, which torch 2 dropped; our worker supplies it.)
 
 The peers run in an interpreter of their own, given by ``--peers PYTHON`` (by default
 this one), which needs torch 2.13, curvlinops-for-pytorch and pyhessian; without them
@@ -106,7 +107,6 @@ class Peers:
             [python, str(script), str(problem), str(batch), str(STEPS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
 

@@ -33,6 +33,17 @@ def network(problem: Any, torch: Any) -> Any:
     return model.eval()
 
 
+def supply_eig(torch: Any) -> None:
+    """Give PyHessian 0.1 the ``torch.eig`` that it calls and torch 2 dropped."""
+
+    def eig(matrix: Any, eigenvectors: bool) -> Any:
+        del eigenvectors
+        values, vectors = torch.linalg.eigh(matrix)
+        return torch.stack([values, torch.zeros_like(values)], dim=1), vectors
+
+    torch.eig = eig
+
+
 def tasks(path: str, batch: int, steps: int) -> dict[str, Callable[[], float]]:
     """Return "peer task" to a function that does it and returns a number.
 
@@ -46,6 +57,7 @@ def tasks(path: str, batch: int, steps: int) -> dict[str, Callable[[], float]]:
     from curvlinops.papyan2020traces.spectrum import fast_lanczos
     from pyhessian import hessian
 
+    supply_eig(torch)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problem = np.load(path)
     model = network(problem, torch)
