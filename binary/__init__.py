@@ -1,7 +1,9 @@
 """Stochastic binary synapses: solvers, deep networks and replica theory."""
 
+from binary.exact import count_solutions, distance_counts, solutions
 from binary.instances import Instance, instance, stack, storage, teacher_student
 from binary.likelihood import gradient, log_likelihood, self_overlap, stabilities
+from binary.local_entropy import LocalEntropy, local_entropy
 from binary.perceptron import draw, errors, mean_predict, mode, predict, verify
 from binary.projection import project_magnetisations
 from binary.solvers import (
@@ -20,17 +22,21 @@ from binary.solvers import (
 
 __all__ = [
     "Instance",
+    "LocalEntropy",
     "Result",
     "Solver",
     "amp",
     "annealed",
     "annealing",
+    "count_solutions",
+    "distance_counts",
     "draw",
     "errors",
     "free",
     "gradient",
     "instance",
     "linear",
+    "local_entropy",
     "log_likelihood",
     "mean_predict",
     "mode",
@@ -39,6 +45,7 @@ __all__ = [
     "project_magnetisations",
     "sbpi",
     "self_overlap",
+    "solutions",
     "solve",
     "stabilities",
     "stack",

@@ -115,7 +115,7 @@ plt.show()
 # %%
 one = binary.storage(jax.random.key(1), SIZE, 0.5)
 run = binary.solve(binary.free(), one, jax.random.key(2), epochs=300, trace=True)
-wrong, rising = (np.asarray(leaf) for leaf in run.trace)
+wrong, rising = map(np.asarray, run.trace or ())
 done = int(run.epochs)
 verdict = binary.verify(run.weights, one)
 print(
@@ -154,18 +154,18 @@ climbed = ascend(
     1e-5,
 )
 climbed = jax.tree.map(np.asarray, climbed)
-cold = [theory.stochastic(0.55, float(q), 400.0) for q in LEVELS]
+cold = [theory.stochastic(0.55, float(q), 1000.0) for q in LEVELS]
 warm = [theory.stochastic(0.55, float(q), 20.0) for q in LEVELS]
 for q, state, loss in zip(LEVELS, cold, climbed.loss.mean(axis=0), strict=True):
     print(
-        f"q* {q:.2f}: loss {loss:.4f} ascent, {state.loss:.4f} theory at β = 400; "
+        f"q* {q:.2f}: loss {loss:.4f} ascent, {state.loss:.4f} theory at β = 1000; "
         f"replicon {state.replicon:.2f}{'' if state.replicon < 1 else ', unstable'}"
     )
 
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4))
 labels = ("loss per pattern (nats)", "training error of sign(m)")
 for ax, name, label in zip(axes, ("loss", "energy_mode"), labels, strict=True):
-    for states, colour, beta in ((warm, GREEN, 20), (cold, BLUE, 400)):
+    for states, colour, beta in ((warm, GREEN, 20), (cold, BLUE, 1000)):
         stable = [p for p in states if p.replicon < 1]
         values = [getattr(p, name) for p in stable]
         where = [p.q_star for p in stable]

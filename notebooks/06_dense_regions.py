@@ -122,7 +122,7 @@ for name, (solver, _, _) in SOLVERS.items():
     kept = np.flatnonzero(np.asarray(run.solved))
     chosen = jax.tree.map(lambda leaf, rows=kept: leaf[rows], instances)
     centres[name] = (chosen, np.asarray(run.weights)[kept])
-    around[name] = local_entropy(*centres[name], COUPLINGS)
+    around[name] = local_entropy(chosen, np.asarray(run.weights)[kept], COUPLINGS)
     print(
         f"{name} ascent: {len(kept)} of {COUNT} solved, mean q* at the end "
         f"{float(run.overlap[kept].mean()):.3f}; belief propagation converged for "
@@ -180,7 +180,9 @@ for name, ensemble in REFERENCES.items():
     ax.plot(grid, errors, color=COLOURS[name], label=name)
 print("training error after flips, theory for a typical solution beside it:")
 for name, (_, colour, marker) in SOLVERS.items():
-    measured = flip_errors(np.random.default_rng(0), *centres[name], 4 if SMALL else 30)
+    chosen, weights = centres[name]
+    draws = 4 if SMALL else 30
+    measured = flip_errors(np.random.default_rng(0), chosen, weights, draws)
     mean = measured.mean(axis=0)
     error = measured.std(axis=0) / len(measured) ** 0.5
     ax.errorbar(flips, mean, error, fmt=marker, color=colour, capsize=3, label=name)

@@ -89,7 +89,7 @@ def main(given: Sequence[str]) -> int:
     summary = write_summary(
         folder, results, config=config, seeds=[config.seed], wall_s=wall
     )
-    from binary.experiments import overlay_figures
+    from binary.commands import overlay_figures
     from binary.experiments._results_theory import overlay_sections
 
     names = overlay_figures.write(folder.path, summary["results"], config.alpha)

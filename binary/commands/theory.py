@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from binary.commands._figures import COLOURS, blank, save
 from binary.commands.theory_curves import CURVES, Curve, Theory
 from pruning.lab.files import replacing
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _GREY = "#595959"
 _DESCRIPTION = """Solve a curve of replica theory and write it as CSV and PNG.
 
@@ -52,7 +52,7 @@ def main(given: Sequence[str]) -> int:
     config.out.expanduser().mkdir(parents=True, exist_ok=True)
     stem = config.out.expanduser() / config.curve
     write_csv(stem.with_suffix(".csv"), curve)
-    save(stem.with_suffix(".png"), draw(curve, title=_title(config)))
+    save(draw(curve, title=_title(config)), stem.with_suffix(".png"))
     _show(curve)
     print(f"{len(curve.rows)} points in {took:.1f} s: {stem}.csv and {stem}.png")
     return 0
@@ -88,12 +88,10 @@ def write_csv(path: Path, curve: Curve) -> None:
 
 def draw(curve: Curve, *, title: str = "") -> Any:
     """Draw a curve and return the figure, which belongs to no window."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
+    figure = blank(6.4, 4.2)
     axes = figure.add_subplot()
     x = [row[curve.axis] for row in curve.rows]
-    for colour, (column, label) in zip(_COLOURS, curve.drawn, strict=False):
+    for colour, (column, label) in zip(COLOURS, curve.drawn, strict=False):
         y = [row[column] for row in curve.rows]
         axes.plot(x, y, color=colour, marker=".", label=label)
     for where, text in curve.marks:
@@ -118,12 +116,6 @@ def draw(curve: Curve, *, title: str = "") -> Any:
     else:
         axes.set_ylabel(curve.drawn[0][1])
     return figure
-
-
-def save(path: Path, figure: Any) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
 
 
 def _show(curve: Curve) -> None:

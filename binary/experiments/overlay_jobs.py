@@ -18,6 +18,7 @@ from binary.local_entropy import local_entropy
 
 LEVELS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CHAINS = ((5.0, 0.5), (5.0, 0.8), (10.0, 0.8), (10.0, 0.9), (20.0, 0.5), (20.0, 0.7))
+SLOW = {(10.0, 0.8): 3, (10.0, 0.9): 8}  # chains that need so many times the sweeps
 COUPLINGS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8)
 FLIPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 LOADS = (1.0, 1.2, 1.3, 1.4, 1.45, 1.5, 1.55, 1.6, 1.8)
@@ -142,7 +143,7 @@ def chain(config: Overlay, index: int) -> dict[str, Any]:
     """Sample m at one (beta, q*) and measure its energies."""
     beta, q_star = CHAINS[index]
     instances = draw(_key(config, 2), config.chain_size, config.alpha, config.chains)
-    half = config.sweeps // 2
+    half = SLOW.get(CHAINS[index], 1) * config.sweeps // 2
     found = sample(
         _key(config, 3, index), instances, q_star, beta, warm=half, kept=half
     )

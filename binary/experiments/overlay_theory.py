@@ -19,7 +19,7 @@ from binary.theory import (
     teacher_student,
 )
 
-BETAS = (20.0, 400.0)
+BETAS = (20.0, 1000.0)
 # the figures' references, each with the distance where its solutions end, or near it
 CENTRES = {
     "typical": 0.01,

@@ -7,6 +7,7 @@ import numpy as np
 from binary.theory.checks import check_alpha, check_beta, check_q_star
 from binary.theory.ensembles import _Z_POINTS, Ensemble, binary_weights
 from binary.theory.fields import tilted_fields
+from binary.theory.iteration import NotConverged
 from binary.theory.quadrature import Rule, gaussian_rule
 from binary.theory.special import log_2cosh
 from binary.theory.stochastic import (
@@ -61,6 +62,8 @@ def control(
     q, calls, residual = solve_overlap(gap, 1.0, name)
     u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
     q_hat = field_conjugate(alpha, 1 - q, u, z)
+    if np.sqrt(q_hat) * (z.nodes[1] - z.nodes[0]) > 1:
+        raise NotConverged(f"{name}: q = {q:g} is too close to 1 for the grid")
     ensemble = Ensemble(
         name="control",
         alpha=alpha,

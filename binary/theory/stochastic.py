@@ -17,9 +17,10 @@ from binary.theory.ensembles import (
 )
 from binary.theory.fields import tilted_fields
 from binary.theory.iteration import NotConverged, bracketed_root
-from binary.theory.quadrature import Rule, gaussian_rule, split_rule
+from binary.theory.quadrature import SPAN, Rule, gaussian_rule, split_rule
 
 _RISE = float(np.log(4 / 3))
+_FINEST, _RESOLVED = 4, 1.2
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def stochastic(
     q_star: float,
     beta: float,
     *,
-    grid: int = 1,
+    grid: int | None = None,
     window: Rule | None = None,
 ) -> StochasticPoint:
     r"""Solve the stochastic perceptron at fixed q* and beta.
@@ -153,7 +154,8 @@ def stochastic(
         alpha: patterns per weight, > 0.
         q_star: mean of m^2, strictly between 0 and 1.
         beta: inverse temperature, > 0.
-        grid: multiplies the number of quadrature nodes, to see that they suffice.
+        grid: multiplies the number of quadrature nodes; by default the least, of 1 to
+            4, that resolves the width sqrt(V) of m given its field.
         window: a fixed rule for u, to reproduce numbers computed with one; by default
             the nodes follow the measure.
 
@@ -162,7 +164,8 @@ def stochastic(
 
     Raises:
         ValueError: for an argument out of range.
-        NotConverged: when no saddle point is found to 1e-8.
+        NotConverged: when no saddle point is found to 1e-8, or beta is so large that
+            the finest grid does not resolve it.
 
     Example:
         >>> round(stochastic(0.55, 0.5, 20.0).q, 4)
@@ -173,6 +176,26 @@ def stochastic(
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
+    if grid is not None or window is not None:
+        return _solve(alpha, q_star, beta, grid or 1, window)
+    size = 1
+    while size <= _FINEST:
+        point = _solve(alpha, q_star, beta, size, None)
+        spacing = 2 * SPAN / (_Z_POINTS - 1)
+        needed = int(np.ceil(_RESOLVED * spacing / np.sqrt(point.ensemble.variance)))
+        if needed <= size:
+            return point
+        size = needed
+    raise NotConverged(
+        f"stochastic: beta = {beta:g} at q_star = {q_star:g} needs a grid {size} times "
+        f"the usual, more than {_FINEST}"
+    )
+
+
+def _solve(
+    alpha: float, q_star: float, beta: float, grid: int, window: Rule | None
+) -> StochasticPoint:
+    """Solve on one grid."""
     z = gaussian_rule(grid * (_Z_POINTS - 1) + 1)
     m_rule = split_rule(grid * _M_POINTS)
     gain = 1 / np.sqrt(1 - q_star)

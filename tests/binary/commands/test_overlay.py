@@ -35,7 +35,7 @@ def quick(monkeypatch, recorded):
     monkeypatch.setattr(overlay, "jobs", lambda config: [replace(n) for n in names])
     monkeypatch.setattr(overlay_theory, "theory_of", lambda alpha: recorded["theory"])
     monkeypatch.setattr(
-        "binary.experiments.overlay_figures.write", lambda *_: ["figure.png"]
+        "binary.commands.overlay_figures.write", lambda *_: ["figure.png"]
     )
     return ran
 

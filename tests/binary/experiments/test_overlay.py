@@ -69,7 +69,7 @@ def test_ascent_by_a_plain_loop():
         for _ in range(60):
             m = np.clip(m * np.sqrt(0.5 * 51 / np.sum(m**2)), -1, 1)
     delta = x @ m / np.sqrt(np.sum(1 - m**2))
-    np.testing.assert_allclose(found.loss[0, 0], -log_ndtr(delta).mean(), rtol=2e-4)
+    np.testing.assert_allclose(found.loss[0, 0], -log_ndtr(delta).mean(), rtol=1e-3)
     assert found.steps[0, 0] == 25
     assert float(found.energy_mode[0, 0]) == pytest.approx(
         np.mean(x @ np.sign(m) < 0), abs=1.5 / len(x)
@@ -115,7 +115,7 @@ def test_report_has_every_table():
 
 def test_figures_are_drawn_of_what_was_recorded():
     pytest.importorskip("matplotlib")
-    from binary.experiments import overlay_figures
+    from binary.commands import overlay_figures
 
     found = read_json(_results_theory.RECORDED / "overlay.json")["results"]
     figure = overlay_figures.recovery(found)

@@ -64,6 +64,22 @@ def test_nodes_that_follow_the_measure_are_converged(point):
         )
 
 
+def test_cold_states_get_the_grid_they_need():
+    """At beta 1000 the default nodes are too few; beyond the finest is an error."""
+    cold = stochastic(0.55, 0.7, 1000.0)
+    fine = stochastic(0.55, 0.7, 1000.0, grid=3)
+    coarse = stochastic(0.55, 0.7, 1000.0, grid=1)
+    np.testing.assert_allclose(cold.energy_mode, fine.energy_mode, rtol=1e-5)
+    assert abs(coarse.energy_mode / fine.energy_mode - 1) > 1e-3
+    with pytest.raises(NotConverged, match="needs a grid"):
+        stochastic(0.55, 0.7, 1e5)
+
+
+def test_cold_control_variables_beyond_the_grid_are_an_error():
+    with pytest.raises(NotConverged, match="too close to 1 for the grid"):
+        control(0.55, 0.5, 1e5)
+
+
 def test_a_wider_window_approaches_the_default(point):
     wide = stochastic(0.55, 0.8, 20.0, window=gaussian_rule(1281, 20.0))
     np.testing.assert_allclose(wide.q, point.q, rtol=1e-8)

@@ -8,27 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from binary.commands._figures import COLOURS, blank, save
 from binary.experiments.overlay_jobs import CHAINS
 from binary.experiments.overlay_theory import (
+    BETAS,
     CENTRES,
     local_curve,
     sampled_flips,
     stochastic_curve,
 )
 from binary.theory import binary_entropy, spinodal, teacher_student
-from pruning.lab.files import replacing
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#595959"
-_DISTANCES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.36)
+_DISTANCES = (*np.arange(0.005, 0.06, 0.005), 0.07, *np.arange(0.085, 0.37, 0.025))
 _DENSE = tuple(np.round(np.arange(0.1, 0.951, 0.05), 3))
 _KINDS = {"free": ("o", 0), "annealed": ("s", 1), "sampled": ("^", 2)}
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
 def _points(axes: Any, x: Any, found: Mapping[str, Any], **style: Any) -> None:
@@ -39,9 +33,9 @@ def _points(axes: Any, x: Any, found: Mapping[str, Any], **style: Any) -> None:
 
 def energies(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw loss and error of sign(m) against q*: RS, ascent and samples."""
-    figure = _figure(10.0, 4.2)
+    figure = blank(10.0, 4.2)
     panels = figure.subplots(1, 2)
-    curves = {20.0: "-", 400.0: "--"}
+    curves = dict(zip(BETAS, ("-", "--"), strict=True))
     ascent = results["ascent"]
     for axes, name, label in zip(
         panels,
@@ -57,7 +51,7 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
                 _DENSE,
                 np.where(stable, y, np.nan),
                 dashes,
-                color=_COLOURS[0],
+                color=COLOURS[0],
                 label=f"RS, β = {beta:g}",
             )
             if not stable.all():
@@ -73,11 +67,11 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
             axes,
             ascent["q_star"],
             ascent[name],
-            color=_COLOURS[1],
+            color=COLOURS[1],
             marker="o",
             label=f"ascent at fixed q*, N = {ascent['size']}",
         )
-        for colour, beta in zip(_COLOURS[2:5], (5.0, 10.0, 20.0), strict=True):
+        for colour, beta in zip(COLOURS[2:5], (5.0, 10.0, 20.0), strict=True):
             chains = [
                 results[f"chain beta={b:g} q*={q:g}"] for b, q in CHAINS if b == beta
             ]
@@ -112,9 +106,9 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
 
 def nearby(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw the entropy of solutions against distance: S(d) and belief propagation."""
-    figure = _figure(7.2, 4.8)
+    figure = blank(7.2, 4.8)
     axes = figure.add_subplot()
-    for colour, name in zip(_COLOURS, CENTRES, strict=False):
+    for colour, name in zip(COLOURS, CENTRES, strict=False):
         curve = local_curve(name, alpha, _DISTANCES)
         label = f"RS, BC of {name}, β = 20" if name[0] == "q" else f"RS, {name}"
         axes.plot(curve["distance"], curve["entropy"], color=colour, label=label)
@@ -168,9 +162,9 @@ _NAMES = {
 
 def robustness(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw the training error after random flips."""
-    figure = _figure(6.4, 4.4)
+    figure = blank(6.4, 4.4)
     axes = figure.add_subplot()
-    for colour, name in zip(_COLOURS, ("typical", "q*=0.9", "q*=0.8"), strict=False):
+    for colour, name in zip(COLOURS, ("typical", "q*=0.9", "q*=0.8"), strict=False):
         curve = local_curve(name, alpha, (0.002, *_DISTANCES))
         label = (
             f"RS, BC of {name}, β = 20" if name[0] == "q" else "RS, typical solution"
@@ -183,7 +177,7 @@ def robustness(results: Mapping[str, Any], alpha: float) -> Any:
             found["flips"],
             found["flipped_error"],
             marker=marker,
-            color=_COLOURS[3 + colour],
+            color=COLOURS[3 + colour],
             mfc="none",
             label=f"{_NAMES[kind]}, N = {found['size']}",
         )
@@ -205,13 +199,13 @@ def robustness(results: Mapping[str, Any], alpha: float) -> Any:
 
 def recovery(results: Mapping[str, Any]) -> Any:
     """Draw how often the teacher is found, and the overlap with it."""
-    figure = _figure(6.4, 4.4)
+    figure = blank(6.4, 4.4)
     axes = figure.add_subplot()
     loads = np.linspace(0.9, spinodal().alpha - 1e-6, 60)
     axes.plot(
         loads,
         [teacher_student(float(a)).overlap for a in loads],
-        color=_COLOURS[0],
+        color=COLOURS[0],
         label="RS overlap of a random solution",
     )
     axes.axvline(spinodal().alpha, color=_GREY, ls=":", label="spinodal 1.4926")
@@ -222,7 +216,7 @@ def recovery(results: Mapping[str, Any]) -> Any:
             found["loads"],
             rate,
             "s--",
-            color=_COLOURS[colour],
+            color=COLOURS[colour],
             mfc="none",
             label=f"{kind} ascent: teacher found, of {found['n']}",
         )
@@ -231,7 +225,7 @@ def recovery(results: Mapping[str, Any]) -> Any:
             found["loads"],
             found["overlap"],
             marker="o",
-            color=_COLOURS[colour],
+            color=COLOURS[colour],
             label=f"{kind} ascent: overlap at the end",
         )
     axes.set_xlabel("load M/N")
@@ -255,8 +249,5 @@ def write(folder: Path, results: Mapping[str, Any], alpha: float = 0.55) -> list
     """Write the figures as PNG into a folder; return the file names."""
     names = []
     for name, figure in figures(results, alpha).items():
-        path = folder / f"{name}.png"
-        with replacing(path) as file:
-            figure.savefig(file, format="png")
-        names.append(path.name)
+        names.append(save(figure, folder / f"{name}.png").name)
     return names
