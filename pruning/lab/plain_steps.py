@@ -74,11 +74,15 @@ def optimiser(config: Plain, steps: int) -> optax.GradientTransformation:
         config: of the run.
         steps: steps of one epoch.
     """
-    rate = config.lr
-    if config.drops:
-        drops = {epoch * steps: 0.1 for epoch in config.drops}
-        rate = optax.piecewise_constant_schedule(config.lr, drops)
-    return optax.sgd(rate, momentum=config.momentum or None)
+    ends = jnp.asarray([epoch * steps for epoch in sorted(config.drops)], jnp.int32)
+    rates = config.lr * 0.1 ** jnp.arange(len(config.drops) + 1, dtype=jnp.float32)
+
+    def rate(count: Array) -> Array:
+        return rates[jnp.sum(count >= ends)]
+
+    return optax.sgd(
+        rate if config.drops else config.lr, momentum=config.momentum or None
+    )
 
 
 def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Member:
