@@ -14,7 +14,7 @@ same MNIST images, in the same batches, on the same cores, from the same paramet
 The peers run in an interpreter of their own, given by ``--peers PYTHON`` (by default
 this one), which needs torch 2.13, curvlinops-for-pytorch and pyhessian; without them
 ours is timed alone. Rounds alternate, so that a slow moment of the machine falls on
-all alike.
+all alike; core-seconds, the time of all cores, do not count what other processes take.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,17 @@ from pruning.benchmarks import harness
 from pruning.lab import data, models
 
 STEPS = 20
-Timed = Callable[[], tuple[float, float]]
+
+
+class Timing(NamedTuple):
+    """One call: wall time, time of all cores, and a number from the result."""
+
+    seconds: float
+    core_seconds: float
+    value: float
+
+
+Task = Callable[[], Timing]
 
 
 def lenet5(count: int, dataset: str) -> tuple[Any, Any, tuple[Any, Any]]:
@@ -73,19 +83,20 @@ def in_torch_order(tree: Any) -> list[np.ndarray]:
     return leaves
 
 
-def ours(operator: operators.Operator, v: Any) -> dict[str, Timed]:
-    """Return our tasks: each does its work and returns seconds and a number."""
+def ours(operator: operators.Operator, v: Any) -> dict[str, Task]:
+    """Return our tasks: each does its work and returns what it took."""
     product = jax.jit(lambda matvec, v: v @ matvec(v))
 
     @jax.jit
     def largest(matvec: Any, v: Any) -> Any:
         return lanczos.eigen(lanczos.run(matvec, v, STEPS))[0].max()
 
-    def timed(function: Any) -> Timed:
-        def call() -> tuple[float, float]:
-            start = time.perf_counter()
+    def timed(function: Any) -> Task:
+        def call() -> Timing:
+            start, busy = time.perf_counter(), time.process_time()
             value = jax.block_until_ready(function(operator.matvec, v))
-            return time.perf_counter() - start, float(value)
+            seconds = time.perf_counter() - start
+            return Timing(seconds, time.process_time() - busy, float(value))
 
         return call
 
@@ -110,7 +121,7 @@ class Peers:
             text=True,
         )
 
-    def tasks(self) -> dict[str, Timed]:
+    def tasks(self) -> dict[str, Task]:
         """Return the tasks that the process offers; none if it cannot start."""
         answer = self._answer()
         names = answer["tasks"] if answer else []
@@ -123,41 +134,44 @@ class Peers:
                 return json.loads(line)
         return None
 
-    def _time(self, name: str) -> tuple[float, float]:
+    def _time(self, name: str) -> Timing:
         assert self._process.stdin is not None
         self._process.stdin.write(name + "\n")
         self._process.stdin.flush()
         answer = self._answer()
         if answer is None:
             raise RuntimeError(f"the peers' process ended during {name!r}")
-        return answer["seconds"], answer["value"]
+        return Timing(**answer)
 
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
-def rows_of(
-    seconds: Mapping[str, Sequence[float]], values: Mapping[str, float]
-) -> list[dict[str, Any]]:
+def rows_of(timings: Mapping[str, Sequence[Timing]]) -> list[dict[str, Any]]:
     """Return one row a task: times, rate and how many times ours it takes."""
+    best = {
+        name: Timing(*map(min, zip(*runs, strict=True)))
+        for name, runs in timings.items()
+    }
     rows = []
-    for name, runs in seconds.items():
-        peer, task = name.split(" ")
-        base = seconds[f"synaptax {task}"]
-        per_call = STEPS if task == "lanczos" else 1
+    for name, runs in timings.items():
+        by, task = name.split(" ")
+        mine, products = best[f"synaptax {task}"], STEPS if task == "lanczos" else 1
         rows.append(
             {
                 "task": task,
-                "by": peer,
-                "best_s": min(runs),
-                "median_s": statistics.median(runs),
-                "products_per_s": per_call / min(runs),
-                "times_ours": min(runs) / min(base),
-                "times_ours_median": statistics.median(runs) / statistics.median(base),
-                "value": values[name],
+                "by": by,
+                "best_s": best[name].seconds,
+                "median_s": statistics.median(run.seconds for run in runs),
+                "core_s": best[name].core_seconds,
+                "products_per_core_s": products / best[name].core_seconds,
+                "times_ours": best[name].seconds / mine.seconds,
+                "times_ours_cores": best[name].core_seconds / mine.core_seconds,
             }
         )
     return sorted(rows, key=lambda row: row["task"])
@@ -194,14 +208,13 @@ def run(
         tasks |= other.tasks()
         if len(tasks) == 2:
             print("no peers: they need pip install 'synaptax[bench]'")
-        values = {name: task()[1] for name, task in tasks.items()}
-        check_agreement(values)
-        seconds: dict[str, list[float]] = {name: [] for name in tasks}
+        check_agreement({name: task().value for name, task in tasks.items()})
+        timings: dict[str, list[Timing]] = {name: [] for name in tasks}
         for _ in range(repeats):
             for name, task in tasks.items():
-                seconds[name].append(task()[0])
+                timings[name].append(task())
         other.close()
-    return rows_of(seconds, values)
+    return rows_of(timings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ It needs torch, curvlinops-for-pytorch and pyhessian, and nothing of ours, so th
 another interpreter can run it. It reads a problem (``.npz``: ``x``, ``label``, ``v``
 and the parameters ``p0`` ... ``p7`` in PyTorch's order and layouts), then commands on
 standard input, a peer and a task a line, and answers each with one line of JSON: the
-seconds it took and a number that depends on the result.
+seconds and core-seconds it took and a number that depends on the result.
 """
 
 from __future__ import annotations
@@ -100,10 +100,11 @@ def main(arguments: list[str]) -> None:
     known = tasks(path, int(batch), int(steps))
     print(json.dumps({"tasks": sorted(known)}), flush=True)
     for line in sys.stdin:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         value = known[line.strip()]()
-        seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "value": value}), flush=True)
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        answer = {"seconds": seconds, "core_seconds": busy, "value": value}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
