@@ -1,0 +1,296 @@
+"""``python -m covid_cxr segment train|evaluate|apply``: where the lungs are."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from covid_cxr.images.reader import ImageError, read
+from covid_cxr.images.resize import resize, square
+from covid_cxr.phantom import Cohort, generate
+from covid_cxr.segmentation import (
+    Agreement,
+    Films,
+    SegmentConfig,
+    checked,
+    evaluate,
+    fit,
+    load,
+    lungs_only,
+    lungs_removed,
+    predict,
+    save,
+)
+from covid_cxr.segmentation.variants import PUBLISHED_BLUR
+from covid_cxr.sources import build, has_mask
+from covid_cxr.sources import load as load_films
+from covid_cxr.splits import assign
+from pruning.lab.files import replacing
+from pruning.lab.runs import write_json
+from pruning.lab.tables import markdown
+
+PHANTOM = "phantom"
+_PHANTOM_PATIENTS = 200
+_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".dcm", ".dicom")
+_DESCRIPTION = """Train, judge or use a lung segmentation.
+
+DATA is a folder in the layout of a public set with lung masks, or "phantom" for
+synthetic films. Films are cut to a centred square. Masks that do not look like two
+lungs are not used: the network abstains and says why.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train a U-Net and judge it on patients that it has not seen.
+
+    Attributes:
+        data: The films.
+        out: Folder for the network, its checkpoints and the report.
+        side: Pixels a side.
+        test: Share of the patients held out.
+        resume: Take up an interrupted run in the folder.
+        config: How to train.
+    """
+
+    data: tyro.conf.Positional[str]
+    out: tyro.conf.Positional[Path]
+    side: int = 64
+    test: float = 0.2
+    resume: bool = False
+    config: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Judge a trained U-Net on the films of another source.
+
+    Attributes:
+        net: The folder it was trained into.
+        data: The films.
+        json: Also write the figures to this file.
+    """
+
+    net: tyro.conf.Positional[Path]
+    data: tyro.conf.Positional[str]
+    json: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+    """Write a lung mask for each film in a folder, and a table of their quality.
+
+    Attributes:
+        net: The folder the U-Net was trained into.
+        images: The films, PNG, JPEG or DICOM; folders inside are searched too.
+        out: Folder for masks and quality.csv.
+        films: Also write the films with nothing but their lungs, or without them.
+        blur: Softening of the lungs' edge in those films, in pixels.
+    """
+
+    net: tyro.conf.Positional[Path]
+    images: tyro.conf.Positional[Path]
+    out: tyro.conf.Positional[Path]
+    films: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
+    blur: float = PUBLISHED_BLUR
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train, judge or use a lung segmentation.
+
+    Args:
+        arguments: the options.
+
+    Returns:
+        The exit code: 0.
+
+    Raises:
+        OSError: for a folder or file that cannot be read.
+        ValueError: for options or films that do not fit.
+    """
+    commands: Any = Annotated[Train, tyro.conf.subcommand("train")]
+    commands |= Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    commands |= Annotated[Apply, tyro.conf.subcommand("apply")]
+    options = tyro.cli(
+        commands,
+        prog="python -m covid_cxr segment",
+        description=_DESCRIPTION,
+        args=list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    job = {Train: train, Evaluate: judge, Apply: apply}[type(options)]
+    job(options)
+    return 0
+
+
+def train(options: Train) -> None:
+    """Train on most patients, judge on the rest, save network and report."""
+    config = dataclasses.replace(options.config, side=options.side)
+    films, index = films_of(options.data, options.side, config.net.outputs)
+    shares = {"train": 1 - options.test, "test": options.test}
+    part = assign(index, shares, labels=(), by_source=False)
+    sets = [
+        Films(films.image[part == name], films.mask[part == name]) for name in shares
+    ]
+    trained = fit(
+        config,
+        *sets,
+        folder=options.out / "run",
+        resume=options.resume,
+        quiet=False,
+    )
+    save(trained, options.out)
+    patient = index.patient[part == "test"]
+    found = evaluate(trained, sets[1], key=jax.random.key(0), patient=patient)
+    write_json(options.out / "report.json", summary(found))
+    _show(found, f"{options.data}, patients held out")
+
+
+def judge(options: Evaluate) -> None:
+    """Print how a network does on other films."""
+    net = load(options.net)
+    films, index = films_of(options.data, net.config.side, None)
+    found = evaluate(net, films, key=jax.random.key(0), patient=index.patient)
+    if options.json is not None:
+        write_json(options.json, summary(found))
+    _show(found, options.data)
+
+
+def apply(options: Apply) -> None:
+    """Write masks, the quality table, and films with or without their lungs."""
+    if options.films not in ("none", "lungs", "rest"):
+        raise ValueError(f"films: expected none, lungs or rest, got {options.films!r}")
+    net = load(options.net)
+    if not options.images.is_dir():
+        raise NotADirectoryError(f"{options.images}: no such folder")
+    paths = [
+        path
+        for path in sorted(options.images.rglob("*"))
+        if path.suffix.lower() in _ENDINGS and path.is_file()
+    ]
+    if not paths:
+        raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
+    rows = [_apply_one(path, net, options) for path in paths]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("image", "used", "area", "balance", "confidence", "why_not"))
+    writer.writerows(rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with replacing(options.out / "quality.csv") as file:
+        file.write(text.getvalue().encode())
+    used = sum(row[1] == "yes" for row in rows)
+    print(f"{used} of {len(rows)} masks may be used; see {options.out}/quality.csv")
+
+
+def _apply_one(path: Path, net: Any, options: Apply) -> tuple[Any, ...]:
+    """Segment one film; return its row of the quality table."""
+    name = path.relative_to(options.images).as_posix()
+    try:
+        pixels = read(path).pixels
+    except ImageError as error:
+        return name, "no", "", "", "", error.reason
+    small = square(pixels, net.config.side).astype(np.float32)
+    probability = predict(net, small[None])[0]
+    found = checked(probability)
+    quality = found.quality
+    numbers = [f"{x:.3f}" for x in (quality.area, quality.balance, quality.confidence)]
+    if not quality.accepted:
+        return name, "no", *numbers, "; ".join(quality.reasons)
+    mask = placed(found.mask, pixels.shape)
+    target = options.out / "masks" / Path(name).with_suffix(".png")
+    _write_png(target, mask * np.uint8(255))
+    if options.films != "none":
+        change = lungs_only if options.films == "lungs" else lungs_removed
+        film = np.asarray(change(pixels, mask, options.blur))
+        target = options.out / options.films / Path(name).with_suffix(".png")
+        _write_png(target, np.round(255 * film).clip(0, 255).astype(np.uint8))
+    return name, "yes", *numbers, ""
+
+
+def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a mask of the centred square in the place it has in the whole film.
+
+    Args:
+        mask: (S, S) bool.
+        shape: (H, W) of the film.
+
+    Returns:
+        (H, W) bool, nothing marked outside the square.
+    """
+    short = min(shape)
+    top, left = ((n - short) // 2 for n in shape)
+    out = np.zeros(shape, bool)
+    grown = np.asarray(resize(mask.astype(np.float32), (short, short))) >= 0.5
+    out[top : top + short, left : left + short] = grown
+    return out
+
+
+def films_of(data: str, side: int, outputs: int | None) -> tuple[Films, Any]:
+    """Return films with lung masks, and their table.
+
+    Args:
+        data: a folder, or "phantom".
+        side: pixels a side.
+        outputs: 1 for all lung, 2 for right and left; None for what there is.
+
+    Raises:
+        OSError: for a folder or table that is absent.
+        ValueError: for a folder without masks.
+    """
+    if data == PHANTOM:
+        drawn = generate(
+            jax.random.key(0), Cohort(patients=_PHANTOM_PATIENTS, size=side)
+        )
+        whole = drawn.lungs.any(axis=1, keepdims=True)
+        mask = whole if outputs == 1 else drawn.lungs
+        return Films(drawn.images, mask), drawn.index
+    index = build(data).index
+    names = ("right_lung", "left_lung") if outputs == 2 else ("lungs",)
+    rows = [
+        row
+        for row in range(len(index))
+        if all(has_mask(index, row, name) for name in names)
+    ]
+    if not rows:
+        raise ValueError(f"{data}: no film has a mask of {' and '.join(names)}")
+    loaded = load_films(index.select(np.array(rows)), side, masks=names)
+    for problem in loaded.problems:
+        print(problem, file=sys.stderr)
+    whole = np.all([loaded.masked[name] for name in names], axis=0)
+    mask = np.stack([loaded.masks[name][whole] for name in names], axis=1)
+    return Films(loaded.images[whole], mask), loaded.index.select(np.flatnonzero(whole))
+
+
+def summary(found: Agreement) -> dict[str, Any]:
+    """Return an agreement as JSON holds it, without names of films."""
+    content = found._asdict()
+    del content["per_film"]
+    return content
+
+
+def _show(found: Agreement, title: str) -> None:
+    rows = [
+        [name if name != "hd95" else f"hd95 ({found.unit})", one.text()]
+        for name, one in found.mean.items()
+    ]
+    print(f"{title}: {found.films} films of {found.patients} patients\n")
+    print("\n".join(markdown(("measure", "mean (95 % interval)"), rows)))
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("masks need Pillow: pip install 'synaptax[cxr]'") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")

@@ -1,0 +1,65 @@
+"""Where the lungs are, how sure that is, and films with and without them."""
+
+from covid_cxr.segmentation.evaluate import (
+    Agreement,
+    across_sources,
+    agreement,
+    dice,
+    evaluate,
+    hausdorff95,
+    iou,
+)
+from covid_cxr.segmentation.postprocess import clean, two_lungs
+from covid_cxr.segmentation.quality import LIMITS, Checked, Limits, Quality, checked
+from covid_cxr.segmentation.train import (
+    Films,
+    SegmentConfig,
+    Segmenter,
+    fit,
+    load,
+    predict,
+    save,
+)
+from covid_cxr.segmentation.unet import UNet, UNetConfig
+from covid_cxr.segmentation.variants import (
+    VARIANTS,
+    border_only,
+    boxed_out,
+    framed,
+    lungs_only,
+    lungs_removed,
+    variants,
+)
+
+__all__ = [
+    "LIMITS",
+    "VARIANTS",
+    "Agreement",
+    "Checked",
+    "Films",
+    "Limits",
+    "Quality",
+    "SegmentConfig",
+    "Segmenter",
+    "UNet",
+    "UNetConfig",
+    "across_sources",
+    "agreement",
+    "border_only",
+    "boxed_out",
+    "checked",
+    "clean",
+    "dice",
+    "evaluate",
+    "fit",
+    "framed",
+    "hausdorff95",
+    "iou",
+    "load",
+    "lungs_only",
+    "lungs_removed",
+    "predict",
+    "save",
+    "two_lungs",
+    "variants",
+]

@@ -1,0 +1,123 @@
+"""From a probability map to two clean lungs. NumPy and SciPy, one film at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Label the 8-connected parts of a mask.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) int labels, 0 outside and then the largest part first, and the sizes
+        in pixels in that order.
+    """
+    found: Any = ndimage.label(mask, np.ones((3, 3)))
+    labels, count = found
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-sizes, kind="stable")
+    place = np.zeros(count + 1, np.int64)
+    place[order + 1] = np.arange(1, count + 1)
+    return place[labels], sizes[order]
+
+
+def largest(mask: np.ndarray, keep: int, *, least: float = 0.1) -> np.ndarray:
+    """Keep the largest parts of a mask.
+
+    Args:
+        mask: (H, W) bool.
+        keep: how many at most.
+        least: parts below this fraction of the largest go too.
+
+    Returns:
+        (H, W) bool.
+    """
+    labels, sizes = components(mask)
+    if not sizes.size:
+        return mask.copy()
+    kept = int(min(keep, np.sum(sizes >= least * sizes[0])))
+    return (labels > 0) & (labels <= kept)
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """Return a mask (H, W) without holes."""
+    return ndimage.binary_fill_holes(mask)  # pyright: ignore
+
+
+def clean(probability: Any, *, threshold: float = 0.5) -> np.ndarray:
+    """Turn probabilities into masks: largest parts, holes filled.
+
+    Args:
+        probability: (C, H, W) in [0, 1]; with C = 1 two parts are kept, with C = 2
+            one of each channel, and a pixel belongs to the likelier lung alone.
+        threshold: a pixel counts from this on.
+
+    Returns:
+        (C, H, W) bool.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    probability = np.asarray(probability)
+    if probability.ndim != 3 or probability.shape[0] not in (1, 2):
+        raise ValueError(
+            f"probability: expected (1 or 2, H, W), got {probability.shape}"
+        )
+    mask = probability >= threshold
+    if len(mask) == 2:
+        right = probability[0] >= probability[1]
+        mask = mask & np.stack([right, ~right])
+    keep = 2 if len(mask) == 1 else 1
+    return np.stack([filled(largest(one, keep)) for one in mask])
+
+
+def two_lungs(mask: np.ndarray) -> np.ndarray:
+    """Split a mask of all lung into right and left.
+
+    Two parts are told apart by where their centres lie; parts that touch are cut at
+    the column with the least lung, near the middle of the whole.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (2, H, W) bool: the lung at the viewer's left (the patient's right), then the
+        other. One lung alone is given to its side of the image's middle.
+    """
+    labels, sizes = components(mask)
+    out = np.zeros((2, *mask.shape), bool)
+    if not sizes.size:
+        return out
+    columns = np.arange(mask.shape[1])
+    if sizes.size == 1 or sizes[1] < 0.1 * sizes[0]:
+        return _cut(mask, columns)
+    middles = [_centre(labels == k + 1, columns) for k in range(sizes.size)]
+    middle = (middles[0] + middles[1]) / 2
+    for number, centre in enumerate(middles, start=1):
+        out[int(centre > middle)] |= labels == number
+    return out
+
+
+def _centre(mask: np.ndarray, columns: np.ndarray) -> float:
+    return float(mask.sum(axis=0) @ columns / mask.sum())
+
+
+def _cut(mask: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Split one part at its waist, if it reaches far over the image's middle."""
+    out = np.zeros((2, *mask.shape), bool)
+    profile = mask.sum(axis=0)
+    held = np.flatnonzero(profile)
+    width = held[-1] - held[0] + 1
+    if width < 0.45 * mask.shape[1]:
+        out[int(_centre(mask, columns) > (mask.shape[1] - 1) / 2)] = mask
+        return out
+    inner = held[0] + width // 4, held[-1] - width // 4 + 1
+    waist = inner[0] + int(np.argmin(profile[slice(*inner)]))
+    out[0, :, :waist], out[1, :, waist:] = mask[:, :waist], mask[:, waist:]
+    return out
