@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -210,7 +211,7 @@ def _apply_one(path: Path, net: Any, options: Apply) -> tuple[Any, ...]:
     _write_png(target, mask * np.uint8(255))
     if options.films != "none":
         change = lungs_only if options.films == "lungs" else lungs_removed
-        film = np.asarray(change(pixels, mask, options.blur))
+        film = np.asarray(change(jnp.asarray(pixels), jnp.asarray(mask), options.blur))
         target = options.out / options.films / Path(name).with_suffix(".png")
         _write_png(target, np.round(255 * film).clip(0, 255).astype(np.uint8))
     return name, "yes", *numbers, ""
@@ -227,7 +228,7 @@ def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         (H, W) bool, nothing marked outside the square.
     """
     short = min(shape)
-    top, left = ((n - short) // 2 for n in shape)
+    top, left = (round((n - short) / 2) for n in shape)  # as centre_crop
     out = np.zeros(shape, bool)
     grown = np.asarray(resize(mask.astype(np.float32), (short, short))) >= 0.5
     out[top : top + short, left : left + short] = grown

@@ -1,0 +1,94 @@
+"""The segment command: train on synthetic films, judge, apply to a folder."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_cxr.__main__ import main
+from covid_cxr.commands import segment
+from covid_cxr.images.resize import square_mask
+from covid_cxr.phantom import Cohort, generate
+from pruning.lab.runs import read_json
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """Train on 48 films of 32x32 pixels."""
+    folder = tmp_path_factory.mktemp("net")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(segment, "_PHANTOM_PATIENTS", 48)
+    options = "--side 32 --net.depth 2 --net.width 4 --epochs 12 --batch 4"
+    code = main(["segment", "train", "phantom", str(folder), *options.split()])
+    patch.undo()
+    assert code == 0
+    return folder
+
+
+def test_training_writes_a_report(net):
+    report = read_json(net / "report.json")
+    assert report["films"] == report["patients"] == 10
+    assert report["mean"]["dice"]["value"] > 0.8
+    assert "per_film" not in report
+
+
+def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
+    import jax
+
+    drawn = generate(jax.random.key(7), Cohort(patients=1, size=64))
+    film = np.round(255 * drawn.images[0]).astype(np.uint8)
+    wide = np.pad(film, ((0, 0), (20, 20)))
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.fromarray(wide).save(tmp_path / "in" / "deep" / "wide.png")
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "in" / "black.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "in" / "notes.txt").write_text("no film")
+    given = [str(net), str(tmp_path / "in"), str(tmp_path / "out")]
+    assert main(["segment", "apply", *given, "--films", "lungs", "--blur", "0"]) == 0
+    assert "of 3 masks may be used" in capsys.readouterr().out
+    with open(tmp_path / "out" / "quality.csv") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"black.png", "broken.png", "deep/wide.png"}
+    assert rows["broken.png"]["used"] == "no" and rows["broken.png"]["why_not"]
+    row = rows["deep/wide.png"]
+    assert row["used"] == "yes", row
+    mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "deep" / "wide.png")) > 0
+    assert mask.shape == wide.shape
+    truth = np.pad(drawn.lungs[0].any(axis=0), ((0, 0), (20, 20)))
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
+    only = np.asarray(Image.open(tmp_path / "out" / "lungs" / "deep" / "wide.png"))
+    np.testing.assert_array_equal(only, np.where(mask, wide, 0))
+
+
+def test_judging_prints_a_table(net, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(segment, "_PHANTOM_PATIENTS", 12)
+    given = [str(net), "phantom", "--json", str(tmp_path / "r.json")]
+    assert main(["segment", "evaluate", *given]) == 0
+    out = capsys.readouterr().out
+    assert "12 films of 12 patients" in out and "| dice |" in out
+    assert read_json(tmp_path / "r.json")["unit"] == "px"
+
+
+def test_a_mask_is_placed_where_its_square_was():
+    mask = np.zeros((40, 61), bool)
+    mask[4:20, 20:36] = True
+    small = np.asarray(square_mask(mask, 20))
+    np.testing.assert_array_equal(segment.placed(small, mask.shape), mask)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["evaluate", "{tmp}/absent", "phantom"], "segmenter.json"),
+        (["apply", "{net}", "{tmp}/absent", "{tmp}/out"], "no such folder"),
+        (["apply", "{net}", "{tmp}", "{tmp}/out"], "holds no image"),
+        (["apply", "{net}", "{tmp}", "{tmp}/out", "--films", "x"], "films: expected"),
+        (["train", "{tmp}/absent", "{tmp}/out"], "no such folder"),
+    ],
+)
+def test_bad_options(net, tmp_path, capsys, given, message):
+    words = [word.format(net=net, tmp=tmp_path) for word in given]
+    assert main(["segment", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
