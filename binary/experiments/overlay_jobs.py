@@ -18,7 +18,7 @@ from binary.local_entropy import local_entropy
 
 LEVELS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CHAINS = ((5.0, 0.5), (5.0, 0.8), (10.0, 0.8), (10.0, 0.9), (20.0, 0.5), (20.0, 0.7))
-SLOW = {(10.0, 0.8): 3, (10.0, 0.9): 8}  # chains that need so many times the sweeps
+SLOW = {(10.0, 0.8): 2, (10.0, 0.9): 5}  # chains that need so many times the sweeps
 COUPLINGS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8)
 FLIPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 LOADS = (1.0, 1.2, 1.3, 1.4, 1.45, 1.5, 1.55, 1.6, 1.8)
@@ -53,7 +53,7 @@ class Overlay:
     chain_size: int = 401
     chains: int = 16
     sweeps: int = 300
-    teacher_size: int = 1001
+    teacher_size: int = 501
     teacher_instances: int = 10
     teacher_epochs: int = 2000
     flips: int = 20

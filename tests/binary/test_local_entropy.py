@@ -1,13 +1,14 @@
 """Belief propagation around a centre, against exhaustive counts and replica theory."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import log_ndtr
 
 import binary
 from binary.exact import distance_counts, solutions
-from binary.local_entropy import local_entropy
+from binary.local_entropy import _half_log_ratio, local_entropy
 from binary.theory import gardner
 
 SIZE, COUNT = 21, 5
@@ -67,6 +68,17 @@ def test_overlap_is_the_slope_of_the_free_entropy(instances, centres):
     )
     slope = (found.free_entropy[2] - found.free_entropy[0]) / (2 * step)
     np.testing.assert_allclose(slope, 1 - 2 * found.distance[1], atol=0.02)
+
+
+def test_half_log_ratio_over_its_range():
+    with jax.enable_x64(True):
+        centre = jnp.linspace(-60, 20, 401)
+        found = np.asarray(_half_log_ratio(centre + 0.1, centre - 0.1))
+    x = np.linspace(-60, 20, 401)
+    exact = 0.5 * (log_ndtr(x + 0.1) - log_ndtr(x - 0.1))
+    near = x > -34.5
+    np.testing.assert_allclose(found[near], exact[near], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-15)
 
 
 def test_messages_by_plain_loops(instances, centres):
