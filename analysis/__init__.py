@@ -25,6 +25,7 @@ from analysis.landscape import (
     explore,
     mean_loss,
     survey,
+    top_eigenvalue,
 )
 from analysis.operators import (
     Operator,
@@ -93,6 +94,7 @@ __all__ = [
     "summaries",
     "survey",
     "top_eigenpairs",
+    "top_eigenvalue",
     "trace",
     "transfer",
 ]

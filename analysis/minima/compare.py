@@ -145,7 +145,7 @@ def _solutions(
     quiet: bool,
 ) -> list[Solution]:
     """Return every network of the comparison, trained or read."""
-    like = jax.eval_shape(shared.init_fn, jax.random.key(0))
+    like = shared.like
     if gradual is None:
         with clock.step("train gradual"):
             gradual = train_gradual(shared.config, place.path, quiet=quiet)
@@ -155,45 +155,50 @@ def _solutions(
     if {s.seed for s in found} != wanted:
         raise ValueError(f"{gradual}: does not hold the seeds {sorted(wanted)}")
     others = [] if one_shot is None else _given(one_shot, found, like)
-    starts = [] if others else [_start(ONE_SHOT, dense[g.seed], g) for g in found]
+    starts = []
+    if one_shot is None:
+        starts = [start(shared, ONE_SHOT, dense[g.seed], g) for g in found]
     if shared.config.rewind:
         highest = [g for g in found if g.level is None]
         starts += [_rewound(shared, dense[g.seed], g) for g in highest]
     with Progress(quiet=quiet) as progress:
-        for start in starts:
-            others.append(_trained(shared, start, place, clock, progress))
+        for begin in starts:
+            others.append(_trained(shared, begin, place, clock, progress))
     return [*(dense[seed] for seed in shared.config.seeds), *found, *others]
 
 
 def _trained(
     shared: Setting,
-    start: Solution,
+    begin: Solution,
     place: runs.RunFolder,
     clock: _Clock,
     progress: Progress,
 ) -> Solution:
     epochs = shared.config.prune_epochs + shared.config.tune_epochs
     with (
-        clock.step(f"train {start.name}"),
-        progress.stage(start.name, 0, epochs) as report,
+        clock.step(f"train {begin.name}"),
+        progress.stage(begin.name, 0, epochs) as report,
     ):
-        return retrain(shared, start, place.path, report=report)
+        return retrain(shared, begin, place.path, report=report)
 
 
-def _start(arm: str, dense: Solution, like: Solution) -> Solution:
+def start(shared: Setting, arm: str, dense: Solution, like: Solution) -> Solution:
     """Return the dense weights cut once to exactly as many as another keeps."""
-    cut = dense._replace(arm=arm, level=like.level)
-    return cut._replace(masks=cut_once(dense, like.kept))
+    masks = cut_once(shared.config, dense, like.kept)
+    return dense._replace(arm=arm, level=like.level, masks=masks)
 
 
 def _rewound(shared: Setting, dense: Solution, like: Solution) -> Solution:
     """Return the same cut, on the weights that the dense network began from."""
-    start = jax.random.fold_in(jax.random.key(dense.seed), 0)  # as the lab draws it
-    cut = _start(REWOUND, dense, like)
-    return cut._replace(params=jax.jit(shared.init_fn)(start))
+    key = jax.random.fold_in(jax.random.key(dense.seed), 0)  # as the lab draws it
+    params, stats = jax.jit(shared.net.init)(key)
+    cut = start(shared, REWOUND, dense, like)
+    return cut._replace(params=params, stats=stats)
 
 
-def _given(folder: Path, gradual: list[Solution], like: Any) -> list[Solution]:
+def _given(
+    folder: Path, gradual: list[Solution], like: tuple[Any, Any]
+) -> list[Solution]:
     """Return, for each G, the solution of a run that is nearest to it in size."""
     offered = read_run(folder, ONE_SHOT, like)
     found = []
@@ -239,9 +244,8 @@ def _measured(
         name = f"spectrum-{one.name}"
         drawn[name] = once("maps", name, lambda one=one: density(meters, one))
     if shared.config.eigenvalue_points:
-        top = maps.eigenvalue_at(meters)
         drawn["eigenvalues"] = once(
-            "maps", "eigenvalues", lambda: maps.eigenvalues(meters, g, s, top)
+            "maps", "eigenvalues", lambda: maps.eigenvalues(meters, g, s)
         )
     return found, drawn
 

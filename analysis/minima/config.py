@@ -38,6 +38,10 @@ class Config:
         lr: Learning rate.
         tune_lr: Learning rate of the last epochs.
         momentum: Momentum of SGD.
+        weight_decay: Multiple of each parameter added to its gradient.
+        augment: Training images as they are, or cropped and flipped at random.
+        prunable: What may be cut: all parameters, or weights without the biases and
+            batch-norm's scales.
         limit: Use only the first so many training examples.
         transfer: Where the trunks are taken to; transposed: the same images with
             rows and columns exchanged.
@@ -54,8 +58,8 @@ class Config:
         data_dir: Folder of prepared TFDS sets (else TFDS_DATA_DIR).
     """
 
-    model: Literal["lenet300", "lenet5"] = "lenet300"
-    dataset: Literal["digits", "mnist", "fashion_mnist"] = "digits"
+    model: Literal["lenet300", "lenet5", "resnet32"] = "lenet300"
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"] = "digits"
     seeds: tuple[int, ...] = (0, 1, 2)
     levels: tuple[float, ...] = ()
     rewind: bool = True
@@ -70,6 +74,9 @@ class Config:
     lr: float = 0.1
     tune_lr: float = 0.02
     momentum: float = 0.0
+    weight_decay: float = 0.0
+    augment: Literal["none", "crop-flip"] = "none"
+    prunable: Literal["all", "weights"] = "all"
     limit: int | None = None
     transfer: Transfer = "none"
     transfer_examples: int = 10000
@@ -104,6 +111,23 @@ def defaults(dataset: str) -> Config:
             plane_examples=1100,
             entropy_examples=400,
         )
+    if dataset == "cifar10_jpeg75":
+        return Config(
+            model="resnet32",
+            dataset="cifar10_jpeg75",
+            momentum=0.9,
+            weight_decay=5e-5,
+            augment="crop-flip",
+            prunable="weights",
+            rate=1e-5,
+            patience=2,
+            dense_epochs=60,
+            prune_epochs=100,
+            tune_epochs=20,
+            tune_lr=0.01,
+            entropy_examples=1000,
+            curvature_examples=1000,
+        )
     other = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}.get(dataset, "none")
     return Config(
         model="lenet5",
@@ -134,7 +158,10 @@ def gradual(config: Config) -> lab.Config:
         momentum=config.momentum,
         limit=config.limit,
         data_dir=config.data_dir,
-        checkpoint_every=1 if config.model == "lenet5" else 50,
+        weight_decay=config.weight_decay,
+        augment=config.augment,
+        prunable=config.prunable,
+        checkpoint_every=50 if config.model == "lenet300" else 1,
     )
 
 
@@ -148,7 +175,7 @@ def check(config: Config) -> None:
         ValueError: naming the field, its value and what was expected.
     """
     hints: dict[str, Any] = get_type_hints(Config)
-    for name in ("model", "dataset", "transfer"):
+    for name in ("model", "dataset", "transfer", "augment", "prunable"):
         value, choices = getattr(config, name), get_args(hints[name])
         if value not in choices:
             raise ValueError(

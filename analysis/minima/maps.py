@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.landscape import explore, survey, top_eigenvalue
+from analysis.landscape import (
+    Interpolated,
+    Survey,
+    mean_loss,
+    survey,
+    top_eigenvalue,
+)
 from analysis.minima.measures import Meter, subset
 from analysis.minima.pairs import Solution
 from analysis.paths import barrier, line
-from analysis.planes import grid, plane_along, random_direction
+from analysis.planes import Plane, grid, plane_along, random_direction
 from pruning.masks import union
 
 REACH = (-0.5, 1.5)  # of the plane along the line from G to S
@@ -26,7 +31,7 @@ def pair(shared: Meter, first: Solution, second: Solution) -> dict[str, Any]:
     """Return loss and error on the line and the plane between two solutions.
 
     The plane's other direction is random on the weights that either keeps,
-    orthogonal to the line and as long.
+    orthogonal to the line and as long. Statistics of batch-norm are interpolated.
 
     Args:
         shared: see :func:`analysis.minima.measures.meter`.
@@ -36,14 +41,12 @@ def pair(shared: Meter, first: Solution, second: Solution) -> dict[str, Any]:
     Returns:
         ``barrier``, ``plane_gap`` and the values behind them.
     """
-    config = shared.config
-    data = subset(shared.setting.data.train, config.plane_examples)
-    g, s = (jax.tree.map(jnp.asarray, one.params) for one in (first, second))
+    data = subset(shared.setting.data.train, shared.config.plane_examples)
     t = np.linspace(0, 1, _LINE_POINTS)
-    along = survey(shared.setting.apply_fn, line(g, s), t, data)
-    plane = _plane(first, second)
-    a, b = axes(config.plane_points)
-    over = survey(shared.setting.apply_fn, plane, grid(a, b), data)
+    way = line(_params(first), _params(second))
+    along = _survey(shared, first, second, way, t, data)
+    a, b = axes(shared.config.plane_points)
+    over = _survey(shared, first, second, _plane(first, second), grid(a, b), data)
     loss = np.asarray(over.loss).reshape(len(b), len(a))
     return {
         "barrier": barrier(t, along.loss),
@@ -58,28 +61,26 @@ def pair(shared: Meter, first: Solution, second: Solution) -> dict[str, Any]:
     }
 
 
-def eigenvalues(
-    shared: Meter, first: Solution, second: Solution, function: Callable[..., Any]
-) -> dict[str, Any]:
+def eigenvalues(shared: Meter, first: Solution, second: Solution) -> dict[str, Any]:
     """Return the top Hessian eigenvalue, all weights, over the same plane.
 
     Args:
         shared: see :func:`analysis.minima.measures.meter`.
         first: G.
         second: S.
-        function: of :func:`eigenvalue_at`; one for all pairs, so that it is compiled
-            once.
     """
+    examples = min(EIGENVALUE_EXAMPLES, shared.config.curvature_examples)
+    data = subset(shared.setting.data.train, examples)
+    apply, steps = shared.setting.net.apply, shared.config.lanczos_steps
+
+    def top(params: Any, stats: Any, data: Any) -> Any:
+        loss_fn = mean_loss(lambda params, x: apply(params, stats, x))
+        return top_eigenvalue(loss_fn, steps=steps)(params, data)
+
     a, b = axes(shared.config.eigenvalue_points)
-    tops = explore(function, _plane(first, second), grid(a, b))
-    return {"a": a, "b": b, "top": np.asarray(tops).reshape(len(b), len(a))}
-
-
-def eigenvalue_at(shared: Meter) -> Callable[[Any], Any]:
-    """Return ``params -> top eigenvalue`` over a few training examples."""
-    data = subset(shared.setting.data.train, EIGENVALUE_EXAMPLES)
-    top = top_eigenvalue(shared.loss_fn, steps=shared.config.lanczos_steps)
-    return lambda params: top(params, data)
+    plane = _plane(first, second)
+    found = _survey(shared, first, second, plane, grid(a, b), data, eigenvalue=top)
+    return {"a": a, "b": b, "top": np.asarray(found.eigenvalue).reshape(len(b), len(a))}
 
 
 def axes(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +88,21 @@ def axes(points: int) -> tuple[np.ndarray, np.ndarray]:
     return np.linspace(*REACH, points), np.linspace(*HEIGHT, points)
 
 
-def _plane(first: Solution, second: Solution) -> Any:
-    g, s = (jax.tree.map(jnp.asarray, one.params) for one in (first, second))
+def _survey(
+    shared: Meter, first: Solution, second: Solution, *where: Any, **options: Any
+) -> Survey:
+    """Survey with batch-norm's statistics mixed as the solutions are."""
+    stats = (jax.tree.map(jnp.asarray, one.stats) for one in (first, second))
+    apply_fn = shared.setting.net.apply
+    return survey(apply_fn, *where, statistics=Interpolated(*stats), **options)
+
+
+def _params(solution: Solution) -> Any:
+    return jax.tree.map(jnp.asarray, solution.params)
+
+
+def _plane(first: Solution, second: Solution) -> Plane:
     masks = [jax.tree.map(jnp.asarray, one.masks) for one in (first, second)]
     key = jax.random.fold_in(jax.random.key(first.seed), 99)
+    g, s = _params(first), _params(second)
     return plane_along(g, s, random_direction(key, g, mask=union(*masks)))

@@ -7,7 +7,7 @@ divided by their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,12 +18,13 @@ from analysis import curvature, entropy, selectivity, spectrum, transfer
 from analysis.landscape import mean_loss
 from analysis.minima.config import Config
 from analysis.minima.pairs import Setting, Solution
-from analysis.operators import hessian
+from analysis.operators import Operator, hessian
 from analysis.pairs import FORMS, second_order
 from analysis.sharpness import ascent_sharpness, expected_sharpness
 from pruning.lab import loop, models
 from pruning.lab.data import Batch, load
 from pruning.preactivations import LOGITS, preactivations
+from pruning.trees import named_leaves
 
 RADIUS = 0.1  # of the ball for the worst rise, Euclidean norm
 NOISE = 0.05  # of each weight's magnitude, for the mean rise
@@ -39,15 +40,18 @@ class Meter(NamedTuple):
     Attributes:
         config: of the comparison.
         setting: network and data.
-        loss_fn: ``(params, (x, label)) -> mean loss``.
-        potentials: ``(params, x) -> (y, zs)``, every ReLU's whole input.
-        trunk: ``(params, x) -> (B, F)``, the last hidden layer's activations.
-        hidden: ``(params, x) -> (B, n)``, the activations of all hidden layers.
+        apply_fn: ``(state, x) -> logits``; a state is (params, stats).
+        loss_fn: ``(state, (x, label)) -> mean loss``.
+        potentials: ``(state, x) -> (y, zs)``, every ReLU's whole input.
+        trunk: ``(state, x) -> (B, F)``, the last hidden layer's activations, averaged
+            over positions if it has any.
+        hidden: ``(state, x) -> (B, n)``, the activations of all hidden layers.
         transfer: (train, validation, test) of the set to transfer to, or None.
     """
 
     config: Config
     setting: Setting
+    apply_fn: Callable[[Any, Any], Any]
     loss_fn: Callable[[Any, Any], Any]
     potentials: Callable[[Any, Any], Any]
     trunk: Callable[[Any, Any], Any]
@@ -57,40 +61,56 @@ class Meter(NamedTuple):
 
 def meter(setting: Setting, *, quiet: bool = False) -> Meter:
     """Return what all measurements of a comparison share."""
-    config, data = setting.config, setting.data
+    config, data, net = setting.config, setting.data, setting.net
     # Every position of a convolution is a neuron: rectify before pooling, not after.
     options = {"rectify": "full"} if config.model == "lenet5" else {}
-    _, apply_fn = models.build(
-        config.model, data.classes, data.train.image.shape[1:], **options
-    )
-    potentials = preactivations(apply_fn)
+    shape = data.train.image.shape[1:]
+    whole = models.network(config.model, data.classes, shape, **options)
+    potentials = preactivations(lambda state, x: whole.apply(state[0], state[1], x))
 
-    def activations(params: Any, x: Any) -> list[Any]:
-        _, zs = potentials(params, x)
-        layers = [jax.nn.relu(z) for name, z in zs.items() if name != LOGITS]
-        return [z.reshape(z.shape[0], -1) for z in layers]
+    def activations(state: Any, x: Any) -> list[Any]:
+        _, zs = potentials(state, x)
+        return [jax.nn.relu(z) for name, z in zs.items() if name != LOGITS]
+
+    def hidden(state: Any, x: Any) -> Any:
+        flat = [a.reshape(a.shape[0], -1) for a in activations(state, x)]
+        return jnp.concatenate(flat, axis=1)
+
+    def trunk(state: Any, x: Any) -> Any:
+        last = activations(state, x)[-1]
+        return last.mean(axis=tuple(range(1, last.ndim - 1)))
+
+    def apply_fn(state: Any, x: Any) -> Any:
+        return net.apply(state[0], state[1], x)
 
     return Meter(
         config,
         setting,
-        mean_loss(setting.apply_fn),
+        apply_fn,
+        mean_loss(apply_fn),
         potentials,
-        lambda params, x: activations(params, x)[-1],
-        lambda params, x: jnp.concatenate(activations(params, x), axis=1),
+        trunk,
+        hidden,
         _transfer_set(config, data, quiet),
     )
+
+
+def state_of(solution: Solution) -> tuple[Any, Any]:
+    """Return (params, stats) of a solution, on the device."""
+    return jax.tree.map(jnp.asarray, (solution.params, solution.stats))
+
+
+def masks_of(solution: Solution, *, every: bool = False) -> tuple[Any, Any]:
+    """Return the mask of a state: survivors, or every parameter; never statistics."""
+    kept = jax.tree.map(lambda leaf: jnp.asarray(leaf) | every, solution.masks)
+    return kept, jax.tree.map(lambda leaf: jnp.zeros_like(leaf, bool), solution.stats)
 
 
 def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
     """Return everything that is measured of one solution.
 
-    Args:
-        shared: see :func:`meter`.
-        solution: the network.
-
-    Returns:
-        A flat dict of numbers, but for ``layers`` (layer to its own numbers) and
-        ``histograms``.
+    A flat dict of numbers, but for ``layers`` (layer to its own numbers) and
+    ``histograms``.
     """
     found: dict[str, Any] = {
         "arm": solution.arm,
@@ -98,7 +118,6 @@ def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
         "level": solution.level,
         "kept": solution.kept,
         "total": solution.total,
-        "validation_loss": solution.validation_loss,
         "validation_error": solution.validation_error,
     }
     found |= errors(shared, solution)
@@ -111,9 +130,9 @@ def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
 
 def errors(shared: Meter, solution: Solution) -> dict[str, float]:
     """Return loss and error on the training and the test set."""
-    data = shared.setting.data
-    test = _evaluate(shared.setting.apply_fn, solution.params, data.test)
-    train = _evaluate(shared.setting.apply_fn, solution.params, data.train)
+    data, state = shared.setting.data, state_of(solution)
+    test = _evaluate(shared.apply_fn, state, data.test)
+    train = _evaluate(shared.apply_fn, state, data.train)
     return {
         "test_loss": test[0],
         "error": test[1],
@@ -124,29 +143,29 @@ def errors(shared: Meter, solution: Solution) -> dict[str, float]:
 
 def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
     """Return top eigenvalues, trace, and the rise of the loss when disturbed."""
-    config, params, masks = shared.config, solution.params, solution.masks
-    params = jax.tree.map(jnp.asarray, params)
-    masks = jax.tree.map(jnp.asarray, masks)
+    config, state, masks = shared.config, state_of(solution), masks_of(solution)
     data = subset(shared.setting.data.train, config.curvature_examples)
-    whole = hessian(shared.loss_fn, params, data, batch=_BATCH)
-    kept = hessian(shared.loss_fn, params, data, batch=_BATCH, mask=masks)
+    operators = {
+        "top_all": _hessian(shared, solution, data, every=True),
+        "top_survivors": _hessian(shared, solution, data),
+    }
     key = jax.random.key(0)
     found: dict[str, float] = {}
-    for name, operator in (("top_all", whole), ("top_survivors", kept)):
+    for name, operator in operators.items():
         top = curvature.top_eigenpairs(
             operator, 1, key, steps=config.lanczos_steps, restarts=0
         )
         found[name] = float(top.values[0])
         found[f"{name}_residual"] = float(top.residuals[0])
-    traced = curvature.trace(kept, key, probes=TRACE_PROBES)
+    traced = curvature.trace(operators["top_survivors"], key, probes=TRACE_PROBES)
     found["trace_survivors"] = traced.value
     found["trace_survivors_se"] = traced.standard_error
     worst = ascent_sharpness(
-        shared.loss_fn, params, data, radius=RADIUS, mask=masks, batch=_BATCH
+        shared.loss_fn, state, data, radius=RADIUS, mask=masks, batch=_BATCH
     )
     average = expected_sharpness(
         shared.loss_fn,
-        params,
+        state,
         data,
         key,
         sigma=NOISE,
@@ -162,18 +181,18 @@ def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
     }
 
 
+def _hessian(
+    shared: Meter, solution: Solution, data: Any, *, every: bool = False
+) -> Operator:
+    mask = masks_of(solution, every=every)
+    return hessian(shared.loss_fn, state_of(solution), data, batch=_BATCH, mask=mask)
+
+
 def density(shared: Meter, solution: Solution) -> dict[str, Any]:
     """Return the smoothed spectrum of the survivors and its mass at zero."""
     config = shared.config
     data = subset(shared.setting.data.train, config.curvature_examples)
-    as_arrays = lambda tree: jax.tree.map(jnp.asarray, tree)
-    operator = hessian(
-        shared.loss_fn,
-        as_arrays(solution.params),
-        data,
-        batch=_BATCH,
-        mask=as_arrays(solution.masks),
-    )
+    operator = _hessian(shared, solution, data)
     found = spectrum.spectral_density(
         operator,
         jax.random.key(0),
@@ -199,17 +218,19 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
     """Return entropies of first and second order, z^2 and selectivity."""
     data, classes = shared.setting.data, shared.setting.data.classes
     test = Batch(*subset(data.test, shared.config.entropy_examples))
+    state = state_of(solution)
+    shapes = entropy.layer_shapes(shared.potentials, state, test.image[:1])
+    hidden = [name for name in shapes if name != LOGITS]
     first, squares = entropy.measure(
         shared.potentials,
-        solution.params,
+        state,
         _batches(test),
         classes,
-        alive=alive_neurons(shared, solution),
+        alive=alive_neurons(solution, hidden),
     )
     states, labels = entropy.states(
-        shared.potentials, solution.params, _batches(Batch(*subset(test, 2000)))
+        shared.potentials, state, _batches(Batch(*subset(test, 2000)))
     )
-    hidden = [name for name in first.per_neuron if name != LOGITS]
     preferred = _selective(shared, solution, test, first, hidden)
     layers: dict[str, dict[str, Any]] = {}
     for name in hidden:
@@ -241,10 +262,8 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
             for name in hidden
         },
     }
-    for key in ("selectivity", "variance", "information"):
-        found[key] = _mean(np.asarray([layers[name][key] for name in hidden]))
     for key in layers[hidden[0]]:
-        if key.startswith("H2"):
+        if key.startswith("H2") or key in ("selectivity", "variance", "information"):
             found[key] = _mean(np.asarray([layers[name][key] for name in hidden]))
     return found
 
@@ -253,8 +272,9 @@ def transferred(shared: Meter, solution: Solution) -> dict[str, float]:
     """Return the errors of a linear probe and of neighbours on the other set."""
     if shared.transfer is None:
         return {}
+    state = state_of(solution)
     parts = [
-        (transfer.features(shared.trunk, solution.params, part.image), part.label)
+        (transfer.features(shared.trunk, state, part.image), part.label)
         for part in shared.transfer
     ]
     classes = int(max(part.label.max() for part in shared.transfer)) + 1
@@ -268,21 +288,22 @@ def transferred(shared: Meter, solution: Solution) -> dict[str, float]:
     }
 
 
-def alive_neurons(shared: Meter, solution: Solution) -> dict[str, np.ndarray]:
+def alive_neurons(solution: Solution, hidden: Sequence[str]) -> dict[str, np.ndarray]:
     """Return, layer by layer, which neurons have a surviving incoming weight.
 
-    A layer is matched to its kernel by the name they begin with (``Conv_0``); one
-    that cannot be matched is left out, which :mod:`analysis.entropy` takes as alive.
+    Hidden layers and kernels follow each other one by one in a LeNet. Elsewhere (a
+    residual sum has several kernels) nothing is said, which :mod:`analysis.entropy`
+    takes as alive.
     """
-    x = shared.setting.data.test.image[:1]
-    shapes = entropy.layer_shapes(shared.potentials, solution.params, x)
-    found = {}
-    for name in shapes:
-        module = solution.masks.get(name.split("/")[0], {})
-        if "kernel" in module:
-            kernel = np.asarray(module["kernel"])
-            found[name] = kernel.reshape(-1, kernel.shape[-1]).any(axis=0)
-    return found
+    kernels = [
+        np.asarray(leaf) for _, leaf in named_leaves(solution.masks) if leaf.ndim > 1
+    ]
+    if len(kernels) != len(hidden) + 1 or jax.tree.leaves(solution.stats):
+        return {}
+    return {
+        name: np.asarray(kernel.reshape(-1, kernel.shape[-1]).any(axis=0))
+        for name, kernel in zip(hidden, kernels, strict=False)
+    }
 
 
 def subset(batch: Batch, count: int) -> tuple[Any, Any]:
@@ -311,11 +332,11 @@ def _selective(
     solution: Solution,
     test: Batch,
     first: entropy.FirstOrder,
-    hidden: list[str],
+    hidden: Sequence[str],
 ) -> dict[str, dict[str, float]]:
     """Return the mean of each selectivity index over the live units of each layer."""
     found = selectivity.moments(
-        shared.hidden, solution.params, _batches(test), shared.setting.data.classes
+        shared.hidden, state_of(solution), _batches(test), shared.setting.data.classes
     )
     indices = {
         "selectivity": selectivity.class_selectivity(found),
@@ -344,8 +365,8 @@ def _batches(data: Batch) -> Iterator[tuple[Any, Any]]:
         yield jnp.asarray(data.image[part]), jnp.asarray(data.label[part])
 
 
-def _evaluate(apply_fn: Any, params: Any, data: Batch) -> tuple[float, float]:
-    loss, error = _evaluated(apply_fn, params, jax.device_put(data))
+def _evaluate(apply_fn: Any, state: Any, data: Batch) -> tuple[float, float]:
+    loss, error = _evaluated(apply_fn, state, jax.device_put(data))
     return float(loss), float(error)
 
 

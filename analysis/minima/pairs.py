@@ -18,15 +18,17 @@ import numpy as np
 
 from analysis.minima.config import Config, gradual
 from pruning.lab import checkpoints, loop, models, runs, snapshots
+from pruning.lab.augment import crop_flip
 from pruning.lab.data import Dataset, load
-from pruning.lab.methods import transform
+from pruning.lab.keeping import unprunable
+from pruning.lab.methods import prunable_of, transform
+from pruning.lab.outcome import load_points
 from pruning.lab.train import NonFiniteError, fit
 from pruning.selection import magnitude_mask
-from pruning.trees import named_leaves
+from pruning.trees import check_same_structure
 
 GRADUAL, ONE_SHOT, REWOUND, DENSE = "gradual", "one-shot", "rewound", "dense"
 _RECORDS = "solutions"
-_SAVE_EVERY_S = 20.0
 
 
 class Solution(NamedTuple):
@@ -38,7 +40,7 @@ class Solution(NamedTuple):
         level: the compression asked for; None for the highest accepted one.
         params: the weights.
         masks: boolean tree, True = kept.
-        validation_loss: mean cross-entropy, nats.
+        stats: batch-norm's running moments; ``{}`` for a network without state.
         validation_error: a fraction.
     """
 
@@ -47,7 +49,7 @@ class Solution(NamedTuple):
     level: float | None
     params: Any
     masks: Any
-    validation_loss: float
+    stats: Any
     validation_error: float
 
     @property
@@ -73,14 +75,17 @@ class Setting(NamedTuple):
     Attributes:
         config: what was asked.
         data: the data set.
-        init_fn: ``key -> params``.
-        apply_fn: ``(params, x) -> logits``.
+        net: the network.
     """
 
     config: Config
     data: Dataset
-    init_fn: Callable[[Any], Any]
-    apply_fn: Callable[[Any, Any], Any]
+    net: models.Network
+
+    @property
+    def like(self) -> tuple[Any, Any]:
+        """The shapes of (params, stats)."""
+        return jax.eval_shape(self.net.init, jax.random.key(0))
 
 
 def setting(config: Config, *, quiet: bool = False) -> Setting:
@@ -91,10 +96,8 @@ def setting(config: Config, *, quiet: bool = False) -> Setting:
         limit=config.limit,
         progress=not quiet,
     )
-    init_fn, apply_fn = models.build(
-        config.model, data.classes, data.train.image.shape[1:]
-    )
-    return Setting(config, data, init_fn, apply_fn)
+    net = models.network(config.model, data.classes, data.train.image.shape[1:])
+    return Setting(config, data, net)
 
 
 def train_gradual(config: Config, folder: Path, *, quiet: bool = False) -> Path:
@@ -106,68 +109,44 @@ def train_gradual(config: Config, folder: Path, *, quiet: bool = False) -> Path:
 
 
 def read_run(
-    folder: Path, arm: str, like: Any, *, dense: bool = False
+    folder: Path, arm: str, like: tuple[Any, Any], *, dense: bool = False
 ) -> list[Solution]:
     """Return the solutions of a finished run of :mod:`pruning.lab`.
 
     Args:
         folder: the run's folder.
         arm: what to call them.
-        like: a tree of the network's structure.
+        like: (params, stats) of the network, or their shapes.
         dense: the dense networks instead of the fine-tuned ones.
 
     Raises:
-        ValueError: naming the folder, if it holds no finished run, or one of another
-            network.
+        ValueError: naming the folder or file, if it holds no finished run, or one of
+            another network.
     """
-    run = runs.RunFolder(Path(folder).expanduser())
-    if not run.summary.exists():
-        raise ValueError(f"{run.path}: no finished run here: summary.json is missing")
-    summary = runs.read_json(run.summary)
     try:
-        seeds = [int(seed) for seed in summary["seeds"]]
-        points = summary["results"]["points"][len(seeds) :]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run.summary}: not the summary of a run") from error
-    where = run.path / ("snapshots" if dense else "tuned")
-    table = {(s.member, s.name): s for s in snapshots.listing(where)}
-    if dense:
-        wanted = [(i, DENSE, seed, None) for i, seed in enumerate(seeds)]
-    else:
-        wanted = [
-            (i, "tuned", int(p["seed"]), p["target"])
-            for i, p in enumerate(points)
-            if p["reached"]
-        ]
+        points = load_points(folder)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: not a run of pruning.lab: {error!r}") from error
+    seeds = len({one.point.seed for one in points})  # the dense ones come first
     found = []
-    for member, name, seed, level in wanted:
-        if (member, name) not in table:
-            raise ValueError(f"{where}: the snapshot of seed {seed} is missing")
-        snapshot = table[member, name]
-        params, masks = snapshots.read(where, snapshot, like)
-        _check_shapes(params, like, where)
-        found.append(
-            Solution(arm, seed, level, params, masks, snapshot.loss, snapshot.error)
-        )
+    for point, params, stats, mask in points[:seeds] if dense else points[seeds:]:
+        try:
+            check_same_structure(like[0], params, argument="params")
+            check_same_structure(like[1], stats, argument="stats")
+        except ValueError as error:
+            raise ValueError(f"{folder}: of another network: {error}") from error
+        if point.reached:
+            level = None if dense else point.target
+            error = point.validation_error
+            found.append(Solution(arm, point.seed, level, params, mask, stats, error))
     return found
 
 
-def _check_shapes(params: Any, like: Any, where: Path) -> None:
-    for (name, leaf), (_, other) in zip(
-        named_leaves(params), named_leaves(like), strict=True
-    ):
-        if leaf.shape != other.shape:
-            raise ValueError(
-                f"{where}: of another network: {name} has shape {leaf.shape}, "
-                f"expected {other.shape}"
-            )
-
-
-def cut_once(dense: Solution, kept: int) -> Any:
-    """Return the mask of exactly so many largest magnitudes, over all parameters."""
-    return magnitude_mask(
-        dense.params, lambda total: kept, prunable=lambda name, leaf: True
-    )
+def cut_once(config: Config, dense: Solution, kept: int) -> Any:
+    """Return the mask of the largest magnitudes that keeps so many parameters."""
+    prunable = prunable_of(gradual(config))
+    count = kept - unprunable(dense.params, prunable)
+    return magnitude_mask(dense.params, lambda total: count, prunable=prunable)
 
 
 def retrain(
@@ -203,8 +182,9 @@ def retrain(
     first, epochs, member = _resumed(shared, solution, where)
     for index in range(first, len(stages)):
         if index > first:
-            params = member.best.params if epochs else member.params
-            member, epochs = _begin(shared, solution, index, params), 0
+            last = member.best if epochs else member
+            member = _begin(shared, solution, index, last.params, last.stats)
+            epochs = 0
         step = _epoch_of(shared, stages[index][1])
         for number in range(epochs, stages[index][0]):
             member, info = step(member, jnp.int32(number))
@@ -226,21 +206,23 @@ def retrain(
 
 def _every(config: Config) -> int:
     """Return the epochs between two checkpoints."""
-    return 1 if config.model == "lenet5" else 50
+    return gradual(config).checkpoint_every
 
 
-def _begin(shared: Setting, solution: Solution, index: int, params: Any) -> Any:
+def _begin(
+    shared: Setting, solution: Solution, index: int, params: Any, stats: Any
+) -> Any:
     """Return the member at the start of a stage."""
     tx, rules = _chain(shared, shared.config.lr), _rules(shared.config)
     key = jax.random.fold_in(jax.random.key(solution.seed), 10 + index)
-    return loop.start(params, key, tx, solution.masks, rules)
+    return loop.start(params, key, tx, solution.masks, rules, stats)
 
 
 def _resumed(
     shared: Setting, solution: Solution, where: Path
 ) -> tuple[int, int, loop.Member]:
     """Return (stage, epochs done in it, member) of the newest checkpoint."""
-    begin = partial(_begin, shared, solution, 0, solution.params)
+    begin = partial(_begin, shared, solution, 0, solution.params, solution.stats)
     if checkpoints.latest(where) is None:
         return 0, 0, begin()
     found = checkpoints.restore(where, jax.eval_shape(begin))
@@ -253,14 +235,15 @@ _CACHE: dict[Any, Any] = {}
 def _epoch_of(shared: Setting, lr: float) -> Callable[..., Any]:
     """Return the jitted epoch; one compilation for all solutions of a comparison."""
     config = shared.config
-    key = (id(shared.apply_fn), lr)
+    key = (id(shared.net), lr)
     if key not in _CACHE:
         step = partial(
             loop.epoch,
-            apply_fn=shared.apply_fn,
+            apply_fn=shared.net,
             tx=_chain(shared, lr),
             rules=_rules(config),
             batch=config.batch,
+            augment=_augment(shared),
         )
         train, validation = jax.device_put((shared.data.train, shared.data.validation))
         jitted = jax.jit(step)
@@ -270,7 +253,16 @@ def _epoch_of(shared: Setting, lr: float) -> Callable[..., Any]:
 
 def _chain(shared: Setting, lr: float) -> Any:
     config = gradual(shared.config)
-    return transform(config, shared.apply_fn, shared.data.classes, lr=lr, decay=False)
+    return transform(config, shared.net, shared.data.classes, lr=lr, decay=False)
+
+
+def _augment(shared: Setting) -> Callable[[Any, Any], Any] | None:
+    """Return crops and flips, where the run of G has them too."""
+    if gradual(shared.config).augment == "none":
+        return None
+    moments = zip(shared.data.mean, shared.data.std, strict=True)
+    black = jnp.asarray([-mean / std for mean, std in moments], jnp.float32)
+    return lambda key, image: crop_flip(key, image, black)
 
 
 def _rules(config: Config) -> loop.Rules:
@@ -281,14 +273,16 @@ def _rules(config: Config) -> loop.Rules:
 
 def _record(folder: Path, solution: Solution, best: loop.Best) -> Solution:
     """Write a trained solution and return it."""
-    loss, error = float(best.loss), float(best.error)
+    error = float(best.error)
     done = solution._replace(
-        params=best.params, validation_loss=loss, validation_error=error
+        params=best.params, stats=best.stats, validation_error=error
     )
     snapshot = snapshots.Snapshot(
-        0, done.name, 0, loss, error, solution.kept, solution.total
+        0, done.name, 0, float(best.loss), error, solution.kept, solution.total
     )
-    snapshots.write(folder / _RECORDS, snapshot, best.params, solution.masks)
+    snapshots.write(
+        folder / _RECORDS, snapshot, best.params, solution.masks, best.stats
+    )
     return done
 
 
@@ -300,7 +294,6 @@ def _recorded(folder: Path, solution: Solution) -> Solution | None:
             return solution._replace(
                 params=params,
                 masks=masks,
-                validation_loss=snapshot.loss,
                 validation_error=snapshot.error,
             )
     return None

@@ -1,6 +1,7 @@
 """Surveys against one point at a time; batch-norm statistics at every point."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,6 +70,16 @@ def test_a_second_survey_of_the_same_kind_compiles_nothing():
     assert len(traced) == seen
     assert one.eigenvalue is None
     np.testing.assert_allclose(one.loss, two.loss[::-1], rtol=1e-5)
+
+
+def test_the_top_eigenvalue_is_the_dense_hessians():
+    apply_fn, params = nets.linen(0)
+    loss_fn = landscape.mean_loss(apply_fn)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    whole = jax.jit(jax.hessian(lambda v: loss_fn(unravel(v), (X, LABEL))))(flat)
+    wanted = np.linalg.eigvalsh(np.asarray(whole, np.float64))[-1]
+    top = landscape.top_eigenvalue(loss_fn, steps=25, batch=16)
+    assert float(jax.jit(top)(params, (X, LABEL))) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_explore_maps_any_function():
