@@ -14,6 +14,7 @@ from binary._checks import check_overlap
 from pruning._typing import Array, PyTree
 
 _ROUNDS = 50
+_SMALL = 1e-30  # keeps the scale, and its square, finite where m is 0
 
 
 class ProjectMagnetisationsState(NamedTuple):
@@ -101,12 +102,11 @@ def rescale(m: Array, overlap: Array) -> Array:
     """
     squares = jnp.square(m)
     wanted = overlap * m.size
-    tiny = jnp.finfo(m.dtype).tiny
 
     def scale(saturated: Array) -> Array:
         rest = jnp.sum(jnp.where(saturated, 0, squares))
         count = jnp.sum(saturated, dtype=m.dtype)
-        return jnp.sqrt(jnp.maximum(wanted - count, 0) / jnp.maximum(rest, tiny))
+        return jnp.sqrt(jnp.maximum(wanted - count, 0) / jnp.maximum(rest, _SMALL))
 
     def beyond(c: Array) -> Array:
         return jnp.square(c) * squares >= 1

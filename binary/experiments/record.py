@@ -22,7 +22,7 @@ class Plan:
     """What one record holds.
 
     Attributes:
-        name: of the record, and of the run folder that chunks are kept in.
+        name: of the record, and of the run folders, one a method, that keep chunks.
         size: N.
         first_seed: of the instances, the same for every method and load.
         chunk: instances solved in one call.
@@ -52,9 +52,9 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=(), choices=tuple(plan.loads))
     only = parser.parse_args(arguments).only
     rows: list[dict[str, Any]] = []
-    folder = runs.RunFolder(_CHUNKS / f"binary-{plan.name}")
-    folder.path.mkdir(parents=True, exist_ok=True)
     for method in only or plan.loads:
+        folder = _folder(plan, method)
+        folder.path.mkdir(parents=True, exist_ok=True)
         run(
             folder,
             plan.points(method),
@@ -63,14 +63,22 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
             chunk=plan.chunk,
             report=progress(),
         )
-        rows = _write(plan, folder)
+        rows = _write(plan)
     show(rows)
     return 0
 
 
-def _write(plan: Plan, folder: runs.RunFolder) -> list[dict[str, Any]]:
+def _folder(plan: Plan, method: str) -> runs.RunFolder:
+    return runs.RunFolder(_CHUNKS / f"binary-{plan.name}" / method)
+
+
+def _write(plan: Plan) -> list[dict[str, Any]]:
     """Write the record of every chunk there is; return its rows."""
-    records = runs.read_metrics(folder)
+    records = [
+        record
+        for method in plan.loads
+        for record in runs.read_metrics(_folder(plan, method))
+    ]
     rows = curves(records)
     record = {
         "command": f"python -m binary.experiments.{plan.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from binary.experiments.methods import METHODS
-from binary.instances import Instance, stack, storage
+from binary.instances import Instance, storage
 from binary.solvers import solve
 from binary.statistics import wilson
 from pruning.lab import runs
@@ -40,10 +41,22 @@ class Chunk(NamedTuple):
     count: int
 
 
-def instance_of(seed: int, size: int, load: float) -> tuple[Instance, jax.Array]:
-    """Return the instance of a seed, and the key of the runs on it."""
+@functools.partial(jax.jit, static_argnums=(1, 2))
+@functools.partial(jax.vmap, in_axes=(0, None, None, None))
+def drawn(
+    seed: jax.Array, size: int, rows: int, count: jax.Array
+) -> tuple[Instance, jax.Array]:
+    """Return the instances of seeds, and keys to run on them.
+
+    Args:
+        seed: one is one instance.
+        size: N.
+        rows: patterns drawn; the same for every load, so that one program does all.
+        count: of them are valid. They are the same patterns at every load.
+    """
     keys = jax.random.split(jax.random.key(seed))
-    return storage(keys[0], size, load), keys[1]
+    one = storage(keys[0], size, rows / size)
+    return one._replace(valid=jax.numpy.arange(rows) < count), keys[1]
 
 
 def chunks(points: Iterable[Point], first_seed: int, size: int) -> list[Chunk]:
@@ -56,13 +69,12 @@ def chunks(points: Iterable[Point], first_seed: int, size: int) -> list[Chunk]:
     return found
 
 
-def measure(chunk: Chunk, size: int) -> dict[str, Any]:
+def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
     """Solve the instances of a chunk; return what the metrics file keeps of it."""
     method = METHODS[chunk.point.method]
-    seeds = range(chunk.first, chunk.first + chunk.count)
-    drawn = [instance_of(seed, size, chunk.point.load) for seed in seeds]
-    batch = stack([one for one, _ in drawn])
-    keys = jax.numpy.stack([key for _, key in drawn])
+    seeds = jax.numpy.arange(chunk.first, chunk.first + chunk.count)
+    count = jax.numpy.int32(round(chunk.point.load * size))
+    batch, keys = drawn(seeds, size, rows, count)
     started, used = time.perf_counter(), time.process_time()
     found = jax.device_get(
         solve(
@@ -105,13 +117,14 @@ def run(
     wanted = chunks(points, first_seed, chunk)
     runs.keep_metrics(folder)
     done = {_name(record): record for record in runs.read_metrics(folder)}
+    rows = max(round(one.point.load * size) for one in wanted)
     found = []
     for number, one in enumerate(wanted):
         name = (one.point.method, one.point.load, one.first, one.count)
         if name not in done:
             if report is not None:
                 report(one, number, len(wanted))
-            done[name] = measure(one, size)
+            done[name] = measure(one, size, rows)
             runs.append_metrics(folder, done[name])
         found.append(done[name])
     return found

@@ -1,0 +1,115 @@
+"""The baselines: a step by hand, and an easy load solved."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from binary import instances, solvers
+
+module = importlib.import_module("binary.solvers.solve")
+SIZE, KEY = 101, jax.random.key(7)
+CLOCK = solvers.Clock(jnp.int32(0), jnp.float32(1.0), jnp.int32(7))
+
+
+@pytest.mark.parametrize(
+    ("solver", "load", "epochs"),
+    [
+        (solvers.sbpi(bound=19), 0.4, 200),
+        (solvers.amp(rate=3e-3), 0.4, 400),
+        (solvers.straight_through(batch=10), 0.15, 400),
+        (solvers.annealing(), 0.2, 60),
+        (solvers.annealing(energy="errors", rate=0.5), 0.1, 60),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_an_easy_load_is_solved(solver, load, epochs):
+    keys = jax.random.split(KEY, 6)
+    ones = instances.stack([instances.storage(key, SIZE, load) for key in keys[:3]])
+    found = solvers.solve(solver, ones, keys[3:], epochs=epochs, width=None)
+    assert int(found.solved.sum()) >= 2
+    assert float(jnp.max(jnp.abs(found.m))) <= 1
+
+
+def test_sbpi_against_a_plain_loop():
+    one = instances.storage(KEY, SIZE, 0.5)
+    problem = module.problem_of(one)
+    solver = solvers.sbpi(bound=3)
+    state = solver.init(KEY, problem)
+    for seed in range(3):  # until the bound is met
+        key = jax.random.key(seed)
+        keys = jax.random.split(key)
+        order = jax.random.permutation(keys[0], 50)
+        lucky = np.asarray(jax.random.uniform(keys[1], (50,)) < 0.3)
+        h = np.asarray(state.hidden, int)
+        for turn, index in enumerate(np.asarray(order)):
+            row = np.asarray(one.patterns[index], int)
+            w = np.where(h > 0, 1, -1)
+            if w @ row <= 0:
+                h = h + 2 * row
+            elif w @ row <= 1 and lucky[turn]:
+                h = h + 2 * row * (w == row)
+            h = np.clip(h, -3, 3)
+        state = jax.jit(solver.step)(key, state, problem, jnp.float32(0.3), CLOCK)
+        np.testing.assert_array_equal(state.hidden, h)
+    assert np.all(h % 2 != 0) and np.any(np.abs(h) == 3)
+
+
+def test_annealing_at_no_temperature_never_climbs():
+    one = instances.storage(KEY, SIZE, 0.5)
+    problem = module.problem_of(one)
+    solver = solvers.annealing()
+    state = solver.init(KEY, problem)
+    patterns = np.asarray(one.patterns, int)
+
+    def distance(state):
+        fields = patterns @ np.where(np.asarray(state.up), 1, -1)
+        np.testing.assert_array_equal(fields, state.fields)
+        return np.sum(np.maximum((1 - fields) // 2, 0))
+
+    before = distance(state)
+    state = jax.jit(solver.step)(KEY, state, problem, jnp.float32(1.0), CLOCK)
+    assert distance(state) < before
+
+
+def test_amp_at_its_fixed_point_is_that_of_the_equations():
+    """Without reinforcement, at a low load, AMP settles, and on TAP's equations."""
+    one = instances.storage(KEY, 401, 0.1)
+    problem = module.problem_of(one)
+    solver = solvers.amp(planes=None)
+    state = solver.init(KEY, problem)
+    step = jax.jit(solver.step)
+    for _ in range(40):
+        last, state = state, step(KEY, state, problem, jnp.float32(0.0), CLOCK)
+    np.testing.assert_allclose(state.h, last.h, atol=1e-4)
+    m, g = np.tanh(np.asarray(state.h, float)), np.asarray(state.g, float)
+    x = np.asarray(one.patterns, float) / np.sqrt(401)
+    spread = np.mean(1 - m * m)
+    omega = x @ m - spread * g
+    t = omega / np.sqrt(spread)
+    wanted = norm.pdf(t) / norm.cdf(t) / np.sqrt(spread)
+    np.testing.assert_allclose(g, wanted, atol=1e-3)
+    reaction = np.sum(g * (g + omega / spread)) / 401
+    np.testing.assert_allclose(np.arctanh(m), x.T @ g + m * reaction, atol=1e-3)
+
+
+def test_bad_options_are_refused():
+    for bound in (0, 4, 40001):
+        with pytest.raises(ValueError, match="bound: expected an odd number"):
+            solvers.sbpi(bound=bound)
+    with pytest.raises(ValueError, match="energy: expected 'distance' or"):
+        solvers.annealing(energy="heat")
+    with pytest.raises(ValueError, match="batch: expected at least 1"):
+        solvers.straight_through(batch=0)
+    with pytest.raises(ValueError, match="sharpness: expected a number > 0"):
+        solvers.straight_through(sharpness=0.0)
+
+
+def test_real_inputs_are_refused_where_they_cannot_be():
+    one = instances.storage(KEY, 10, 0.5, real=True)
+    for solver in (solvers.sbpi(), solvers.amp(), solvers.annealing()):
+        with pytest.raises(ValueError, match=r"expected an instance with \+-1 inputs"):
+            solvers.solve(solver, one, KEY)

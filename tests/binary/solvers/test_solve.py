@@ -1,0 +1,137 @@
+"""One call for many runs: batches, padding, freezing, recounts."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from binary import instances, perceptron, solvers
+from tests.binary import _exact
+
+module = importlib.import_module("binary.solvers.solve")
+SIZE = 101
+LOADS = (0.2, 0.5, 0.35)
+
+
+@pytest.fixture(scope="module")
+def ones():
+    keys = jax.random.split(jax.random.key(0), len(LOADS))
+    pairs = zip(keys, LOADS, strict=True)
+    return [instances.storage(key, SIZE, load) for key, load in pairs]
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return jax.random.split(jax.random.key(1), (len(LOADS), 2))
+
+
+@pytest.fixture(scope="module")
+def batched(ones, keys):
+    """Three loads, two keys each, in one call."""
+    both = instances.stack(ones)
+    return solvers.solve(solvers.free(), both, keys, epochs=80, trace=True)
+
+
+def test_solutions_are_solutions(ones, batched):
+    assert batched.solved.shape == (3, 2) and batched.weights.shape == (3, 2, SIZE)
+    assert np.asarray(batched.solved).sum() >= 5
+    for row, one in enumerate(ones):
+        for column in range(2):
+            weights = np.asarray(batched.weights[row, column])
+            wrong = _exact.errors(weights, np.asarray(one.patterns))
+            assert wrong == int(batched.errors[row, column])
+            assert (wrong == 0) == bool(batched.solved[row, column])
+            np.testing.assert_array_equal(
+                weights, perceptron.mode(batched.m[row, column])
+            )
+
+
+def test_a_batch_is_its_members_one_by_one(ones, keys, batched):
+    for row in (0, 1):
+        alone = solvers.solve(
+            solvers.free(), ones[row], keys[row, 1], epochs=80, trace=True
+        )
+        assert alone.solved.shape == ()
+        assert int(alone.epochs) == int(batched.epochs[row, 1])
+        np.testing.assert_allclose(alone.m, batched.m[row, 1], atol=1e-5)
+
+
+def test_width_changes_nothing(ones, keys, batched):
+    wide = solvers.solve(
+        solvers.free(), instances.stack(ones), keys, epochs=80, width=None, trace=True
+    )
+    np.testing.assert_array_equal(wide.epochs, batched.epochs)
+    np.testing.assert_array_equal(wide.weights, batched.weights)
+
+
+def test_the_trace_ends_where_the_run_ended(batched):
+    wrong, overlap = (np.asarray(leaf) for leaf in batched.trace)
+    assert wrong.shape == overlap.shape == (3, 2, 81)
+    assert len(set(np.asarray(batched.epochs).ravel())) > 1  # each froze at its own
+    for row, column in np.ndindex(3, 2):
+        end = int(batched.epochs[row, column])
+        own = wrong[row, column]
+        assert np.all(own[: end + 1] >= 0) and np.all(own[end + 1 :] == -1)
+        assert np.all(own[:end] > 0) and own[end] == int(batched.errors[row, column])
+        assert own[: end + 1].min() == int(batched.best[row, column])
+        assert np.isnan(overlap[row, column, end + 1 :]).all()
+        np.testing.assert_allclose(
+            overlap[row, column, end], batched.overlap[row, column], 1e-6
+        )
+
+
+def test_rates_are_batched_and_nothing_is_compiled_twice(ones, keys):
+    before = module._run._cache_size()
+    rates = jnp.array([0.1, 0.3])
+    for factor in (1.0, 0.5):
+        both = solvers.solve(
+            solvers.free(), ones[0], keys[0], rates=factor * rates, epochs=20
+        )
+    assert module._run._cache_size() == before + 1
+    assert both.solved.shape == (2,)
+    assert not np.array_equal(both.m[0], both.m[1])
+
+
+def test_a_run_that_stands_still_is_ended(keys):
+    # Far above capacity m saturates with errors left, and nothing moves any more.
+    hopeless = instances.storage(jax.random.key(9), 21, 3.0)
+    found = solvers.solve(solvers.free(), hopeless, keys[0, 0], epochs=5000)
+    assert not bool(found.solved) and int(found.errors) > 0
+    assert int(found.epochs) < 5000
+
+
+def test_a_wrong_solution_would_be_caught(ones, batched):
+    lie = batched._replace(weights=-batched.weights)
+    with pytest.raises(AssertionError, match=r"run 0, 0: .* errors in a solution"):
+        module._recount(lie, instances.stack(ones))
+
+
+def test_bad_calls_are_refused(ones, keys):
+    both, free = instances.stack(ones), solvers.free()
+    cases = [
+        (both, keys[0], {}, r"keys: expected shape \(3,\) or \(3, R\), got \(2,\)"),
+        (ones[0], keys, {}, r"keys: expected shape \(\) or \(R,\)"),
+        (ones[0], jnp.zeros(2), {}, "keys: expected typed keys"),
+        (ones[0], keys[0], {"epochs": 0}, "epochs: expected at least 1"),
+        (ones[0], keys[0], {"slack": -1}, "epochs: expected at least 1, with slack"),
+        (ones[0], keys[0], {"width": 0}, "width: expected at least 1"),
+        (ones[0], keys[0], {"rates": jnp.ones(3)}, r"rates: .* \(2,\), got \(3,\)"),
+        (ones[0], keys[0], {"rates": jnp.nan}, "rates: expected finite"),
+        (
+            ones[0]._replace(patterns=jnp.zeros((20, SIZE), jnp.int8)),
+            keys[0],
+            {},
+            "instances: expected only",
+        ),
+        (
+            ones[0]._replace(patterns=ones[0].patterns[0]),
+            keys[0],
+            {},
+            "instances: expected patterns of shape",
+        ),
+    ]
+    for given, key, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            solvers.solve(free, given, key, **options)
