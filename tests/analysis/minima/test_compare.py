@@ -19,6 +19,7 @@ TINY = replace(
     seeds=(3, 5),
     levels=(),
     rewind=False,
+    transfer="none",
     patience=1,
     tolerance=3.0,
     accept=1.0,
@@ -26,7 +27,6 @@ TINY = replace(
     prune_epochs=6,
     tune_epochs=2,
     limit=600,
-    transfer_examples=100,
     curvature_examples=120,
     lanczos_steps=3,
     probes=2,
@@ -65,11 +65,14 @@ def test_the_pair_is_equally_sparse_and_begins_alike(done, solutions):
         for tree, mask in ((g.params, g.masks), (s.params, s.masks)):
             for leaf, kept in zip(*map(jax.tree.leaves, (tree, mask)), strict=True):
                 assert not np.any(np.asarray(leaf)[~np.asarray(kept)])
-        # S keeps the largest weights of the dense network, none that is smaller.
-        dense = solutions[f"dense-seed{seed}"].params
-        size = np.concatenate([np.abs(np.ravel(a)) for a in jax.tree.leaves(dense)])
-        kept = np.concatenate([np.ravel(a) for a in jax.tree.leaves(s.masks)])
-        assert size[kept].min() >= size[~kept].max()
+        # S keeps the largest weights of the dense network, none that is smaller. (Of
+        # the biases one is kept in any case.)
+        trees = solutions[f"dense-seed{seed}"].params, s.masks
+        weights, kept = (
+            np.concatenate([np.ravel(a) for a in jax.tree.leaves(tree) if a.ndim > 1])
+            for tree in trees
+        )
+        assert np.abs(weights[kept]).min() >= np.abs(weights[~kept]).max()
 
 
 def test_measures_are_what_they_say(done, solutions, shared):
@@ -86,7 +89,7 @@ def test_measures_are_what_they_say(done, solutions, shared):
     assert found["H1"] == pytest.approx(weighted)
     counted = sum(sum(map(int, h)) for h in found["histograms"].values())
     assert counted == found["live"] <= 400
-    assert 0 <= found["probe_error"] <= 1 and 0 < found["H1_live"] < 1
+    assert 0 < found["H1_live"] < 1 and "probe_error" not in found
     plane = done.maps["pair-one-shot-seed3"]["plane"]
     line = done.maps["pair-one-shot-seed3"]["line"]
     assert np.shape(plane["loss"]) == (3, 3)
