@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pruning.lab import processes
 from pruning.lab.files import replacing
 from pruning.trees import named_leaves
 
@@ -94,21 +95,21 @@ def save(
         if leaves[index]["size"]
     }
     root = Path(directory).expanduser().absolute()
-    primary = jax.process_index() == 0
+    primary = processes.first()
     if primary:
         root.mkdir(parents=True, exist_ok=True)
         _sweep(root)
-    _barrier("synaptax checkpoint: begin")
+    processes.barrier("synaptax checkpoint: begin")
     known = _checkpoints(root)
     name = f"{known[-1].sequence + 1 if known else 0:06d}-step-{step}"
     staging = root / f"{_TEMPORARY}{name}"
     if primary:
         staging.mkdir()
-    _barrier("synaptax checkpoint: write")
+    processes.barrier("synaptax checkpoint: write")
     if arrays:
         with _orbax() as writer:
             writer.save(staging / _ARRAYS, arrays)
-    _barrier("synaptax checkpoint: written")
+    processes.barrier("synaptax checkpoint: written")
     if primary:
         body["files"] = _checksums(staging)
         with replacing(staging / _MANIFEST) as file:
@@ -119,7 +120,7 @@ def save(
             doomed = root / f"{_TEMPORARY}{old.path.name}"
             os.rename(old.path, doomed)
             shutil.rmtree(doomed)
-    _barrier("synaptax checkpoint: end")
+    processes.barrier("synaptax checkpoint: end")
     return root / name
 
 
@@ -368,10 +369,3 @@ def _orbax() -> Any:
             "checkpoints need the laboratory's packages: pip install 'synaptax[lab]'"
         ) from error
     return ocp.Checkpointer(ocp.StandardCheckpointHandler())
-
-
-def _barrier(name: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(name)

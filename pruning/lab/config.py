@@ -155,6 +155,10 @@ class Config:
         tuple[int, int],
         _Help(help="Devices along the seeds and along the batch."),
     ] = (1, 1)
+    distributed: Annotated[
+        bool,
+        _Help(help="Join the other processes of the run first (jax.distributed)."),
+    ] = False
 
 
 def check(config: Config) -> None:

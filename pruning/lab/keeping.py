@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pruning.lab import loop, snapshots
+from pruning.lab import loop, processes, snapshots
 from pruning.lab.context import Run, Stage
 from pruning.lab.members import one_shot_name, targets_of
 from pruning.lab.methods import prunable_of
@@ -29,7 +29,9 @@ def rewind_now(run: Run, stage: Stage, number: int) -> bool:
 def _keep(
     run: Run, member: int, name: str, epoch: int, best: loop.Best, masks: Any
 ) -> None:
-    """Write a snapshot of one member."""
+    """Write a snapshot of one member; by one process, if there are several."""
+    if not processes.first():
+        return
     kept = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
     total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(masks))
     snapshots.write(

@@ -218,8 +218,7 @@ def epoch(
             order of the examples and all that is drawn.
         train: the training examples.
         validation: the validation examples.
-        apply_fn: a :class:`pruning.lab.models.Network`, or ``(params, image) ->
-            logits``.
+        apply_fn: the network, or ``(params, image) -> logits`` of one without state.
         tx: the stage's chain (:func:`pruning.lab.methods.transform`).
         rules: when and how to cut.
         batch: examples per step.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from pruning.lab.config import Config
@@ -69,9 +70,9 @@ def stepwise(lr: float, drops: tuple[int, ...], steps: int) -> float | optax.Sch
     """
     if not drops:
         return lr
-    return optax.piecewise_constant_schedule(
-        lr, {epoch * steps: 0.1 for epoch in drops}
-    )
+    edges = jnp.asarray([epoch * steps for epoch in drops], jnp.int32)
+    rates = jnp.asarray([lr * 0.1**n for n in range(len(drops) + 1)], jnp.float32)
+    return lambda count: rates[(count >= edges).sum()]
 
 
 def _shrink(

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pruning.lab import loop, models, runs, snapshots
+from pruning.lab import loop, models, processes, runs, snapshots
 from pruning.lab.config import Config
 from pruning.lab.context import Run
-from pruning.lab.keeping import alive, member_of
-from pruning.lab.members import operating_points, read_point, targets_of
+from pruning.lab.keeping import member_of
+from pruning.lab.members import Target, operating_points, read_point, targets_of
+from pruning.transforms import masks_of
 from pruning.trees import named_leaves
 
 
@@ -91,13 +92,12 @@ def report(run: Run, members: Any) -> Result:
         points.append(
             _point(seed, 1.0, True, dense[member][0], record.error, tested[member])
         )
-    total = record.total
     for i, (snapshot, reached) in enumerate(chosen):
         asked = targets[i % len(targets)]
         points.append(
             _point(
                 config.seeds[snapshot.member],
-                total / max(asked.keep, 1) if asked.keep else asked.compression,
+                _compression(asked, record.total),
                 reached,
                 tuned[i][0],
                 float(validated[i]),
@@ -107,24 +107,38 @@ def report(run: Run, members: Any) -> Result:
     shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(run.like[0])}
     wall = time.monotonic() - run.started
     result = Result(config, run.folder.path, tuple(points), shapes, wall)
+    if processes.first():
+        masks = masks_of(members.opt_state)
+        kept = [member_of(masks, i) for i in range(len(chosen))]
+        _write(run, result, [c[0] for c in chosen], tuned, kept)
+    processes.barrier("synaptax run: summary")
+    return result
+
+
+def _compression(asked: Target, total: int) -> float | None:
+    """Return the compression that a target stands for; None: the accepted point."""
+    return asked.compression if asked.keep is None else total / max(asked.keep, 1)
+
+
+def _write(
+    run: Run, result: Result, chosen: list[Any], tuned: list[Any], masks: list[Any]
+) -> None:
+    """Write the fine-tuned networks and the summary."""
     for i, (params, stats) in enumerate(tuned):
-        snapshot = chosen[i][0]._replace(member=i, name="tuned")
-        snapshots.write(
-            run.folder.path / "tuned", snapshot, params, alive(params), stats
-        )
+        snapshot = chosen[i]._replace(member=i, name="tuned")
+        snapshots.write(run.folder.path / "tuned", snapshot, params, masks[i], stats)
     runs.write_summary(
         run.folder,
         {
-            "points": [p._asdict() for p in points],
-            "shapes": shapes,
+            "points": [p._asdict() for p in result.points],
+            "shapes": result.shapes,
             "classes": run.data.classes,
             "image_shape": run.data.train.image.shape[1:],
         },
-        config=config,
-        seeds=config.seeds,
-        wall_s=wall,
+        config=run.config,
+        seeds=run.config.seeds,
+        wall_s=result.wall_s,
     )
-    return result
 
 
 def _point(

@@ -5,9 +5,8 @@ mesh's ``seeds`` axis, and each batch is asked to lie along its ``batch`` axis; 
 then adds the sums over devices that a mean over the batch needs (batch-norm's moments
 too), so the result is that of one device up to the order of the sums.
 
-Across processes, each calls :func:`join` first (``Config.distributed``), before
-anything touches a device; the mesh then spans the devices of all of them, every
-process runs the same program, and all see one file system.
+The mesh may span the devices of several processes (:mod:`pruning.lab.processes`); then
+what an epoch returns is copied to all devices, so that each process can read it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
@@ -49,17 +49,6 @@ def make_mesh(seeds: int, batch: int) -> Mesh | None:
     )
 
 
-def join() -> None:
-    """Join the processes of a run by ``jax.distributed``; once in a process.
-
-    Coordinator, number of processes and rank come from the cluster (Slurm, Open MPI,
-    Kubernetes, TPU pods); elsewhere from the environment variables
-    ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``.
-    """
-    if not jax.distributed.is_initialized():
-        jax.distributed.initialize()
-
-
 def placing(mesh: Mesh | None) -> Callable[[Batch], Batch]:
     """Return what puts a batch along the mesh's batch axis, inside ``jit``."""
     if mesh is None:
@@ -72,18 +61,39 @@ def placing(mesh: Mesh | None) -> Callable[[Batch], Batch]:
 
 def spread(members: Any, mesh: Mesh | None) -> Any:
     """Return members with their leading axis along the mesh's seeds axis."""
-    return members if mesh is None else jax.device_put(members, _along_seeds(mesh))
+    return members if mesh is None else _put(members, mesh, _along_seeds(mesh))
 
 
 def copied(tree: Any, mesh: Mesh | None) -> Any:
     """Return a tree of which each device of the mesh holds a copy."""
-    return jax.device_put(tree, None if mesh is None else NamedSharding(mesh, P()))
+    if mesh is None:
+        return jax.device_put(tree)
+    return _put(tree, mesh, NamedSharding(mesh, P()))
 
 
 def members_and_info(mesh: Mesh | None) -> Any:
     """Return the shardings of what an epoch returns; None leaves them to XLA."""
-    return None if mesh is None else (_along_seeds(mesh), NamedSharding(mesh, P()))
+    if mesh is None:
+        return None
+    copies = NamedSharding(mesh, P())
+    return (copies if mesh.is_multi_process else _along_seeds(mesh)), copies
 
 
 def _along_seeds(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(SEEDS))
+
+
+def _put(tree: Any, mesh: Mesh, where: NamedSharding) -> Any:
+    """Put a tree, of which each process holds the whole, on the mesh's devices."""
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, where)
+
+    def put(leaf: Any) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(
+                put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+            )
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, where, lambda at: host[at])
+
+    return jax.tree.map(put, tree)

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning.lab import checkpoints, loop, models, runs, sharding
+from pruning.lab import checkpoints, loop, models, processes, runs, sharding
 from pruning.lab.augment import crop_flip
 from pruning.lab.config import Config, check
 from pruning.lab.context import Run, Stage, stages_of
-from pruning.lab.data import load
+from pruning.lab.data import Dataset, load
 from pruning.lab.keeping import (
     close_stage,
     keep_cuts,
@@ -66,24 +66,18 @@ def fit(
         NonFiniteError: a loss that is not finite; names the step.
     """
     check(config)
-    data = load(
-        config.dataset,
-        data_dir=config.data_dir,
-        limit=config.limit,
-        center=config.center,
-        progress=not quiet,
-    )
-    if config.batch > len(data.train.label):
-        raise ValueError(
-            f"batch: expected at most {len(data.train.label)} (the training examples), "
-            f"got {config.batch}"
-        )
+    if config.distributed:
+        processes.join()
+    data = _data(config, progress=not quiet)
     mesh = sharding.make_mesh(*config.mesh)
     net = models.network(config.model, data.classes, data.train.image.shape[1:])
     _check_keep(config, net)
-    folder = runs.create(
-        run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
-    )
+    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
+    if processes.first():
+        runs.create(
+            run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
+        )
+    processes.barrier("synaptax run: folder")
     if folder.summary.exists():
         return finished(config, folder)
     earlier = runs.read_metrics(folder)[-1:]  # the clock goes on where it stopped
@@ -100,6 +94,23 @@ def fit(
             mesh,
         )
         return _execute(run)
+
+
+def _data(config: Config, *, progress: bool) -> Dataset:
+    """Return the data set, checked to hold a batch."""
+    data = load(
+        config.dataset,
+        data_dir=config.data_dir,
+        limit=config.limit,
+        center=config.center,
+        progress=progress,
+    )
+    if config.batch > len(data.train.label):
+        raise ValueError(
+            f"batch: expected at most {len(data.train.label)} (the training examples), "
+            f"got {config.batch}"
+        )
+    return data
 
 
 def _check_keep(config: Config, net: models.Network) -> None:
@@ -125,6 +136,7 @@ def _execute(run: Run) -> Result:
             members, done = starting(run, index), 0
         members = _run_stage(run, index, members, done)
         close_stage(run, index, members)
+        processes.barrier("synaptax run: snapshots")
     return report(run, members)
 
 
@@ -132,7 +144,7 @@ def _restored(run: Run) -> tuple[int, int, Any]:
     """Return (stage, epochs done in it, members) of the newest checkpoint."""
     folder = run.folder.checkpoints
     if checkpoints.latest(folder) is None:
-        runs.keep_metrics(run.folder, last=0)
+        _keep_metrics(run, 0)
         return 0, 0, None
     meta = checkpoints.read_meta(folder)
     stage, done = meta.get("stage", -1), meta.get("done", -1)
@@ -143,8 +155,13 @@ def _restored(run: Run) -> tuple[int, int, Any]:
     total = run.epochs_before(stage) + done
     like = jax.eval_shape(lambda: starting_shape(run, stage))
     restored = checkpoints.restore(folder, like, step=total)
-    runs.keep_metrics(run.folder, last=total)  # only now: an error changes nothing
+    _keep_metrics(run, total)  # only now: an error changes nothing
     return stage, done, restored.state
+
+
+def _keep_metrics(run: Run, last: int) -> None:
+    if processes.first():
+        runs.keep_metrics(run.folder, last=last)
 
 
 def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
@@ -153,7 +170,6 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
     if done >= stage.epochs:
         return members
     train, validation = sharding.copied((run.data.train, run.data.validation), run.mesh)
-    members = sharding.spread(members, run.mesh)
     step = partial(
         loop.epoch,
         apply_fn=run.net,
@@ -172,14 +188,14 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
         for number in range(done, stage.epochs):
             if rewind_now(run, stage, number):
                 keep_rewind(run, members, number)
-            members, info = run_epoch(
-                members, jnp.asarray(number, jnp.int32), train, validation
-            )
+            spread = sharding.spread(members, run.mesh)
+            members, info = run_epoch(spread, np.int32(number), train, validation)
             info = jax.device_get(info)
             _guard(run, stage, number, info)
             record = _record(run, stage, before + number + 1, info)
             keep_cuts(run, before + number + 1, info)
-            runs.append_metrics(run.folder, record)
+            if processes.first():
+                runs.append_metrics(run.folder, record)
             report(record)
             last = number + 1 == stage.epochs
             if last or (number + 1) % config.checkpoint_every == 0:

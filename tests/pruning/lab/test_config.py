@@ -42,7 +42,7 @@ BAD = {
     "mesh": [(0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100
 }
 ELSEWHERE = {"limit", "data_dir"}  # by the data set: see test_train.py
-EITHER = {"center"}
+EITHER = {"center", "distributed"}
 
 
 def test_the_defaults_are_in_range():
