@@ -1,7 +1,11 @@
 """A TensorFlow Datasets builder over the same tables; TensorFlow itself is not needed.
 
 ``prepare(name, manual_dir, data_dir)`` writes one source's films, squared to one size,
-as array_record files for ``tfds.data_source``. Splits are by patient.
+as array_record files for ``tfds.data_source``. The parts train, validation and test are
+by patient. An example read back is a dict: ``image`` (S, S, 1) uint8; ``lungs``
+(S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``, ``pneumonia``
+and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``, ``source``, ``view``,
+``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
 """
 
 from __future__ import annotations
@@ -31,12 +35,8 @@ unpacked and unchanged, at <manual_dir>/<source>, such as <manual_dir>/nih."""
 def builder_class() -> Any:
     """Return the builder class, made on first use so that TFDS is imported lazily.
 
-    It has a config a source and size, ``nih_64`` for example, reads
-    ``<manual_dir>/<source>``, and yields train, validation and test parts split by
-    patient. An example read back is a dict: ``image`` (S, S, 1) uint8; ``lungs``
-    (S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``,
-    ``pneumonia`` and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``,
-    ``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
+    It has a config a source and size, ``nih_64`` for example, and reads
+    ``<manual_dir>/<source>``. What an example holds, this module's text says.
 
     Returns:
         A subclass of ``tfds.core.GeneratorBasedBuilder``.
@@ -71,18 +71,10 @@ def builder_class() -> Any:
 
         def _info(self) -> Any:
             side = self._source_and_side()[1]
-            features: dict[str, Any] = {
-                "image": tfds.features.Image(shape=(side, side, 1)),
-                "lungs": tfds.features.Image(shape=(side, side, 1)),
-                "age": np.float32,
-            }
-            features |= dict.fromkeys(_LABELS, np.int8)
-            for name in ("id", "patient", "source", "view", "sex"):
-                features[name] = tfds.features.Text()
             return tfds.core.DatasetInfo(
                 builder=self,
                 description=_DESCRIPTION,
-                features=tfds.features.FeaturesDict(features),
+                features=_features(tfds, side),
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -107,6 +99,16 @@ def builder_class() -> Any:
     return ChestXray
 
 
+def _features(tfds: Any, side: int) -> Any:
+    """Return what an example holds."""
+    image = tfds.features.Image(shape=(side, side, 1))
+    features = {"image": image, "lungs": image, "age": np.float32}
+    features |= dict.fromkeys(_LABELS, np.int8)
+    for name in ("id", "patient", "source", "view", "sex"):
+        features[name] = tfds.features.Text()
+    return tfds.features.FeaturesDict(features)
+
+
 def examples(index: Index, side: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a key and an example for each image of a table.
 
@@ -115,7 +117,7 @@ def examples(index: Index, side: int) -> Iterator[tuple[str, dict[str, Any]]]:
         side: pixels a side.
 
     Yields:
-        (source/path, example); see :func:`builder_class`.
+        (source/path, example); see this module's text.
 
     Raises:
         ImageError: naming the first film that cannot be read: a prepared set with

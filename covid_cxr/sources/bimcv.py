@@ -10,14 +10,15 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from covid_cxr.images import dicom
 from covid_cxr.images.reader import ImageError, Radiograph, contents, read
-from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Row
+from covid_cxr.index import Row
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import (
     Built,
@@ -87,48 +88,61 @@ def build(
     films = [p for p in rows.listing.walk(".", (".png",)) if "/mod-rx/" in f"/{p}"]
     claimed = set()
     for path in films:
-        match = _FILM.match(PurePosixPath(path).stem)
-        if match is None or match["sub"] not in path.split("/"):
-            problems.add("bad value", path, "the name does not fit the folder or form")
+        named = _named(path, people, problems)
+        if named is None:
             continue
-        claimed.add(match["sub"])
-        if match["sub"] not in people:
-            problems.add("unlisted", path, f"{match['sub']} is not in {PARTICIPANTS}")
-            continue
-        age, sex = people[match["sub"]]
+        claimed.add(named.person)
         tags = _side_file(root, path, rows, problems)
-        view = _view(tags, match["view"].lower(), path, problems)
+        view = _view(tags, named.view, path, problems)
         if view == "L" and not lateral:
             problems.add("not a radiograph", path, "lateral")
             continue
-        flags = child(age) | ({"no_json"} if tags is None else set())
-        if joined:
-            flags |= {"matched"}
-        if tags and str(_tag(tags, _TURN, "0")) not in ("0", "0.0", ""):
-            flags |= {"turned"}
-        found = said.get((match["sub"], match["ses"].removeprefix("ses-")), {})
+        found = said.get((named.person, named.session), {})
         if not found:
             problems.add("unlabelled", path, "no report says what is in it")
-        rows.add(
-            Row(
-                path,
-                joined.get(match["sub"], f"bimcv/{match['sub']}"),
-                name,
-                view=view,
-                sex=sex,
-                age=age,
-                labels={
-                    "covid": POSITIVE if name == POSITIVE_NAME else NEGATIVE,
-                    "pneumonia": found.get("pneumonia", UNKNOWN),
-                    "no_finding": found.get("no_finding", UNKNOWN),
-                },
-                flags=flags,
-            ),
+        age, sex = people[named.person]
+        row = Row(
             path,
+            joined.get(named.person, f"bimcv/{named.person}"),
+            name,
+            view=view,
+            sex=sex,
+            age=age,
+            labels={**found, "covid": int(name == POSITIVE_NAME)},
+            flags=child(age) | _flags(tags, bool(joined)),
         )
+        rows.add(row, path)
     for person in sorted(set(people) - claimed):
         problems.add("missing", person, f"{PARTICIPANTS} names it; it has no film")
     return rows.built()
+
+
+class _Named(NamedTuple):
+    """What a film's name says."""
+
+    person: str
+    session: str
+    view: str
+
+
+def _named(path: str, people: Mapping[str, Any], problems: Problems) -> _Named | None:
+    """Return what a film's name says, or None where that is a problem."""
+    match = _FILM.match(PurePosixPath(path).stem)
+    if match is None or match["sub"] not in path.split("/"):
+        problems.add("bad value", path, "the name does not fit the folder or form")
+        return None
+    if match["sub"] not in people:
+        problems.add("unlisted", path, f"{match['sub']} is not in {PARTICIPANTS}")
+        return None
+    session = match["ses"].removeprefix("ses-")
+    return _Named(match["sub"], session, match["view"].lower())
+
+
+def _flags(tags: dict[str, Any] | None, joined: bool) -> set[str]:
+    """Return what is to be known of a film beside its labels."""
+    turned = str(_tag(tags or {}, _TURN, "0")) not in ("0", "0.0", "")
+    said = {"no_json": tags is None, "turned": turned, "matched": joined}
+    return {name for name, holds in said.items() if holds}
 
 
 def read_film(path: Path) -> Radiograph:

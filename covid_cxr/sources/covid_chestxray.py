@@ -17,6 +17,7 @@ from covid_cxr.problems import Problems
 from covid_cxr.sources.base import (
     PICTURES,
     Built,
+    Get,
     Rows,
     Source,
     Table,
@@ -145,31 +146,33 @@ def build(
         if not patient:
             problems.add("bad value", where, "patientid: expected text, got none")
             continue
-        found = labels(get("finding"))
-        if not found:
-            problems.add("unlabelled", path, f"{where}: finding {get('finding')!r}")
-        age = age_of(get("age"), where, problems)
         person = overlaps.person(NAME, patient)
         if group == "article":
             person = f"{NAME}/{get('doi') or get('url') or patient}"
-        rows.add(
-            Row(
-                path,
-                person,
-                NAME,
-                site=get("location"),
-                view=view,
-                sex=sex_of(get("sex")),
-                licence=get("license"),
-                age=age,
-                labels=found,
-                masks=_mask(rows, path) if files else {},
-                flags=child(age),
-            ),
-            where,
-        )
+        rows.add(_row(rows, path, person, view, get, where), where)
     rows.unlisted(_unclaimed(rows, table))
     return rows.built()
+
+
+def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) -> Row:
+    """Return a film's row; a finding that is no label leaves all labels unknown."""
+    found = labels(get("finding"))
+    if not found:
+        rows.problems.add("unlabelled", path, f"{where}: finding {get('finding')!r}")
+    age = age_of(get("age"), where, rows.problems)
+    return Row(
+        path,
+        person,
+        NAME,
+        site=get("location"),
+        view=view,
+        sex=sex_of(get("sex")),
+        licence=get("license"),
+        age=age,
+        labels=found,
+        masks=_mask(rows, path) if rows.files else {},
+        flags=child(age),
+    )
 
 
 def _image(rows: Rows, folder: str, name: str, where: str) -> str | None:

@@ -118,37 +118,37 @@ def build(root: Path, *, files: bool = True) -> Built:
                 f"{where}: patient {get('Patient ID')!r} and the file name disagree",
             )
             continue
-        found = labels(get("Finding Labels"))
-        if isinstance(found, str):
-            problems.add("bad value", path, f"{where}: {found}")
-            found = {}
-        age = age_of(get("Patient Age").rstrip("Yy"), where, problems)
-        flags = child(age)
+        row = _row(path, patient, get, where, problems)
         if name in official:
-            flags |= {"official_test"}
-        rows.add(
-            Row(
-                path,
-                f"{NAME}/{patient}",
-                NAME,
-                site="NIH Clinical Center",
-                view=view_of(get("View Position"), where, problems),
-                sex=sex_of(get("Patient Gender") or get("Patient Sex")),
-                licence=_LICENCE,
-                age=age,
-                spacing=_spacing(get, where, problems),
-                height=_side(number(get("Height]"), where, "Height]", problems)),
-                width=_side(
-                    number(get("OriginalImage[Width"), where, "Width", problems)
-                ),
-                labels=found,
-                flags=flags,
-            ),
-            where,
-        )
+            row = row._replace(flags=row.flags | {"official_test"})
+        rows.add(row, where)
     if files:
         rows.unlisted(_films(rows.listing, reduced=table.has("file")))
     return rows.built()
+
+
+def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> Row:
+    """Return a film's row; what its cells do not say is unknown."""
+    found = labels(get("Finding Labels"))
+    if isinstance(found, str):
+        problems.add("bad value", path, f"{where}: {found}")
+        found = {}
+    age = age_of(get("Patient Age").rstrip("Yy"), where, problems)
+    return Row(
+        path,
+        f"{NAME}/{patient}",
+        NAME,
+        site="NIH Clinical Center",
+        view=view_of(get("View Position"), where, problems),
+        sex=sex_of(get("Patient Gender") or get("Patient Sex")),
+        licence=_LICENCE,
+        age=age,
+        spacing=_spacing(get, where, problems),
+        height=_side(get("Height]"), where, problems),
+        width=_side(get("OriginalImage[Width"), where, problems),
+        labels=found,
+        flags=child(age),
+    )
 
 
 def boxes(root: Path) -> dict[str, list[Box]]:
@@ -237,7 +237,9 @@ def _spacing(get: Get, where: str, problems: Problems) -> float:
     return x if x > 0 and math.isclose(x, y, rel_tol=1e-3) else math.nan
 
 
-def _side(value: float) -> int:
+def _side(text: str, where: str, problems: Problems) -> int:
+    """Return an original film's height or width, 0 if blank."""
+    value = number(text, where, "side", problems)
     return 0 if math.isnan(value) else int(value)
 
 

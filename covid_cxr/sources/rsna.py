@@ -109,29 +109,12 @@ def build(
             if said is None:
                 continue
         unsure = negatives == "normal" and kind == "No Lung Opacity / Not Normal"
-        rows.add(
-            Row(
-                path,
-                people.get(name, f"{NAME}/{name}"),
-                NAME,
-                site="NIH Clinical Center",
-                view=said.view,
-                sex=said.sex,
-                age=said.age,
-                spacing=said.spacing,
-                height=_SIDE,
-                width=_SIDE,
-                labels={
-                    "pneumonia": UNKNOWN if unsure else target,
-                    "no_finding": POSITIVE
-                    if kind == "Normal"
-                    else (NEGATIVE if kind else UNKNOWN),
-                    "covid": NEGATIVE,
-                },
-                flags=child(said.age) | {"matched" if name in people else "ungrouped"},
-            ),
-            name,
-        )
+        row = _row(path, UNKNOWN if unsure else target, kind, said)
+        if name in people:
+            row = row._replace(patient=people[name], flags=row.flags | {"matched"})
+        else:
+            row = row._replace(flags=row.flags | {"ungrouped"})
+        rows.add(row, name)
     if files:
         rows.unlisted(rows.listing.files(FOLDER, (".dcm",)))
     return rows.built()
@@ -144,6 +127,25 @@ class _Said(NamedTuple):
     sex: str = ""
     age: float = math.nan
     spacing: float = math.nan
+
+
+def _row(path: str, pneumonia: int, kind: str, said: _Said) -> Row:
+    """Return a film's row, with the film for its patient."""
+    normal = {"": UNKNOWN, "Normal": POSITIVE}.get(kind, NEGATIVE)
+    return Row(
+        path,
+        f"{NAME}/{Path(path).stem}",
+        NAME,
+        site="NIH Clinical Center",
+        view=said.view,
+        sex=said.sex,
+        age=said.age,
+        spacing=said.spacing,
+        height=_SIDE,
+        width=_SIDE,
+        labels={"pneumonia": pneumonia, "no_finding": normal, "covid": NEGATIVE},
+        flags=child(said.age),
+    )
 
 
 def boxes(root: Path) -> dict[str, tuple[Box, ...]]:
