@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -50,8 +51,7 @@ class Network(NamedTuple):
 
     def init(self, key: Array, side: int = 64) -> tuple[Any, Any]:
         """Return random (params, stats) for images (B, side, side, 1)."""
-        # Compiled, the forward pass that shapes the parameters is dropped.
-        variables = jax.jit(self.module.init)(key, jnp.zeros((1, side, side, 1)))
+        variables = initialised(self.module, key, (1, side, side, 1))
         return variables["params"], variables.get("batch_stats", {})
 
     def apply(self, params: Any, stats: Any, x: Array) -> Array:
@@ -79,6 +79,15 @@ class Network(NamedTuple):
     def head(self, params: Any, stats: Any, last: Array) -> Array:
         """Return logits (B, classes) from the last of the feature maps."""
         return self.module.apply(_joined(params, stats), last, method="head")
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def initialised(module: Any, key: Array, shape: tuple[int, ...]) -> Any:
+    """Return a Flax module's random variables for images of a shape.
+
+    Compiled, so that the forward pass that shapes the parameters is dropped.
+    """
+    return module.init(key, jnp.zeros(shape))
 
 
 def network(config: ModelConfig, *, method: str = "auto") -> Network:

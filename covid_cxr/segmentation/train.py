@@ -17,6 +17,7 @@ from jax import lax
 
 from covid_cxr.images.augment import Augmentation, augment
 from covid_cxr.models.chunks import chunked
+from covid_cxr.models.network import initialised
 from covid_cxr.segmentation.losses import bce_dice, hard_dice
 from covid_cxr.segmentation.unet import UNet, UNetConfig
 from pruning._typing import Array
@@ -264,9 +265,8 @@ def _optimizer(config: SegmentConfig, count: int) -> optax.GradientTransformatio
 
 def _start(config: SegmentConfig, train: Films) -> _State:
     key = jax.random.key(config.seed)
-    params = jax.jit(UNet(config.net).init)(
-        jax.random.fold_in(key, 0), train.image[:1]
-    )["params"]
+    shape = (1, *train.image.shape[1:])
+    params = initialised(UNet(config.net), jax.random.fold_in(key, 0), shape)["params"]
     opt_state = _optimizer(config, train.image.shape[0]).init(params)
     best = jax.tree.map(jnp.copy, params)
     return _State(

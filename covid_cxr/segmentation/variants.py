@@ -7,6 +7,7 @@ disease. All functions are pure, for one film (H, W) and its mask, and vmap.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,10 +98,7 @@ def _all(images: Array, masks: Array) -> dict[str, Array]:
     }
 
 
-def variants(
-    images: Float[Array, "N H W"],
-    masks: Bool[Array, "N H W"],
-) -> dict[str, Float[Array, "N H W"]]:
+def variants(images: Any, masks: Any) -> dict[str, Float[Array, "N H W"]]:
     """Return the five variants of each film, edges sharp.
 
     Args:

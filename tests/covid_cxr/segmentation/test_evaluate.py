@@ -53,21 +53,24 @@ def test_empty_masks():
 def test_agreement_is_by_patient():
     truth = np.stack([square(2, 2)] * 8)
     found = np.stack([square(2, 2 + k // 4) for k in range(8)])
-    found[7] = False
     by_film = agreement(found, truth, key=KEY, replicates=300)
-    by_patient = agreement(
-        found, truth, key=KEY, patient=np.arange(8) // 4, replicates=300
-    )
+    patient = np.arange(8) // 4
+    by_patient = agreement(found, truth, key=KEY, patient=patient, replicates=300)
     assert (by_patient.films, by_patient.patients) == (8, 2)
-    assert by_patient.undefined == 1 and by_patient.unit == "px"
-    wanted = (4 * 1 + 3 * 0.75 + 0) / 8
-    assert by_patient.mean["dice"].value == pytest.approx(wanted)
-    assert by_patient.mean["hd95"].value == pytest.approx(3 / 7)
+    assert by_patient.mean["dice"].value == pytest.approx((4 + 4 * 0.75) / 8)
     width = lambda one: one.mean["dice"].high - one.mean["dice"].low
     assert width(by_patient) > width(by_film)
-    scaled = agreement(found, truth, key=KEY, spacing=np.full(8, 2.0), replicates=300)
-    assert scaled.unit == "mm"
-    assert scaled.mean["hd95"].value == pytest.approx(6 / 7)
+
+
+def test_distances_in_millimetres_where_there_are_any():
+    truth = np.stack([square(2, 2)] * 8)
+    found = np.stack([square(2, 3)] * 7 + [np.zeros((12, 12), bool)])
+    one = agreement(found, truth, key=KEY, replicates=300)
+    two = agreement(found, truth, key=KEY, spacing=np.full(8, 2.0), replicates=300)
+    assert (one.undefined, one.unit, two.unit) == (1, "px", "mm")
+    assert one.mean["hd95"].value == hausdorff95(found[0], truth[0]) == 1
+    assert two.mean["hd95"].value == 2
+    assert one.mean["dice"].value == pytest.approx(7 * 0.75 / 8)
 
 
 def test_bad_masks():
