@@ -32,7 +32,7 @@ class EigenPairs:
         residuals: (k,), norms of A v - value v: an eigenvalue lies within this of the
             value. inf, with value and vector zero, for a pair that was not found.
         valid_steps: Lanczos steps before breakdown, of all runs together.
-        runs: Lanczos runs made; 1 means that nothing was found behind the first.
+        runs: Lanczos runs made, the one that found nothing better included.
         matvecs: products with the operator.
         seed: the key's data.
         dtype: of the products.

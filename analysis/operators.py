@@ -103,13 +103,13 @@ def hessian(
 
     Args:
         loss: ``(params, batch) -> scalar``, the mean over the batch's examples.
-        params: tree of floats of one dtype.
+        params: tree of float32 or float64, one of them throughout.
         data: tree of arrays with a leading axis of N examples.
         batch: examples at a time.
         mask: optional boolean tree like ``params``.
 
     Raises:
-        ValueError: for parameters that are not floats of one dtype, data without a
+        ValueError: for parameters of other or mixed dtypes, data without a
             common leading axis, or a mask of another structure (naming the leaf).
 
     Example:
@@ -305,8 +305,10 @@ def _one_dtype(params: PyTree) -> Any:
         raise ValueError("params: expected at least one leaf")
     first, dtype = leaves[0][0], leaves[0][1].dtype
     for name, leaf in leaves:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(f"params: leaf {name} is {leaf.dtype}, expected floats")
+        if leaf.dtype not in (jnp.float32, jnp.float64):
+            raise ValueError(
+                f"params: leaf {name} is {leaf.dtype}, expected float32 or float64"
+            )
         if leaf.dtype != dtype:
             raise ValueError(
                 f"params: leaf {name} is {leaf.dtype}, expected {dtype} like {first}"

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from analysis import entropy
+from pruning import preactivations
+from tests.analysis import networks
 
 CLASSES = 3
 SHAPES = {"conv": (2, 3, 2), "dense": (5,)}
@@ -146,6 +148,21 @@ def test_measure_takes_both_forms_of_preactivations(pair):
     np.testing.assert_array_equal(seen, labels)
     for name, z in zs.items():
         np.testing.assert_array_equal(on[name], z.reshape(20, -1) > 0)
+
+
+@pytest.mark.parametrize("kind", sorted(networks.NETWORKS))
+def test_preactivations_of_linen_and_nnx_networks(kind):
+    apply_fn, params = networks.NETWORKS[kind]()
+    x, labels = networks.data(count=20)
+    zs_of = preactivations(apply_fn, logits=False)
+    found, squares = entropy.measure(zs_of, params, [(x, labels)], networks.CLASSES)
+    (z,) = zs_of(params, x)[1].values()
+    (name,) = found.per_class
+    assert found.shapes == {name: (5,)}
+    counts = brute_force(np.asarray(z), np.asarray(labels))
+    wanted = entropy.binary_entropy(counts, np.bincount(labels))
+    np.testing.assert_array_equal(found.per_class[name], wanted)
+    assert squares[name] == pytest.approx(float(jnp.mean(z**2)), rel=1e-5)
 
 
 @pytest.mark.parametrize(

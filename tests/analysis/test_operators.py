@@ -214,7 +214,10 @@ def test_bad_input(network):
     with pytest.raises(ValueError, match="likelihood: expected one of"):
         operators.fisher(apply_fn, params, data, likelihood="poisson")
     with pytest.raises(ValueError, match="params: leaf b is bfloat16, expected float"):
-        mixed = {"a": jnp.ones(2), "b": jnp.ones(2, jnp.bfloat16)}
+        low = {"a": jnp.ones(2), "b": jnp.ones(2, jnp.bfloat16)}
+        operators.hessian(loss, low, data)
+    with pytest.raises(ValueError, match="leaf b is float64, expected float32 like a"):
+        mixed = {"a": np.ones(2, np.float32), "b": np.ones(2)}
         operators.hessian(loss, mixed, data)
     with pytest.raises(ValueError, match="params: leaf a is int32"):
         operators.hessian(loss, {"a": jnp.ones(2, jnp.int32)}, data)
