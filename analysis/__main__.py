@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"this needs {package}: pip install 'synaptax[analysis]'"
                 )
         return importlib.import_module(COMMANDS[name]).run(given)
-    except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

@@ -13,6 +13,7 @@ from analysis.minima import report
 from analysis.minima.compare import compare
 from analysis.minima.config import Config, check, defaults
 from pruning.lab.runs import RunFolder, fresh_path, read_json
+from pruning.lab.train import NonFiniteError
 
 _ROOT = Path("runs")
 _DESCRIPTION = """Compare a gradually pruned solution with one-shot ones.
@@ -68,6 +69,8 @@ def run(given: Sequence[str]) -> int:
             resume=job.resume,
         )
         written = report.write(found)
+    except NonFiniteError as error:
+        raise ValueError(str(error)) from error
     except KeyboardInterrupt:
         again = ["python", "-m", "analysis", "minima", "--resume", "--run-dir"]
         print(

@@ -31,6 +31,7 @@ NOISE = 0.05  # of each weight's magnitude, for the mean rise
 PAIR_NEURONS = 3200  # drawn from a larger layer for pairs: an unbiased sample
 TRACE_PROBES = 8
 _BATCH = 500
+_UNITS_BATCH = 100  # where every unit of every layer is held
 _BINS = 40
 
 
@@ -360,8 +361,8 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _batches(data: Batch) -> Iterator[tuple[Any, Any]]:
-    for start in range(0, len(data.label), _BATCH):
-        part = slice(start, start + _BATCH)
+    for start in range(0, len(data.label), _UNITS_BATCH):
+        part = slice(start, start + _UNITS_BATCH)
         yield jnp.asarray(data.image[part]), jnp.asarray(data.label[part])
 
 
