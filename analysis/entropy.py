@@ -176,7 +176,7 @@ def finalize(counts: Counts, *, alive: Mapping[str, Any] | None = None) -> First
             layer or of a shape that does not fit.
     """
     examples = np.asarray(counts.examples)
-    _check_labels(examples, int(counts.outside))
+    check_labels(examples, int(counts.outside))
     for name, bad in counts.non_finite.items():
         if int(bad):
             raise ValueError(f"zs: layer {name} has {int(bad)} non-finite potentials")
@@ -191,7 +191,13 @@ def finalize(counts: Counts, *, alive: Mapping[str, Any] | None = None) -> First
     return FirstOrder(per_class, per_neuron, live, shapes, examples)
 
 
-def _check_labels(examples: np.ndarray, outside: int) -> None:
+def check_labels(examples: np.ndarray, outside: int) -> None:
+    """Raise a ValueError unless every class has examples and no label is outside.
+
+    Args:
+        examples: (C,), the examples of each class.
+        outside: the number of labels outside [0, C).
+    """
     classes = examples.size
     if outside:
         raise ValueError(f"labels: {outside} lie outside [0, {classes})")

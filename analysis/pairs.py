@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analysis.entropy import CLIP, _check_labels
+from analysis.entropy import CLIP, check_labels
 from pruning._typing import Array
 
 FORMS = ("xnor", "joint", "draft")
@@ -149,7 +149,7 @@ def _check(
         raise ValueError(f"classes: expected at least 2, got {classes}")
     inside = (labels >= 0) & (labels < classes)
     counts = np.bincount(labels[inside], minlength=classes)
-    _check_labels(counts, int(np.sum(~inside)))
+    check_labels(counts, int(np.sum(~inside)))
     return on, labels
 
 
