@@ -10,7 +10,6 @@ import numpy as np
 
 from covid_cxr.hashes import near_duplicates, perceptual_hashes
 from covid_cxr.images.reader import ImageError
-from covid_cxr.images.resize import resize
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Source
@@ -18,7 +17,6 @@ from covid_cxr.sources.registry import by_name, detect, folder_of, read
 
 # What a source needs to be told, where nothing depends on the choice.
 _OPTIONS: dict[str, dict[str, Any]] = {"chexpert": {"uncertain": "ignore"}}
-_SIDE = 64
 
 
 class Report(NamedTuple):
@@ -66,14 +64,14 @@ def verify(
     if not decode:
         return Report(chosen.name, index, problems, 0)
     whole = np.ones(len(index), bool)
-    small = np.zeros((len(index), _SIDE, _SIDE), np.float32)
+    hashes = np.zeros((len(index), 4), np.uint64)
     for row in progress(range(len(index))):
-        for kind, path, detail in _image_problems(chosen, index, row, small):
+        for kind, path, detail in _image_problems(chosen, index, row, hashes):
             problems.add(kind, path, detail)
             # A broken mask does not make its image useless.
             whole[row] &= path != index.path[row]
     kept = index.select(whole)
-    for first, second, bits in near_duplicates(perceptual_hashes(small[whole])):
+    for first, second, bits in near_duplicates(hashes[whole]):
         same = kept.patient[first] == kept.patient[second]
         who = "one patient" if same else "two patients"
         detail = f"looks like {kept.path[second]} ({who}; {bits} of 255 bits differ)"
@@ -82,9 +80,9 @@ def verify(
 
 
 def _image_problems(
-    chosen: Source, index: Index, row: int, small: np.ndarray
+    chosen: Source, index: Index, row: int, hashes: np.ndarray
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with an image and its masks; keep the image, small."""
+    """Yield what is wrong with an image and its masks; keep the image's hash."""
     path = str(index.path[row])
     try:
         pixels = read(index, row).pixels
@@ -94,7 +92,7 @@ def _image_problems(
     if pixels.min() == pixels.max():
         yield "constant", path, f"every pixel is {pixels.flat[0]:g}"
         return
-    small[row] = resize(pixels, (_SIDE, _SIDE))
+    hashes[row] = perceptual_hashes(pixels[None])[0]
     for name, masks in index.masks.items():
         if not masks[row]:
             continue
