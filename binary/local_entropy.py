@@ -202,24 +202,9 @@ def local_entropy(
         (2,)
     """
     weights = np.asarray(weights)
-    shape = instances.patterns.shape
-    if len(shape) not in (2, 3) or weights.shape != (*shape[:-2], shape[-1]):
-        raise ValueError(
-            f"weights: expected one vector an instance, {(*shape[:-2], shape[-1])}, "
-            f"got {weights.shape}"
-        )
-    check_binary(weights, "weights")
     gammas = np.asarray(couplings, np.float64)
-    if gammas.ndim != 1 or not gammas.size or not np.all((gammas >= 0) & (gammas < 50)):
-        raise ValueError(
-            f"couplings: expected at least one number in [0, 50), got {couplings}"
-        )
-    if not 0 <= damping < 1:
-        raise ValueError(f"damping: expected a number in [0, 1), got {damping}")
-    if sweeps < 1 or width < 1:
-        raise ValueError(
-            f"sweeps, width: expected at least 1 each, got {sweeps} and {width}"
-        )
+    shape = instances.patterns.shape
+    _check(shape, weights, gammas, damping, sweeps, width)
     single = len(shape) == 2
     host = jax.tree.map(np.asarray, instances)
     graphs = _Graph(
@@ -238,11 +223,8 @@ def local_entropy(
             float(tolerance),
             width,
         )
-        distance, entropy, phi, count, residual = map(np.asarray, found)
-    if single:
-        distance, entropy, phi, count, residual = (
-            leaf[0] for leaf in (distance, entropy, phi, count, residual)
-        )
+    columns = [np.asarray(leaf)[0] if single else np.asarray(leaf) for leaf in found]
+    distance, entropy, phi, count, residual = columns
     return LocalEntropy(
         coupling=np.broadcast_to(gammas, distance.shape),
         distance=distance,
@@ -252,3 +234,29 @@ def local_entropy(
         sweeps=count,
         residual=residual,
     )
+
+
+def _check(
+    shape: tuple[int, ...],
+    weights: np.ndarray,
+    gammas: np.ndarray,
+    damping: float,
+    sweeps: int,
+    width: int,
+) -> None:
+    if len(shape) not in (2, 3) or weights.shape != (*shape[:-2], shape[-1]):
+        raise ValueError(
+            f"weights: expected one vector an instance, {(*shape[:-2], shape[-1])}, "
+            f"got {weights.shape}"
+        )
+    check_binary(weights, "weights")
+    if gammas.ndim != 1 or not gammas.size or not np.all((gammas >= 0) & (gammas < 50)):
+        raise ValueError(
+            f"couplings: expected at least one number in [0, 50), got {gammas}"
+        )
+    if not 0 <= damping < 1:
+        raise ValueError(f"damping: expected a number in [0, 1), got {damping}")
+    if sweeps < 1 or width < 1:
+        raise ValueError(
+            f"sweeps, width: expected at least 1 each, got {sweeps} and {width}"
+        )

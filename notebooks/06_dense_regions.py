@@ -41,7 +41,7 @@ from binary.experiments.overlay_jobs import FLIPS, flip_errors
 from binary.local_entropy import local_entropy
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
-SIZE, COUNT = (101, 3) if SMALL else (501, 8)
+SIZE, COUNT = (101, 3) if SMALL else (301, 6)
 LOAD = 0.55
 
 plt.rcParams.update({"figure.dpi": 72, "font.size": 11, "axes.grid": True})

@@ -35,34 +35,12 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw loss and error of sign(m) against q*: RS, ascent and samples."""
     figure = blank(10.0, 4.2)
     panels = figure.subplots(1, 2)
-    curves = dict(zip(BETAS, ("-", "--"), strict=True))
-    ascent = results["ascent"]
-    for axes, name, label in zip(
-        panels,
-        ("loss", "energy_mode"),
-        ("loss per pattern (nats)", "training error of sign(m)"),
-        strict=True,
-    ):
-        for beta, dashes in curves.items():
-            curve = stochastic_curve(alpha, beta, _DENSE)
-            stable = np.array(curve["replicon"]) < 1
-            y = np.array(curve[name])
-            axes.plot(
-                _DENSE,
-                np.where(stable, y, np.nan),
-                dashes,
-                color=COLOURS[0],
-                label=f"RS, β = {beta:g}",
-            )
-            if not stable.all():
-                axes.plot(
-                    _DENSE,
-                    np.where(stable, np.nan, y),
-                    "x",
-                    color=_GREY,
-                    ms=4,
-                    label=f"RS, β = {beta:g}, unstable",
-                )
+    curves = {beta: stochastic_curve(alpha, beta, _DENSE) for beta in BETAS}
+    labels = ("loss per pattern (nats)", "training error of sign(m)")
+    for axes, name, label in zip(panels, ("loss", "energy_mode"), labels, strict=True):
+        for (beta, curve), dashes in zip(curves.items(), ("-", "--"), strict=True):
+            _stable_part(axes, curve, name, dashes, f"RS, β = {beta:g}")
+        ascent = results["ascent"]
         _points(
             axes,
             ascent["q_star"],
@@ -71,37 +49,42 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
             marker="o",
             label=f"ascent at fixed q*, N = {ascent['size']}",
         )
-        for colour, beta in zip(COLOURS[2:5], (5.0, 10.0, 20.0), strict=True):
-            chains = [
-                results[f"chain beta={b:g} q*={q:g}"] for b, q in CHAINS if b == beta
-            ]
-            values = {
-                key: [chain[name][key] for chain in chains] for key in ("mean", "error")
-            }
-            _points(
-                axes,
-                [chain["q_star"] for chain in chains],
-                values,
-                color=colour,
-                marker="D",
-                label=f"samples, β = {beta:g}, N = {chains[0]['size']}",
-            )
-            theory = stochastic_curve(alpha, beta, [c["q_star"] for c in chains])
-            axes.plot(
-                theory["q_star"],
-                theory[name],
-                "_",
-                color="#000000",
-                ms=14,
-                label="RS at the samples' β" if beta == 5.0 else None,
-            )
-        axes.set_xlabel("q*, mean square of m")
-        axes.set_ylabel(label)
+        _samples(axes, results, name)
+        axes.set(xlabel="q*, mean square of m", ylabel=label)
         axes.grid(alpha=0.3)
     panels[1].set_yscale("log")
     panels[1].set_ylim(1e-5, 0.3)
     panels[0].legend(fontsize=7)
     return figure
+
+
+def _stable_part(
+    axes: Any, curve: Mapping[str, Any], name: str, dashes: str, label: str
+) -> None:
+    """Draw a curve as a line where RS is stable, and as crosses where it is not."""
+    stable = np.array(curve["replicon"]) < 1
+    y = np.array(curve[name])
+    axes.plot(
+        _DENSE, np.where(stable, y, np.nan), dashes, color=COLOURS[0], label=label
+    )
+    if not stable.all():
+        rest = np.where(stable, np.nan, y)
+        axes.plot(_DENSE, rest, "x", color=_GREY, ms=4, label=f"{label}, unstable")
+
+
+def _samples(axes: Any, results: Mapping[str, Any], name: str) -> None:
+    """Draw the chains, and for each the RS value as a short line."""
+    theory = results["theory"]["chains"]
+    for colour, beta in zip(COLOURS[2:5], (5.0, 10.0, 20.0), strict=True):
+        own = [i for i, (b, _) in enumerate(CHAINS) if b == beta]
+        chains = [results[f"chain beta={beta:g} q*={CHAINS[i][1]:g}"] for i in own]
+        where = [CHAINS[i][1] for i in own]
+        values = {k: [chain[name][k] for chain in chains] for k in ("mean", "error")}
+        label = f"samples, β = {beta:g}, N = {chains[0]['size']}"
+        _points(axes, where, values, color=colour, marker="D", label=label)
+        label = "RS at the samples' β" if beta == 5.0 else None
+        expected = [theory[i][name] for i in own]
+        axes.plot(where, expected, "_", color="#000000", ms=14, label=label)
 
 
 def nearby(results: Mapping[str, Any], alpha: float) -> Any:

@@ -64,19 +64,10 @@ def control(
     q_hat = field_conjugate(alpha, 1 - q, u, z)
     if np.sqrt(q_hat) * (z.nodes[1] - z.nodes[0]) > 1:
         raise NotConverged(f"{name}: q = {q:g} is too close to 1 for the grid")
-    ensemble = Ensemble(
-        name="control",
-        alpha=alpha,
-        q_self=1.0,
-        q=q,
-        q_hat=q_hat,
-        gain=gain,
-        z=z,
-        m=np.array([-1.0, 1.0]),
-        m_weights=binary_weights(q_hat, z.nodes),
-        u=u,
-    )
-    entropic = z.weights @ log_2cosh(np.sqrt(q_hat) * z.nodes)
+    signs = np.array([-1.0, 1.0])
+    weights = binary_weights(q_hat, z.nodes)
+    ensemble = Ensemble("control", alpha, 1.0, q, q_hat, gain, z, signs, weights, u)
+    phi = -0.5 * q_hat * (1 - q) + z.weights @ log_2cosh(np.sqrt(q_hat) * z.nodes)
     return StochasticPoint(
         alpha=alpha,
         q_star=q_star,
@@ -84,9 +75,7 @@ def control(
         q=q,
         q_hat=q_hat,
         multiplier=None,
-        free_entropy=float(
-            -0.5 * q_hat * (1 - q) + entropic + alpha * (z.weights @ log_fields)
-        ),
+        free_entropy=float(phi + alpha * (z.weights @ log_fields)),
         iterations=calls,
         residual=residual,
         ensemble=ensemble,

@@ -96,12 +96,16 @@ def test_statistics_by_hand():
 
 
 def test_measured_points_lie_within_their_errors_of_theory():
-    """What was recorded, where RS applies: most within 2 errors, none beyond 4."""
+    """What was recorded, where RS applies.
+
+    The points around samples share their instances, whose total entropy happens to be
+    2.3 errors low, so they move together.
+    """
     found = read_json(_results_theory.RECORDED / "overlay.json")["results"]
     gaps = _results_theory.discrepancies(found)
-    scores = np.concatenate([np.abs(values) for values in gaps.values()])
-    assert np.mean(scores < 2) > 0.75
-    assert scores.max() < 4.5
+    for name, scores in gaps.items():
+        limit = 3 if name.endswith("samples") else 2
+        assert np.abs(scores).max() < limit, name
 
 
 def test_report_has_every_table():
