@@ -258,7 +258,9 @@ def _teacher_lines(found: Mapping[str, Any]) -> list[str]:
     return [
         f"Teacher-student, N = {groups[0]['size']}: how often ascent ends at the "
         "teacher, and its overlap with it. The last column is the overlap of a random "
-        "solution up to the spinodal, 1.4926, above which only the teacher is left.",
+        "solution up to the spinodal, 1.4926, above which only the teacher is left. "
+        "Annealed runs that fail end at q* = 1, where the variance is at its floor and "
+        "steps are large (the likely cause of their low overlap at the end).",
         "",
         *markdown(
             ["load", "free", "overlap", "annealed", "overlap", "RS overlap"], rows
