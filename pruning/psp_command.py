@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from pruning.lab import figures, plain, plain_figures, runs
-from pruning.lab.config import _Help
+from pruning.lab.fields import Help
 from pruning.lab.plain_config import Plain, Regulariser, check
 
 _ROOT = Path("runs")
@@ -39,39 +39,39 @@ class Comparison:
 
     dataset: Annotated[
         Literal["digits", "mnist", "fashion_mnist"],
-        _Help(help="digits needs no download; the others are read through TFDS."),
+        Help(help="digits needs no download; the others are read through TFDS."),
     ] = "digits"
     model: Annotated[
         Literal["lenet300", "lenet5"],
-        _Help(help="LeNet-300-100 (dense) or LeNet-5 (20-50-500-10)."),
+        Help(help="LeNet-300-100 (dense) or LeNet-5 (20-50-500-10)."),
     ] = "lenet5"
     methods: Annotated[
-        tuple[Regulariser, ...], _Help(help="The regularisers, in this order.")
+        tuple[Regulariser, ...], Help(help="The regularisers, in this order.")
     ] = ("none", "l2", "l1", "dropout", "psp")
-    seeds: Annotated[tuple[int, ...], _Help(help="Which seeds, such as 0 1 2.")] = (
+    seeds: Annotated[tuple[int, ...], Help(help="Which seeds, such as 0 1 2.")] = (
         0,
         1,
         2,
     )
-    epochs: Annotated[int, _Help(help="Passes over the training examples.")] = 20
-    batch: Annotated[int, _Help(help="Examples per step.")] = 100
-    lr: Annotated[float, _Help(help="Learning rate of SGD.")] = 0.05
-    momentum: Annotated[float, _Help(help="Momentum of SGD.")] = 0.9
+    epochs: Annotated[int, Help(help="Passes over the training examples.")] = 20
+    batch: Annotated[int, Help(help="Examples per step.")] = 100
+    lr: Annotated[float, Help(help="Learning rate of SGD.")] = 0.05
+    momentum: Annotated[float, Help(help="Momentum of SGD.")] = 0.9
     gamma: Annotated[
-        float, _Help(help="Weight of the post-synaptic-potential penalty.")
+        float, Help(help="Weight of the post-synaptic-potential penalty.")
     ] = 1e-3
-    l2: Annotated[float, _Help(help="Strength of l2.")] = 1e-4
-    l1: Annotated[float, _Help(help="Strength of l1.")] = 1e-4
-    dropout: Annotated[float, _Help(help="Probability of dropout.")] = 0.5
+    l2: Annotated[float, Help(help="Strength of l2.")] = 1e-4
+    l1: Annotated[float, Help(help="Strength of l1.")] = 1e-4
+    dropout: Annotated[float, Help(help="Probability of dropout.")] = 0.5
     data_dir: Annotated[
-        str | None, _Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
+        str | None, Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
     ] = None
     run_dir: Annotated[
-        Path | None, _Help(help="Folder; None: a new runs/psp-DATASET-MODEL-N.")
+        Path | None, Help(help="Folder; None: a new runs/psp-DATASET-MODEL-N.")
     ] = None
     resume: Annotated[
         bool,
-        _Help(
+        Help(
             help="Take up an interrupted comparison: the one in --run-dir, with the "
             "options it was begun with, or else the newest unfinished one under runs/ "
             "that was begun with these options."

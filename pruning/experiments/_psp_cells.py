@@ -7,7 +7,6 @@ continued on another. A cell that is interrupted goes on from its run folder.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import jax
 
-from pruning.experiments._variants import RECORDED
+from pruning.experiments._variants import parse
 from pruning.lab import plain, runs
 from pruning.lab.plain_config import Plain
 
@@ -46,16 +45,7 @@ def run(
         description: for ``--help``.
         arguments: the command line; default: the process's.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=list(variants), default=list(variants)
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of all wanted")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
-    parser.add_argument("--recorded", type=Path, default=RECORDED)
-    options = parser.parse_args(arguments)
+    options = parse(variants, description, arguments)
     for name in options.only:
         config = variants[name]
         missing = [

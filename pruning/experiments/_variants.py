@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,7 @@ def run(
         description: for ``--help``.
         arguments: the command line; default: the process's.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=list(variants), default=list(variants)
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the recorded")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
-    parser.add_argument("--recorded", type=Path, default=RECORDED)
-    options = parser.parse_args(arguments)
+    options = parse(variants, description, arguments)
     for name in options.only:
         config = variants[name]
         if options.seeds:
@@ -105,6 +96,27 @@ def run(
         runs.write_json(options.recorded / f"{experiment}-{name}.json", record)
         for row in record["frontier"]:
             print(f"  {describe(row)}", flush=True)
+
+
+def parse(
+    variants: Iterable[str], description: str, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Return the options of an experiment: ``only``, ``seeds``, ``runs``, ``recorded``.
+
+    Args:
+        variants: the names of its variants.
+        description: for ``--help``.
+        arguments: the command line; None: the process's.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = list(variants)
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the recorded")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    return parser.parse_args(arguments)
 
 
 def describe(row: Mapping[str, Any]) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
-
-def _Help(*, help: str) -> Any:
-    """Return tyro's marker for a help text; nothing where tyro is absent."""
-    try:
-        import tyro
-    except ImportError:
-        return None
-    return tyro.conf.arg(help=help)
-
+from pruning.lab.fields import (
+    Help,
+    check_at_least,
+    check_choices,
+    check_epochs,
+    check_finite,
+    check_seeds,
+    check_shares,
+)
 
 Method = Literal[
     "sensitivity-unspecific",
@@ -49,115 +49,115 @@ class Config:
             "mobilenet_v2",
             "allcnn_c",
         ],
-        _Help(
+        Help(
             help="LeNet-300-100 (dense), LeNet-5 (20-50-500-10), or one of the "
             "networks for CIFAR."
         ),
     ] = "lenet300"
     dataset: Annotated[
         Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
-        _Help(help="digits needs no download; the others are read through TFDS."),
+        Help(help="digits needs no download; the others are read through TFDS."),
     ] = "digits"
     method: Annotated[
-        Method, _Help(help="What shrinks the weights before they are cut.")
+        Method, Help(help="What shrinks the weights before they are cut.")
     ] = "sensitivity-unspecific"
     seeds: Annotated[
         tuple[int, ...],
-        _Help(help="Which seeds, such as 0 1 2; a network each, in one run."),
+        Help(help="Which seeds, such as 0 1 2; a network each, in one run."),
     ] = (0,)
     rate: Annotated[
-        float, _Help(help="Strength lambda of the shrink term, per step.")
+        float, Help(help="Strength lambda of the shrink term, per step.")
     ] = 1e-4
     patience: Annotated[
-        int, _Help(help="Epochs without a better validation loss before a cut.")
+        int, Help(help="Epochs without a better validation loss before a cut.")
     ] = 5
     margin: Annotated[
         float,
-        _Help(help="An epoch counts as better below (1 + margin) times the best loss."),
+        Help(help="An epoch counts as better below (1 + margin) times the best loss."),
     ] = 0.0
     tolerance: Annotated[
-        float, _Help(help="Relative rise of the validation loss a cut may cause.")
+        float, Help(help="Relative rise of the validation loss a cut may cause.")
     ] = 0.05
-    dense_epochs: Annotated[int, _Help(help="Epochs of the dense stage.")] = 20
-    prune_epochs: Annotated[int, _Help(help="Epochs of the pruning stage.")] = 100
-    tune_epochs: Annotated[int, _Help(help="Epochs of the fine-tuning stage.")] = 10
+    dense_epochs: Annotated[int, Help(help="Epochs of the dense stage.")] = 20
+    prune_epochs: Annotated[int, Help(help="Epochs of the pruning stage.")] = 100
+    tune_epochs: Annotated[int, Help(help="Epochs of the fine-tuning stage.")] = 10
     targets: Annotated[
         tuple[float, ...],
-        _Help(help="Compressions at which to fine-tune and test an operating point."),
+        Help(help="Compressions at which to fine-tune and test an operating point."),
     ] = ()
     keep: Annotated[
         tuple[int, ...],
-        _Help(help="One-shot: exact numbers of parameters to keep, of all."),
+        Help(help="One-shot: exact numbers of parameters to keep, of all."),
     ] = ()
     accept: Annotated[
         float,
-        _Help(
+        Help(
             help="Rise of the validation error over dense (a fraction) that the "
             "accepted operating point, the sparsest, may show."
         ),
     ] = 0.005
-    batch: Annotated[int, _Help(help="Examples per step.")] = 100
-    lr: Annotated[float, _Help(help="Learning rate, dense stage.")] = 0.1
+    batch: Annotated[int, Help(help="Examples per step.")] = 100
+    lr: Annotated[float, Help(help="Learning rate, dense stage.")] = 0.1
     lr_drops: Annotated[
         tuple[int, ...],
-        _Help(help="Epochs of the dense stage after which the rate falls to a tenth."),
+        Help(help="Epochs of the dense stage after which the rate falls to a tenth."),
     ] = ()
     prune_lr: Annotated[
         float | None,
-        _Help(help="Learning rate, pruning stage; else that at the dense stage's end."),
+        Help(help="Learning rate, pruning stage; else that at the dense stage's end."),
     ] = None
-    tune_lr: Annotated[float, _Help(help="Learning rate, fine-tuning stage.")] = 0.01
+    tune_lr: Annotated[float, Help(help="Learning rate, fine-tuning stage.")] = 0.01
     tune_drops: Annotated[
         tuple[int, ...],
-        _Help(help="Like lr_drops, for the fine-tuning stage."),
+        Help(help="Like lr_drops, for the fine-tuning stage."),
     ] = ()
-    momentum: Annotated[float, _Help(help="Momentum of SGD.")] = 0.0
+    momentum: Annotated[float, Help(help="Momentum of SGD.")] = 0.0
     weight_decay: Annotated[
-        float, _Help(help="Multiple of each parameter added to its gradient.")
+        float, Help(help="Multiple of each parameter added to its gradient.")
     ] = 0.0
     augment: Annotated[
         Literal["none", "crop-flip"],
-        _Help(help="Training images: as they are, or cropped and flipped at random."),
+        Help(help="Training images: as they are, or cropped and flipped at random."),
     ] = "none"
     reduction: Annotated[
         Literal["mean_abs", "abs_mean"],
-        _Help(help="Sensitivity: absolute value before or after the batch mean."),
+        Help(help="Sensitivity: absolute value before or after the batch mean."),
     ] = "mean_abs"
     output: Annotated[
-        Literal["logits", "softmax"], _Help(help="Sensitivity of which output.")
+        Literal["logits", "softmax"], Help(help="Sensitivity of which output.")
     ] = "logits"
     refresh: Annotated[
-        int, _Help(help="Steps between two computations of the sensitivity.")
+        int, Help(help="Steps between two computations of the sensitivity.")
     ] = 1
     prunable: Annotated[
         Literal["all", "weights"],
-        _Help(help="Shrink and cut all parameters, or leave the biases alone."),
+        Help(help="Shrink and cut all parameters, or leave the biases alone."),
     ] = "all"
     rewind_epoch: Annotated[
-        int, _Help(help="one-shot-rewind: epoch whose weights are taken up again.")
+        int, Help(help="one-shot-rewind: epoch whose weights are taken up again.")
     ] = 1
     center: Annotated[
         bool,
-        _Help(help="Subtract the mean pixel; else a black pixel stays 0."),
+        Help(help="Subtract the mean pixel; else a black pixel stays 0."),
     ] = True
     limit: Annotated[
-        int | None, _Help(help="Use only the first so many training examples.")
+        int | None, Help(help="Use only the first so many training examples.")
     ] = None
     data_dir: Annotated[
-        str | None, _Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
+        str | None, Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
     ] = None
-    checkpoint_every: Annotated[int, _Help(help="Epochs between two checkpoints.")] = 10
+    checkpoint_every: Annotated[int, Help(help="Epochs between two checkpoints.")] = 10
     seed_axis: Annotated[
         Literal["auto", "map", "vmap"],
-        _Help(help="How seeds run: one after the other, or at once; auto: by device."),
+        Help(help="How seeds run: one after the other, or at once; auto: by device."),
     ] = "auto"
     mesh: Annotated[
         tuple[int, int],
-        _Help(help="Devices along the seeds and along the batch."),
+        Help(help="Devices along the seeds and along the batch."),
     ] = (1, 1)
     distributed: Annotated[
         bool,
-        _Help(help="Join the other processes of the run first (jax.distributed)."),
+        Help(help="Join the other processes of the run first (jax.distributed)."),
     ] = False
 
 
@@ -170,18 +170,9 @@ def check(config: Config) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
-    for name, hint in get_type_hints(Config).items():
-        value = getattr(config, name)
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        if choices and value not in choices:
-            raise ValueError(
-                f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
-            )
+    check_choices(config)
     _check_numbers(config)
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
-        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
-    if min(config.seeds) < 0:
-        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
+    check_seeds(config.seeds)
     if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
         raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
     if any(count < 0 for count in config.keep):
@@ -211,31 +202,11 @@ def _check_numbers(config: Config) -> None:
         "rewind_epoch": 0,
         "checkpoint_every": 1,
     }
-    for name, least in at_least.items():
-        value = getattr(config, name)
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
-    for name in (
-        "rate",
-        "margin",
-        "tolerance",
-        "accept",
-        "lr",
-        "prune_lr",
-        "tune_lr",
-        "weight_decay",
-    ):
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
-    if not 0 <= config.momentum < 1:
-        raise ValueError(
-            f"momentum: expected a number in [0, 1), got {config.momentum}"
-        )
-    for name in ("lr_drops", "tune_drops"):
-        drops = getattr(config, name)
-        if list(drops) != sorted(set(drops)) or any(epoch < 1 for epoch in drops):
-            raise ValueError(f"{name}: expected epochs >= 1 that rise, got {drops}")
+    check_at_least(config, at_least)
+    rates = ("rate", "lr", "prune_lr", "tune_lr", "weight_decay")
+    check_finite(config, (*rates, "margin", "tolerance", "accept"))
+    check_shares(config, ["momentum"])
+    check_epochs(config, ["lr_drops", "tune_drops"])
 
 
 def _check_mesh(config: Config) -> None:

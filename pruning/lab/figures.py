@@ -19,7 +19,7 @@ from pruning.lab.snapshots import Snapshot
 from pruning.trees import named_leaves, weights_only
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#595959"
 _TILES = 64  # filters shown at most
 
@@ -48,12 +48,12 @@ def frontier(
     Returns:
         A figure of two panels with a line for each seed.
     """
-    figure = _figure(9.0, 4.2)
+    figure = new_figure(9.0, 4.2)
     error, time = figure.subplots(1, 2, width_ratios=(3, 2))
     # A one-shot cut is recorded with the error before it: only what was tuned counts.
     kept = [s for s in kept if s.name == "dense" or s.name.startswith("cut-")]
     for member, seed in enumerate(seeds):
-        colour = _COLOURS[member % len(_COLOURS)]
+        colour = COLOURS[member % len(COLOURS)]
         own = [s for s in kept if s.member == member]
         dense = [s for s in own if s.name == "dense"]
         cuts = [s for s in own if s.name != "dense"]
@@ -73,7 +73,7 @@ def frontier(
             error.axhline(100 * s.error, color=colour, ls=(0, (4, 3)), lw=0.9)
         time.plot(epochs, sizes, color=colour, lw=1.4)
     for member, compression, fraction in chosen:
-        colour = _COLOURS[member % len(_COLOURS)]
+        colour = COLOURS[member % len(COLOURS)]
         error.plot(
             compression, 100 * fraction, "*", color=colour, mec="black", ms=13, zorder=5
         )
@@ -115,7 +115,7 @@ def histograms(before: Any, after: Any, *, title: str = "") -> Any:
     ]
     columns = 2 if len(pairs) == 4 else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
-    figure = _figure(3.3 * columns, 2.9 * rows + 0.5)
+    figure = new_figure(3.3 * columns, 2.9 * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis, (name, old, new) in zip(axes, pairs, strict=False):
         alive = new[new != 0]
@@ -123,7 +123,7 @@ def histograms(before: Any, after: Any, *, title: str = "") -> Any:
         bins = np.linspace(-reach, reach, 61).tolist()
         axis.hist(old, bins, color="#B9B9B9", label="dense")
         axis.hist(
-            alive, bins, histtype="step", color=_COLOURS[1], lw=1.6, label="pruned"
+            alive, bins, histtype="step", color=COLOURS[1], lw=1.6, label="pruned"
         )
         zeros = new.size - alive.size
         axis.set_title(
@@ -175,7 +175,7 @@ def first_layer(
         )
     height, width, _ = image_shape
     count = np.count_nonzero(weights, axis=1).reshape(image_shape).sum(-1)
-    figure = _figure(4.8, 4.4)
+    figure = new_figure(4.8, 4.4)
     axis = figure.subplots()
     drawn = axis.imshow(count, cmap="viridis", vmin=0)
     bar = figure.colorbar(drawn, ax=axis, shrink=0.85)
@@ -304,7 +304,7 @@ def _filters(kernel: np.ndarray, name: str, title: str) -> Any:
     shown = min(filters * channels, _TILES)
     columns = min(shown, 10)
     rows = -(-shown // columns)
-    figure = _figure(0.75 * columns + 1.2, 0.85 * rows + 1.1)
+    figure = new_figure(0.75 * columns + 1.2, 0.85 * rows + 1.1)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     tiles = np.moveaxis(kernel, (2, 3), (1, 0)).reshape(-1, height, width)
     reach = float(np.abs(kernel).max()) or 1.0
@@ -329,7 +329,7 @@ def _filters(kernel: np.ndarray, name: str, title: str) -> Any:
     return figure
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """Return a figure without touching the backend that a notebook may use."""
     try:
         from matplotlib.figure import Figure

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, get_args
 
-from pruning.lab.config import _Help
+from pruning.lab.fields import (
+    Help,
+    check_at_least,
+    check_choices,
+    check_epochs,
+    check_finite,
+    check_seeds,
+    check_shares,
+)
 
 Regulariser = Literal["none", "l2", "l1", "dropout", "psp", "psp+l2"]
 METHODS: tuple[Regulariser, ...] = get_args(Regulariser)
@@ -28,63 +35,63 @@ class Plain:
         Literal[
             "lenet300", "lenet5", "resnet18", "resnet32", "mobilenet_v2", "allcnn_c"
         ],
-        _Help(help="The network; lenet5 sees digits at twice their size, 16x16."),
+        Help(help="The network; lenet5 sees digits at twice their size, 16x16."),
     ] = "lenet5"
     dataset: Annotated[
         Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
-        _Help(help="digits needs no download; the others are read through TFDS."),
+        Help(help="digits needs no download; the others are read through TFDS."),
     ] = "mnist"
-    method: Annotated[Regulariser, _Help(help="What regularises.")] = "psp"
+    method: Annotated[Regulariser, Help(help="What regularises.")] = "psp"
     seeds: Annotated[
         tuple[int, ...],
-        _Help(help="Which seeds, such as 0 1 2; a network each, in one run."),
+        Help(help="Which seeds, such as 0 1 2; a network each, in one run."),
     ] = (0,)
-    epochs: Annotated[int, _Help(help="Passes over the training examples.")] = 50
-    batch: Annotated[int, _Help(help="Examples per step.")] = 100
-    lr: Annotated[float, _Help(help="Learning rate of SGD.")] = 0.1
-    momentum: Annotated[float, _Help(help="Momentum of SGD.")] = 0.0
+    epochs: Annotated[int, Help(help="Passes over the training examples.")] = 50
+    batch: Annotated[int, Help(help="Examples per step.")] = 100
+    lr: Annotated[float, Help(help="Learning rate of SGD.")] = 0.1
+    momentum: Annotated[float, Help(help="Momentum of SGD.")] = 0.0
     drops: Annotated[
         tuple[int, ...],
-        _Help(help="Epochs after which the learning rate is divided by 10."),
+        Help(help="Epochs after which the learning rate is divided by 10."),
     ] = ()
     gamma: Annotated[
-        float, _Help(help="Weight of the post-synaptic-potential penalty.")
+        float, Help(help="Weight of the post-synaptic-potential penalty.")
     ] = 1e-3
     normalization: Annotated[
         Literal["layer-mean", "paper-half-sum", "sum"],
-        _Help(help="How the penalty weighs layers and neurons."),
+        Help(help="How the penalty weighs layers and neurons."),
     ] = "layer-mean"
     logits: Annotated[
-        bool, _Help(help="Count the logits as one more layer of the penalty.")
+        bool, Help(help="Count the logits as one more layer of the penalty.")
     ] = True
     local: Annotated[
-        bool, _Help(help="Let each layer's penalty reach only its own weights.")
+        bool, Help(help="Let each layer's penalty reach only its own weights.")
     ] = False
-    l2: Annotated[float, _Help(help="Strength of l2, and of psp+l2's.")] = 1e-4
-    l1: Annotated[float, _Help(help="Strength of l1.")] = 1e-4
+    l2: Annotated[float, Help(help="Strength of l2, and of psp+l2's.")] = 1e-4
+    l1: Annotated[float, Help(help="Strength of l1.")] = 1e-4
     dropout: Annotated[
-        float, _Help(help="dropout: probability, before the last layer.")
+        float, Help(help="dropout: probability, before the last layer.")
     ] = 0.5
     augment: Annotated[
-        bool, _Help(help="Crop (padding 4) and flip training images at random.")
+        bool, Help(help="Crop (padding 4) and flip training images at random.")
     ] = False
     validation: Annotated[
-        int, _Help(help="Examples to hold out of training; 0: train on all.")
+        int, Help(help="Examples to hold out of training; 0: train on all.")
     ] = 0
     pixels: Annotated[
         tuple[float, float] | None,
-        _Help(help="Mean and deviation to normalise with; None: the data's own."),
+        Help(help="Mean and deviation to normalise with; None: the data's own."),
     ] = None
     limit: Annotated[
-        int | None, _Help(help="Use only the first so many training examples.")
+        int | None, Help(help="Use only the first so many training examples.")
     ] = None
     data_dir: Annotated[
-        str | None, _Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
+        str | None, Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
     ] = None
-    checkpoint_every: Annotated[int, _Help(help="Epochs between two checkpoints.")] = 5
+    checkpoint_every: Annotated[int, Help(help="Epochs between two checkpoints.")] = 5
     seed_axis: Annotated[
         Literal["auto", "map", "vmap"],
-        _Help(help="How seeds run: one after the other, or at once; auto: by device."),
+        Help(help="How seeds run: one after the other, or at once; auto: by device."),
     ] = "auto"
 
 
@@ -97,34 +104,13 @@ def check(config: Plain) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
-    for name, hint in get_type_hints(Plain).items():
-        value: Any = getattr(config, name)
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        if choices and value not in choices:
-            raise ValueError(
-                f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
-            )
-    for name, least in (
-        ("epochs", 1),
-        ("batch", 1),
-        ("validation", 0),
-        ("checkpoint_every", 1),
-    ):
-        value = getattr(config, name)
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
-    for name in ("lr", "gamma", "l2", "l1"):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
-    for name in ("momentum", "dropout"):
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}: expected a number in [0, 1), got {value}")
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
-        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
-    if min(config.seeds) < 0:
-        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
+    check_choices(config)
+    least = {"epochs": 1, "batch": 1, "validation": 0, "checkpoint_every": 1}
+    check_at_least(config, least)
+    check_finite(config, ["lr", "gamma", "l2", "l1"])
+    check_shares(config, ["momentum", "dropout"])
+    check_epochs(config, ["drops"])
+    check_seeds(config.seeds)
     if config.pixels is not None and not config.pixels[1] > 0:
         raise ValueError(f"pixels: expected a deviation > 0, got {config.pixels}")
     if config.method == "dropout" and config.model not in ("lenet5", "allcnn_c"):

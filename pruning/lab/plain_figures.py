@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.lab.figures import _COLOURS, _figure
+from pruning.lab.figures import COLOURS, new_figure
 
 _JOINED = 8  # bins of a recorded histogram in one that is drawn
 
@@ -33,10 +33,10 @@ def curves(cells: Cells, *, title: str = "") -> Any:
         cells: the cells.
         title: the first line.
     """
-    figure = _figure(9.0, 3.8)
+    figure = new_figure(9.0, 3.8)
     error, loss = figure.subplots(1, 2)
     where = cells[0]["curves"]["watched"]
-    for (method, own), colour in zip(by_method(cells).items(), _COLOURS, strict=False):
+    for (method, own), colour in zip(by_method(cells).items(), COLOURS, strict=False):
         errors = 100 * np.array([cell["curves"]["error"] for cell in own])
         losses = np.array([cell["curves"]["loss"] for cell in own])
         _band(error, 1 + np.arange(errors.shape[1]), errors, colour, method)
@@ -57,13 +57,13 @@ def layers(cells: Cells, *, title: str = "") -> Any:
     paths = list(cells[0]["curves"]["mean_squares"])
     columns = min(len(paths), 4)
     rows = -(-len(paths) // columns)
-    figure = _figure(2.8 * columns + 0.4, 2.6 * rows + 0.6)
+    figure = new_figure(2.8 * columns + 0.4, 2.6 * rows + 0.6)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for panel in panels[len(paths) :]:
         panel.set_visible(False)
     for panel, path in zip(panels, paths, strict=False):
         groups = by_method(cells).items()
-        for (method, own), colour in zip(groups, _COLOURS, strict=False):
+        for (method, own), colour in zip(groups, COLOURS, strict=False):
             values = np.array([cell["curves"]["mean_squares"][path] for cell in own])
             _band(panel, own[0]["curves"]["epochs"], values, colour, method)
         panel.set(title=path, yscale="log", xlabel="epoch")
@@ -82,10 +82,10 @@ def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
         share: of the weights of the widest method that the axis spans.
     """
     groups = by_method(cells)
-    figure = _figure(7.0, 4.0)
+    figure = new_figure(7.0, 4.0)
     panel = figure.subplots()
     reach = 0.0
-    for (method, own), colour in zip(groups.items(), _COLOURS, strict=False):
+    for (method, own), colour in zip(groups.items(), COLOURS, strict=False):
         held = own[0]["weights"]
         counts, edges = _coarser(held)
         far = np.abs(edges[1:] + edges[:-1]) / 2

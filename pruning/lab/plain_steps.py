@@ -74,10 +74,10 @@ def optimiser(config: Plain, steps: int) -> optax.GradientTransformation:
         config: of the run.
         steps: steps of one epoch.
     """
-    ends = jnp.asarray([epoch * steps for epoch in sorted(config.drops)], jnp.int32)
+    ends = jnp.asarray([epoch * steps for epoch in config.drops], jnp.int32)
     rates = config.lr * 0.1 ** jnp.arange(len(config.drops) + 1, dtype=jnp.float32)
 
-    def rate(count: Array) -> Array:
+    def rate(count: Any) -> Array:
         return rates[jnp.sum(count >= ends)]
 
     return optax.sgd(
