@@ -165,7 +165,8 @@ def options(config):
     for name, value in dataclasses.asdict(config).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
-            out += [] if value else [f"--no-{option}"]
+            if value != getattr(Config, name):
+                out.append(f"--{option}" if value else f"--no-{option}")
         elif value is not None:
             out.append(f"--{option}")
             out += map(str, value if isinstance(value, tuple) else [value])

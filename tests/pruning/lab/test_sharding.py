@@ -13,6 +13,7 @@ from pruning.lab.methods import every_leaf, transform
 from pruning.lab.train import fit
 from pruning.masks import full_mask
 from tests.pruning.lab.small_runs import SMALL
+from tests.pruning.quick import compiled_quickly
 
 CONFIG = Config(
     method="sensitivity-unspecific", rate=1e-3, lr=0.05, momentum=0.9, batch=8
@@ -31,7 +32,8 @@ def batch(count, seed):
 
 @pytest.fixture(scope="module")
 def network():
-    return models._pure(resnets.ResNet(3, (2, 4), 1), (6, 6, 2))
+    with compiled_quickly():
+        yield models._pure(resnets.ResNet(3, (2, 4), 1), (6, 6, 2))
 
 
 def two_epochs(net, mesh):
@@ -71,9 +73,8 @@ def alone(network):
     return two_epochs(network, None)
 
 
-@pytest.mark.parametrize("shape", [(2, 4), (1, 8)])
-def test_the_result_is_that_of_one_device(network, alone, shape):
-    state, info = two_epochs(network, sharding.make_mesh(*shape))
+def test_the_result_is_that_of_one_device(network, alone):
+    state, info = two_epochs(network, sharding.make_mesh(2, 4))
     expected, seen = alone
     for got, want in ((state.params, expected.params), (state.stats, expected.stats)):
         jax.tree.map(
@@ -84,7 +85,7 @@ def test_the_result_is_that_of_one_device(network, alone, shape):
     np.testing.assert_allclose(info.losses, seen.losses, rtol=1e-4)
     leaf = state.params["Dense_0"]["kernel"]
     assert len(leaf.sharding.device_set) == 8
-    assert leaf.sharding.shard_shape(leaf.shape)[0] == 2 // shape[0]
+    assert leaf.sharding.shard_shape(leaf.shape)[0] == 1
 
 
 def test_a_batch_lies_along_its_devices():

@@ -16,6 +16,7 @@ from pruning.lab.outcome import load_network, load_points
 from pruning.lab.train import fit
 from pruning.trees import named_leaves
 from tests.pruning.lab.small_runs import Stop, arrays, outcome_of
+from tests.pruning.quick import compiled_quickly
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -60,7 +61,7 @@ def small_network():
             classes, (4, 8), 1, conv=conv
         )
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with compiled_quickly(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "load", lambda *args, **kwargs: data)
         patch.setitem(models._TABLE, "resnet20", entry)
         yield data
