@@ -1,0 +1,58 @@
+r"""Committee machines of binary weights: K hidden units, the majority of their signs.
+
+The hidden signs have means a_k = erf(mu_k / sqrt(2 v_k)); their sum is Gaussian with
+mean sum a_k and variance sum (1 - a_k^2), so a pattern is on the right side with
+probability Phi(y sum a_k / sqrt(sum (1 - a_k^2))).
+
+Reference: Baldassi et al., arXiv 1710.09825 (the extension beyond one layer).
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax.scipy.special import log_ndtr
+
+from binary.network import moments
+from pruning._typing import Array, Float, Int
+
+
+def stabilities(
+    m: Float[Array, "N K"], x: Float[Array, "M N"], y: Float[Array, " M"]
+) -> Float[Array, " M"]:
+    """Return how many standard deviations each pattern's vote is on the right side.
+
+    Args:
+        m: magnetisations, one column a hidden unit.
+        x: inputs, +-1.
+        y: labels, +-1.
+
+    Raises:
+        ValueError: if K is even, so that votes could tie.
+    """
+    units = m.shape[1]
+    if units % 2 == 0:
+        raise ValueError(f"m: expected an odd number of hidden units, got {units}")
+    mean = moments.sign_mean(moments.dense(m, x, signs=False))
+    variance = jnp.sum((1 - mean) * (1 + mean), axis=1)
+    floor = moments.FLOOR * units
+    return y * mean.sum(axis=1) / jnp.sqrt(jnp.maximum(variance, floor))
+
+
+def log_likelihood(
+    m: Float[Array, "N K"], x: Float[Array, "M N"], y: Float[Array, " M"]
+) -> Float[Array, ""]:
+    """Return the sum over patterns of log Phi(stability); see :func:`stabilities`."""
+    return log_ndtr(stabilities(m, x, y)).sum()
+
+
+def errors(
+    m: Float[Array, "N K"], x: Float[Array, "M N"], y: Float[Array, " M"]
+) -> Int[Array, ""]:
+    """Return how many patterns the committee of sign(m) gets wrong.
+
+    N has to be odd for fields never to be zero.
+    """
+    weights = jnp.where(m >= 0, 1, -1).astype(jnp.int32)
+    fields = x.astype(jnp.int32) @ weights
+    votes = jnp.where(fields > 0, 1, -1).sum(axis=1)
+    return (votes * y.astype(jnp.int32) <= 0).sum()
