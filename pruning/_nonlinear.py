@@ -52,10 +52,16 @@ class Entry(NamedTuple):
 def keep(eqn: Any) -> bool:
     """Say whether a jaxpr equation is a jitted non-linearity, to be left whole."""
     return (
-        eqn.params.get("name") in _JITTED
+        _jitted(eqn) is not None
         and len(eqn.outvars) == 1
         and eqn.outvars[0].aval.shape == eqn.invars[0].aval.shape
     )
+
+
+def _jitted(eqn: Any) -> str | None:
+    """Return the kind of a jit of a known name, else None."""
+    named = eqn.primitive.name in ("jit", "pjit")
+    return _JITTED.get(eqn.params["name"]) if named else None
 
 
 def entries(program: Program, kinds: Collection[str]) -> list[Entry]:
@@ -140,8 +146,9 @@ class _Graph:
         if not eqn.inputs or not differentiable(self.program.avals[eqn.outputs[0]]):
             return None
         name = eqn.primitive.name
-        if eqn.params.get("name") in _JITTED:
-            return _JITTED[eqn.params["name"]], eqn.inputs[0]
+        kind = _jitted(eqn)
+        if kind is not None:
+            return kind, eqn.inputs[0]
         if name == "custom_jvp_call" and _is_relu_body(eqn):
             return "relu", eqn.inputs[0]
         if name == "max":

@@ -223,8 +223,9 @@ def inside(eqn: Equation, keep: Keep | None = None) -> list[Program]:
         for one in value if isinstance(value, tuple | list) else (value,):
             if isinstance(one, jex.ClosedJaxpr):
                 found.append(_flatten(one, 0, keep))
-            elif isinstance(one, jex.Jaxpr) and not one.constvars:
-                found.append(_flatten(jex.ClosedJaxpr(one, ()), 0, keep))
+            elif isinstance(one, jex.Jaxpr):
+                unknown = [None] * len(one.constvars)
+                found.append(_flatten(jex.ClosedJaxpr(one, unknown), 0, keep))
     return found
 
 

@@ -5,6 +5,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from pruning import preactivations
 from pruning.lab import models

@@ -74,6 +74,48 @@ def test_custom_rules_survive():
     np.testing.assert_array_equal(cotangent[meeting][0], 0.0)
 
 
+def test_any_function_is_traced_whole_with_its_scopes_and_run_by_a_visitor():
+    def function(params, x, shift):
+        with jax.named_scope("outer"):
+            h = jax.jit(jax.named_scope("inner")(jnp.sin))(x * params["w"])
+            return {"y": jax.nn.silu(h + shift), "w": params["w"]}
+
+    params, x = {"w": draw(1, 3)}, draw(2, 3)
+    is_silu = lambda eqn: eqn.params.get("name") == "silu"
+    program, structure = taps.trace_whole(function, params, x, 1.0, keep=is_silu)
+    seen = {}
+
+    def visit(index, eqn, values):
+        assert program.equations[index] is eqn
+        seen[eqn.params.get("name", eqn.primitive.name)] = eqn.scope
+        out = taps.bind(eqn, values)
+        return [2 * one for one in out] if eqn.primitive.name == "sin" else out
+
+    fixed = taps.parameter_values(program, [params["w"]])
+    found = structure.unflatten(taps.run(program, fixed, [x, 1.0], visit))
+    wanted = jax.nn.silu(2 * jnp.sin(x * params["w"]) + 1)
+    np.testing.assert_allclose(found["y"], wanted, rtol=1e-6)
+    np.testing.assert_array_equal(found["w"], params["w"])
+    assert seen["sin"] == ("outer", "inner") and seen["silu"] == ("outer",)
+
+
+def test_the_bodies_of_a_loop_and_a_branch_are_found():
+    def function(w, x):
+        x = jax.lax.scan(lambda c, _: (jnp.tanh(c), None), x, length=2)[0]
+        return jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x) * w
+
+    program, _ = taps.trace_whole(function, jnp.ones(3), jnp.ones(3))
+    bodies = {
+        eqn.primitive.name: [
+            [inner.primitive.name for inner in body.equations]
+            for body in taps.inside(eqn)
+        ]
+        for eqn in program.equations
+        if taps.inside(eqn)
+    }
+    assert bodies == {"scan": [["tanh"]], "cond": [["cos"], ["sin"]]}
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [
