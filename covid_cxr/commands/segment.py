@@ -57,15 +57,13 @@ class Train:
     Attributes:
         data: The films.
         out: Folder for the network, its checkpoints and the report.
-        side: Pixels a side.
         test: Share of the patients held out.
         resume: Take up an interrupted run in the folder.
         config: How to train.
     """
 
-    data: tyro.conf.Positional[str]
-    out: tyro.conf.Positional[Path]
-    side: int = 64
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA")]]
+    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     test: float = 0.2
     resume: bool = False
     config: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
@@ -81,8 +79,8 @@ class Evaluate:
         json: Also write the figures to this file.
     """
 
-    net: tyro.conf.Positional[Path]
-    data: tyro.conf.Positional[str]
+    net: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="NET")]]
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA")]]
     json: Path | None = None
 
 
@@ -98,9 +96,9 @@ class Apply:
         blur: Softening of the lungs' edge in those films, in pixels.
     """
 
-    net: tyro.conf.Positional[Path]
-    images: tyro.conf.Positional[Path]
-    out: tyro.conf.Positional[Path]
+    net: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="NET")]]
+    images: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGES")]]
+    out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     films: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
     blur: float = PUBLISHED_BLUR
 
@@ -126,7 +124,11 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m covid_cxr segment",
         description=_DESCRIPTION,
         args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.AvoidSubcommands,
+        ),
     )
     job = {Train: train, Evaluate: judge, Apply: apply}[type(options)]
     job(options)
@@ -135,8 +137,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(options: Train) -> None:
     """Train on most patients, judge on the rest, save network and report."""
-    config = dataclasses.replace(options.config, side=options.side)
-    films, index = films_of(options.data, options.side, config.net.outputs)
+    config = options.config
+    films, index = films_of(options.data, config.side, config.net.outputs)
     shares = {"train": 1 - options.test, "test": options.test}
     part = assign(index, shares, labels=(), by_source=False)
     sets = [

@@ -196,9 +196,9 @@ def across_sources(
 def _means(data: dict[str, Array], weight: Array) -> dict[str, Array]:
     out = {}
     for name, values in data.items():
-        known = ~jnp.isnan(values)
+        known = (~jnp.isnan(values)).astype(weight.dtype)
         total = (weight * known).sum()
-        sums = jnp.where(known, weight * values, 0).sum()
+        sums = (weight * known * jnp.nan_to_num(values)).sum()
         out[name] = jnp.where(total > 0, sums / jnp.maximum(total, 1), jnp.nan)
     return out
 

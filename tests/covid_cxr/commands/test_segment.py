@@ -11,6 +11,9 @@ from covid_cxr.commands import segment
 from covid_cxr.images.resize import square_mask
 from covid_cxr.phantom import Cohort, generate
 from pruning.lab.runs import read_json
+from tests.covid_cxr.quick import quick_compilation
+
+__all__ = ["quick_compilation"]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,7 @@ def net(tmp_path_factory):
     folder = tmp_path_factory.mktemp("net")
     patch = pytest.MonkeyPatch()
     patch.setattr(segment, "_PHANTOM_PATIENTS", 48)
-    options = "--side 32 --net.depth 2 --net.width 4 --epochs 12 --batch 4"
+    options = "--side 32 --depth 2 --width 4 --epochs 8 --batch 4 --rate 0.02"
     code = main(["segment", "train", "phantom", str(folder), *options.split()])
     patch.undo()
     assert code == 0
