@@ -131,9 +131,12 @@ def run(
 
 
 def curves(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a method and load: successes with their interval, and costs."""
+    """Return one row a method and load: successes with their interval, and costs.
+
+    A chunk that two processes measured at once counts once.
+    """
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
-    for record in records:
+    for record in {_name(record): record for record in records}.values():
         groups.setdefault((record["method"], record["load"]), []).append(record)
     rows = []
     for (method, load), parts in groups.items():

@@ -63,13 +63,13 @@ def test_chunks_cover_the_seeds_once():
 def test_curves_pool_the_chunks():
     base = {"method": "free", "load": 0.5, "core_s": 1.0, "count": 2}
     records = [
-        {**base, "solved": [1, 0], "epochs": [10, 300], "best": [0, 2]},
-        {**base, "solved": [1, 1], "epochs": [20, 30], "best": [0, 0]},
+        {**base, "first": 0, "solved": [1, 0], "epochs": [10, 300], "best": [0, 2]},
+        {**base, "first": 2, "solved": [1, 1], "epochs": [20, 30], "best": [0, 0]},
     ]
-    (row,) = success.curves(records)
+    (row,) = success.curves([*records, records[0]])
     assert (row["count"], row["total"], row["median_epochs"]) == (3, 4, 20.0)
     assert row["mean_best_errors"] == 0.5
     assert row["low"] < row["value"] == 0.75 < row["high"]
-    none = [{**base, "solved": [0, 0], "epochs": [9, 9], "best": [1, 1]}]
+    none = [{**base, "first": 0, "solved": [0, 0], "epochs": [9, 9], "best": [1, 1]}]
     assert success.curves(none)[0]["median_epochs"] is None
     assert success.curves(none)[0]["high"] == pytest.approx(0.6576, abs=1e-3)
