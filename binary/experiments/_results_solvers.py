@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from binary.experiments.record import RECORDED
+from pruning.experiments.results import device_of
 from pruning.lab.runs import read_json
 from pruning.lab.tables import markdown
 
@@ -85,6 +86,5 @@ def _benchmark(record: Mapping[str, Any], title: str) -> list[str]:
         "",
         *markdown(list(rows[0]), [list(row.values()) for row in rows]),
         "",
-        f"{versions['device']}, {versions['cores']} cores allowed, jax "
-        f"{versions['jax']}, numpy {versions['numpy']}; the machine was shared.",
+        f"{device_of(record)}, jax {versions['jax']}, numpy {versions['numpy']}; the machine was shared.",
     ]
