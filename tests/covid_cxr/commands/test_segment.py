@@ -1,6 +1,7 @@
 """The segment command: train on synthetic films, judge, apply to a folder."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,42 +10,59 @@ from PIL import Image
 from covid_cxr.__main__ import main
 from covid_cxr.commands import segment
 from covid_cxr.images.resize import square_mask
-from covid_cxr.phantom import Cohort, generate
+from covid_cxr.index import Row, build
 from pruning.lab.runs import read_json
+from tests.covid_cxr import trees
 from tests.covid_cxr.quick import quick_compilation
 
 __all__ = ["quick_compilation"]
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    """Train on 48 films of 32x32 pixels."""
-    folder = tmp_path_factory.mktemp("net")
+def drawing(count, seed=0, size=32):
+    """Return films of two dark boxes on grey, and where the boxes are."""
+    rng = np.random.default_rng(seed)
+    lungs = np.zeros((count, 2, size, size), bool)
+    for row in lungs:
+        top, bottom, left, right = rng.integers(-1, 2, 4)
+        row[0, 6 + top : 25 + bottom, 4 + left : 13] = True
+        row[1, 6 + top : 25 + bottom, 19 : 28 + right] = True
+    image = 0.7 - 0.5 * lungs.any(axis=1) + 0.03 * rng.normal(size=(count, size, size))
+    rows = [Row(path=f"{k}.png", patient=f"p{k}", source="toy") for k in range(count)]
+    image = np.clip(image, 0, 1).astype(np.float32)
+    return SimpleNamespace(images=image, lungs=lungs, index=build(rows))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy():
+    """Draw boxes where the command would draw phantoms, which take long to compile."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(segment, "_PHANTOM_PATIENTS", 48)
-    options = "--side 32 --depth 2 --width 4 --epochs 8 --batch 4 --rate 0.02"
-    code = main(["segment", "train", "phantom", str(folder), *options.split()])
+    patch.setattr(segment, "generate", lambda key, cohort: drawing(30))
+    yield
     patch.undo()
-    assert code == 0
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory, toy):
+    folder = tmp_path_factory.mktemp("net")
+    options = "--side 32 --depth 1 --width 4 --epochs 8 --batch 2 --rate 0.02"
+    assert main(["segment", "train", "phantom", str(folder), *options.split()]) == 0
     return folder
 
 
 def test_training_writes_a_report(net):
     report = read_json(net / "report.json")
-    assert report["films"] == report["patients"] == 10
+    assert report["films"] == report["patients"] == 6
     assert report["mean"]["dice"]["value"] > 0.8
     assert "per_film" not in report
 
 
 def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
-    import jax
-
-    drawn = generate(jax.random.key(7), Cohort(patients=1, size=64))
+    drawn = drawing(1, seed=7)
     film = np.round(255 * drawn.images[0]).astype(np.uint8)
     wide = np.pad(film, ((0, 0), (20, 20)))
     (tmp_path / "in" / "deep").mkdir(parents=True)
     Image.fromarray(wide).save(tmp_path / "in" / "deep" / "wide.png")
-    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "in" / "black.png")
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "in" / "black.png")
     (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     (tmp_path / "in" / "notes.txt").write_text("no film")
     given = [str(net), str(tmp_path / "in"), str(tmp_path / "out")]
@@ -64,13 +82,21 @@ def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
     np.testing.assert_array_equal(only, np.where(mask, wide, 0))
 
 
-def test_judging_prints_a_table(net, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(segment, "_PHANTOM_PATIENTS", 12)
+def test_judging_prints_a_table(net, capsys, tmp_path):
     given = [str(net), "phantom", "--json", str(tmp_path / "r.json")]
     assert main(["segment", "evaluate", *given]) == 0
     out = capsys.readouterr().out
-    assert "12 films of 12 patients" in out and "| dice |" in out
+    assert "30 films of 30 patients" in out and "| dice |" in out
     assert read_json(tmp_path / "r.json")["unit"] == "px"
+
+
+def test_a_folder_of_a_public_set_is_read(tmp_path):
+    films, index = segment.films_of(str(trees.montgomery(tmp_path)), 16, 2)
+    assert films.image.shape == (len(index), 16, 16)
+    assert films.mask.shape == (len(index), 2, 16, 16)
+    assert films.mask.any()
+    with pytest.raises(ValueError, match="no film has a mask of lungs"):
+        segment.films_of(str(trees.nih(tmp_path / "nih")), 16, 1)
 
 
 def test_a_mask_is_placed_where_its_square_was():
