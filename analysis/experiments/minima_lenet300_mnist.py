@@ -23,13 +23,14 @@ CONFIG = replace(
     dense_epochs=6,
     prune_epochs=40,
     tune_epochs=4,
+    rewind=False,
     curvature_examples=1000,
     entropy_examples=5000,
     plane_examples=1000,
     transfer_examples=3000,
 )
 
-NOTE = "Reduced: 10,000 of MNIST's training examples."
+NOTE = "Reduced: 10,000 of MNIST's training examples, and no rewinding."
 
 if __name__ == "__main__":
     run("minima_lenet300_mnist", CONFIG, description=__doc__ or "", note=NOTE)
