@@ -181,9 +181,9 @@ def test_what_is_no_neuron_is_left_out():
         scale = jnp.sqrt(jnp.maximum((z**2).mean(0, keepdims=True), 0) + 1e-6)
         mask = jax.nn.relu(w).sum(0, keepdims=True)  # of the weights alone
         counts = lax.scan(lambda c, _: (jax.nn.softplus(c), None), z, length=2)[0]
-        return (
-            jax.nn.relu(jax.nn.softplus(z) / scale + jnp.maximum(z, 1) + counts) * mask
-        )
+        z = jax.nn.softplus(z) / scale + jnp.maximum(z, 1) + counts
+        z = checkpoint_name(z, "silu")  # a name that only looks like one
+        return jax.nn.relu(z) * mask
 
     assert list(preactivations(apply)(W, X)[1]) == ["relu_0", "logits"]
 
