@@ -230,10 +230,10 @@ ax.plot(np.repeat(LOADS, COUNT), overlap.ravel(), "o", color=ORANGE, mfc="none")
 ax.plot(LOADS, overlap.mean(axis=1), "_", color=ORANGE, ms=18, label="free ascent")
 for where, text in ((turn.alpha, "first order"), (end.alpha, "spinodal")):
     ax.axvline(where, color=GREY, lw=1, ls=":")
-    ax.annotate(text, (where - 0.01, 0.32), rotation=90, ha="right", color=GREY)
+    ax.annotate(text, (where - 0.01, 0.0), rotation=90, ha="right", color=GREY)
 ax.set_xlabel("load M/N")
 ax.set_ylabel("overlap with the teacher")
-ax.set_ylim(0.3, 1.02)
+ax.set_ylim(-0.1, 1.04)
 ax.legend(loc="upper left")
 plt.show()
 
