@@ -171,7 +171,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         point: what the run reported of it.
-        params: the weights, nested dicts of numpy arrays.
+        params: the weights, nested dicts of arrays.
         stats: batch-norm's running moments; ``{}`` for a network without state.
         mask: True where a parameter is kept; all True for a dense point.
     """
@@ -209,7 +209,8 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
         dense = index < seeds
         where = folder.path / ("snapshots" if dense else "tuned")
         member, name = (index, "dense") if dense else (index - seeds, "tuned")
-        params, mask, stats = snapshots.read_all(where, member, name)
+        found = snapshots.read_all(where, member, name)
+        params, mask, stats = jax.tree.map(jnp.asarray, found)
         loaded.append(Loaded(point, params, stats, mask))
     return loaded
 
