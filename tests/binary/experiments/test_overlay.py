@@ -146,4 +146,4 @@ def test_all_jobs_at_small_size():
         "wall_s": 1.0,
     }
     text = "\n".join(_results_theory.overlay_sections(summary))
-    assert text.count("|---") == 5
+    assert text.count("\n|---") == 5
