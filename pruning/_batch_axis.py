@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pruning.taps import Equation, Program
 
@@ -23,6 +23,24 @@ _ALONG_AXIS = {
     "sort": "dimension",
     "rev": "dimensions",
 }
+
+
+class _Met(NamedTuple):
+    """What a rule looks at: one equation and the batch axis of what it reads.
+
+    Attributes:
+        params: the equation's static parameters.
+        shapes: of what it reads.
+        out: the shape of its first output.
+        axes: the batch axis of what it reads, ``None`` where there is none.
+        batch: the number of examples.
+    """
+
+    params: dict[str, Any]
+    shapes: Sequence[tuple[int, ...]]
+    out: tuple[int, ...]
+    axes: Sequence[int | None]
+    batch: int
 
 
 class _Mixed(Exception):
@@ -74,7 +92,7 @@ def _follow(
     axis = next(a for a in axes if a is not None)
     rule = _RULES.get(name)
     if rule is not None:
-        return [rule(params, shapes, outs[0], axes, batch)]
+        return [rule(_Met(params, shapes, outs[0], axes, batch))]
     if name.startswith("reduce_window") or name == "select_and_gather_add":
         if params["window_dimensions"][axis] > 1:
             raise _Mixed
@@ -92,59 +110,33 @@ def _follow(
     return [axis if len(out) == rank and out[axis] == batch else None for out in outs]
 
 
-def _reshape(
-    _params: dict[str, Any],
-    shapes: Sequence[tuple[int, ...]],
-    out: tuple[int, ...],
-    axes: Sequence[int | None],
-    batch: int,
-) -> int | None:
-    before = math.prod(shapes[0][: axes[0]])
-    for axis, size in enumerate(out):
-        if size == batch and math.prod(out[:axis]) == before:
+def _reshape(met: _Met) -> int | None:
+    before = math.prod(met.shapes[0][: met.axes[0]])
+    for axis, size in enumerate(met.out):
+        if size == met.batch and math.prod(met.out[:axis]) == before:
             return axis
     return None
 
 
-def _broadcast(
-    params: dict[str, Any],
-    _shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    return None if axes[0] is None else params["broadcast_dimensions"][axes[0]]
+def _broadcast(met: _Met) -> int | None:
+    axis = met.axes[0]
+    return None if axis is None else met.params["broadcast_dimensions"][axis]
 
 
-def _transpose(
-    params: dict[str, Any],
-    _shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    return list(params["permutation"]).index(axes[0])
+def _transpose(met: _Met) -> int | None:
+    return list(met.params["permutation"]).index(met.axes[0])
 
 
-def _squeeze(
-    params: dict[str, Any],
-    _shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    axis = axes[0]
-    return None if axis is None else axis - sum(d < axis for d in params["dimensions"])
+def _squeeze(met: _Met) -> int | None:
+    axis = met.axes[0]
+    if axis is None:
+        return None
+    return axis - sum(d < axis for d in met.params["dimensions"])
 
 
-def _dot(
-    params: dict[str, Any],
-    shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    contracting, batched = params["dimension_numbers"]
+def _dot(met: _Met) -> int | None:
+    contracting, batched = met.params["dimension_numbers"]
+    axes, shapes = met.axes, met.shapes
     if any(a in dims for a, dims in zip(axes, contracting, strict=True)):
         raise _Mixed
     side = 0 if axes[0] is not None else 1
@@ -160,44 +152,22 @@ def _dot(
     return offset + [d == axes[side] for d in free].index(True)
 
 
-def _convolution(
-    params: dict[str, Any],
-    _shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    numbers = params["dimension_numbers"]
-    if axes[1] is not None:
+def _convolution(met: _Met) -> int | None:
+    numbers = met.params["dimension_numbers"]
+    if met.axes[1] is not None:
         return None
-    if axes[0] != numbers.lhs_spec[0]:
+    if met.axes[0] != numbers.lhs_spec[0]:
         raise _Mixed
     return numbers.out_spec[0]
 
 
-def _concatenate(
-    params: dict[str, Any],
-    _shapes: Sequence[tuple[int, ...]],
-    _out: tuple[int, ...],
-    axes: Sequence[int | None],
-    _batch: int,
-) -> int | None:
-    known = {axis for axis in axes if axis is not None}
+def _concatenate(met: _Met) -> int | None:
+    known = {axis for axis in met.axes if axis is not None}
     axis = known.pop()
-    return None if known or axis == params["dimension"] else axis
+    return None if known or axis == met.params["dimension"] else axis
 
 
-_Rule = Callable[
-    [
-        dict[str, Any],
-        Sequence[tuple[int, ...]],
-        tuple[int, ...],
-        Sequence[int | None],
-        int,
-    ],
-    int | None,
-]
-_RULES: dict[str, _Rule] = {
+_RULES: dict[str, Callable[[_Met], int | None]] = {
     "reshape": _reshape,
     "broadcast_in_dim": _broadcast,
     "transpose": _transpose,

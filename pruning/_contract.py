@@ -61,6 +61,22 @@ class LeafPlan(NamedTuple):
         return self.row is None and not self.added
 
 
+class Seen(NamedTuple):
+    """What was recorded of a batch.
+
+    Attributes:
+        program: the traced function.
+        fixed: slot -> value, for all that does not depend on ``x``.
+        records: per meeting, the values read, with a leading example axis.
+        deltas: per meeting, the cotangents, with leading axes (example, output).
+    """
+
+    program: Program
+    fixed: dict[int, Any]
+    records: dict[int, list[Any]]
+    deltas: dict[int, list[Any]]
+
+
 def plan(program: Program) -> list[LeafPlan]:
     """Find, for each floating leaf that is used, its meetings and their form."""
     plans = []
@@ -140,69 +156,44 @@ def accumulated(aval: Any) -> Any:
     return aval.dtype if jnp.finfo(aval.dtype).bits >= 32 else jnp.float32
 
 
-def absolute_sum(
-    program: Program,
-    leaf: LeafPlan,
-    fixed: dict[int, Any],
-    records: dict[int, list[Any]],
-    deltas: dict[int, list[Any]],
-) -> Any:
+def absolute_sum(leaf: LeafPlan, seen: Seen) -> Any:
     """Sum |dy_k/dw| over examples and outputs, the cheapest way the leaf allows.
 
-    Arguments and result as in :func:`outer_sum`.
-    """
-    if leaf.row is not None:
-        return outer_sum(program, leaf, fixed, records, deltas)
-    if leaf.added:
-        return added_sum(program, leaf, fixed, records, deltas)
-    return each_sum(program, leaf, fixed, records, deltas)
-
-
-def outer_sum(
-    program: Program,
-    leaf: LeafPlan,
-    fixed: dict[int, Any],
-    records: dict[int, list[Any]],
-    deltas: dict[int, list[Any]],
-) -> Any:
-    """Sum |dy_k/dw| over examples and outputs for an outer-product leaf.
-
     Args:
-        program: the traced function.
-        leaf: a plan with a ``row``.
-        fixed: values that do not depend on ``x``.
-        records: per meeting, the values read, with a leading example axis.
-        deltas: per meeting, the cotangents, with leading axes (example, output).
+        leaf: how the parameter is used.
+        seen: what was recorded.
 
     Returns:
         An array like the leaf, in the dtype of the sums.
     """
+    if leaf.row is not None:
+        return outer_sum(leaf, seen)
+    if leaf.added:
+        return added_sum(leaf, seen)
+    return each_sum(leaf, seen)
+
+
+def outer_sum(leaf: LeafPlan, seen: Seen) -> Any:
+    """Sum |dy_k/dw| over examples and outputs for a leaf with a ``row``."""
     assert leaf.row is not None
     operand, axis, output_axis = leaf.row
     (use,) = leaf.uses
-    activation = _rows(jnp.abs(records[use][operand]), axis)
-    delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0])).sum(1)
+    activation = _rows(jnp.abs(seen.records[use][operand]), axis)
+    (values,) = seen.deltas[use]
+    delta = jnp.abs(values).astype(accumulated(values)).sum(1)
     record: list[Any] = [None, None]
     record[operand] = activation
-    pull = _pull(program, _whole(program, leaf), fixed, {use: record})
+    pull = _pull(seen, _whole(seen.program, leaf), {use: record})
     return pull({use: [_rows(delta, output_axis)]})
 
 
-def added_sum(
-    program: Program,
-    leaf: LeafPlan,
-    fixed: dict[int, Any],
-    records: dict[int, list[Any]],
-    deltas: dict[int, list[Any]],
-) -> Any:
-    """Sum |dy_k/dw| over examples and outputs for a leaf that is only added.
-
-    Arguments and result as in :func:`outer_sum`.
-    """
+def added_sum(leaf: LeafPlan, seen: Seen) -> Any:
+    """Sum |dy_k/dw| over examples and outputs for a leaf that is only added."""
     (use,) = leaf.uses
-    delta = jnp.abs(deltas[use][0]).astype(accumulated(deltas[use][0]))
-    first = jax.tree.map(lambda values: values[0], records[use])
-    pull = _pull(program, _whole(program, leaf), fixed, {use: first})
+    (values,) = seen.deltas[use]
+    delta = jnp.abs(values).astype(accumulated(values))
+    first = jax.tree.map(lambda values: values[0], seen.records[use])
+    pull = _pull(seen, _whole(seen.program, leaf), {use: first})
     # An addition's transpose may subtract; the sum of absolute values does not.
     return jnp.abs(pull({use: [delta.sum(1).sum(0)]}))
 
@@ -212,23 +203,15 @@ def _rows(values: Any, axis: int) -> Any:
     return jnp.swapaxes(values, 0, axis + 1)[0]
 
 
-def each_sum(
-    program: Program,
-    leaf: LeafPlan,
-    fixed: dict[int, Any],
-    records: dict[int, list[Any]],
-    deltas: dict[int, list[Any]],
-) -> Any:
-    """Sum |dy_k/dw| over examples and outputs, one derivative at a time.
-
-    Arguments and result as in :func:`outer_sum`, for any leaf.
-    """
+def each_sum(leaf: LeafPlan, seen: Seen) -> Any:
+    """Sum |dy_k/dw| over examples and outputs of any leaf, one derivative at a time."""
+    program, fixed, records, deltas = seen
     whole = _whole(program, leaf)
     # A rearranged leaf is rearranged back once, not for every derivative.
     way = whole if leaf.operand is None else whole._replace(slot=leaf.operand, path=())
 
     def one(record: dict[int, list[Any]], delta: dict[int, list[Any]]) -> Any:
-        return jax.vmap(_pull(program, way, fixed, record))(delta)
+        return jax.vmap(_pull(seen, way, record))(delta)
 
     gradients = jax.vmap(one)(
         {use: records[use] for use in leaf.uses},
@@ -270,14 +253,12 @@ def _follow(
     return env
 
 
-def _pull(
-    program: Program,
-    way: _Way,
-    fixed: dict[int, Any],
-    records: dict[int, list[Any]],
-) -> Any:
-    """Return the map from cotangents at the meetings to the derivative at the slot."""
-    slot = way.slot
+def _pull(seen: Seen, way: _Way, records: dict[int, list[Any]]) -> Any:
+    """Return the map from cotangents at the meetings to the derivative at the slot.
+
+    ``records`` holds what one meeting or example read.
+    """
+    program, fixed, slot = seen.program, seen.fixed, way.slot
 
     def use(weight: Any) -> dict[int, list[Any]]:
         env = _follow(program, way.path, {**fixed, slot: weight})

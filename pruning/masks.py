@@ -184,16 +184,22 @@ def density(mask: PyTree, *, prunable: Prunable = weights_only) -> Any:
     return counts.kept.astype(jnp.float32) / np.float32(counts.total)
 
 
+def _checked_pair(**masks: PyTree) -> tuple[PyTree, PyTree]:
+    """Return two masks, checked to be boolean and of one structure."""
+    (one, first), (other, second) = masks.items()
+    check_same_structure(first, second, argument=other)
+    check_boolean(first, one)
+    check_boolean(second, other)
+    return first, second
+
+
 def intersect(first: PyTree, second: PyTree) -> PyTree:
     """Return the mask that keeps what both masks keep.
 
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
     """
-    check_same_structure(first, second, argument="second")
-    check_boolean(first, "first")
-    check_boolean(second, "second")
-    return jax.tree.map(jnp.logical_and, first, second)
+    return jax.tree.map(jnp.logical_and, *_checked_pair(first=first, second=second))
 
 
 def union(first: PyTree, second: PyTree) -> PyTree:
@@ -202,10 +208,7 @@ def union(first: PyTree, second: PyTree) -> PyTree:
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
     """
-    check_same_structure(first, second, argument="second")
-    check_boolean(first, "first")
-    check_boolean(second, "second")
-    return jax.tree.map(jnp.logical_or, first, second)
+    return jax.tree.map(jnp.logical_or, *_checked_pair(first=first, second=second))
 
 
 def flips(before: PyTree, after: PyTree) -> Flips:
@@ -214,14 +217,12 @@ def flips(before: PyTree, after: PyTree) -> Flips:
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
     """
-    check_same_structure(before, after, argument="after")
+    _checked_pair(before=before, after=after)
 
     def every(name: str, leaf: Any) -> bool:
         del name, leaf
         return True
 
-    check_boolean(before, "before")
-    check_boolean(after, "after")
     pruned = jax.tree.map(lambda old, new: old & ~new, before, after)
     regrown = jax.tree.map(lambda old, new: new & ~old, before, after)
     return Flips(

@@ -9,7 +9,6 @@ are here, exact, together with the slow one that defines them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,10 +19,16 @@ from jax.core import Tracer
 
 from pruning import _contract, taps
 from pruning._batch_axis import check_examples_apart
+from pruning._contract import accumulated
+from pruning._definition import (
+    ApplyFn,
+    cotangents_of,
+    floating,
+    reference_abs_mean,
+    reference_mean_abs,
+)
 from pruning._typing import Array, Float, PyTree
 from pruning.trees import named_leaves
-
-ApplyFn = Callable[[Any, Any], Any]
 
 # Examples are taken in chunks, so that the per-example products of a chunk stay
 # within a cache (CPU) or a modest part of the memory (elsewhere). Bytes.
@@ -150,11 +155,11 @@ def sensitivity(
     params = lax.stop_gradient(params)
     if reduction == "abs_mean":
         if method == "reference":
-            return _reference_abs_mean(apply_fn, params, x, rows, batch, support)
+            return reference_abs_mean(apply_fn, params, x, rows, batch, support)
         return _abs_mean(apply_fn, params, x, rows, batch, support)
     _check_apart(apply_fn, params, x)
     if method == "reference":
-        return _reference_mean_abs(apply_fn, params, x, rows)
+        return reference_mean_abs(apply_fn, params, x, rows)
     return _mean_abs(apply_fn, params, x, rows, batch, support, chunk)
 
 
@@ -212,97 +217,7 @@ def _check_apart(apply_fn: ApplyFn, params: Any, x: Any) -> None:
     check_examples_apart(program, _PROBE_BATCH)
 
 
-# --- by definition ---------------------------------------------------------------
-
-
-def _jacobian(apply_fn: ApplyFn, params: Any, x: Any) -> Any:
-    """Return dy_bk/dw: leaves of shape (B, C, *leaf.shape)."""
-
-    def single(weights: Any, example: Any) -> Array:
-        one = jax.tree.map(lambda leaf: leaf[None], example)
-        return apply_fn(weights, one)[0]
-
-    return jax.vmap(jax.jacrev(single), in_axes=(None, 0))(params, x)
-
-
-def _floating(function: Callable[[Any], Any], params: Any) -> Any:
-    """Apply ``function`` to the tree of floating leaves, zeros elsewhere."""
-    leaves, structure = jax.tree.flatten(params)
-    moving = [i for i, leaf in enumerate(leaves) if taps.differentiable(leaf)]
-
-    def rebuild(part: list[Any]) -> Any:
-        full = list(leaves)
-        for i, leaf in zip(moving, part, strict=True):
-            full[i] = leaf
-        return jax.tree.unflatten(structure, full)
-
-    result = function((rebuild, [leaves[i] for i in moving]))
-    out = [jnp.zeros_like(leaf) for leaf in leaves]
-    for i, leaf in zip(moving, result, strict=True):
-        out[i] = leaf.astype(leaves[i].dtype)
-    return jax.tree.unflatten(structure, out)
-
-
-def _reference_mean_abs(apply_fn: ApplyFn, params: Any, x: Any, rows: Array) -> Any:
-    def compute(part: Any) -> list[Array]:
-        rebuild, moving = part
-        jacobian = _jacobian(lambda p, z: apply_fn(rebuild(p), z), moving, x)
-        return [_weighted(jnp.abs(j), rows).sum(1).mean(0) for j in jacobian]
-
-    return _floating(compute, params)
-
-
-def _reference_abs_mean(
-    apply_fn: ApplyFn, params: Any, x: Any, rows: Array, batch: int, support: int | None
-) -> Any:
-    def compute(part: Any) -> list[Array]:
-        rebuild, moving = part
-        # (B, C, *leaf) by whole-batch backward passes: mixing examples is allowed.
-        jacobian = jax.jacrev(lambda p: apply_fn(rebuild(p), x))(moving)
-        passes = _cotangents(rows, batch, support)  # (B, K, C)
-        if passes.ndim == 2:
-            passes = jnp.broadcast_to(passes, (batch, *passes.shape))
-        return [
-            jnp.abs(
-                jnp.einsum("bkc,bc...->k...", passes.astype(_sum(j)), j.astype(_sum(j)))
-            ).sum(0)
-            / batch
-            for j in jacobian
-        ]
-
-    return _floating(compute, params)
-
-
-def _sum(leaf: Any) -> Any:
-    return _contract.accumulated(leaf)
-
-
-def _weighted(jacobian: Array, rows: Array) -> Array:
-    """Return alpha_bk j_bk, in at least float32."""
-    if rows.ndim == 1:
-        rows = rows[None]
-    extra = (1,) * (jacobian.ndim - 2)
-    dtype = _sum(jacobian)
-    return jacobian.astype(dtype) * rows.reshape(*rows.shape, *extra).astype(dtype)
-
-
 # --- fast ------------------------------------------------------------------------
-
-
-def _cotangents(rows: Array, batch: int, support: int | None) -> Array:
-    """Return output cotangents alpha_bk e_k: shape (K, C) or (B, K, C)."""
-    classes = rows.shape[-1]
-    if support is None or support >= classes:
-        return jnp.diag(rows) if rows.ndim == 1 else jax.vmap(jnp.diag)(rows)
-    if rows.ndim == 1:
-        rows = jnp.broadcast_to(rows[None], (batch, classes))
-    if support == 1:
-        # argmax, not top_k: a one-hot row has one place to look.
-        places = jnp.argmax(rows, axis=-1)[:, None]
-        values = jnp.max(rows, axis=-1, keepdims=True)
-    else:
-        values, places = lax.top_k(rows, support)
-    return values[..., None] * jax.nn.one_hot(places, classes, dtype=rows.dtype)
 
 
 def _abs_mean(
@@ -313,7 +228,7 @@ def _abs_mean(
     def compute(part: Any) -> list[Array]:
         rebuild, moving = part
         y, pull = jax.vjp(lambda p: apply_fn(rebuild(p), x), moving)
-        passes = _cotangents(rows, batch, support)
+        passes = cotangents_of(rows, batch, support)
         if passes.ndim == 2:
             passes = jnp.broadcast_to(passes, (batch, *passes.shape))
         passes = (jnp.swapaxes(passes, 0, 1) / batch).astype(y.dtype)
@@ -326,10 +241,10 @@ def _abs_mean(
             ]
             return new, None
 
-        zeros = [jnp.zeros(leaf.shape, _sum(leaf)) for leaf in moving]
+        zeros = [jnp.zeros(leaf.shape, accumulated(leaf)) for leaf in moving]
         return lax.scan(add, zeros, passes)[0]
 
-    return _floating(compute, params)
+    return floating(compute, params)
 
 
 def _mean_abs(
@@ -345,10 +260,10 @@ def _mean_abs(
     program = taps.trace(apply_fn, params, x, batch=1)
     if program.output not in program.active:
         # y does not look at x: nothing to tap, and nothing worth being fast about.
-        return _reference_mean_abs(apply_fn, params, x, rows)
+        return reference_mean_abs(apply_fn, params, x, rows)
     plans = _contract.plan(program)
     leaves, structure = jax.tree.flatten(params)
-    cotangents = _cotangents(rows, batch, support) / batch
+    cotangents = cotangents_of(rows, batch, support) / batch
     if chunk is None:
         chunk = _chunk(program, plans, cotangents.shape[-2], batch)
     chunk = min(chunk, batch)
@@ -365,7 +280,9 @@ def _mean_abs(
     if chunk == batch:
         sums = part(inputs, cotangents)
     else:
-        zeros = [jnp.zeros(leaves[p.leaf].shape, _sum(leaves[p.leaf])) for p in plans]
+        zeros = [
+            jnp.zeros(leaves[p.leaf].shape, accumulated(leaves[p.leaf])) for p in plans
+        ]
         sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
     out = [jnp.zeros_like(leaf) for leaf in leaves]
     for p, total in zip(plans, sums, strict=True):
@@ -412,7 +329,8 @@ def _chunk_sums(
 
     per_example = 0 if cotangents.ndim == 3 else None
     records, deltas = jax.vmap(one, in_axes=(0, per_example))(examples, cotangents)
-    return [_contract.absolute_sum(program, p, fixed, records, deltas) for p in plans]
+    seen = _contract.Seen(program, fixed, records, deltas)
+    return [_contract.absolute_sum(p, seen) for p in plans]
 
 
 def _chunk(

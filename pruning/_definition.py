@@ -1,0 +1,109 @@
+"""The sensitivity by its definition, the oracle of the fast way.
+
+``alpha`` comes as ``rows``: (C,) for all examples or (B, C) for each. The derivatives
+of every output by every parameter are held at once, B*C*P numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from pruning import taps
+from pruning._contract import accumulated
+from pruning._typing import Array
+
+ApplyFn = Callable[[Any, Any], Any]
+
+
+def cotangents_of(rows: Array, batch: int, support: int | None) -> Array:
+    """Return output cotangents alpha_bk e_k: shape (K, C) or (B, K, C)."""
+    classes = rows.shape[-1]
+    if support is None or support >= classes:
+        return jnp.diag(rows) if rows.ndim == 1 else jax.vmap(jnp.diag)(rows)
+    if rows.ndim == 1:
+        rows = jnp.broadcast_to(rows[None], (batch, classes))
+    if support == 1:
+        # argmax, not top_k: a one-hot row has one place to look.
+        places = jnp.argmax(rows, axis=-1)[:, None]
+        values = jnp.max(rows, axis=-1, keepdims=True)
+    else:
+        values, places = lax.top_k(rows, support)
+    return values[..., None] * jax.nn.one_hot(places, classes, dtype=rows.dtype)
+
+
+def _jacobian(apply_fn: ApplyFn, params: Any, x: Any) -> Any:
+    """Return dy_bk/dw: leaves of shape (B, C, *leaf.shape)."""
+
+    def single(weights: Any, example: Any) -> Array:
+        one = jax.tree.map(lambda leaf: leaf[None], example)
+        return apply_fn(weights, one)[0]
+
+    return jax.vmap(jax.jacrev(single), in_axes=(None, 0))(params, x)
+
+
+def floating(function: Callable[[Any], Any], params: Any) -> Any:
+    """Apply ``function`` to the tree of floating leaves, zeros elsewhere."""
+    leaves, structure = jax.tree.flatten(params)
+    moving = [i for i, leaf in enumerate(leaves) if taps.differentiable(leaf)]
+
+    def rebuild(part: list[Any]) -> Any:
+        full = list(leaves)
+        for i, leaf in zip(moving, part, strict=True):
+            full[i] = leaf
+        return jax.tree.unflatten(structure, full)
+
+    result = function((rebuild, [leaves[i] for i in moving]))
+    out = [jnp.zeros_like(leaf) for leaf in leaves]
+    for i, leaf in zip(moving, result, strict=True):
+        out[i] = leaf.astype(leaves[i].dtype)
+    return jax.tree.unflatten(structure, out)
+
+
+def reference_mean_abs(apply_fn: ApplyFn, params: Any, x: Any, rows: Array) -> Any:
+    """Return (1/B) sum_b sum_k alpha_bk |dy_bk/dw|, every derivative held at once."""
+
+    def compute(part: Any) -> list[Array]:
+        rebuild, moving = part
+        jacobian = _jacobian(lambda p, z: apply_fn(rebuild(p), z), moving, x)
+        return [_weighted(jnp.abs(j), rows).sum(1).mean(0) for j in jacobian]
+
+    return floating(compute, params)
+
+
+def reference_abs_mean(
+    apply_fn: ApplyFn, params: Any, x: Any, rows: Array, batch: int, support: int | None
+) -> Any:
+    """Return sum_k |(1/B) sum_b alpha_bk dy_bk/dw|, every derivative held at once."""
+
+    def compute(part: Any) -> list[Array]:
+        rebuild, moving = part
+        # (B, C, *leaf) by whole-batch backward passes: mixing examples is allowed.
+        jacobian = jax.jacrev(lambda p: apply_fn(rebuild(p), x))(moving)
+        passes = cotangents_of(rows, batch, support)  # (B, K, C)
+        if passes.ndim == 2:
+            passes = jnp.broadcast_to(passes, (batch, *passes.shape))
+
+        def collected(jacobian: Array) -> Array:
+            dtype = accumulated(jacobian)
+            weighted = jnp.einsum(
+                "bkc,bc...->k...", passes.astype(dtype), jacobian.astype(dtype)
+            )
+            return jnp.abs(weighted).sum(0) / batch
+
+        return [collected(leaf) for leaf in jacobian]
+
+    return floating(compute, params)
+
+
+def _weighted(jacobian: Array, rows: Array) -> Array:
+    """Return alpha_bk j_bk, in at least float32."""
+    if rows.ndim == 1:
+        rows = rows[None]
+    extra = (1,) * (jacobian.ndim - 2)
+    dtype = accumulated(jacobian)
+    return jacobian.astype(dtype) * rows.reshape(*rows.shape, *extra).astype(dtype)
