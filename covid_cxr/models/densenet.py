@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from covid_cxr.models.convolution import Convolution
-from covid_cxr.models.head import Head
+from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
 from covid_cxr.models.resnet import max_pool
 from pruning._typing import Array
@@ -67,7 +67,7 @@ class Transition(nn.Module):
         return mean_pool(conv(x))
 
 
-class DenseNet(nn.Module):
+class DenseNet(Classifier):
     """The network; see :class:`covid_cxr.models.network.ModelConfig`.
 
     Attributes:
@@ -122,11 +122,3 @@ class DenseNet(nn.Module):
                 x = self.transitions[number - 1](x, train)
         out[f"layer{len(self.dense)}"] = nn.relu(self.norm5(x, train))
         return out
-
-    def head(self, last: Array) -> Array:
-        """Return logits (B, classes) from the last feature maps."""
-        return self.fc(last.mean(axis=(1, 2)))
-
-    def __call__(self, x: Array, train: bool = False) -> Array:
-        """Return logits (B, classes) of images (B, H, W, 1)."""
-        return self.head(self.maps(x, train)[f"layer{len(self.blocks)}"])

@@ -35,3 +35,23 @@ class Head(nn.Module):
         if self.hidden:
             x = nn.relu(nn.Dense(self.hidden, kernel_init=uniform, name="hidden")(x))
         return nn.Dense(self.classes, kernel_init=uniform, name="out")(x)
+
+
+class Classifier(nn.Module):
+    """What follows feature maps: their spatial mean, then the head ``fc``.
+
+    A subclass has ``maps(x, train)``, whose last entry is what is classified, and
+    makes ``fc`` in its ``setup``.
+    """
+
+    def maps(self, x: Array, train: bool = False) -> dict[str, Array]:
+        """Return the feature maps (B, h, w, C) by stage."""
+        raise NotImplementedError
+
+    def head(self, last: Array) -> Array:
+        """Return logits (B, classes) from the last feature maps."""
+        return self.fc(last.mean(axis=(1, 2)))
+
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Return logits (B, classes) of images (B, H, W, 1)."""
+        return self.head(list(self.maps(x, train).values())[-1])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from covid_cxr.models.convolution import Convolution
-from covid_cxr.models.head import Head
+from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
 from pruning._typing import Array
 
@@ -80,7 +80,7 @@ class Block(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNet(nn.Module):
+class ResNet(Classifier):
     """The network; see :class:`covid_cxr.models.network.ModelConfig`.
 
     Attributes:
@@ -131,11 +131,3 @@ class ResNet(nn.Module):
                 x = block(x, train)
             out[f"layer{number}"] = x
         return out
-
-    def head(self, last: Array) -> Array:
-        """Return logits (B, classes) from the last feature maps."""
-        return self.fc(last.mean(axis=(1, 2)))
-
-    def __call__(self, x: Array, train: bool = False) -> Array:
-        """Return logits (B, classes) of images (B, H, W, 1)."""
-        return self.head(self.maps(x, train)["layer4"])

@@ -2,18 +2,17 @@
 
 import jax
 import numpy as np
-from flax import linen as nn
 
 from covid_cxr.models import ModelConfig, Network
 from covid_cxr.models.convolution import Convolution
-from covid_cxr.models.head import Head
+from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
 from pruning.lab.data import Batch
 
 SIDE = 8
 
 
-class Tiny(nn.Module):
+class Tiny(Classifier):
     classes: int = 1
     norm: str = "batch"
 
@@ -24,12 +23,6 @@ class Tiny(nn.Module):
 
     def maps(self, x, train=False):
         return {"stem": jax.nn.relu(self.bn1(self.conv1(x), train))}
-
-    def head(self, last):
-        return self.fc(last.mean(axis=(1, 2)))
-
-    def __call__(self, x, train=False):
-        return self.head(self.maps(x, train)["stem"])
 
 
 def tiny(classes=1, norm="batch"):
