@@ -203,6 +203,16 @@ def _statistics(data: Any, weight: Array) -> dict[str, Array]:
     return out
 
 
+def _points(data: Scored, cells: Confusion, likely: bool) -> dict[str, float]:
+    """Return the metrics of the sample itself, in float64."""
+    out = {"auc": auc(data.label, data.score)}
+    out |= {name: float(rate(cells)) for name, rate in RATES.items()}
+    if likely:
+        out["brier"] = calibration.brier(data.label, data.score)
+        out["ece"] = calibration.ece(data.label, data.score, bins=_BINS)
+    return out
+
+
 def _replicated(
     data: Scored,
     threshold: Threshold,

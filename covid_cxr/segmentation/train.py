@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zlib
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from covid_cxr.models.chunks import chunked
 from covid_cxr.models.network import initialised
 from covid_cxr.segmentation.losses import bce_dice, hard_dice
 from covid_cxr.segmentation.unet import UNet, UNetConfig
+from covid_cxr.train.keeping import take_up
 from pruning._typing import Array
 from pruning.lab import checkpoints, runs
 from pruning.lab.data import epoch_order
@@ -127,13 +127,30 @@ def fit(
             other data.
         ArithmeticError: for a loss that is not finite.
     """
+    train, watched = _prepared(config, train, validation)
+    step, state = _compiled(config, train.image.shape[0]), _start(config, train)
+    keeper, state = take_up(folder, config, state, data=(train, watched), resume=resume)
+    epochs = config.epochs
+    with (
+        Progress(quiet=quiet) as progress,
+        progress.stage("U-Net", keeper.done, epochs) as report,
+    ):
+        for number in range(keeper.done, epochs):
+            state, info = step(state, jnp.int32(number), train, watched)
+            record = {"epoch": number + 1, **{k: float(v) for k, v in info.items()}}
+            if not np.isfinite(record["loss"]):
+                raise ArithmeticError(f"epoch {number + 1}: the loss is not finite")
+            report({**record, "validation_error": 1 - record["dice"]})
+            keeper.keep(record, state, epochs=epochs, every=config.checkpoint_every)
+    return Segmenter(state.best, config, keeper.history)
+
+
+def _prepared(
+    config: SegmentConfig, train: Films, validation: Films | None
+) -> tuple[Films, Films]:
+    """Return the films to train on and those to watch, or raise a ValueError."""
     _check(config)
-    train = checked(config.net, train, "train")
-    watched = train
-    if validation is not None:
-        watched = checked(config.net, validation, "validation")
-    if config.select == "best" and validation is None:
-        raise ValueError("select: 'best' needs validation films")
+    train = _checked_films(config.net, train, "train")
     if train.image.shape[1:] != (config.side, config.side):
         raise ValueError(
             f"side: the films are {train.image.shape[1:]}, not {config.side} a side"
@@ -142,34 +159,11 @@ def fit(
         raise ValueError(
             f"batch: {config.batch} is more than the {train.image.shape[0]} films"
         )
-    step, state = _compiled(config, train.image.shape[0]), _start(config, train)
-    expect = {"data": _fingerprint(train, watched)}
-    done, history, place = 0, [], None
-    if folder is not None:
-        place = runs.create(folder, config, resume=resume)
-        if place.checkpoints.exists():
-            found = checkpoints.restore(place.checkpoints, state, expect=expect)
-            state, done = found.state, found.step
-        runs.keep_metrics(place, last=done)
-        history = runs.read_metrics(place)
-    with (
-        Progress(quiet=quiet) as progress,
-        progress.stage("U-Net", done, config.epochs) as report,
-    ):
-        for number in range(done, config.epochs):
-            state, info = step(state, jnp.int32(number), train, watched)
-            record = {"epoch": number + 1, **{k: float(v) for k, v in info.items()}}
-            if not np.isfinite(record["loss"]):
-                raise ArithmeticError(f"epoch {number + 1}: the loss is not finite")
-            history.append(record)
-            report({**record, "validation_error": 1 - record["dice"]})
-            if place is None:
-                continue
-            runs.append_metrics(place, record)
-            last = number + 1 == config.epochs
-            if last or not (number + 1) % config.checkpoint_every:
-                checkpoints.save(place.checkpoints, state, step=number + 1, meta=expect)
-    return Segmenter(state.best, config, history)
+    if validation is None:
+        if config.select == "best":
+            raise ValueError("select: 'best' needs validation films")
+        return train, train
+    return train, _checked_films(config.net, validation, "validation")
 
 
 def predict(segmenter: Segmenter, image: Any) -> np.ndarray:
@@ -224,7 +218,7 @@ def load(path: str | os.PathLike[str]) -> Segmenter:
     return Segmenter(params, config, content["history"])
 
 
-def checked(net: UNetConfig, films: Films, name: str) -> Films:
+def _checked_films(net: UNetConfig, films: Films, name: str) -> Films:
     """Return films as device arrays, or raise a ValueError naming what is wrong."""
     image = _checked_images(net, films.image, f"{name}.image")
     wanted = (image.shape[0], net.outputs, *image.shape[1:])
@@ -355,12 +349,3 @@ def _probabilities(config: UNetConfig, params: Any, image: Array) -> Array:
     net = UNet(config)
     logits = chunked(lambda part: _logits(net, params, part), image, size=_CHUNK)
     return jnp.moveaxis(jax.nn.sigmoid(logits), -1, 1)
-
-
-def _fingerprint(*parts: Films) -> int:
-    """Return a checksum of the data, so that no run is resumed with other films."""
-    total = 0
-    for part in parts:
-        for leaf in part:
-            total = zlib.crc32(np.asarray(leaf).tobytes(), total)
-    return total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,10 +14,10 @@ import numpy as np
 from covid_cxr.models.chunks import chunked
 from covid_cxr.models.network import Network
 from covid_cxr.train import loop
+from covid_cxr.train.keeping import take_up
 from covid_cxr.train.losses import loss_function
 from covid_cxr.train.stages import StageConfig, check
 from pruning._typing import Array
-from pruning.lab import checkpoints, runs
 from pruning.lab.data import Batch
 from pruning.lab.progress import Progress
 from pruning.lab.train import NonFiniteError
@@ -84,35 +83,23 @@ def fit(
     train, validation = _checked(net, config, train, validation)
     step = _compiled(net, config)
     members = _starting(net, config, train.image.shape[1], start)
-    done, history, place = 0, [], None
-    print_of = {"data": _fingerprint(train, validation)}
-    if folder is not None:
-        place = runs.create(folder, config, resume=resume)
-        if place.checkpoints.exists():
-            state = checkpoints.restore(place.checkpoints, members, expect=print_of)
-            members, done = state.state, state.step
-        runs.keep_metrics(place, last=done)
-        history = runs.read_metrics(place)
-    classes = _classes(config, train.label)
+    keeper, members = take_up(
+        folder, config, members, data=(train, validation), resume=resume
+    )
+    classes, epochs = _classes(config, train.label), config.epochs
     with (
         Progress(quiet=quiet) as progress,
-        progress.stage("train", done, config.epochs) as report,
+        progress.stage("train", keeper.done, epochs) as report,
     ):
-        for number in range(done, config.epochs):
+        for number in range(keeper.done, epochs):
             members, info = step(members, jnp.int32(number), train, validation, classes)
             record = _record(info, number, config.seeds)
-            history.append(record)
             report(record)
-            if place is None:
-                continue
-            runs.append_metrics(place, record)
-            last = number + 1 == config.epochs
-            if last or not (number + 1) % config.checkpoint_every:
-                checkpoints.save(
-                    place.checkpoints, members, step=number + 1, meta=print_of
-                )
+            keeper.keep(record, members, epochs=epochs, every=config.checkpoint_every)
     best = members.best
-    return Trained(best.params, best.stats, np.asarray(best.epoch), history, config)
+    return Trained(
+        best.params, best.stats, np.asarray(best.epoch), keeper.history, config
+    )
 
 
 def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
@@ -297,15 +284,6 @@ def _classes(config: StageConfig, label: Array) -> list[Array]:
         jnp.asarray(np.flatnonzero(values == value).astype(np.int32))
         for value in np.unique(values)
     ]
-
-
-def _fingerprint(*parts: Batch) -> int:
-    """Return a checksum of the data, so that no run is resumed with other images."""
-    total = 0
-    for part in parts:
-        for leaf in part:
-            total = zlib.crc32(np.asarray(leaf).tobytes(), total)
-    return total
 
 
 def _record(info: loop.EpochInfo, number: int, seeds: Sequence[int]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Killed(Exception):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path, monkeypatch):
-    import covid_cxr.segmentation.train as module
+    from covid_cxr.train import keeping as module
 
     real = module.runs.append_metrics
 

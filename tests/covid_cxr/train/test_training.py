@@ -66,7 +66,7 @@ class Killed(Exception):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path, monkeypatch):
-    import covid_cxr.train.training as module
+    from covid_cxr.train import keeping as module
 
     real = module.runs.append_metrics
 
