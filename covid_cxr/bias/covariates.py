@@ -1,0 +1,125 @@
+"""The same classifier, trained with a covariate ever more tied to the label.
+
+Patients, not images, are drawn, so that nobody is on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from covid_cxr.bias.linear import logistic
+from covid_cxr.index import Index
+from covid_cxr.metrics import Estimate, auc_interval
+from covid_cxr.splits import order
+
+RATIOS = (0.5, 0.75, 1.0)
+
+#: (rows to train on, rows to score) to scores of the latter.
+Classifier = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class RatioPoint(NamedTuple):
+    """One point of the sweep.
+
+    Attributes:
+        ratio: the share of training patients whose covariate is their label.
+        films: how many were trained on.
+        same: area on films with the training's ratio.
+        reversed: area on films with one minus the training's ratio.
+    """
+
+    ratio: float
+    films: int
+    same: Estimate
+    reversed: Estimate
+
+
+def sweep(
+    index: Index,
+    label: np.ndarray,
+    covariate: np.ndarray,
+    features: np.ndarray,
+    *,
+    ratios: Sequence[float] = RATIOS,
+    seed: int = 0,
+    classify: Classifier | None = None,
+) -> list[RatioPoint]:
+    """Train at each ratio, judge at the same and at the reversed one.
+
+    Args:
+        index: the table.
+        label: (n,) of 0 and 1.
+        covariate: (n,) bool: a source, a view, a trait. A patient's first film decides.
+        features: (n, k) for the logistic regression; unused with ``classify``.
+        ratios: shares of patients whose covariate equals their label, in [0, 1].
+        seed: of the drawing.
+        classify: another classifier.
+
+    Returns:
+        A point for each ratio. All are trained on equally many patients and judged
+        on one half of the patients, so a fall of ``reversed`` with the ratio is the
+        covariate's doing.
+
+    Raises:
+        ValueError: for a ratio outside [0, 1], or a combination of label and covariate
+            that no two patients have.
+    """
+    label, covariate = np.asarray(label).astype(int), np.asarray(covariate).astype(bool)
+    wrong = [ratio for ratio in ratios if not 0 <= ratio <= 1]
+    if wrong:
+        raise ValueError(f"ratios: expected in [0, 1], got {wrong[0]}")
+    if classify is None:
+        classify = lambda train, test: logistic(features[train], label[train])(
+            features[test]
+        )
+    people, first = np.unique(index.patient, return_index=True)
+    halves = _halves(people, label[first], covariate[first], seed)
+    points = []
+    for ratio in ratios:
+        chosen = _drawn(halves[0], ratio)
+        train = np.flatnonzero(np.isin(index.patient, people[chosen]))
+        areas = []
+        for wanted in (ratio, 1 - ratio):
+            judged = people[_drawn(halves[1], wanted)]
+            test = np.flatnonzero(np.isin(index.patient, judged))
+            score = np.asarray(classify(train, test))
+            areas.append(auc_interval(label[test], score, patient=index.patient[test]))
+        points.append(RatioPoint(float(ratio), int(train.size), *areas))
+    return points
+
+
+def _halves(
+    people: np.ndarray, label: np.ndarray, covariate: np.ndarray, seed: int
+) -> tuple[dict[tuple[int, bool], np.ndarray], dict[tuple[int, bool], np.ndarray]]:
+    """Return for each half, (label, covariate) to the patients, in a random order."""
+    halves: tuple[dict, dict] = ({}, {})
+    for value in (0, 1):
+        for present in (False, True):
+            own = np.flatnonzero((label == value) & (covariate == present))
+            if own.size < 2:
+                raise ValueError(
+                    f"covariate: expected at least 2 patients with label {value} and "
+                    f"covariate {present}, got {own.size}"
+                )
+            own = own[order(people[own].tolist(), seed)]
+            halves[0][value, present], halves[1][value, present] = own[::2], own[1::2]
+    return halves
+
+
+def _drawn(cells: dict[tuple[int, bool], np.ndarray], ratio: float) -> np.ndarray:
+    """Return patients of whom ``ratio`` have the covariate of their label.
+
+    Each label gets as many patients as the rarest cell has, at any ratio.
+    """
+    size = min(len(own) for own in cells.values())
+    agreeing = round(ratio * size)
+    return np.concatenate(
+        [
+            cells[value, bool(value) == agree][: agreeing if agree else size - agreeing]
+            for value in (0, 1)
+            for agree in (True, False)
+        ]
+    )

@@ -1,0 +1,89 @@
+"""How far the label can be told without a single pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from covid_cxr.bias.linear import probe
+from covid_cxr.bias.types import Probe
+from covid_cxr.index import VIEWS, Index
+
+COLUMNS = ("view", "sex", "age", "spacing", "aspect")
+
+
+def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
+    """Return a table's columns as numbers; what is unknown is said to be unknown.
+
+    Args:
+        index: the table.
+        columns: some of :data:`COLUMNS`, and "source". Categories become one column
+            each; a number becomes itself (its mean where unknown) and whether it is
+            unknown; the aspect is log(width / height).
+
+    Returns:
+        (n, k) float64.
+
+    Raises:
+        ValueError: for an unknown column.
+    """
+    parts = [np.zeros((len(index), 0))]
+    for name in columns:
+        if name in ("age", "spacing"):
+            parts.append(_number(getattr(index, name).astype(np.float64)))
+        elif name == "aspect":
+            known = (index.height > 0) & (index.width > 0)
+            ratio = np.where(known, index.width, 1) / np.where(known, index.height, 1)
+            parts.append(_number(np.where(known, np.log(ratio), np.nan)))
+        elif name == "view":
+            parts.append(_categories(index.view, VIEWS))
+        elif name == "sex":
+            parts.append(_categories(index.sex, ("", "F", "M")))
+        elif name == "source":
+            names = tuple(np.unique(index.source).tolist())
+            parts.append(_categories(index.source, names))
+        else:
+            raise ValueError(
+                f"columns: expected some of {(*COLUMNS, 'source')}, got {name!r}"
+            )
+    return np.concatenate(parts, axis=1)
+
+
+def metadata_only(
+    index: Index,
+    label: np.ndarray,
+    *,
+    columns: tuple[str, ...] = COLUMNS,
+    seed: int = 0,
+) -> Probe:
+    """Ask what view, sex, age, pixel spacing and proportions tell of the label.
+
+    Args:
+        index: the table.
+        label: (n,) of 0 and 1.
+        columns: as :func:`features`.
+        seed: of the folds.
+
+    Returns:
+        The probe, out of fold by patient. An age or sex that truly goes with the
+        disease fires it too: then the network must beat it to be of use.
+
+    Raises:
+        ValueError: as :func:`features` and :func:`covid_cxr.bias.linear.out_of_fold`.
+    """
+    return probe("metadata only", index, features(index, columns), label, seed=seed)
+
+
+def source_only(index: Index, label: np.ndarray, *, seed: int = 0) -> Probe:
+    """Ask what the name of the data set alone tells of the label; as above."""
+    found = features(index, ("source",))
+    return probe("name of the source only", index, found, label, seed=seed)
+
+
+def _number(values: np.ndarray) -> np.ndarray:
+    unknown = np.isnan(values)
+    mean = values[~unknown].mean() if not unknown.all() else 0.0
+    return np.stack([np.where(unknown, mean, values), unknown.astype(float)], axis=1)
+
+
+def _categories(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return (values[:, None] == np.array(names)[None, :]).astype(float)
