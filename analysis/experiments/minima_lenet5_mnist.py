@@ -22,20 +22,21 @@ CONFIG = replace(
     rate=1e-3,
     tolerance=1.0,
     dense_epochs=5,
-    prune_epochs=14,
-    tune_epochs=3,
+    prune_epochs=10,
+    tune_epochs=2,
     rewind=False,
-    curvature_examples=500,
-    lanczos_steps=12,
-    entropy_examples=2000,
-    plane_points=7,
+    curvature_examples=300,
+    lanczos_steps=10,
+    probes=2,
+    entropy_examples=1000,
+    plane_points=5,
     plane_examples=500,
-    eigenvalue_points=3,
-    transfer_examples=3000,
+    eigenvalue_points=0,
+    transfer_examples=1500,
 )
 
 NOTE = (
-    "Reduced: 10,000 training examples, 14 pruning epochs and no rewinding, which is "
+    "Reduced: 10,000 training examples, 10 pruning epochs and no rewinding, which is "
     "what a share of one CPU core allowed. The sparsity reached is far below the "
     "paper's."
 )
