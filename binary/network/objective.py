@@ -7,44 +7,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from binary.network import model
+from binary.network import model, straight
 from binary.projection import project_magnetisations
 from pruning._typing import Array, PyTree
 
 Method = Literal["sampled", "propagate", "straight-through"]
-
-
-def straight_sign(x: Array) -> Array:
-    """Return sign(x), +1 at zero; the gradient is 1 for |x| <= 1, else 0."""
-    clipped = jnp.clip(x, -1, 1)
-    return clipped + lax.stop_gradient(jnp.where(x >= 0, 1.0, -1.0) - clipped)
-
-
-def straight_through(
-    layers: tuple[model.Layer, ...], params: PyTree, x: Array
-) -> Array:
-    """Return the logits of sign weights and sign activations, gradients handed on.
-
-    Args:
-        layers: see :mod:`binary.network.model`.
-        params: the same parameters; each ``m`` is the real shadow of a weight.
-        x: inputs.
-
-    Reference:
-        Courbariaux et al., arXiv 1602.02830, without its batch normalisation.
-    """
-    inputs, last = x, len(layers) - 1
-    for index, layer in enumerate(layers):
-        own = params[f"layer_{index}"]
-        weights = own | {"m": straight_sign(own["m"])}
-        field = model.field_of(layer, weights, inputs, signs=False).mean
-        field = field / model.fan_in(own) ** 0.5
-        if index == last:
-            break
-        inputs = straight_sign(field)
-    return field * 4  # the scale at which model.logits ends
 
 
 def loss(
@@ -66,7 +34,7 @@ def loss(
         key: typed PRNG key, of the draws.
     """
     if method == "straight-through":
-        logits = straight_through(layers, params, x)
+        logits = straight.logits(layers, params, x)
     elif method == "propagate":
         logits = model.logits(model.propagate(layers, params, x), last_inputs(params))
     else:

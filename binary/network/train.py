@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from binary.network import artefact, initial, model, objective
+from binary.network import artefact, initial, model, objective, straight
 from binary.network.config import Config, check
 from pruning._typing import Array
 from pruning.lab import checkpoints, runs
@@ -23,6 +23,7 @@ from pruning.lab.loop import summed
 from pruning.lab.members import over_members
 from pruning.lab.progress import Progress
 
+_NORMED = 5000  # training examples whose statistics are folded in
 _WHITE = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the value of white
 
 
@@ -85,6 +86,15 @@ def look(layers: tuple[model.Layer, ...], params: Any, data: Batch) -> Look:
     propagated, binarised = summed(sums, data)
     share = lambda count: count.astype(jnp.float32) / data.label.shape[0]
     return Look(share(propagated), share(binarised), model.self_overlaps(params))
+
+
+def served(
+    config: Config, layers: tuple[model.Layer, ...], params: Any, train: Batch
+) -> Any:
+    """Return the parameters to evaluate: straight-through's with norms folded in."""
+    if config.method != "straight-through":
+        return params
+    return straight.fold(layers, params, train.image[:_NORMED])
 
 
 def ensemble_error(
@@ -162,7 +172,8 @@ def epoch(
     (params, opt_state), losses = lax.scan(
         step, (member.params, member.opt_state), (order, jnp.arange(steps))
     )
-    info = losses.mean(), look(layers, params, validation)
+    seen = look(layers, served(config, layers, params, train), validation)
+    info = losses.mean(), seen
     return Member(params, opt_state, member.key), info
 
 
@@ -221,7 +232,9 @@ def trained(run_dir: str | Path, config: Config) -> tuple[Any, tuple[model.Layer
     tx = optimiser(config, config.epochs * (len(data.train.label) // config.batch))
     like = jax.eval_shape(_starting(config, layers, tx, data))
     folder = runs.RunFolder(Path(run_dir)).checkpoints
-    return checkpoints.restore(folder, like).state.params, layers
+    params = checkpoints.restore(folder, like).state.params
+    train = Batch(data.train.image.reshape(len(data.train.label), -1), None)
+    return jax.vmap(lambda own: served(config, layers, own, train))(params), layers
 
 
 def packed(
@@ -332,23 +345,26 @@ def _networks(
     parts = {"validation": flat(data.validation), "test": flat(data.test)}
     seen = jax.jit(partial(look, layers))
     drawn = jax.jit(partial(ensemble_error, layers, draws=config.draws))
+    whole_train = flat(data.train)
+    last = jax.jit(lambda params: served(config, layers, params, whole_train))
     signs = jax.jit(lambda params, x: jnp.argmax(model.run_signs(layers, params, x), 1))
     pixels = pixels_of(config, data.test.image)
     found = []
     for index, seed in enumerate(config.seeds):
         member = jax.tree.map(lambda leaf, i=index: leaf[i], members)
         entry: dict[str, Any] = {"seed": seed}
-        whole = artefact.predict(packed(config, layers, member.params), pixels)
-        floating = signs(model.mode(member.params), parts["test"].image)
+        params = last(member.params)
+        whole = artefact.predict(packed(config, layers, params), pixels)
+        floating = signs(model.mode(params), parts["test"].image)
         entry["integer_error"] = float(np.mean(whole != data.test.label))
         entry["integer_disagreements"] = int(np.sum(whole != np.asarray(floating)))
         for name, part in parts.items():
-            one = seen(member.params, part)
+            one = seen(params, part)
             entry |= {
                 f"{name}_propagated": float(one.propagated),
                 f"{name}_binarised": float(one.binarised),
             }
-        entry["test_ensemble"] = float(drawn(member.params, parts["test"], member.key))
-        entry["overlaps"] = jax.device_get(model.self_overlaps(member.params))
+        entry["test_ensemble"] = float(drawn(params, parts["test"], member.key))
+        entry["overlaps"] = jax.device_get(model.self_overlaps(params))
         found.append(entry)
     return found

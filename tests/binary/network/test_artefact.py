@@ -1,6 +1,7 @@
 """The packed network: one bit a weight, the same classes in integers."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -26,8 +27,10 @@ def pixels():
 def test_the_packed_network_is_the_mode(network, pixels):
     scale, shift = 1 / 70, -0.4
     packed = artefact.pack(LAYERS, network, scale=scale, shift=shift)
-    x = pixels.reshape(30, 20).astype(np.float32) * np.float32(scale) + shift
-    wanted = model.run_signs(LAYERS, model.mode(network), x.astype(np.float32))
+    x = pixels.reshape(30, 20).astype(np.float32) * np.float32(scale) + np.float32(
+        shift
+    )
+    wanted = model.run_signs(LAYERS, model.mode(network), jnp.asarray(x))
     np.testing.assert_array_equal(artefact.predict(packed, pixels), wanted.argmax(1))
 
 
