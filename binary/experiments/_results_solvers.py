@@ -86,5 +86,6 @@ def _benchmark(record: Mapping[str, Any], title: str) -> list[str]:
         "",
         *markdown(list(rows[0]), [list(row.values()) for row in rows]),
         "",
-        f"{device_of(record)}, jax {versions['jax']}, numpy {versions['numpy']}; the machine was shared.",
+        f"{device_of(record)}, jax {versions['jax']}, numpy {versions['numpy']}; the "
+        "machine was shared.",
     ]
