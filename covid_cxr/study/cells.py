@@ -1,0 +1,332 @@
+"""The cells of a study: each trained and scored once, and never again.
+
+A cell is finished when its JSON file is there; that is written last, after the
+predictions. A study that is killed and started again goes on with the first unfinished
+cell, inside it with the last checkpoint of its training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from covid_cxr.images import pooled
+from covid_cxr.index import Index, concatenate
+from covid_cxr.metrics import youden
+from covid_cxr.models import Network, network
+from covid_cxr.splits import check_pair
+from covid_cxr.study import probes
+from covid_cxr.study.config import StudyConfig
+from covid_cxr.study.data import (
+    Films,
+    Library,
+    library,
+    mixed,
+    preprocessed,
+    targeted,
+    tested,
+    trained_on,
+)
+from covid_cxr.train import (
+    StageConfig,
+    Trained,
+    fit,
+    fixed_finetuning,
+    fixed_pretraining,
+    predict,
+    published_finetuning,
+    published_pretraining,
+)
+from pruning.lab import runs
+from pruning.lab.data import Batch
+from pruning.lab.files import replacing
+
+
+class Cell(NamedTuple):
+    """One combination of the axes of training; its test sets are its rows.
+
+    Attributes:
+        encoder: name of a network.
+        pretraining: name of a stage 1.
+        mix: name of a mix.
+        preprocessing: what is done to films.
+    """
+
+    encoder: str
+    pretraining: str
+    mix: str
+    preprocessing: str
+
+    @property
+    def key(self) -> str:
+        """Return the name of its files."""
+        return "~".join(self)
+
+
+def cells(config: StudyConfig) -> list[Cell]:
+    """Return the cells of a study, in the order in which they are run."""
+    axes = (config.encoders, config.pretrainings, config.mixes, config.preprocessing)
+    return [Cell(*names) for names in itertools.product(*axes)]
+
+
+def run(
+    config: StudyConfig,
+    folder: str | os.PathLike[str],
+    *,
+    report: Callable[[str], None] = lambda text: None,
+    quiet: bool = True,
+) -> Path:
+    """Run every cell of a study that is not finished.
+
+    Args:
+        config: the study.
+        folder: where its files are; a study that was begun there is taken up.
+        report: told what is being done.
+        quiet: show no progress of the training.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the folder holds another study, or two parts overlap.
+    """
+    place = runs.create(folder, config, resume=True).path
+    wanted = [cell for cell in cells(config) if not finished(place, cell.key)]
+    asked = list(itertools.product(config.mixes, config.preprocessing))
+    data = [f"data~{mix}~{kind}" for mix, kind in asked] if config.bias else []
+    if not wanted and all(finished(place, key) for key in data):
+        report("every cell is finished")
+        return place
+    report("loading films")
+    held = library(config)
+    (place / "cells").mkdir(exist_ok=True)
+    runs.write_json(place / "sets.json", _described(held))
+    if config.bias:
+        for key, (mix, kind) in zip(data, asked, strict=True):
+            if not finished(place, key):
+                report(f"probes of {mix}, {kind}")
+                parts = mixed(config.mixes[mix], held, config.split_seed)
+                films = preprocessed(_joined(held, parts), kind)
+                runs.write_json(path_of(place, key), probes.of_mix(films))
+    for number, cell in enumerate(wanted, start=1):
+        report(f"cell {number} of {len(wanted)} to do: {', '.join(cell)}")
+        _run_cell(config, place, cell, held, quiet)
+    return place
+
+
+def path_of(place: Path, key: str) -> Path:
+    """Return the file that says that a cell is finished."""
+    return place / "cells" / f"{key}.json"
+
+
+def finished(place: Path, key: str) -> bool:
+    """Say whether a cell is finished."""
+    return path_of(place, key).exists()
+
+
+def _run_cell(
+    config: StudyConfig, place: Path, cell: Cell, held: Library, quiet: bool
+) -> None:
+    """Train and score a cell, and write its files, the JSON last."""
+    wall, core = time.monotonic(), time.process_time()
+    net = network(config.encoders[cell.encoder])
+    index = mixed(config.mixes[cell.mix], held, config.split_seed)
+    used = trained_on(config)
+    tests = {
+        name: tested(name, held, index["test"], used)
+        for name in dict.fromkeys(config.tests)
+    }
+    allowed = {
+        name: _let_pass(config, index["train"], test.index)
+        for name, test in tests.items()
+    }
+    process = lambda films: preprocessed(films, cell.preprocessing)
+    train, validation = (
+        process(held.films(index[part])) for part in ("train", "validation")
+    )
+    work = place / "training" / cell.key
+    start = _pretrained(config, place, cell, held, net, quiet)
+    stage = _stage(config, train, start is not None)
+    trained = fit(
+        net,
+        stage,
+        _batch(train),
+        _batch(validation),
+        start=start,
+        folder=work,
+        resume=True,
+        quiet=quiet,
+    )
+    scores = {"validation": _scored(net, trained, validation)}
+    scores |= {
+        name: _scored(net, trained, process(films)) for name, films in tests.items()
+    }
+    threshold = youden(validation.label, scores["validation"]["score"].mean(axis=0))
+    record = {
+        **cell._asdict(),
+        "train": summary(train),
+        "validation": summary(validation),
+        "tests": {name: summary(films) for name, films in tests.items()},
+        "overlaps_let_pass": allowed,
+        "stage": stage,
+        "epoch": trained.epoch,
+        "threshold": threshold,
+    }
+    if config.bias:
+        seen = {name: process(films) for name, films in tests.items()}
+        found, panel = probes.of_cell(net, trained, seen, threshold.value)
+        record |= found
+        scores |= panel
+    record |= {
+        "wall_s": round(time.monotonic() - wall, 1),
+        "core_s": round(time.process_time() - core, 1),
+        **runs.environment(),
+    }
+    target = path_of(place, cell.key)
+    with replacing(target.with_suffix(".npz")) as file:
+        np.savez_compressed(file, **_flat(scores))  # pyright: ignore
+    runs.write_json(target, record)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
+    """Read a cell's predictions.
+
+    Returns:
+        "validation" and each test set, to "score" (S, n), "label", "patient" (a
+        number, no name) and "row" (in the set's table), all (n,).
+    """
+    with np.load(path_of(place, key).with_suffix(".npz")) as held:
+        out: dict[str, dict[str, np.ndarray]] = {}
+        for name in held.files:
+            part, column = name.rsplit("/", 1)
+            out.setdefault(part, {})[column] = held[name]
+    return out
+
+
+def _flat(parts: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {f"{n}/{k}": v for n, part in parts.items() for k, v in part.items()}
+
+
+def summary(films: Films) -> dict[str, Any]:
+    """Return what a set of films is, without the name of a patient."""
+    names, counts = np.unique(films.index.source, return_counts=True)
+    return {
+        "images": len(films.index),
+        "patients": int(np.unique(films.index.patient).size),
+        "positives": int((films.label == 1).sum()),
+        "sources": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "digest": films.index.digest() if len(films.index) else "",
+    }
+
+
+def _let_pass(config: StudyConfig, train: Index, test: Index) -> list[str]:
+    """Return the kinds of overlap let pass, by name alone: examples name patients."""
+    return [one.kind for one in check_pair(train, test, allow=config.allow)]
+
+
+def _described(held: Library) -> dict[str, Any]:
+    return {
+        name: {**summary(films), "left_out": held.problems[name]}
+        for name, films in held.sets.items()
+    }
+
+
+def _joined(held: Library, parts: dict[str, Any]) -> Films:
+    """Return the films of all parts of a mix, those of two parts once."""
+    films = [held.films(index) for index in parts.values()]
+    stacked = [np.concatenate(own) for own in zip(*(f[:3] for f in films), strict=True)]
+    rows = np.concatenate([one.row for one in films])
+    return Films(*stacked, index=concatenate([f.index for f in films]), row=rows)
+
+
+def _batch(films: Films) -> Batch:
+    return Batch(films.images[..., None], films.label)
+
+
+def _scored(net: Network, trained: Trained, films: Films) -> dict[str, np.ndarray]:
+    people = np.unique(films.index.patient, return_inverse=True)[1]
+    return {
+        "score": predict(net, trained, films.images[..., None]),
+        "label": films.label,
+        "patient": people,
+        "row": films.row,
+    }
+
+
+def _stage(config: StudyConfig, train: Films, pretrained: bool) -> StageConfig:
+    if config.protocol == "published":
+        stage = published_finetuning()
+    else:
+        stage = fixed_finetuning()
+        # A trunk that has learnt nothing must learn at the full rate.
+        rate = stage.trunk_rate if pretrained else 1.0
+        stage = dataclasses.replace(stage, batch=config.batch, trunk_rate=rate)
+        stage = dataclasses.replace(stage, rate=config.rate)
+    return _normalised(stage, config, train, config.epochs)
+
+
+def _normalised(
+    stage: StageConfig, config: StudyConfig, train: Films, epochs: int
+) -> StageConfig:
+    """Return a stage with the study's seeds and the training films' statistics."""
+    found = pooled(train.images)
+    return dataclasses.replace(
+        stage,
+        epochs=epochs,
+        seeds=tuple(config.seeds),
+        mean=round(found.mean, 2),
+        std=max(round(found.std, 2), 0.01),
+    )
+
+
+def _pretrained(
+    config: StudyConfig,
+    place: Path,
+    cell: Cell,
+    held: Library,
+    net: Network,
+    quiet: bool,
+) -> Any:
+    """Return the trunks of stage 1, one a seed, trained once for all mixes."""
+    one = config.pretrainings[cell.pretraining]
+    if not one.set:
+        return None
+    parts = held.parts[one.set]
+    train, validation = (
+        preprocessed(_labelled(held.films(parts[part]), one.label), cell.preprocessing)
+        for part in ("train", "validation")
+    )
+    if config.protocol == "published":
+        stage = published_pretraining("rsna")
+    else:
+        stage = dataclasses.replace(
+            fixed_pretraining(), batch=config.batch, rate=config.rate
+        )
+    stage = _normalised(stage, config, train, one.epochs)
+    name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
+    trained = fit(
+        net,
+        stage,
+        _batch(train),
+        _batch(validation),
+        folder=place / "pretraining" / name,
+        resume=True,
+        quiet=quiet,
+    )
+    return jax.tree.map(np.asarray, (trained.params, trained.stats))
+
+
+def _labelled(films: Films, label: str) -> Films:
+    """Return the films for which another label is known, with it as theirs."""
+    known = films.select(films.index.label(label) >= 0)
+    return known._replace(index=targeted(known.index, label))

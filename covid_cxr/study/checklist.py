@@ -1,0 +1,145 @@
+"""What reporting guidelines ask of a study on imaging with a network, filled in.
+
+The items are those of CLAIM and TRIPOD+AI in our own words, grouped; their numbering is
+not repeated. What only the people behind a study can know is said to be open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from covid_cxr.models import ModelConfig
+from covid_cxr.study.config import StudyConfig
+from covid_cxr.study.data import trained_on
+from covid_cxr.study.summaries import Finished
+
+OPEN = "OPEN: to be stated by the authors"
+
+
+def items(
+    config: StudyConfig, found: Finished, sets: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Return (item, answer) pairs.
+
+    Args:
+        config: the study.
+        found: what is finished.
+        sets: the described sets, as the study recorded them.
+    """
+    size = sum(one["images"] for one in sets.values())
+    people = sum(one["patients"] for one in sets.values())
+    left = {
+        name: {kind: n for kind, n in one["left_out"].items() if n}
+        for name, one in sets.items()
+    }
+    split = (
+        "by image, as published: films of a patient are on both sides"
+        if config.protocol == "published"
+        else "by patient, stratified by label and source; no patient is in two parts"
+    )
+    stages = [one["stage"] for one in found.records.values() if "stage" in one]
+    return [
+        (
+            "Purpose and intended use",
+            f"research on shortcuts; {OPEN}, if more is meant",
+        ),
+        ("Design", "retrospective, on films that were there already"),
+        ("Sources of the films", _sources(sets)),
+        ("Eligibility, time and place", f"as the sources chose; {OPEN}"),
+        ("Films left out", _left(left)),
+        (
+            "Reference standard",
+            f"label {config.label!r} as the sources give it; {OPEN}",
+        ),
+        ("Sample size", f"{size} films of {people} patients; not planned beforehand"),
+        ("Age and sex", "as far as the tables say; see the metadata probe"),
+        ("Partition", f"{split}; seed {config.split_seed}"),
+        (
+            "Independence of test films",
+            "patients, pictures and known overlaps of sources are checked; let pass: "
+            + (", ".join(config.allow) or "nothing"),
+        ),
+        (
+            "Preparation of films",
+            f"centred square, {config.side}x{config.side} pixels, "
+            + " or ".join(config.preprocessing),
+        ),
+        (
+            "Missing data",
+            "unknown labels left out; unknown table cells kept as unknown",
+        ),
+        ("Model", "; ".join(_model(n, m) for n, m in config.encoders.items())),
+        ("Initial weights", _starts(config)),
+        ("Training", _training(config, stages)),
+        (
+            "Choice of the model",
+            "last epoch"
+            if config.protocol == "published"
+            else "best epoch by AUC on validation patients",
+        ),
+        ("Operating point", "Youden's, on validation patients, unchanged elsewhere"),
+        (
+            "Measures and their uncertainty",
+            f"95 % by a bootstrap over patients, {config.replicates} resamples; "
+            f"{len(config.seeds)} seeds",
+        ),
+        ("Calibration", "Brier score, slope and intercept, reliability curves"),
+        (
+            "External test",
+            "sets that nothing was trained on, if any: "
+            + (_external(config) or "none"),
+        ),
+        ("Robustness and bias", "probes below" if config.bias else "NOT RUN"),
+        ("Explanation", "saliency with its randomisation test, where lungs are known"),
+        ("Failure analysis", f"the pictures have not been read; {OPEN}"),
+        ("Groups of patients, fairness", f"{OPEN}"),
+        ("Ethics, registration, funding", OPEN),
+        ("Code and data", "the study's file, versions and seeds are in its folder"),
+    ]
+
+
+def _sources(sets: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name}: {', '.join(f'{n} of {s}' for s, n in one['sources'].items())}"
+        for name, one in sets.items()
+    )
+
+
+def _left(left: Mapping[str, Mapping[str, int]]) -> str:
+    listed = [
+        f"{name}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
+        for name, kinds in left.items()
+        if kinds
+    ]
+    return "; ".join(listed) or "none"
+
+
+def _model(name: str, model: ModelConfig) -> str:
+    return f"{name}: {model.architecture}, width {model.width}, norm {model.norm}"
+
+
+def _starts(config: StudyConfig) -> str:
+    return "; ".join(
+        f"{name}: random"
+        if not one.set
+        else f"{name}: {one.label} on {one.set}, {one.epochs} epochs"
+        for name, one in config.pretrainings.items()
+    )
+
+
+def _training(config: StudyConfig, stages: list[Any]) -> str:
+    if not stages:
+        return f"protocol {config.protocol!r}"
+    one = stages[0]
+    return (
+        f"protocol {config.protocol!r}: {one['loss']} loss, {one['optimizer']}, rate "
+        f"{one['rate']:g}, batch {one['batch']}, {one['epochs']} epochs, "
+        f"{one['sampling']} batches, augmentation "
+        + ("on" if one["augmentation"] else "off")
+    )
+
+
+def _external(config: StudyConfig) -> str:
+    used = trained_on(config)
+    return ", ".join(n for n in config.tests if n in config.sets and n not in used)

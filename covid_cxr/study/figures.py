@@ -1,0 +1,122 @@
+"""The figures of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cxr.metrics import reliability
+from covid_cxr.study.summaries import Row, roc_band
+from pruning.lab.files import replacing
+
+# Okabe and Ito's colours.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_SIZE = (5.2, 4.4)
+
+
+def roc(path: Path, rows: Sequence[Row], title: str, replicates: int) -> None:
+    """Draw ROC curves with 95 % bands by patient, at most seven."""
+    figure, ((axis,),) = _drawn(1, 1, _SIZE)
+    for row, colour in zip(rows, COLOURS, strict=False):
+        band = roc_band(row, replicates)
+        axis.plot(band["x"], band["y"], color=colour, label=_name(row))
+        axis.fill_between(
+            band["x"], band["low"], band["high"], color=colour, alpha=0.15, lw=0
+        )
+    axis.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls="--")
+    axis.set(xlabel="1 - specificity", ylabel="sensitivity", title=title)
+    axis.legend(fontsize=7, loc="lower right")
+    _save(figure, path)
+
+
+def calibration(path: Path, rows: Sequence[Row], title: str) -> None:
+    """Draw reliability curves: observed share against predicted probability."""
+    figure, ((axis,),) = _drawn(1, 1, _SIZE)
+    axis.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls="--")
+    for row, colour in zip(rows, COLOURS, strict=False):
+        bins = reliability(row.label, row.score, bins=5)
+        x = np.array([one.predicted for one in bins])
+        y = np.array([one.observed.value for one in bins])
+        ends = np.array([[one.observed.low, one.observed.high] for one in bins]).T
+        gaps = np.abs(ends - y)
+        axis.errorbar(
+            x, y, yerr=gaps, color=colour, marker="o", ms=4, lw=1, label=_name(row)
+        )
+    axis.set(
+        xlabel="predicted probability",
+        ylabel="observed share of positives",
+        title=title,
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axis.legend(fontsize=7)
+    _save(figure, path)
+
+
+def matrix(
+    path: Path, names: Sequence[str], tests: Sequence[str], areas: np.ndarray
+) -> None:
+    """Draw the train x test matrix of areas; (cells, tests), NaN where undefined."""
+    size = (3.2 + len(tests), 1.6 + 0.34 * len(names))
+    figure, ((axis,),) = _drawn(1, 1, size)
+    picture = axis.imshow(
+        np.ma.masked_invalid(areas), vmin=0, vmax=1, cmap="cividis", aspect="auto"
+    )
+    for (i, j), value in np.ndenumerate(areas):
+        text = "-" if np.isnan(value) else f"{value:.2f}"
+        colour = "white" if value < 0.55 else "black"
+        axis.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(tests)), tests, rotation=30, ha="right", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set(xlabel="test set", ylabel="trained as")
+    figure.colorbar(picture, label="AUC")
+    _save(figure, path)
+
+
+def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Draw films with the outline of the lungs and both saliency maps."""
+    count = len(arrays["image"])
+    figure, axes = _drawn(3, count, (1.9 * count, 5.6))
+    for i in range(count):
+        film, lungs = arrays["image"][i], arrays["lungs"][i]
+        kind = "positive" if arrays["positive"][i] else "negative"
+        axes[0, i].set_title(f"row {arrays['number'][i]}, {kind}", fontsize=8)
+        for axis in axes[:, i]:
+            axis.imshow(film, cmap="gray", vmin=0, vmax=1)
+            if lungs.any() and not lungs.all():
+                axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[1, i].imshow(arrays["cam"][i], cmap="inferno", alpha=0.5)
+        axes[2, i].imshow(np.abs(arrays["gradients"][i]), cmap="inferno", alpha=0.6)
+    for axis, text in zip(
+        axes[:, 0], ("film", "Grad-CAM", "integrated\ngradients"), strict=True
+    ):
+        axis.set_ylabel(text, fontsize=8)
+    _save(figure, path)
+
+
+def _name(row: Row) -> str:
+    found = row.report.metrics["auc"].text(2)
+    return f"{', '.join(row.cell)}: {found}"
+
+
+def _drawn(rows: int, columns: int, size: tuple[float, float]) -> Any:
+    """Return a figure of no window, and its axes."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "the report's figures need matplotlib: pip install 'synaptax[cxr]'"
+        ) from error
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)

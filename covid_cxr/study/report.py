@@ -1,0 +1,296 @@
+"""The report of a study, as Markdown and HTML, with the caution first."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cxr import CAUTION
+from covid_cxr.metrics import Estimate
+from covid_cxr.study import checklist, figures
+from covid_cxr.study.blocks import (
+    Block,
+    Bullets,
+    Figure,
+    Heading,
+    Table,
+    Text,
+    as_html,
+    as_markdown,
+)
+from covid_cxr.study.cells import cells
+from covid_cxr.study.config import StudyConfig
+from covid_cxr.study.summaries import Finished, collect, estimate
+from pruning.lab.files import replacing
+from pruning.lab.runs import read_json
+
+NOTICE = f"Research on confounded data, not a diagnostic device. {CAUTION}"
+_METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy", "brier")
+_AXES = ("encoder", "pre-training", "mix", "films")
+_CURVES = 6
+_SIDES = ("same", "reversed")  # of a point of the sweep
+
+
+def write(config: StudyConfig, folder: Path) -> tuple[Path, Path]:
+    """Write report.md, report.html, results.csv and the figures of a study.
+
+    Args:
+        config: the study.
+        folder: its folder, with at least one finished cell.
+
+    Returns:
+        The paths of the two reports. No patient's name, id or path of a film is in
+        any of the files: films are called by their row in the set's table.
+
+    Raises:
+        ValueError: if no cell is finished.
+    """
+    found = collect(config, folder)
+    if not found.rows:
+        raise ValueError(f"{folder}: no finished cell to report")
+    blocks = _blocks(config, folder, found, read_json(folder / "sets.json"))
+    paths = folder / "report.md", folder / "report.html"
+    texts = as_markdown(blocks, folder), as_html(blocks, f"Study {config.name}")
+    for path, text in zip(paths, texts, strict=True):
+        with replacing(path) as file:
+            file.write(text.encode())
+    with replacing(folder / "results.csv") as file:
+        file.write(_csv(found).encode())
+    return paths
+
+
+def alarms(found: Mapping[str, Any]) -> list[str]:
+    """Return what fired in the records of cells and mixes, one line each."""
+    return [
+        f"{key.replace('~', ', ')}: {one['name']} {estimate(one['found']).text(2)}"
+        for key, record in found.items()
+        for one in record.get("probes", ())
+        if one["fires"]
+    ]
+
+
+def _blocks(
+    config: StudyConfig, folder: Path, found: Finished, sets: Mapping[str, Any]
+) -> list[Block]:
+    total = len(cells(config))
+    done = total - len(found.missing)
+    blocks: list[Block] = [
+        Heading(1, f"Study {config.name}"),
+        Text(NOTICE, caution=True),
+        Text(
+            f"Label: {config.label}. {done} of {total} cells are finished. Intervals "
+            "are 95 %, by a bootstrap over patients; the score of a film is the mean "
+            f"over {len(config.seeds)} seeds. With this few patients most differences "
+            "between cells cannot be told from chance."
+        ),
+        Heading(2, "What may be believed"),
+        *_belief(config, found),
+        Heading(2, "Films"),
+        Table(
+            ("set", "films", "patients", "positives", "sources"),
+            [
+                [
+                    name,
+                    s["images"],
+                    s["patients"],
+                    s["positives"],
+                    ", ".join(s["sources"]),
+                ]
+                for name, s in sets.items()
+            ],
+        ),
+        Heading(2, "Results"),
+        *_results(config, folder, found),
+    ]
+    if config.bias:
+        blocks += [Heading(2, "Bias probes"), *_probes(found)]
+        blocks += _panels(folder, found)
+    pairs = checklist.items(config, found, sets)
+    blocks += [
+        Heading(2, "Reporting checklist"),
+        Text("Items of CLAIM and TRIPOD+AI in our own words."),
+        Table(("item", "answer"), [list(pair) for pair in pairs]),
+        Text(NOTICE, caution=True),
+    ]
+    return blocks
+
+
+def _belief(config: StudyConfig, found: Finished) -> list[Block]:
+    """Say in words what the probes leave of the scores."""
+    if not config.bias:
+        return [Text("No probe was run: no score here may be taken for the disease.")]
+    fired = alarms(found.records)
+    if not fired:
+        return [
+            Text(
+                "No probe fired. That is no proof: the probes know some shortcuts, on "
+                "these films. Only other hospitals' films can tell."
+            )
+        ]
+    return [
+        Text(
+            f"{len(fired)} probes fired: label or source can be told without the "
+            "disease. As long as that is so, a score on films of the same origin says "
+            "how well origins can be told, and no score below may be believed beyond "
+            "what the fired probes reach by themselves."
+        ),
+        Bullets(fired[:12] + ([f"and {len(fired) - 12} more"] * (len(fired) > 12))),
+    ]
+
+
+def _results(config: StudyConfig, folder: Path, found: Finished) -> list[Block]:
+    rows = [
+        [
+            *row.cell,
+            row.test,
+            row.report.images,
+            row.report.positives,
+            *(row.report.metrics[name].text(2) for name in _METRICS),
+            row.report.dor_analytic.text(1),
+            _spread(row.seeds),
+        ]
+        for row in found.rows
+    ]
+    head = [*_AXES, "test", "films", "positives"]
+    head += ["AUC", "sensitivity", "specificity", "balanced accuracy", "Brier score"]
+    head += ["odds ratio", "AUC of single seeds"]
+    blocks: list[Block] = [Table(head, rows)]
+    tests = list(dict.fromkeys(row.test for row in found.rows))
+    names = list(dict.fromkeys(row.cell for row in found.rows))
+    areas = np.full((len(names), len(tests)), np.nan)
+    for row in found.rows:
+        value = row.report.metrics["auc"].value
+        areas[names.index(row.cell), tests.index(row.test)] = value
+    path = folder / "figures" / "matrix.png"
+    figures.matrix(path, [", ".join(one) for one in names], tests, areas)
+    blocks.append(Figure(path, "Area under the ROC curve, trained as v tested on"))
+    for test in tests:
+        rows = [
+            row
+            for row in found.rows
+            if row.test == test and 0 < row.report.positives < row.report.images
+        ][:_CURVES]
+        if not rows:
+            continue
+        for kind, draw in (
+            ("roc", lambda p, r, t: figures.roc(p, r, t, config.replicates)),
+            ("reliability", figures.calibration),
+        ):
+            path = folder / "figures" / f"{kind}-{test}.png"
+            draw(path, rows, f"test set: {test}")
+            blocks.append(Figure(path, f"{kind}, test set {test}"))
+    return blocks
+
+
+def _probes(found: Finished) -> list[Block]:
+    blocks: list[Block] = [
+        Text(
+            "An alarm is a probe that should be silent and whose whole interval lies "
+            "more than 0.05 above silence (0.5 for an area, 0 for a gain). Linear "
+            "probes are judged on patients they have not seen; networks on their test "
+            "films."
+        )
+    ]
+    for key, record in found.records.items():
+        if not record.get("probes"):
+            continue
+        rows = [
+            [
+                one["name"],
+                estimate(one["found"]).text(),
+                "ALARM" if one["fires"] else ("silent" if one["alarm"] else "no alarm"),
+                one["note"],
+            ]
+            for one in record["probes"]
+        ]
+        title = (
+            key.replace("data~", "films of ~").replace("~", ", ").replace(" , ", " ")
+        )
+        blocks.append(Heading(3, title))
+        if record.get("probed_on"):
+            blocks.append(Text(f"Test set: {record['probed_on']}."))
+        blocks.append(Table(("probe", "value", "verdict", "note"), rows))
+        blocks += _sweep(record) + _transfer(record) + _saliency(record)
+    return blocks
+
+
+def _sweep(record: Mapping[str, Any]) -> list[Block]:
+    if not record.get("sweep"):
+        return []
+    rows = [
+        [one["ratio"], one["films"], *(estimate(one[k]).text(2) for k in _SIDES)]
+        for one in record["sweep"]
+    ]
+    head = ("source follows label", "films", "AUC, same ratio", "AUC, ratio reversed")
+    return [Text("Ratio sweep, linear classifier:"), Table(head, rows)]
+
+
+def _transfer(record: Mapping[str, Any]) -> list[Block]:
+    names = ("auc", "called", "called_pneumonia", "called_healthy", "shift")
+    rows = [
+        [test, one["images"], *(estimate(one[name]).text(2) for name in names)]
+        for test, one in record.get("transfer", {}).items()
+    ]
+    if not rows:
+        return []
+    head = ("test", "films", "AUC for pneumonia", "called positive")
+    head += ("with pneumonia", "without", "shift of the score")
+    return [
+        Text("Films without the disease, pneumonia scored as it:"),
+        Table(head, rows),
+    ]
+
+
+def _saliency(record: Mapping[str, Any]) -> list[Block]:
+    rows = [
+        [
+            one["method"],
+            one["films"],
+            estimate(one["inside"]).text(2),
+            f"{one['area']:.2f}",
+            estimate(one["pointing"]).text(2),
+            ", ".join(f"{part} {value:.2f}" for part, value in one["redrawn"].items()),
+        ]
+        for one in record.get("saliency", ())
+    ]
+    if not rows:
+        return []
+    head = ("method", "films", "fraction inside the lungs", "lungs' share of the film")
+    head += ("peak inside", "correlation after redrawing down to")
+    return [Text("Saliency of the first seed:"), Table(head, rows)]
+
+
+def _panels(folder: Path, found: Finished) -> list[Block]:
+    blocks: list[Block] = []
+    for key, arrays in found.panels.items():
+        path = folder / "figures" / f"saliency-{key}.png"
+        figures.panel(path, arrays)
+        caption = f"Saliency, {key.replace('~', ', ')}; lungs outlined"
+        blocks.append(Figure(path, caption))
+    return blocks
+
+
+def _csv(found: Finished) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    head = ["encoder", "pretraining", "mix", "preprocessing", "test", "metric"]
+    writer.writerow([*head, "value", "low", "high", "films", "patients"])
+    for row in found.rows:
+        named = {**row.report.metrics, "dor": row.report.dor_analytic}
+        for name, one in named.items():
+            numbers = (one.value, one.low, one.high)
+            size = (row.report.images, row.report.patients)
+            writer.writerow([*row.cell, row.test, name, *numbers, *size])
+    return text.getvalue()
+
+
+def _spread(areas: np.ndarray) -> str:
+    if np.isnan(areas).any():
+        return Estimate(float("nan")).text()
+    text = f"mean {areas.mean():.2f}"
+    return text + (f", SD {areas.std(ddof=1):.2f}" if areas.size > 1 else "")

@@ -1,0 +1,91 @@
+"""One small study of two cells, begun once, killed once, finished once."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from covid_cxr.study import parse
+from tests.covid_cxr.quick import quick_compilation
+from tests.covid_cxr.train.tiny import tiny
+
+__all__ = ["quick_compilation"]
+
+# Beside the function of its name in the package.
+module = importlib.import_module("covid_cxr.study.cells")
+STUDY = {
+    "name": "small",
+    "side": 48,
+    "seeds": [0, 1],
+    "epochs": 2,
+    "batch": 8,
+    "rate": 0.03,
+    "replicates": 50,
+    "sets": {
+        "home": {
+            "phantom": {
+                "patients": 120,
+                "shortcuts": {"border": 0.95},
+                "hospitals": [{"name": "home_clinic"}],
+            },
+            "seed": 1,
+        },
+        "ordinary": {
+            "phantom": {
+                "patients": 64,
+                "hospitals": [{"name": "lungs_clinic", "covid": 0, "pneumonia": 0.5}],
+            },
+            "seed": 2,
+        },
+    },
+    "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+    "mixes": {"border": {"kind": "target", "target": "home"}},
+    "tests": ["own", "ordinary"],
+    "preprocessing": ["none", "masked"],
+}
+
+
+class Killed(Exception):
+    """What kills the study in a test."""
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """Return (config, folder, log): killed in the second cell, then taken up."""
+    patch = pytest.MonkeyPatch()
+    # The smallest network: what is tested here is the study around it.
+    patch.setattr(module, "network", lambda config: tiny())
+    log, fit = [], module.fit
+
+    def killed(net, stage, *data, **options):
+        log.append("fit")
+        trained = fit(net, stage, *data, **options)
+        if len(log) == 2:
+            raise Killed
+        return trained
+
+    config, folder = parse(STUDY), tmp_path_factory.mktemp("study")
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    patch.setattr(module, "fit", killed)
+    with pytest.raises(Killed):
+        module.run(config, folder)
+    first = module.path_of(folder, module.cells(config)[0].key)
+    stamp = (first.stat().st_mtime_ns, first.read_bytes())
+    unfinished = module.path_of(folder, module.cells(config)[1].key).exists()
+    module.run(config, folder)
+    module.run(config, folder)
+    jax.config.update("jax_disable_most_optimizations", before)
+    patch.undo()
+    again = (first.stat().st_mtime_ns, first.read_bytes())
+    return (
+        config,
+        folder,
+        {
+            "fits": len(log),
+            "same": stamp == again,
+            "unfinished": unfinished,
+            "scores": np.load(first.with_suffix(".npz")),
+        },
+    )
