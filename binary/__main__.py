@@ -6,10 +6,10 @@ command; each lives in a module of its own, imported when it is called.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
+
+from pruning.lab.commands import call, installed
 
 _COMMANDS = {
     "solve": "solve one instance; errors and q* against epochs",
@@ -22,12 +22,7 @@ _COMMANDS = {
 
 def commands() -> dict[str, str]:
     """Return the commands that are installed, each with what it does."""
-    found = importlib.util.find_spec
-    return {
-        name: text
-        for name, text in _COMMANDS.items()
-        if found(f"binary.commands.{name}") is not None
-    }
+    return installed("binary", _COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,20 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given.pop(0) if given and not given[0].startswith("-") else "solve"
-    known = commands()
-    try:
-        if name not in known:
-            raise ValueError(
-                f"unknown command {name!r}, expected one of {', '.join(known)}; "
-                "options begin with --, see --help"
-            )
-        return importlib.import_module(f"binary.commands.{name}").main(given)
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+    return call("binary", name, given, commands(), "lab")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ Each command lives in a module of its own, imported when it is called.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 
 from covid_cxr import CAUTION
+from pruning.lab.commands import call, installed
 
 _COMMANDS = {
     "verify": "check a folder of films: name each file that is wrong",
@@ -22,12 +21,7 @@ _COMMANDS = {
 
 def commands() -> dict[str, str]:
     """Return the commands that are installed, each with what it does."""
-    found = importlib.util.find_spec
-    return {
-        name: text
-        for name, text in _COMMANDS.items()
-        if found(f"covid_cxr.commands.{name}") is not None
-    }
+    return installed("covid_cxr", _COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,21 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_usage(known))
         return 0
     name = given.pop(0)
-    try:
-        if name not in known:
-            raise ValueError(
-                f"unknown command {name!r}, expected one of {', '.join(known)}"
-            )
-        return importlib.import_module(f"covid_cxr.commands.{name}").main(given)
-    except ModuleNotFoundError as error:
-        print(f"error: {error}: pip install 'synaptax[cxr]'", file=sys.stderr)
-        return 2
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+    return call("covid_cxr", name, given, known, "cxr")
 
 
 def _usage(known: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ from jax import lax
 from binary.network import artefact, initial, model, objective, straight
 from binary.network.config import Config, check
 from pruning._typing import Array
-from pruning.lab import checkpoints, runs
+from pruning.lab import checkpoints, resuming, runs
 from pruning.lab.data import Batch, Dataset, epoch_order, load
 from pruning.lab.loop import summed
 from pruning.lab.members import over_members
@@ -212,7 +212,7 @@ def train(
         return runs.read_json(folder.summary)["results"]
     layers = layers_of(config, data.classes)
     tx = optimiser(config, config.epochs * (len(data.train.label) // config.batch))
-    members = _members(config, folder, layers, tx, data)
+    members = resuming.members(folder, _starting(config, layers, tx, data))
     with Progress(quiet=quiet) as progress:
         members = _epochs(config, folder, layers, tx, data, members, progress)
     results = {"networks": _networks(config, layers, data, members)}
@@ -270,24 +270,6 @@ def _starting(
     )
 
 
-def _members(
-    config: Config,
-    folder: runs.RunFolder,
-    layers: tuple[model.Layer, ...],
-    tx: optax.GradientTransformation,
-    data: Dataset,
-) -> Any:
-    """Return the members of the newest checkpoint, or those at the start."""
-    begin = jax.jit(_starting(config, layers, tx, data))
-    done = checkpoints.latest(folder.checkpoints)
-    if done is None:
-        runs.keep_metrics(folder, last=0)
-        return begin()
-    restored = checkpoints.restore(folder.checkpoints, jax.eval_shape(begin))
-    runs.keep_metrics(folder, last=done)  # only now: an error changes nothing
-    return restored.state
-
-
 def _epochs(
     config: Config,
     folder: runs.RunFolder,
@@ -298,9 +280,8 @@ def _epochs(
     progress: Progress,
 ) -> Any:
     """Run the epochs that are not done yet."""
-    earlier = runs.read_metrics(folder)[-1:]
-    done = earlier[0]["epoch"] if earlier else 0
-    started = time.monotonic() - (earlier[0]["elapsed_s"] if earlier else 0.0)
+    done, spent = runs.taken_up(folder)
+    started = time.monotonic() - spent
     step = partial(epoch, config=config, layers=layers, tx=tx)
     run_epoch = jax.jit(
         lambda members, *shared: over_members("auto", step)(members, *shared)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning.lab import checkpoints, data, models, plain_steps, runs
+from pruning.lab import checkpoints, data, models, plain_steps, resuming, runs
 from pruning.lab.data import Batch, Dataset
 from pruning.lab.members import over_members
 from pruning.lab.plain_config import Plain, check
@@ -72,7 +72,7 @@ def train(
         return runs.read_json(folder.summary)["results"]["cells"]
     steps = len(loaded.train.label) // config.batch
     tx = plain_steps.optimiser(config, steps)
-    members = _restored(folder, net, tx, config)
+    members = resuming.members(folder, lambda: _start(config, net, tx))
     with Progress(quiet=quiet) as progress:
         members = _epochs(config, folder, loaded, net, tx, members, progress)
     cells = _cells(config, folder, loaded, net, members)
@@ -133,20 +133,6 @@ def _start(config: Plain, net: models.Network, tx: Any) -> Any:
     return jax.vmap(partial(plain_steps.start, net, tx))(keys)
 
 
-def _restored(
-    folder: runs.RunFolder, net: models.Network, tx: Any, config: Plain
-) -> Any:
-    """Return the members of the newest checkpoint, or those at the start."""
-    begin = jax.jit(lambda: _start(config, net, tx))
-    done = checkpoints.latest(folder.checkpoints)
-    if done is None:
-        runs.keep_metrics(folder, last=0)
-        return begin()
-    restored = checkpoints.restore(folder.checkpoints, jax.eval_shape(begin))
-    runs.keep_metrics(folder, last=done)  # only now: an error changes nothing
-    return restored.state
-
-
 def _epochs(
     config: Plain,
     folder: runs.RunFolder,
@@ -157,9 +143,8 @@ def _epochs(
     progress: Progress,
 ) -> Any:
     """Run the epochs that are not done yet; return the members at the end."""
-    earlier = runs.read_metrics(folder)[-1:]
-    done = earlier[0]["epoch"] if earlier else 0
-    started = time.monotonic() - (earlier[0]["elapsed_s"] if earlier else 0.0)
+    done, spent = runs.taken_up(folder)
+    started = time.monotonic() - spent
     fill = tuple(-m / s for m, s in zip(loaded.mean, loaded.std, strict=True))
     step = partial(plain_steps.epoch, config=config, net=net, tx=tx, fill=fill)
     run_epoch = jax.jit(
