@@ -1,0 +1,157 @@
+"""RESULTS.md's sections on shortcuts: synthetic films, then real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from covid_cxr import CAUTION
+from covid_cxr.experiments import RECORDED
+from covid_cxr.experiments._results_segmentation import interval
+from pruning.lab.runs import read_json
+from pruning.lab.tables import markdown
+
+_SECTIONS = ("phantom", "real")
+#: Rows of the data probes that stand beside a network.
+_BESIDE = (
+    "metadata only",
+    "name of the source only",
+    "linear, border only",
+    "linear, whole film",
+    "source from pixels",
+    "labels shuffled within source",
+)
+
+
+def sections() -> list[str]:
+    """Return what was recorded, as Markdown lines; nothing if nothing was."""
+    lines: list[str] = []
+    for name, section in zip(_SECTIONS, (phantom, real), strict=True):
+        path = RECORDED / f"study_{name}.json"
+        if path.exists():
+            lines += section(read_json(path))
+    if not lines:
+        return []
+    return ["## Shortcuts in chest films", "", f"{CAUTION}", "", *lines]
+
+
+def phantom(record: Mapping[str, Any]) -> list[str]:
+    """Return the part on synthetic films."""
+    rows = []
+    for name, one in record["shortcuts"].items():
+        fired = [probe["name"] for probe in one["probes"] if probe["fires"]]
+        areas = [
+            interval(one["linear"][kind][where], digits=2) if "linear" in one else "-"
+            for kind in ("whole", "masked")
+            for where in ("home", "away")
+        ]
+        rows.append([name, *areas, "; ".join(fired) or "none"])
+    head = ("shortcut", "AUC", "elsewhere", "AUC, masked", "elsewhere, masked")
+    lines = [
+        "### Synthetic films: the probes against known shortcuts",
+        "",
+        f"{record['films']} synthetic patients a cohort, {record['side']}x"
+        f"{record['side']} pixels, a faint disease. One shortcut goes with the disease "
+        f"(correlation {record['strength']}), and against it elsewhere. The classifier "
+        "is a logistic regression on 16x16 pictures; at home it is judged on patients "
+        'it has not seen. "Masked" leaves the lungs alone. "hospital": two sources '
+        "with 85 % and 15 % of positives and a marker in most films of the first.",
+        "",
+        *markdown((*head, "probes that fire"), rows),
+        "",
+        "Without a shortcut all probes are silent, and what was learnt holds elsewhere. "
+        "With one, the score at home rises and the score elsewhere falls below chance. "
+        "Masking takes away marker and border entirely; it does not take away what is "
+        "in the lungs too (exposure), or in their outline (view, spacing, body). No "
+        "probe here sees a shortcut that lives in the lungs alone.",
+        "",
+    ]
+    if record["networks"]:
+        lines += _networks(record["networks"])
+    else:
+        lines += [
+            "The table of narrow networks on these films is not recorded yet.",
+            "",
+        ]
+    return [*lines, f"`{record['command']}`", ""]
+
+
+def real(record: Mapping[str, Any]) -> list[str]:
+    """Return the part on real films."""
+    lines = [
+        "### Real films: COVID-19 collection and NIH",
+        "",
+        f"Centred squares at {record['side']}x{record['side']} pixels, ResNet-18 of "
+        f"width {record['width']} from random weights, {record['epochs']} epochs, best "
+        f"by validation, {len(record['seeds'])} seeds, patients split. The licensed "
+        "subset of the collection, so no figure here can be held against a paper's.",
+        "",
+    ]
+    missing = []
+    for name, study in record["studies"].items():
+        lines += _study(name, study)
+        missing += [f"{name}: {key.replace('~', ', ')}" for key in study["missing"]]
+    absent = {"covid", "pneumonia"} - set(record["studies"])
+    missing += [f"{name}: all of it" for name in sorted(absent)]
+    if missing:
+        lines += ["Not recorded yet: " + "; ".join(missing) + ".", ""]
+    lines += [
+        "**What may be believed.** That a collection can be told from another: yes, by "
+        "its borders and its table alone. That a network sees COVID-19: no. Wherever "
+        "one source holds the positives and another the negatives, the area of a "
+        "network is to be read against the probes beside it, which never see a lung; "
+        "only what it has above them, on negatives of the same source, could be the "
+        "disease, and these films are too few to show that. Pneumonia against no "
+        "finding has one source, and yet the border tells a good part of it, for ill "
+        "patients are filmed otherwise: it is the fairer task, not a fair one.",
+        "",
+        f"`{record['command']}`",
+        "",
+    ]
+    return lines
+
+
+def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
+    body = [
+        [row["mix"], row["films"], row["test"], interval(row["auc"], digits=2)]
+        for row in rows
+    ]
+    head = ("shortcut", "films", "tested on", "AUC")
+    return ["Narrow ResNet-10, mean of three seeds:", "", *markdown(head, body), ""]
+
+
+def _study(name: str, study: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    rows = [
+        [
+            row["mix"],
+            row["test"],
+            f"{row['films']} ({row['positives']})",
+            interval(row["auc"], digits=2),
+            interval(row["specificity"], digits=2),
+            ", ".join(f"{float(area):.2f}" for area in row["seeds"]),
+        ]
+        for row in study["rows"]
+    ]
+    if rows:
+        head = ("trained on", "tested on", "films (positive)", "AUC", "specificity")
+        lines += [f"Networks, {name}:", "", *markdown((*head, "seeds"), rows), ""]
+    body = []
+    for key, one in study["records"].items():
+        if not key.startswith("data~"):
+            body += [
+                [key.split("~")[2], probe["name"], *_verdict(probe)]
+                for probe in one["probes"]
+            ]
+            continue
+        body += [
+            [key.split("~")[1], probe["name"], *_verdict(probe)]
+            for probe in one["probes"]
+            if probe["name"] in _BESIDE
+        ]
+    head = ("films of", "probe", "value", "alarm")
+    return [*lines, f"Probes, {name}:", "", *markdown(head, body), ""]
+
+
+def _verdict(probe: Mapping[str, Any]) -> list[str]:
+    return [interval(probe["found"], digits=2), "yes" if probe["fires"] else "no"]

@@ -1,0 +1,164 @@
+"""Every shortcut of the synthetic films, switched on alone: which probes fire.
+
+Command: ``python -m covid_cxr.experiments.study_phantom``. For each shortcut a cohort
+in which it goes with the disease (correlation 0.9), another hospital's in which it goes
+against it, and the same with everything but the lungs masked. A linear classifier of
+small pictures is trained on the first and judged on the second; then a narrow ResNet-10
+on three of them. A few core-minutes; the networks' part is resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from covid_cxr.bias import of_data
+from covid_cxr.bias.linear import logistic, out_of_fold, pixels
+from covid_cxr.experiments import RECORDED
+from covid_cxr.metrics import auc_interval
+from covid_cxr.phantom import COVID, TRAITS, Cohort, Hospital, Phantom, generate
+from covid_cxr.segmentation import variants
+from covid_cxr.study import StudyConfig, parse, run
+from covid_cxr.study.probes import recorded
+from covid_cxr.study.summaries import collect
+from pruning.lab import runs
+
+NAME = "study_phantom"
+SIDE, PATIENTS, STRENGTH, CONTRAST = 48, 300, 0.9, 0.15
+NETWORKS = ("none", "border", "intensity")
+#: Hospitals whose share of positives differs, and whose films do.
+CONFOUNDED = (
+    Hospital("a", covid=0.85, traits={"marker": 0.9}),
+    Hospital("b", covid=0.15, traits={"marker": 0.1}),
+)
+
+
+def cohort(seed: int, shortcut: str, strength: float) -> Phantom:
+    """Return films in which one shortcut, or none, goes with the disease."""
+    tied = {} if shortcut == "none" else {shortcut: strength}
+    wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, shortcuts=tied)
+    return generate(jax.random.key(seed), wanted)
+
+
+def linear(home: Phantom, away: Phantom) -> dict[str, Any]:
+    """Return the areas of a linear classifier at home, away, and masked.
+
+    Args:
+        home: trained on, and judged out of fold.
+        away: judged on.
+    """
+    out: dict[str, Any] = {}
+    for kind in ("whole", "masked"):
+        here, there = (pixels(_films(one, kind)) for one in (home, away))
+        label, other = _label(home), _label(away)
+        inside = out_of_fold(home.index, here, label)
+        outside = logistic(here, label)(there)
+        out[kind] = {
+            "home": auc_interval(label, inside),
+            "away": auc_interval(other, outside),
+        }
+    return out
+
+
+def probed(films: Phantom) -> list[dict[str, Any]]:
+    """Return the records of all probes that need no network."""
+    lungs = films.lungs.any(axis=1)
+    found = of_data(films.index, _label(films), films.images, lungs)
+    return [recorded(one) for one in found]
+
+
+def networks() -> StudyConfig:
+    """Return the study of narrow networks on three of the cohorts."""
+    away = {f"away-{name}": (name, -STRENGTH, 20) for name in NETWORKS}
+    home = {name: (name, STRENGTH, 10) for name in NETWORKS}
+    sets = {}
+    for key, (shortcut, strength, seed) in {**home, **away}.items():
+        tied = {} if shortcut == "none" else {shortcut: strength}
+        phantom = {"patients": PATIENTS, "contrast": 0.35, "shortcuts": tied}
+        sets[key] = {"phantom": phantom, "seed": seed + NETWORKS.index(shortcut)}
+    return parse(
+        {
+            "name": "phantom-networks",
+            "side": SIDE,
+            "seeds": [0, 1, 2],
+            "epochs": 4,
+            "batch": 8,
+            "rate": 0.03,
+            "bias": False,
+            "sets": sets,
+            "encoders": {"resnet10": {"architecture": "resnet10", "width": 8}},
+            "mixes": {name: {"kind": "target", "target": name} for name in NETWORKS},
+            "tests": ["own", *away],
+            "preprocessing": ["none", "masked"],
+        }
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/study-phantom"))
+    parser.add_argument("--probes-only", action="store_true", help="train no network")
+    options = parser.parse_args(arguments)
+    wall, core = time.monotonic(), time.process_time()
+    rows = {}
+    for name in ("none", *TRAITS):
+        home = cohort(1, name, STRENGTH)
+        rows[name] = {
+            "linear": linear(home, cohort(2, name, -STRENGTH)),
+            "probes": probed(home),
+        }
+    wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, hospitals=CONFOUNDED)
+    tied = generate(jax.random.key(3), wanted)
+    rows["hospital"] = {"probes": probed(tied)}
+    record = {
+        "command": f"python -m covid_cxr.experiments.{NAME}",
+        "seeds": [0, 1, 2],
+        "films": PATIENTS,
+        "side": SIDE,
+        "strength": STRENGTH,
+        "shortcuts": rows,
+        "networks": [],
+        "probes_wall_s": round(time.monotonic() - wall, 1),
+        "probes_core_s": round(time.process_time() - core, 1),
+        **runs.environment(),
+    }
+    target = RECORDED / f"{NAME}.json"
+    runs.write_json(target, record)
+    if options.probes_only:
+        return
+    config = networks()
+    run(config, options.run_dir, report=lambda text: print(text, flush=True))
+    found = collect(config, options.run_dir)
+    record["networks"] = [
+        {
+            "mix": row.cell.mix,
+            "films": row.cell.preprocessing,
+            "test": row.test,
+            "auc": row.report.metrics["auc"],
+            "seeds": row.seeds,
+        }
+        for row in found.rows
+        if row.test in ("own", f"away-{row.cell.mix}")
+    ]
+    runs.write_json(target, record)
+
+
+def _label(films: Phantom) -> np.ndarray:
+    return (films.finding == COVID).astype(np.int64)
+
+
+def _films(films: Phantom, kind: str) -> Any:
+    if kind == "whole":
+        return films.images
+    return variants(films.images, films.lungs.any(axis=1))["lungs_only"]
+
+
+if __name__ == "__main__":
+    main()
