@@ -1,13 +1,14 @@
 """Small runs that several test modules look at, compiled and run once."""
 
 import contextlib
+import dataclasses
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from pruning.lab import checkpoints, runs, train
-from pruning.lab.data import load
+from pruning.lab.data import Dataset, load
 from pruning.lab.train import fit
 from tests.pruning.lab.small_runs import SMALL, half_a_line_at, interrupted, lines_of
 
@@ -44,15 +45,18 @@ def compiled(compiled_programs):
         yield environment
 
 
-class Watched:
+class Watched(Dataset):
     """A data set that counts how often its test part is asked for."""
 
     def __init__(self, data):
-        self._data, self.asked = data, 0
+        for field in dataclasses.fields(Dataset):
+            object.__setattr__(self, field.name, getattr(data, field.name))
+        object.__setattr__(self, "asked", 0)
 
-    def __getattr__(self, name):
-        self.asked += name == "test"
-        return getattr(self._data, name)
+    def __getattribute__(self, name):
+        if name == "test":
+            object.__setattr__(self, "asked", self.asked + 1)
+        return object.__getattribute__(self, name)
 
 
 @pytest.fixture(scope="session")
