@@ -59,7 +59,7 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         "",
         *markdown((*head, "probes that fire"), rows),
         "",
-        "Without a shortcut all probes are silent, and what was learnt holds elsewhere. "
+        "Without a shortcut all probes are silent and what was learnt holds elsewhere. "
         "With one, the score at home rises and the score elsewhere falls below chance. "
         "Masking takes away marker and border entirely; it does not take away what is "
         "in the lungs too (exposure), or in their outline (view, spacing, body). No "

@@ -1,0 +1,90 @@
+"""RESULTS.md's sections on shortcuts, from records."""
+
+import pytest
+
+from covid_cxr.experiments import _results_study as results
+from covid_cxr.metrics import Estimate
+from pruning.lab.runs import jsonable, write_json
+
+
+def probe(name, value, fires):
+    found = Estimate(value, value - 0.1, value + 0.1)
+    return jsonable({"name": name, "found": found, "fires": fires})
+
+
+PHANTOM = jsonable(
+    {
+        "command": "python -m x",
+        "films": 9,
+        "side": 48,
+        "strength": 0.9,
+        "shortcuts": {
+            "border": {
+                "linear": {
+                    kind: {"home": Estimate(0.9), "away": Estimate(0.1)}
+                    for kind in ("whole", "masked")
+                },
+                "probes": [probe("linear, border only", 0.9, True)],
+            },
+            "hospital": {"probes": [probe("metadata only", 0.5, False)]},
+        },
+        "networks": [],
+    }
+)
+REAL = jsonable(
+    {
+        "command": "python -m y",
+        "seeds": [0, 1],
+        "side": 64,
+        "width": 8,
+        "epochs": 10,
+        "studies": {
+            "covid": {
+                "rows": [
+                    {
+                        "mix": "m",
+                        "test": "own",
+                        "films": 7,
+                        "positives": 3,
+                        "auc": Estimate(0.8, 0.7, 0.9),
+                        "specificity": Estimate(float("nan"), note="one class"),
+                        "seeds": [0.8, 0.7],
+                    }
+                ],
+                "records": {
+                    "data~m~none": {"probes": [probe("metadata only", 0.7, True)]},
+                    "r~none~m~none": {"probes": [probe("gain", 0.6, False)]},
+                },
+                "missing": ["r~none~n~none"],
+            }
+        },
+    }
+)
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RECORDED", tmp_path)
+    return tmp_path
+
+
+def test_nothing_recorded_is_nothing_said(records):
+    assert results.sections() == []
+
+
+def test_tables_and_what_is_missing(records):
+    write_json(records / "study_phantom.json", PHANTOM)
+    write_json(records / "study_real.json", REAL)
+    text = "\n".join(results.sections())
+    assert "| border | 0.90 | 0.10 | 0.90 | 0.10 | linear, border only |" in text
+    assert "| hospital | - | - | - | - | none |" in text
+    assert "not recorded yet" in text
+    assert "| m | own | 7 (3) | 0.80 (0.70 to 0.90) | undefined (one class) |" in text
+    assert "| m | metadata only | 0.70 (0.60 to 0.80) | yes |" in text
+    assert "covid: r, none, n, none; pneumonia: all of it" in text
+
+
+def test_networks_on_synthetic_films():
+    row = {"mix": "border", "films": "masked", "test": "own", "auc": Estimate(0.9)}
+    given = {**PHANTOM, "networks": [jsonable(row)]}
+    assert "| border | masked | own | 0.90 |" in "\n".join(results.phantom(given))
