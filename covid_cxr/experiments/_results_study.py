@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -147,7 +148,7 @@ def _study(name: str, study: Mapping[str, Any]) -> list[str]:
             f"{row['films']} ({row['positives']})",
             interval(row["auc"], digits=2),
             interval(row["specificity"], digits=2),
-            ", ".join(f"{float(area):.2f}" for area in row["seeds"]),
+            _seeds([float(area) for area in row["seeds"]]),
         ]
         for row in study["rows"]
     ]
@@ -169,6 +170,12 @@ def _study(name: str, study: Mapping[str, Any]) -> list[str]:
         ]
     head = ("films of", "probe", "value", "alarm")
     return [*lines, f"Probes, {name}:", "", *markdown(head, body), ""]
+
+
+def _seeds(areas: list[float]) -> str:
+    if any(map(math.isnan, areas)):
+        return "-"
+    return ", ".join(f"{area:.2f}" for area in areas)
 
 
 def _verdict(probe: Mapping[str, Any]) -> list[str]:
