@@ -159,8 +159,6 @@ plt.show()
 # table.)
 
 # %%
-
-
 figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
 for place, (name, kind) in enumerate(
     (("whole films", None), ("lungs only", "lungs_only"), ("border", "border_only"))
