@@ -19,10 +19,11 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from pruning.lab import figures, snapshots
+from pruning.lab.commands import option
 from pruning.lab.config import Config, check
 from pruning.lab.files import replacing
 from pruning.lab.outcome import Point, Result
-from pruning.lab.runs import RunFolder, fresh_path, read_json
+from pruning.lab.runs import RunFolder, config_of, fresh_path
 from pruning.lab.train import NonFiniteError, fit
 from pruning.report import Tally, report, to_text
 
@@ -152,8 +153,8 @@ def _parse(given: Sequence[str]) -> tuple[Config, Path | None, bool]:
     """Return (config, run folder or None, resume) as the options say."""
     import tyro
 
-    named = _option(given, "--run-dir")
-    dataset = _option(given, "--dataset") or ""
+    named = option(given, "--run-dir")
+    dataset = option(given, "--dataset") or ""
     config = defaults(dataset if dataset in _DATASETS else "digits")
     if named is not None and "--resume" in given:
         config = _config_in(Path(named)) or config
@@ -168,29 +169,12 @@ def _parse(given: Sequence[str]) -> tuple[Config, Path | None, bool]:
     return job.config, job.run_dir, job.resume
 
 
-def _option(given: Sequence[str], name: str) -> str | None:
-    """Return the last value of an option, before the options are parsed in full."""
-    found = None
-    for index, word in enumerate(given):
-        key, equals, value = word.partition("=")
-        if key.replace("_", "-") == name:
-            found = value if equals else "".join(given[index + 1 : index + 2])
-    return found
-
-
 def _config_in(folder: Path) -> Config | None:
     """Return the config of the run in a folder, or None if there is no run."""
     path = RunFolder(folder.expanduser()).config
     if not path.exists():
         return None
-    found = read_json(path)
-    try:
-        lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
-        config = Config(**{**found, **lists})
-        check(config)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a run: {error}") from error
-    return config
+    return config_of(path, Config, check, of="a run")
 
 
 def _fresh(config: Config) -> Path:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from pruning.lab import figures, plain, plain_figures, runs
+from pruning.lab.commands import option
 from pruning.lab.fields import Help
 from pruning.lab.plain_config import Plain, Regulariser, check
 
@@ -153,17 +154,13 @@ def run(given: Sequence[str]) -> int:
 def _parse(given: Sequence[str]) -> Comparison:
     import tyro
 
-    dataset = "digits"
-    for index, word in enumerate(given):
-        key, equals, value = word.partition("=")
-        if key == "--dataset":
-            dataset = value if equals else "".join(given[index + 1 : index + 2])
+    named = option(given, "--dataset")
     return tyro.cli(
         Comparison,
         prog="python -m pruning psp",
         description=_DESCRIPTION,
         args=list(given),
-        default=defaults(dataset),
+        default=defaults("digits" if named is None else named),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 

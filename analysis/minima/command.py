@@ -7,12 +7,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 from analysis.minima import report
 from analysis.minima.compare import compare
 from analysis.minima.config import Config, check, defaults
-from pruning.lab.runs import RunFolder, fresh_path, read_json
+from pruning.lab.commands import option
+from pruning.lab.runs import RunFolder, config_of, fresh_path
 from pruning.lab.train import NonFiniteError
 
 _ROOT = Path("runs")
@@ -92,12 +93,12 @@ def parse(given: Sequence[str]) -> Job:
     """Return the options, those of a resumed comparison as it was begun."""
     import tyro
 
-    named = _option(given, "--run-dir")
+    named = option(given, "--run-dir")
     if named is not None and "--resume" in given:
         config = config_in(Path(named))
     else:
         choices = get_args(get_type_hints(Config)["dataset"])
-        dataset = _option(given, "--dataset") or ""
+        dataset = option(given, "--dataset") or ""
         config = defaults(dataset if dataset in choices else "digits")
     return tyro.cli(
         Job,
@@ -118,21 +119,4 @@ def config_in(folder: Path) -> Config:
     path = RunFolder(folder.expanduser()).config
     if not path.exists():
         raise ValueError(f"{path}: no comparison to go on with")
-    found: Any = read_json(path)
-    try:
-        lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
-        config = Config(**{**found, **lists})
-        check(config)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a comparison: {error}") from error
-    return config
-
-
-def _option(given: Sequence[str], name: str) -> str | None:
-    """Return the last value of an option, before the options are parsed in full."""
-    found = None
-    for index, word in enumerate(given):
-        key, equals, value = word.partition("=")
-        if key.replace("_", "-") == name:
-            found = value if equals else "".join(given[index + 1 : index + 2])
-    return found
+    return config_of(path, Config, check, of="a comparison")

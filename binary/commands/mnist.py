@@ -14,7 +14,7 @@ import jax
 from binary.commands.solve import parse
 from binary.network import artefact
 from binary.network.config import Config
-from binary.network.train import packed, train, trained
+from binary.network.train import dataset_of, packed, train, trained
 from pruning.lab import runs
 
 _DESCRIPTION = """Train a network of stochastic binary weights, then binarise it.
@@ -69,10 +69,11 @@ def main(given: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
-    params, layers = trained(path, config)
+    data = dataset_of(config)
+    params, layers = trained(path, config, data)
     for index, seed in enumerate(config.seeds):
         own = jax.tree.map(lambda leaf, i=index: leaf[i], params)
-        artefact.save(Path(path) / f"weights-{seed}.npz", packed(config, layers, own))
+        artefact.save(Path(path) / f"weights-{seed}.npz", packed(data, layers, own))
     show(results["networks"])
     print(f"everything is in {path}: summary.json, weights-SEED.npz, ...")
     return 0

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 from binary.network.objective import Method
+from pruning.lab.fields import (
+    check_at_least,
+    check_choices,
+    check_finite,
+    check_seeds,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,22 +68,10 @@ def check(config: Config) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
-    hints = get_type_hints(Config)
-    for name in ("dataset", "method", "certainty"):
-        choices = get_args(hints[name])
-        value = getattr(config, name)
-        if value not in choices:
-            raise ValueError(
-                f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
-            )
-    for name in ("epochs", "batch", "checkpoint_every", "draws"):
-        value = getattr(config, name)
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-    for name in ("lr", "pull", "power"):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
+    check_choices(config)
+    ones = ("epochs", "batch", "checkpoint_every", "draws")
+    check_at_least(config, dict.fromkeys(ones, 1))
+    check_finite(config, ("lr", "pull", "power"))
     if not 0 <= config.start < config.full <= 1:
         raise ValueError(
             "start, full: expected 0 <= start < full <= 1, got "
@@ -90,7 +83,4 @@ def check(config: Config) -> None:
         raise ValueError(f"signal: expected a number in (0, 1), got {config.signal}")
     if not config.widths or min(config.widths) < 1:
         raise ValueError(f"widths: expected one or more >= 1, got {config.widths}")
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds):
-        raise ValueError(f"seeds: expected one or more, all different: {config.seeds}")
-    if min(config.seeds) < 0:
-        raise ValueError(f"seeds: expected integers >= 0, got {config.seeds}")
+    check_seeds(config.seeds)

@@ -18,7 +18,7 @@ from binary.network import artefact, initial, model, objective, straight
 from binary.network.config import Config, check
 from pruning._typing import Array
 from pruning.lab import checkpoints, resuming, runs
-from pruning.lab.data import Batch, Dataset, epoch_order, load
+from pruning.lab.data import Batch, Dataset, check_batch, epoch_order, load
 from pruning.lab.loop import summed
 from pruning.lab.members import over_members
 from pruning.lab.progress import Progress
@@ -201,11 +201,7 @@ def train(
     """
     check(config)
     data = dataset_of(config, quiet=quiet)
-    if config.batch > len(data.train.label):
-        raise ValueError(
-            f"batch: expected at most {len(data.train.label)} (the training "
-            f"examples), got {config.batch}"
-        )
+    check_batch(config.batch, data.train)
     ignore = ("data_dir", "checkpoint_every")
     folder = runs.create(run_dir, config, resume=resume, ignore=ignore)
     if folder.summary.exists():
@@ -221,13 +217,19 @@ def train(
     return runs.jsonable(results)
 
 
-def trained(run_dir: str | Path, config: Config) -> tuple[Any, tuple[model.Layer, ...]]:
+def trained(
+    run_dir: str | Path, config: Config, data: Dataset
+) -> tuple[Any, tuple[model.Layer, ...]]:
     """Return (parameters, layers) of a run; the parameters have a leading seed axis.
+
+    Args:
+        run_dir: the run folder.
+        config: of the run.
+        data: its data, see :func:`dataset_of`.
 
     Raises:
         pruning.lab.checkpoints.CheckpointError: if the folder holds none.
     """
-    data = dataset_of(config)
     layers = layers_of(config, data.classes)
     tx = optimiser(config, config.epochs * (len(data.train.label) // config.batch))
     like = jax.eval_shape(_starting(config, layers, tx, data))
@@ -238,17 +240,20 @@ def trained(run_dir: str | Path, config: Config) -> tuple[Any, tuple[model.Layer
 
 
 def packed(
-    config: Config, layers: tuple[model.Layer, ...], params: Any
+    data: Dataset, layers: tuple[model.Layer, ...], params: Any
 ) -> artefact.Packed:
-    """Return the binarised network of a run, for raw pixels (whole numbers)."""
-    std = dataset_of(config).std[0]
-    return artefact.pack(layers, params, scale=1 / (_WHITE[config.dataset] * std))
+    """Return a binarised network for the raw pixels (whole numbers) of a data set."""
+    return artefact.pack(layers, params, scale=1 / _unit(data))
 
 
-def pixels_of(config: Config, image: Any) -> np.ndarray:
+def pixels_of(data: Dataset, image: Any) -> np.ndarray:
     """Return the raw pixels, int32, of images of :func:`dataset_of`."""
-    scale = _WHITE[config.dataset] * dataset_of(config).std[0]
-    return np.rint(np.asarray(image) * np.float32(scale)).astype(np.int32)
+    return np.rint(np.asarray(image) * np.float32(_unit(data))).astype(np.int32)
+
+
+def _unit(data: Dataset) -> float:
+    """Return the raw value of a scaled pixel of 1."""
+    return _WHITE[data.name] * data.std[0]
 
 
 def _starting(
@@ -283,9 +288,7 @@ def _epochs(
     done, spent = runs.taken_up(folder)
     started = time.monotonic() - spent
     step = partial(epoch, config=config, layers=layers, tx=tx)
-    run_epoch = jax.jit(
-        lambda members, *shared: over_members("auto", step)(members, *shared)
-    )
+    run_epoch = jax.jit(over_members("auto", step))
     flat = lambda part: Batch(part.image.reshape(len(part.label), -1), part.label)
     sets = jax.device_put((flat(data.train), flat(data.validation)))
     with progress.stage(config.method, done, config.epochs) as report:
@@ -329,13 +332,13 @@ def _networks(
     whole_train = flat(data.train)
     last = jax.jit(lambda params: served(config, layers, params, whole_train))
     signs = jax.jit(lambda params, x: jnp.argmax(model.run_signs(layers, params, x), 1))
-    pixels = pixels_of(config, data.test.image)
+    pixels = pixels_of(data, data.test.image)
     found = []
     for index, seed in enumerate(config.seeds):
         member = jax.tree.map(lambda leaf, i=index: leaf[i], members)
         entry: dict[str, Any] = {"seed": seed}
         params = last(member.params)
-        whole = artefact.predict(packed(config, layers, params), pixels)
+        whole = artefact.predict(packed(data, layers, params), pixels)
         floating = signs(model.mode(params), parts["test"].image)
         entry["integer_error"] = float(np.mean(whole != data.test.label))
         entry["integer_disagreements"] = int(np.sum(whole != np.asarray(floating)))

@@ -101,7 +101,7 @@ def cell(
         )
 
     step = partial(loop.epoch, apply_fn=apply_fn, tx=tx, rules=rules, batch=BATCH)
-    run_epoch = jax.jit(lambda members, *x: over_members("auto", step)(members, *x))
+    run_epoch = jax.jit(over_members("auto", step))
     train, validation, test = jax.device_put((data.train, data.validation, data.test))
     members = jax.jit(jax.vmap(begin))(keys)
     for number in range(epochs):

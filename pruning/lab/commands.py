@@ -55,3 +55,18 @@ def call(
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+
+
+def option(given: Sequence[str], name: str) -> str | None:
+    """Return the last value of an option, before the options are parsed in full.
+
+    Args:
+        given: the command line.
+        name: the option as ``--name``, dashes within.
+    """
+    found = None
+    for index, word in enumerate(given):
+        key, equals, value = word.partition("=")
+        if key.replace("_", "-") == name:
+            found = value if equals else "".join(given[index + 1 : index + 2])
+    return found

@@ -118,6 +118,15 @@ def moments(
     return tuple(means), tuple(stds)
 
 
+def check_batch(batch: int, train: Batch) -> None:
+    """Raise a ValueError if a batch is larger than the training set."""
+    if batch > len(train.label):
+        raise ValueError(
+            f"batch: expected at most {len(train.label)} (the training examples), "
+            f"got {batch}"
+        )
+
+
 def hold_out(label: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide examples into a rest and a held-out part with the same class shares.
 

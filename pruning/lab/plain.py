@@ -56,11 +56,7 @@ def train(
     """
     check(config)
     loaded = load(config, quiet=quiet)
-    if config.batch > len(loaded.train.label):
-        raise ValueError(
-            f"batch: expected at most {len(loaded.train.label)} (the training "
-            f"examples), got {config.batch}"
-        )
+    data.check_batch(config.batch, loaded.train)
     net = network(config, loaded)
     folder = runs.create(
         run_dir,
@@ -147,9 +143,7 @@ def _epochs(
     started = time.monotonic() - spent
     fill = tuple(-m / s for m, s in zip(loaded.mean, loaded.std, strict=True))
     step = partial(plain_steps.epoch, config=config, net=net, tx=tx, fill=fill)
-    run_epoch = jax.jit(
-        lambda members, *shared: over_members(config.seed_axis, step)(members, *shared)
-    )
+    run_epoch = jax.jit(over_members(config.seed_axis, step))
     watched = loaded.validation if config.validation else loaded.test
     where = "validation" if config.validation else "test"
     sets = jax.device_put((loaded.train, watched))

@@ -16,7 +16,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,28 @@ def keep_metrics(
     ]
     with replacing(folder.metrics) as file:
         file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+
+
+def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -> Any:
+    """Return the checked config that a file of :func:`create` holds.
+
+    Args:
+        path: the file.
+        kind: the frozen dataclass.
+        check: raises a ValueError for a field out of range.
+        of: what the config is of, for the message.
+
+    Raises:
+        ValueError: naming the file, if it holds something else.
+    """
+    found = read_json(path)
+    try:
+        lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
+        config = kind(**{**found, **lists})
+        check(config)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not the config of {of}: {error}") from error
+    return config
 
 
 def taken_up(folder: RunFolder) -> tuple[int, float]:

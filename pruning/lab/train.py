@@ -21,7 +21,7 @@ from pruning.lab import checkpoints, loop, models, processes, runs, sharding
 from pruning.lab.augment import crop_flip
 from pruning.lab.config import Config, check
 from pruning.lab.context import Run, Stage, stages_of
-from pruning.lab.data import Dataset, load
+from pruning.lab.data import Dataset, check_batch, load
 from pruning.lab.keeping import (
     close_stage,
     keep_cuts,
@@ -105,11 +105,7 @@ def _data(config: Config, *, progress: bool) -> Dataset:
         center=config.center,
         progress=progress,
     )
-    if config.batch > len(data.train.label):
-        raise ValueError(
-            f"batch: expected at most {len(data.train.label)} (the training examples), "
-            f"got {config.batch}"
-        )
+    check_batch(config.batch, data.train)
     return data
 
 

@@ -50,11 +50,11 @@ def test_the_network_learns_and_becomes_certain(run):
 
 
 def test_the_packed_network_is_that_of_the_run(run):
-    params, layers = training.trained(run[1], SMALL)
-    own = {k: {n: a[0] for n, a in v.items()} for k, v in params.items()}
-    packed = training.packed(SMALL, layers, own)
     data = training.dataset_of(SMALL)
-    pixels = training.pixels_of(SMALL, data.test.image)
+    params, layers = training.trained(run[1], SMALL, data)
+    own = {k: {n: a[0] for n, a in v.items()} for k, v in params.items()}
+    packed = training.packed(data, layers, own)
+    pixels = training.pixels_of(data, data.test.image)
     assert pixels.min() == 0 and pixels.max() == 16
     wrong = np.mean(artefact.predict(packed, pixels) != data.test.label)
     assert wrong == run[0]["networks"][0]["integer_error"]
@@ -76,8 +76,9 @@ def test_an_interrupted_run_ends_in_the_same_bits(run, tmp_path, monkeypatch):
             training.train(SMALL, tmp_path / "run", quiet=True)
     again = training.train(SMALL, tmp_path / "run", resume=True, quiet=True)
     assert again == run[0]
-    whole, _ = training.trained(run[1], SMALL)
-    taken_up, _ = training.trained(tmp_path / "run", SMALL)
+    data = training.dataset_of(SMALL)
+    whole, _ = training.trained(run[1], SMALL, data)
+    taken_up, _ = training.trained(tmp_path / "run", SMALL, data)
     for name, own in whole.items():
         for leaf in own:
             np.testing.assert_array_equal(own[leaf], taken_up[name][leaf])
