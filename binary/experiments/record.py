@@ -54,6 +54,8 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     for method in only or plan.loads:
         folder = _folder(plan, method)
+        if not folder.path.exists() and _recorded(plan, method):
+            continue  # measured elsewhere; its chunks need not be measured again
         folder.path.mkdir(parents=True, exist_ok=True)
         run(
             folder,
@@ -72,14 +74,60 @@ def _folder(plan: Plan, method: str) -> runs.RunFolder:
     return runs.RunFolder(_CHUNKS / f"binary-{plan.name}" / method)
 
 
+def _earlier(plan: Plan) -> dict[str, Any]:
+    """Return what is recorded already, or an empty record."""
+    path = RECORDED / f"{plan.name}.json"
+    return runs.read_json(path) if path.exists() else {"rows": [], "spent": {}}
+
+
+def _recorded(plan: Plan, method: str) -> bool:
+    """Say whether every point of a method is recorded in full."""
+    rows = _earlier(plan)["rows"]
+    totals = {(row["method"], row["load"]): row["total"] for row in rows}
+    return all(
+        totals.get((point.method, point.load), 0) >= point.instances
+        for point in plan.points(method)
+    )
+
+
+def merged(
+    old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]], order: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return old and new rows, one a method and load, that of more instances.
+
+    Args:
+        old: rows of a record.
+        new: rows of chunks at hand; preferred where they have as many instances.
+        order: of the methods.
+    """
+    best: dict[tuple[str, float], dict[str, Any]] = {}
+    for row in (*old, *new):
+        key = (row["method"], row["load"])
+        if key not in best or row["total"] >= best[key]["total"]:
+            best[key] = row
+    return sorted(best.values(), key=lambda r: (order.index(r["method"]), r["load"]))
+
+
+def spent(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the wall and core seconds of chunks, method by method."""
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        own = found.setdefault(record["method"], {"wall_s": 0.0, "core_s": 0.0})
+        for clock in own:
+            own[clock] = round(own[clock] + record[clock], 3)
+    return found
+
+
 def _write(plan: Plan) -> list[dict[str, Any]]:
-    """Write the record of every chunk there is; return its rows."""
+    """Write the record of every chunk, here or recorded before; return its rows."""
     records = [
         record
         for method in plan.loads
         for record in runs.read_metrics(_folder(plan, method))
     ]
-    rows = curves(records)
+    earlier = _earlier(plan)
+    rows = merged(earlier["rows"], curves(records), list(plan.loads))
+    times = earlier["spent"] | spent(records)
     record = {
         "command": f"python -m binary.experiments.{plan.name}",
         "size": plan.size,
@@ -88,8 +136,9 @@ def _write(plan: Plan) -> list[dict[str, Any]]:
             name: {"label": METHODS[name].label, "epochs": METHODS[name].epochs}
             for name in dict.fromkeys(row["method"] for row in rows)
         },
-        "wall_s": round(sum(chunk["wall_s"] for chunk in records), 1),
-        "core_s": round(sum(chunk["core_s"] for chunk in records), 1),
+        "wall_s": round(sum(one["wall_s"] for one in times.values()), 1),
+        "core_s": round(sum(one["core_s"] for one in times.values()), 1),
+        "spent": times,
         **runs.environment(),
         "rows": rows,
     }

@@ -149,9 +149,7 @@ def curves(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "method": method,
                 "load": load,
                 **share._asdict(),
-                "median_epochs": float(np.median(epochs[solved]))
-                if share.count
-                else None,
+                "median_epochs": _median(epochs[solved]),
                 "mean_best_errors": float(best.mean()),
                 "core_s_per_instance": sum(p["core_s"] for p in parts) / len(solved),
                 "median_core_s": float(
