@@ -50,7 +50,8 @@ def course(traces: Mapping[str, tuple[np.ndarray, np.ndarray]], patterns: int) -
             axes.plot(len(wrong) - 1, value, MARKERS[index % 7], color=colour)
     left.set(xlabel="epoch", ylabel="wrong patterns of sign(m) (%)", xscale="symlog")
     right.set(xlabel="epoch", ylabel="self-overlap q*", ylim=(0, 1.02), xscale="symlog")
-    left.set_ylim(bottom=0)
+    left.set(xlim=(0, None), ylim=(0, None))
+    right.set_xlim(left=0)
     right.legend(frameon=False)
     return figure
 

@@ -102,6 +102,9 @@ def test_gradient_from_bits_is_that_of_float32_to_their_rounding():
         (101, 0.3, 9e-4),
         (101, 0.7, 4e-3),
         (101, 0.9, 1.3e-2),
+        (1001, 0.3, 9e-5),
+        (1001, 0.7, 3e-4),
+        (1001, 0.9, 1.3e-3),
     ],
 )
 def test_central_limit_error_is_that_of_the_table(size, overlap, bound):
@@ -109,7 +112,8 @@ def test_central_limit_error_is_that_of_the_table(size, overlap, bound):
     m = np.sqrt(overlap) * rng.choice([-1.0, 1.0], size)
     rows = rng.choice([-1, 1], (30, size))
     one = instances.instance(rows)
-    delta = np.asarray(likelihood.stabilities(jnp.asarray(m, jnp.float32), one), float)
+    with jax.enable_x64(True):
+        delta = np.asarray(likelihood.stabilities(jnp.asarray(m), one))
     exact = [_exact.probability(m, row) for row in rows]
     assert np.max(np.abs(exact - norm.cdf(delta))) < 1.5 * bound
 
