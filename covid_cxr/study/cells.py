@@ -7,7 +7,6 @@ cell, inside it with the last checkpoint of its training.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import shutil
@@ -19,12 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from covid_cxr.images import pooled
-from covid_cxr.index import Index, concatenate
+from covid_cxr.index import concatenate
 from covid_cxr.metrics import youden
 from covid_cxr.models import Network, network
-from covid_cxr.splits import check_pair
 from covid_cxr.study import probes
+from covid_cxr.study.apart import let_pass
 from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.data import (
     Films,
@@ -32,20 +30,10 @@ from covid_cxr.study.data import (
     library,
     mixed,
     preprocessed,
-    targeted,
-    tested,
-    trained_on,
+    tests_of,
 )
-from covid_cxr.train import (
-    StageConfig,
-    Trained,
-    fit,
-    fixed_finetuning,
-    fixed_pretraining,
-    predict,
-    published_finetuning,
-    published_pretraining,
-)
+from covid_cxr.study.stages import finetuning, pretraining, stage_one
+from covid_cxr.train import Trained, fit, predict
 from pruning.lab import runs
 from pruning.lab.data import Batch
 from pruning.lab.files import replacing
@@ -117,6 +105,8 @@ def run(
                 parts = mixed(config.mixes[mix], held, config.split_seed)
                 films = preprocessed(_joined(held, parts), kind)
                 runs.write_json(path_of(place, key), probes.of_mix(films))
+    for mix, before in dict.fromkeys((cell.mix, cell.pretraining) for cell in wanted):
+        let_pass(config, mix, before, held)
     for number, cell in enumerate(wanted, start=1):
         report(f"cell {number} of {len(wanted)} to do: {', '.join(cell)}")
         _run_cell(config, place, cell, held, quiet)
@@ -140,22 +130,14 @@ def _run_cell(
     wall, core = time.monotonic(), time.process_time()
     net = network(config.encoders[cell.encoder])
     index = mixed(config.mixes[cell.mix], held, config.split_seed)
-    used = trained_on(config)
-    tests = {
-        name: tested(name, held, index["test"], used)
-        for name in dict.fromkeys(config.tests)
-    }
-    allowed = {
-        name: _let_pass(config, index["train"], test.index)
-        for name, test in tests.items()
-    }
+    tests = tests_of(config, held, index["test"])
     process = lambda films: preprocessed(films, cell.preprocessing)
     train, validation = (
         process(held.films(index[part])) for part in ("train", "validation")
     )
     work = place / "training" / cell.key
-    start = _pretrained(config, place, cell, held, net, quiet)
-    stage = _stage(config, train, start is not None)
+    start, before = _pretrained(config, place, cell, held, net, quiet)
+    stage = finetuning(config, train, start is not None)
     trained = fit(
         net,
         stage,
@@ -176,7 +158,8 @@ def _run_cell(
         "train": summary(train),
         "validation": summary(validation),
         "tests": {name: summary(films) for name, films in tests.items()},
-        "overlaps_let_pass": allowed,
+        "overlaps_let_pass": let_pass(config, cell.mix, cell.pretraining, held),
+        "stage_one": before,
         "stage": stage,
         "epoch": trained.epoch,
         "threshold": threshold,
@@ -229,16 +212,15 @@ def summary(films: Films) -> dict[str, Any]:
     }
 
 
-def _let_pass(config: StudyConfig, train: Index, test: Index) -> list[str]:
-    """Return the kinds of overlap let pass, by name alone: examples name patients."""
-    return [one.kind for one in check_pair(train, test, allow=config.allow)]
-
-
 def _described(held: Library) -> dict[str, Any]:
-    return {
-        name: {**summary(films), "left_out": held.problems[name]}
-        for name, films in held.sets.items()
-    }
+    """Return what the sets are; lungs by a network only where one was asked."""
+    out = {}
+    for name, films in held.sets.items():
+        out[name] = {**summary(films), "left_out": held.problems[name]}
+        if name in held.segmented:
+            used, abstained = held.segmented[name]
+            out[name] |= {"segmented": used, "abstained": abstained}
+    return out
 
 
 def _joined(held: Library, parts: dict[str, Any]) -> Films:
@@ -263,32 +245,6 @@ def _scored(net: Network, trained: Trained, films: Films) -> dict[str, np.ndarra
     }
 
 
-def _stage(config: StudyConfig, train: Films, pretrained: bool) -> StageConfig:
-    if config.protocol == "published":
-        stage = published_finetuning()
-    else:
-        stage = fixed_finetuning()
-        # A trunk that has learnt nothing must learn at the full rate.
-        rate = stage.trunk_rate if pretrained else 1.0
-        stage = dataclasses.replace(stage, batch=config.batch, trunk_rate=rate)
-        stage = dataclasses.replace(stage, rate=config.rate)
-    return _normalised(stage, config, train, config.epochs)
-
-
-def _normalised(
-    stage: StageConfig, config: StudyConfig, train: Films, epochs: int
-) -> StageConfig:
-    """Return a stage with the study's seeds and the training films' statistics."""
-    found = pooled(train.images)
-    return dataclasses.replace(
-        stage,
-        epochs=epochs,
-        seeds=tuple(config.seeds),
-        mean=round(found.mean, 2),
-        std=max(round(found.std, 2), 0.01),
-    )
-
-
 def _pretrained(
     config: StudyConfig,
     place: Path,
@@ -296,23 +252,16 @@ def _pretrained(
     held: Library,
     net: Network,
     quiet: bool,
-) -> Any:
-    """Return the trunks of stage 1, one a seed, trained once for all mixes."""
+) -> tuple[Any, dict[str, Any] | None]:
+    """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
     one = config.pretrainings[cell.pretraining]
     if not one.set:
-        return None
-    parts = held.parts[one.set]
+        return None, None
     train, validation = (
-        preprocessed(_labelled(held.films(parts[part]), one.label), cell.preprocessing)
-        for part in ("train", "validation")
+        preprocessed(films, cell.preprocessing)
+        for films in stage_one(config, cell.pretraining, held)
     )
-    if config.protocol == "published":
-        stage = published_pretraining("rsna")
-    else:
-        stage = dataclasses.replace(
-            fixed_pretraining(), batch=config.batch, rate=config.rate
-        )
-    stage = _normalised(stage, config, train, one.epochs)
+    stage = pretraining(config, train, one.epochs)
     name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
     trained = fit(
         net,
@@ -323,10 +272,20 @@ def _pretrained(
         resume=True,
         quiet=quiet,
     )
-    return jax.tree.map(np.asarray, (trained.params, trained.stats))
+    record = {
+        "label": one.label,
+        "train": summary(train),
+        "validation": summary(validation),
+        "stage": stage,
+        "epoch": trained.epoch,
+        "validation_auc": _kept_areas(trained),
+    }
+    return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
 
 
-def _labelled(films: Films, label: str) -> Films:
-    """Return the films for which another label is known, with it as theirs."""
-    known = films.select(films.index.label(label) >= 0)
-    return known._replace(index=targeted(known.index, label))
+def _kept_areas(trained: Trained) -> list[float]:
+    """Return each seed's area on validation films at the epoch that was kept."""
+    return [
+        trained.history[epoch - 1]["validation_auc"][seed]
+        for seed, epoch in enumerate(trained.epoch.tolist())
+    ]

@@ -29,10 +29,7 @@ def items(
     """
     size = sum(one["images"] for one in sets.values())
     people = sum(one["patients"] for one in sets.values())
-    left = {
-        name: {kind: n for kind, n in one["left_out"].items() if n}
-        for name, one in sets.items()
-    }
+    left = {name: one["left_out"] for name, one in sets.items()}
     split = (
         "by image, as published: films of a patient are on both sides"
         if config.protocol == "published"
@@ -57,13 +54,15 @@ def items(
         ("Partition", f"{split}; seed {config.split_seed}"),
         (
             "Independence of test films",
-            "patients, pictures and known overlaps of sources are checked; let pass: "
+            "patients, pictures, near-duplicates and known overlaps of sources are "
+            "checked against the films of both stages; let pass: "
             + (", ".join(config.allow) or "nothing"),
         ),
         (
             "Preparation of films",
             f"centred square, {config.side}x{config.side} pixels, "
-            + " or ".join(config.preprocessing),
+            + " or ".join(config.preprocessing)
+            + _lungs(config),
         ),
         (
             "Missing data",
@@ -107,12 +106,22 @@ def _sources(sets: Mapping[str, Any]) -> str:
 
 
 def _left(left: Mapping[str, Mapping[str, int]]) -> str:
-    listed = [
-        f"{name}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
-        for name, kinds in left.items()
-        if kinds
+    parts = [
+        f"{name}: {listed(kinds)}" for name, kinds in left.items() if listed(kinds)
     ]
-    return "; ".join(listed) or "none"
+    return "; ".join(parts) or "none"
+
+
+def listed(kinds: Mapping[str, int]) -> str:
+    """Return what was left out as text, "" if nothing was."""
+    return ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
+
+
+def _lungs(config: StudyConfig) -> str:
+    if not config.segmenter:
+        return ""
+    which = "all films" if config.segment == "all" else "films without a mask"
+    return f"; lungs of {which} by a trained network that may abstain"
 
 
 def _model(name: str, model: ModelConfig) -> str:

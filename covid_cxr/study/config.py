@@ -15,8 +15,10 @@ from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.protocols import MIXES
 
 KINDS = (*MIXES, "versus")
-PREPROCESSING = ("none", "equalised", "masked")
+PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
+MASKING = PREPROCESSING[2:]  # those that need the lungs
 PROTOCOLS = ("fixed", "published")
+SEGMENT = ("missing", "all")
 NONE = "none"  # the pre-training that is none
 OWN = "own"  # the test part of the mix itself
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,40}")
@@ -83,8 +85,11 @@ class StudyConfig:
         mixes: name to what stage 2 is trained on.
         tests: names of sets, and "own" for the test part of the cell's own mix. A set
             that is trained on is tested on its test part, another one whole.
-        preprocessing: some of "none", "equalised", "masked" (equalised, then all but
-            the lungs black).
+        preprocessing: some of "none", "equalised", "masked" (as published: the whole
+            film equalised, then all but the lungs black), "lungs" (all but the lungs
+            black, nothing else) and "lungs-equalised" (that, the lungs equalised by
+            themselves). Equalising a whole film carries what is outside the lungs,
+            such as a black border, into their contrast, where no mask removes it.
         label: what is to be told.
         side: pixels a side.
         seeds: a network for each.
@@ -93,7 +98,9 @@ class StudyConfig:
         batch: films a step.
         rate: learning rate.
         split_seed: of the split by patient.
-        segmenter: folder of a trained lung segmentation, for films without mask.
+        segmenter: folder of a trained lung segmentation.
+        segment: what it is for: "missing", films without mask, or "all". Where the
+            label or the source decides who has a mask, a drawn one tells the label.
         bias: whether the probes are run.
         allow: kinds of overlap between training and test that are let pass.
         replicates: resamples of the patient bootstrap.
@@ -117,6 +124,7 @@ class StudyConfig:
     rate: float = 0.01
     split_seed: int = 42
     segmenter: str = ""
+    segment: str = "missing"
     bias: bool = True
     allow: tuple[str, ...] = ()
     replicates: int = 1000
@@ -203,6 +211,10 @@ def check(config: StudyConfig) -> None:
             _among(f"pretrainings.{name}.set", one.set, config.sets)
         if one.epochs < 1:
             raise ValueError(f"pretrainings.{name}.epochs: expected at least 1")
+        if one.set and one.label == "covid" != config.label:
+            raise ValueError(
+                f"pretrainings.{name}.label: 'covid' is {config.label!r} in this study"
+            )
     for group, allowed in (
         ("tests", (OWN, *config.sets)),
         ("preprocessing", PREPROCESSING),
@@ -211,7 +223,17 @@ def check(config: StudyConfig) -> None:
             raise ValueError(f"{group}: expected at least one")
         for name in getattr(config, group):
             _among(group, name, allowed)
+    drawn: dict[int, str] = {}
+    for name, one in config.sets.items():
+        if one.phantom is not None and drawn.setdefault(one.seed, name) != name:
+            raise ValueError(
+                f"sets.{name}.seed: {one.seed} is that of {drawn[one.seed]!r} too: "
+                "they would share patients"
+            )
     _among("protocol", config.protocol, PROTOCOLS)
+    _among("segment", config.segment, SEGMENT)
+    if config.segment == "all" and not config.segmenter:
+        raise ValueError("segment: 'all' needs a segmenter")
     for name in ("side", "epochs", "batch", "replicates"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: expected at least 1")

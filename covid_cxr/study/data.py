@@ -10,14 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr import protocols
-from covid_cxr.images import equalise
+from covid_cxr.images import equalise, resize
 from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Index, concatenate
 from covid_cxr.phantom import Cohort, generate
+from covid_cxr.problems import joined
 from covid_cxr.segmentation import checked, lungs_only, predict
 from covid_cxr.segmentation import load as load_segmenter
 from covid_cxr.sources import build
 from covid_cxr.sources import load as load_films
-from covid_cxr.study.config import OWN, Mix, StudyConfig
+from covid_cxr.study.config import MASKING, OWN, Mix, StudyConfig
+
+LEARNT = ("train", "validation")  # the parts that a network is made with
 
 
 class Films(NamedTuple):
@@ -63,11 +66,14 @@ class Library(NamedTuple):
         sets: name to its films.
         parts: name to the set's parts, by patient.
         problems: name to what was left out, by kind.
+        segmented: name to how many films have lungs of a network, and on how many it
+            abstained.
     """
 
     sets: dict[str, Films]
     parts: dict[str, dict[str, Index]]
     problems: dict[str, dict[str, int]]
+    segmented: dict[str, tuple[int, int]]
 
     def films(self, index: Index) -> Films:
         """Return the films of a table, in its order."""
@@ -98,37 +104,19 @@ def library(config: StudyConfig) -> Library:
         OSError: for a folder or table that is absent.
         ValueError: for a set without a film whose label is known.
     """
-    segmenter = load_segmenter(config.segmenter) if config.segmenter else None
     sets, problems = {}, {}
     for name, one in config.sets.items():
         if one.phantom is not None:
             sets[name], problems[name] = _synthetic(config, one.phantom, one.seed), {}
-            continue
-        built = build(one.path, one.source)
-        index = targeted(built.index, config.label)
-        index = index.select(index.label("covid") != UNKNOWN)
-        if not len(index):
-            raise ValueError(f"sets.{name}: no film has a known {config.label!r}")
-        found = load_films(index, config.side, masks=("lungs",))
-        counts = {**built.problems.counts(), **found.problems.counts()}
-        problems[name] = {kind: int(n) for kind, n in counts.items()}
-        films = Films(
-            found.images,
-            found.masks["lungs"],
-            found.masked["lungs"],
-            found.index,
-            np.arange(len(found.index)),
-        )
-        sets[name] = films if segmenter is None else _segmented(films, segmenter)
-    if "masked" in config.preprocessing:
+        else:
+            sets[name], problems[name] = _loaded(config, name)
+    segmented = {}
+    if config.segmenter:
+        net = load_segmenter(config.segmenter)
         for name, films in sets.items():
-            sets[name] = films.select(films.masked)
-            problems[name]["lungs not known"] = int((~films.masked).sum())
-            if not films.masked.any():
-                raise ValueError(
-                    f"sets.{name}: 'masked' needs lungs, and no film has a mask: name "
-                    "a segmenter"
-                )
+            sets[name], *counts = _segmented(films, net, config.segment == "all")
+            segmented[name] = tuple(counts)
+    # Split before films are left out, so that masking moves no patient.
     parts = {
         name: protocols.split(
             films.index,
@@ -137,7 +125,20 @@ def library(config: StudyConfig) -> Library:
         )
         for name, films in sets.items()
     }
-    return Library(sets, parts, problems)
+    masking = [kind for kind in MASKING if kind in config.preprocessing]
+    for name, films in sets.items() if masking else ():
+        if not films.masked.any():
+            raise ValueError(
+                f"sets.{name}: {masking[0]!r} needs lungs, and no film has a mask: "
+                "name a segmenter"
+            )
+        sets[name] = films.select(films.masked)
+        problems[name]["lungs not known"] = int((~films.masked).sum())
+        parts[name] = {
+            part: index.select(np.isin(index.uid, sets[name].index.uid))
+            for part, index in parts[name].items()
+        }
+    return Library(sets, parts, problems, segmented)
 
 
 def targeted(index: Index, label: str) -> Index:
@@ -192,18 +193,25 @@ def tested(name: str, held: Library, own: Index, used: set[str]) -> Films:
     return held.sets[name]
 
 
+def tests_of(config: StudyConfig, held: Library, own: Index) -> dict[str, Films]:
+    """Return the test sets of a cell, by name."""
+    used = trained_on(config)
+    names = dict.fromkeys(config.tests)
+    return {name: tested(name, held, own, used) for name in names}
+
+
 def preprocessed(films: Films, kind: str) -> Films:
-    """Return films equalised, and masked, if so wished; a film without mask as is."""
+    """Return films equalised, or cut down to their lungs, or both, as is wished."""
     if kind == "none" or not len(films.index):
         return films
-    return films._replace(
-        images=np.asarray(_processed(films.images, films.lungs, kind == "masked"))
-    )
-
-
-def _processed(images: np.ndarray, lungs: np.ndarray, mask: bool) -> Any:
-    flat = jax.vmap(equalise)(jnp.asarray(images))
-    return jax.vmap(lungs_only)(flat, jnp.asarray(lungs)) if mask else flat
+    images, lungs = jnp.asarray(films.images), jnp.asarray(films.lungs)
+    if kind in ("equalised", "masked"):
+        images = jax.vmap(equalise)(images)
+    elif kind == "lungs-equalised":
+        images = jax.vmap(equalise)(images, lungs)
+    if kind in MASKING:
+        images = jax.vmap(lungs_only)(images, lungs)
+    return films._replace(images=np.asarray(images))
 
 
 def _of(index: Index, value: int) -> Index:
@@ -223,15 +231,53 @@ def _synthetic(config: StudyConfig, cohort: Cohort, seed: int) -> Films:
     )
 
 
-def _segmented(films: Films, segmenter: Any) -> Films:
-    """Return films with the network's lungs where it does not abstain."""
+def _loaded(config: StudyConfig, name: str) -> tuple[Films, dict[str, int]]:
+    """Return a set's films from its folder, and what was left out."""
+    one = config.sets[name]
+    built = build(one.path, one.source)
+    index = targeted(built.index, config.label)
+    index = index.select(index.label("covid") != UNKNOWN)
+    if not len(index):
+        raise ValueError(f"sets.{name}: no film has a known {config.label!r}")
+    found = load_films(index, config.side, masks=("lungs",))
+    counts = joined((built.problems, found.problems)).counts()
+    films = Films(
+        found.images,
+        found.masks["lungs"],
+        found.masked["lungs"],
+        found.index,
+        np.arange(len(found.index)),
+    )
+    return films, counts
+
+
+def _segmented(films: Films, net: Any, every: bool) -> tuple[Films, int, int]:
+    """Return films with a network's lungs where it does not abstain.
+
+    Args:
+        films: any.
+        net: the segmentation.
+        every: whether for all films, or for those without lungs alone.
+
+    Returns:
+        The films, how many have the network's lungs, on how many it abstained.
+    """
     lungs, masked = films.lungs.copy(), films.masked.copy()
-    rows = np.flatnonzero(~masked)
-    if rows.size:
-        probability = predict(segmenter, films.images[rows])
-        for row, one in zip(rows, probability, strict=True):
-            found = checked(one)
-            masked[row] = found.quality.accepted
-            if found.quality.accepted:
-                lungs[row] = found.mask
-    return films._replace(lungs=lungs, masked=masked)
+    rows = np.arange(len(masked)) if every else np.flatnonzero(~masked)
+    if not rows.size:
+        return films, 0, 0
+    side = films.images.shape[1:]
+    # At the size that it was trained at, and back.
+    own = (net.config.side, net.config.side)
+    small = films.images[rows]
+    if own != side:
+        small = np.clip(resize(small, own), 0, 1).astype(np.float32)
+    for row, one in zip(rows, predict(net, small), strict=True):
+        found = checked(one)
+        masked[row] = found.quality.accepted
+        lungs[row] = False
+        if found.quality.accepted:
+            mask = found.mask.astype(np.float32)
+            lungs[row] = (mask if own == side else resize(mask, side)) >= 0.5
+    used = int(masked[rows].sum())
+    return films._replace(lungs=lungs, masked=masked), used, rows.size - used

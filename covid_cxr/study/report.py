@@ -91,21 +91,10 @@ def _blocks(
         Heading(2, "What may be believed"),
         *_belief(config, found),
         Heading(2, "Films"),
-        Table(
-            ("set", "films", "patients", "positives", "sources"),
-            [
-                [
-                    name,
-                    s["images"],
-                    s["patients"],
-                    s["positives"],
-                    ", ".join(s["sources"]),
-                ]
-                for name, s in sets.items()
-            ],
-        ),
+        *_films(sets),
         Heading(2, "Results"),
         *_results(config, folder, found),
+        *_first_stage(config, found),
     ]
     if config.bias:
         blocks += [Heading(2, "Bias probes"), *_probes(found)]
@@ -118,6 +107,50 @@ def _blocks(
         Text(NOTICE, caution=True),
     ]
     return blocks
+
+
+def _films(sets: Mapping[str, Any]) -> list[Block]:
+    """Say what films there are, what was left out, and whose the lungs are."""
+    head = ["set", "films", "patients", "positives", "sources", "left out"]
+    rows = [
+        [
+            name,
+            one["images"],
+            one["patients"],
+            one["positives"],
+            ", ".join(one["sources"]),
+            checklist.listed(one["left_out"]) or "none",
+        ]
+        for name, one in sets.items()
+    ]
+    asked = {name: one for name, one in sets.items() if "segmented" in one}
+    if not asked:
+        return [Table(head, rows)]
+    bullets = [
+        f"{name}: the lungs of {one['segmented']} films are a network's; it abstained "
+        f"on {one['abstained']}"
+        for name, one in asked.items()
+    ]
+    return [Table(head, rows), Bullets(bullets)]
+
+
+def _first_stage(config: StudyConfig, found: Finished) -> list[Block]:
+    """Say what stage 1 learnt, once for each network that it made."""
+    rows: dict[tuple[str, ...], list[Any]] = {}
+    for cell in cells(config):
+        one = found.records.get(cell.key, {}).get("stage_one")
+        if one:
+            made = (cell.encoder, cell.pretraining, cell.preprocessing)
+            areas = ", ".join(f"{float(area):.2f}" for area in one["validation_auc"])
+            size = (one["train"]["images"], one["validation"]["images"])
+            rows[made] = [*made, one["label"], *size, areas]
+    if not rows:
+        return []
+    head = ("encoder", "pre-training", "films", "label", "trained on", "validated on")
+    return [
+        Heading(3, "Stage 1"),
+        Table((*head, "validation AUC of single seeds"), list(rows.values())),
+    ]
 
 
 def _belief(config: StudyConfig, found: Finished) -> list[Block]:

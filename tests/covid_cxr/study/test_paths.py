@@ -1,0 +1,309 @@
+"""Ways through a study that the small one does not take: folders of real layouts."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from covid_cxr.segmentation import Films, SegmentConfig, UNetConfig, fit, save
+from covid_cxr.splits import OverlapError
+from covid_cxr.study import cells, checklist, parse, report, stages
+from covid_cxr.study.blocks import Table, as_markdown
+from covid_cxr.study.cells import path_of
+from covid_cxr.study.summaries import Finished
+from pruning.lab.runs import read_json
+from tests.covid_cxr import trees
+from tests.covid_cxr.quick import quick_compilation
+from tests.covid_cxr.train.tiny import tiny
+
+__all__ = ["quick_compilation"]
+
+# Beside the functions of their names in the package.
+module = importlib.import_module("covid_cxr.study.cells")
+data = importlib.import_module("covid_cxr.study.data")
+SIDE = 32
+SMALL = {
+    "name": "paths",
+    "side": SIDE,
+    "seeds": [0, 1],
+    "epochs": 2,
+    "batch": 8,
+    "rate": 0.03,
+    "replicates": 20,
+    "bias": False,
+    "encoders": {"small": {}},
+    "tests": ["own"],
+}
+
+
+def boxes(count, seed):
+    """Return films (n, S, S) of two dark boxes on grey, and the boxes."""
+    rng = np.random.default_rng(seed)
+    lungs = np.zeros((count, SIDE, SIDE), bool)
+    for mask in lungs:
+        top, bottom, left, right = rng.integers(-1, 2, 4)
+        mask[6 + top : 25 + bottom, 4 + left : 13] = True
+        mask[6 + top : 25 + bottom, 19 : 28 + right] = True
+    films = 0.7 - 0.5 * lungs + 0.04 * rng.normal(size=lungs.shape)
+    return np.clip(films, 0, 1).astype(np.float32), lungs
+
+
+def spotted(films, lungs, ill):
+    """Return films as uint8, the ill ones brighter in the lungs."""
+    shown = films + 0.25 * lungs * np.asarray(ill)[:, None, None]
+    return np.round(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+
+
+def collection(root, people=40, films=1, masks=True):
+    """Write a COVID-ChestXRay folder, every second patient ill; mask of every film."""
+    count = people * films
+    ill = np.arange(count) // films % 2 == 0
+    shown, lungs = boxes(count, 1)
+    rows = []
+    for k, film in enumerate(spotted(shown, lungs, ill)):
+        name = f"c{k}.png"
+        finding = "Pneumonia/Viral/COVID-19" if ill[k] else "No Finding"
+        patient = str(1000 + k // films)
+        rows.append(trees.modern_row(patientid=patient, finding=finding, filename=name))
+        trees.write(root / "images" / name, trees.encode(film))
+        if masks:
+            mask = np.uint8(255) * lungs[k]
+            trees.write(root / "annotations" / "lungs" / name, trees.encode(mask))
+    trees.write(root / "metadata.csv", trees.lines(trees.MODERN, *rows))
+    return root
+
+
+def nih(root, people=40, half=0):
+    """Write an NIH folder, every second patient ill, some films with one lung."""
+    ill = np.arange(people) % 2 == 0
+    rows, pictures = [], spotted(*boxes(people, 2), ill)
+    pictures[:half, :, SIDE // 2 :] = pictures[:half, :1, :1]
+    for k, film in enumerate(pictures):
+        name, finding = f"{k + 1:08d}_000.png", "Pneumonia" if ill[k] else "No Finding"
+        rows.append(f"{name},{finding},0,{k + 1},57,M,PA,2682,2749,0.143,0.143")
+        trees.write(root / "images" / name, trees.encode(film))
+    table = trees.lines(trees.V2020, *rows)
+    trees.write(root / "Data_Entry_2017_v2020.csv", table)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("films")
+    return {
+        "home": {"path": str(collection(root / "home")), "source": "covid_chestxray"},
+        "nih": {"path": str(nih(root / "nih", half=4)), "source": "nih"},
+    }
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Return a log of (stage, start, result) of trainings, of the tiny network."""
+    log = []
+
+    def noted(net, stage, *data, start=None, **options):
+        trained = original(net, stage, *data, start=start, **options)
+        log.append((stage, start, trained))
+        return trained
+
+    original = module.fit
+    monkeypatch.setattr(module, "fit", noted)
+    monkeypatch.setattr(module, "network", lambda config: tiny())
+    return log
+
+
+VERSUS = {"v": {"kind": "versus", "target": "home", "other": "nih"}}
+LUNGS = {"set": "nih", "label": "pneumonia", "epochs": 3}
+
+
+def told(config, folder):
+    """Return what the report says of films, stage 1 and the checklist, as text."""
+    records = {c.key: read_json(path_of(folder, c.key)) for c in cells(config)}
+    found, sets = Finished(records, [], {}, []), read_json(folder / "sets.json")
+    items = checklist.items(config, found, sets)
+    blocks = [*report._films(sets), *report._first_stage(config, found)]
+    return as_markdown([*blocks, Table(("item", "answer"), items)], folder)
+
+
+def test_stage_two_starts_from_the_trunk_of_stage_one(folders, fitted, tmp_path):
+    config = parse(
+        {
+            **SMALL,
+            "sets": folders,
+            "mixes": {**VERSUS, "home": {"target": "home"}},
+            "pretrainings": {"lungs": LUNGS},
+        }
+    )
+    module.run(config, tmp_path)
+    # Stage 1 is asked for by both mixes, and was trained for the first alone.
+    assert [stage.epochs for stage, *_ in fitted] == [3, 2, 3, 2]
+    (_, _, first), (stage, start, _), (_, _, again) = fitted[:3]
+    assert stage.trunk_rate == 0.1
+    assert stages.finetuning(config, films_of(config), False).trunk_rate == 1
+    for one, other, same in zip(
+        jax.tree.leaves((first.params, first.stats)),
+        jax.tree.leaves(start),
+        jax.tree.leaves((again.params, again.stats)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, same)
+    for cell in cells(config):
+        before = read_json(path_of(tmp_path, cell.key))["stage_one"]
+        assert before["label"] == "pneumonia" and before["train"]["positives"] > 0
+        assert list(before["train"]["sources"]) == ["nih"]
+        assert len(before["epoch"]) == len(before["validation_auc"]) == 2
+    text = told(config, tmp_path)
+    assert "lungs: pneumonia on nih, 3 epochs" in text
+    assert text.count("| small | lungs | none | pneumonia |") == 1
+
+
+def films_of(config):
+    return data.library(config).sets["home"]
+
+
+def test_films_of_stage_one_are_no_test_films(folders, fitted, tmp_path):
+    # Under another name the same folder is not trained on, so it is tested whole.
+    given = {
+        **SMALL,
+        "sets": {**folders, "again": folders["nih"]},
+        "mixes": {"home": {"target": "home"}},
+        "tests": ["again"],
+        "pretrainings": {"lungs": LUNGS},
+    }
+    with pytest.raises(OverlapError, match=r"lungs and again.*images"):
+        module.run(parse(given), tmp_path)
+    assert not fitted
+
+
+@pytest.mark.parametrize(
+    ("set_", "label", "message"),
+    [
+        ("nih", "tuberculosis", "pretrainings.lungs.label: no film of 'nih'"),
+        ("nih", "covid", "pretrainings.lungs.label: the films of 'nih'"),
+    ],
+)
+def test_a_label_that_is_not_there(folders, fitted, tmp_path, set_, label, message):
+    given = {
+        **SMALL,
+        "sets": folders,
+        "mixes": {"home": {"target": "home"}},
+        "pretrainings": {"lungs": {"set": set_, "label": label}},
+    }
+    with pytest.raises(ValueError, match=message):
+        module.run(parse(given), tmp_path)
+
+
+def test_as_published(fitted, tmp_path):
+    home = {"path": str(collection(tmp_path / "a", 20, films=2, masks=False))}
+    given = {
+        **SMALL,
+        "protocol": "published",
+        "sets": {"home": home},
+        "mixes": {"home": {"target": "home"}},
+    }
+    # Split by image, so patients are on both sides: only on demand.
+    with pytest.raises(OverlapError, match=r"allow=\('patients',\)"):
+        module.run(parse(given), tmp_path / "refused")
+    config = parse({**given, "allow": ["patients"]})
+    module.run(config, tmp_path / "run")
+    stage = fitted[-1][0]
+    assert (stage.loss, stage.batch, stage.rate) == ("focal", 4, 0.1)
+    assert (stage.momentum, stage.select, stage.sampling) == (0, "last", "shuffled")
+    record = read_json(path_of(tmp_path / "run", cells(config)[0].key))
+    assert record["overlaps_let_pass"] == {"own": ["patients"]}
+    assert record["epoch"] == [2, 2]
+    text = told(config, tmp_path / "run")
+    assert "by image, as published" in text and "let pass: patients" in text
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory, quick_compilation):
+    folder = tmp_path_factory.mktemp("net")
+    films, lungs = boxes(24, 5)
+    config = SegmentConfig(
+        net=UNetConfig(depth=1, width=4),
+        side=SIDE,
+        epochs=8,
+        batch=2,
+        rate=0.02,
+        augmentation=None,
+    )
+    save(fit(config, Films(films, lungs[:, None])), folder)
+    return folder
+
+
+def masked(folders, segmenter, **fields):
+    return parse(
+        {
+            **SMALL,
+            "sets": folders,
+            "mixes": VERSUS,
+            "preprocessing": ["masked"],
+            "segmenter": str(segmenter),
+            **fields,
+        }
+    )
+
+
+def test_lungs_from_a_segmenter(folders, segmenter, fitted, tmp_path):
+    # At another size than the segmenter's own.
+    config = masked(folders, segmenter, side=48)
+    module.run(config, tmp_path)
+    sets = read_json(tmp_path / "sets.json")
+    # On the four films with one lung the network abstains.
+    assert sets["nih"]["segmented"] == 36 and sets["home"]["segmented"] == 0
+    assert sets["nih"]["abstained"] == 4 and sets["nih"]["images"] == 36
+    assert sets["nih"]["left_out"]["lungs not known"] == 4
+    assert sets["home"]["images"] == 40
+    # Black but for the lungs.
+    assert fitted[-1][0].mean < 0.5
+    text = told(config, tmp_path)
+    assert "the lungs of 36 films are a network's; it abstained on 4" in text
+    assert "4 lungs not known" in text
+    assert "lungs of films without a mask by a trained network" in text
+
+
+def test_the_same_hand_for_all_lungs(folders, segmenter):
+    mine = data.library(masked(folders, segmenter)).sets["home"].lungs
+    held = data.library(masked(folders, segmenter, segment="all"))
+    assert held.segmented == {"home": (40, 0), "nih": (36, 4)}
+    theirs = held.sets["home"].lungs
+    assert (mine != theirs).any()
+    assert 2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()) > 0.8
+    with pytest.raises(ValueError, match="segment: 'all' needs a segmenter"):
+        masked(folders, "", segment="all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"architecture": "resnet50", "width": 2},
+        {"architecture": "densenet121", "width": 4, "blocks": [1, 2, 2, 1]},
+    ],
+    ids=lambda model: model["architecture"],
+)
+def test_other_encoders(folders, tmp_path, model):
+    config = parse(
+        {
+            **SMALL,
+            "seeds": [0],
+            "epochs": 1,
+            "sets": folders,
+            "mixes": VERSUS,
+            "encoders": {"deep": model},
+            "pretrainings": {"lungs": {**LUNGS, "epochs": 1}},
+            "bias": True,
+        }
+    )
+    module.run(config, tmp_path)
+    record = read_json(path_of(tmp_path, cells(config)[0].key))
+    stages = [one["name"] for one in record["probes"] if "source from" in one["name"]]
+    assert stages == [
+        f"source from {s}" for s in ("stem", *(f"layer{k}" for k in "1234"))
+    ]
+    methods = {one["method"]: one for one in record["saliency"]}
+    assert set(methods) == {"grad-cam", "integrated gradients"}
+    assert all(0 < one["inside"]["value"] < 1 for one in methods.values())
