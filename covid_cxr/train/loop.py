@@ -78,9 +78,26 @@ class EpochInfo(NamedTuple):
     rate: Array
 
 
-def standardise(image: Array, config: StageConfig) -> Array:
+class Scale(NamedTuple):
+    """What images are standardised with: no constant of what is compiled.
+
+    Attributes:
+        mean: subtracted.
+        std: then divided by.
+    """
+
+    mean: Any
+    std: Any
+
+
+def scale_of(config: StageConfig) -> Scale:
+    """Return a stage's scale, as float32."""
+    return Scale(jnp.float32(config.mean), jnp.float32(config.std))
+
+
+def standardise(image: Array, scale: Scale | StageConfig) -> Array:
     """Return (image - mean) / std in float32, of uint8 or of floats in [0, 1]."""
-    return (unit(image) - config.mean) / config.std
+    return (unit(image) - scale.mean) / scale.std
 
 
 def unit(image: Array) -> Array:
@@ -91,11 +108,11 @@ def unit(image: Array) -> Array:
 
 
 def logits_of(
-    net: Network, params: Any, stats: Any, image: Array, config: StageConfig
+    net: Network, params: Any, stats: Any, image: Array, scale: Scale
 ) -> Array:
     """Return logits (N, classes) of images (N, H, W, 1), evaluation mode."""
     return chunked(
-        lambda part: net.apply(params, stats, standardise(part, config)), image
+        lambda part: net.apply(params, stats, standardise(part, scale)), image
     )
 
 
@@ -164,6 +181,7 @@ def epoch(
     train: Batch,
     validation: Batch,
     classes: list[Array],
+    scale: Scale,
     *,
     net: Network,
     tx: optax.GradientTransformation,
@@ -177,6 +195,7 @@ def epoch(
         train: training images.
         validation: validation images.
         classes: the training images of each class (:func:`balanced_order`).
+        scale: of the images; the stage's own is not looked at.
         net: the network.
         tx: of :func:`optimizer`.
         config: the stage.
@@ -194,11 +213,13 @@ def epoch(
     rate = config.rate * member.plateau.factor
     if config.schedule == "cosine":
         rate = config.rate * cosine(number, config.epochs)
-    step = partial(_step, train=train, rate=rate, net=net, tx=tx, config=config)
+    step = partial(
+        _step, train=train, scale=scale, rate=rate, net=net, tx=tx, config=config
+    )
     keys = jax.random.split(move_key, order.shape[0])
     carry = (member.params, member.stats, member.opt_state)
     (params, stats, opt_state), losses = lax.scan(step, carry, (order, keys))
-    info = _look(net, params, stats, validation, config)._replace(
+    info = _look(net, params, stats, validation, scale, config)._replace(
         loss=losses.mean(), rate=rate
     )
     plateau = member.plateau
@@ -218,6 +239,7 @@ def _step(
     drawn: tuple[Array, Array],
     *,
     train: Batch,
+    scale: Scale,
     rate: Array,
     net: Network,
     tx: optax.GradientTransformation,
@@ -229,7 +251,7 @@ def _step(
     if config.augmentation is not None:
         keys = jax.random.split(key, index.shape[0])
         image = augment(keys, image[..., 0], config.augmentation)[..., None]
-    image = standardise(image, config)
+    image = standardise(image, scale)
     loss_of = loss_function(config.loss, net.config.classes, config.gamma)
 
     def objective(params: Any) -> tuple[Array, Any]:
@@ -247,10 +269,15 @@ def _step(
 
 
 def _look(
-    net: Network, params: Any, stats: Any, data: Batch, config: StageConfig
+    net: Network,
+    params: Any,
+    stats: Any,
+    data: Batch,
+    scale: Scale,
+    config: StageConfig,
 ) -> EpochInfo:
     """Return the validation figures of some weights."""
-    logits = logits_of(net, params, stats, data.image, config)
+    logits = logits_of(net, params, stats, data.image, scale)
     loss_of = loss_function(config.loss, net.config.classes, config.gamma)
     loss = loss_of(logits, data.label).mean()
     area = jnp.float32(jnp.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -81,7 +82,9 @@ def fit(
     """
     check(config)
     train, validation = _checked(net, config, train, validation)
-    step = _compiled(net, config)
+    # Films of other means need no other program.
+    step = _compiled(net, dataclasses.replace(config, mean=0.0, std=1.0))
+    scale = loop.scale_of(config)
     members = _starting(net, config, train.image.shape[1], start)
     keeper, members = take_up(
         folder, config, members, data=(train, validation), resume=resume
@@ -92,7 +95,9 @@ def fit(
         progress.stage("train", keeper.done, epochs) as report,
     ):
         for number in range(keeper.done, epochs):
-            members, info = step(members, jnp.int32(number), train, validation, classes)
+            members, info = step(
+                members, jnp.int32(number), train, validation, classes, scale
+            )
             record = _record(info, number, config.seeds)
             report(record)
             keeper.keep(record, members, epochs=epochs, every=config.checkpoint_every)
@@ -121,7 +126,7 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
     config = trained.config
     logits = np.stack(
         [
-            _logits(net, config, *trained.member(index), image)
+            _logits(net, *trained.member(index), image, loop.scale_of(config))
             for index in range(len(config.seeds))
         ]
     )
@@ -145,7 +150,8 @@ def features(
     Raises:
         ValueError: for images of another shape.
     """
-    found = _features(net, config, params, stats, _images("image", image))
+    scale = loop.scale_of(config)
+    found = _features(net, params, stats, _images("image", image), scale)
     return {name: np.asarray(one) for name, one in found.items()}
 
 
@@ -163,19 +169,19 @@ def with_trunk(fresh: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[Any, Any
     return {**other, "fc": params["fc"]}, averages
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def _logits(
-    net: Network, config: StageConfig, params: Any, stats: Any, image: Array
+    net: Network, params: Any, stats: Any, image: Array, scale: loop.Scale
 ) -> Array:
-    return loop.logits_of(net, params, stats, image, config)
+    return loop.logits_of(net, params, stats, image, scale)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def _features(
-    net: Network, config: StageConfig, params: Any, stats: Any, image: Array
+    net: Network, params: Any, stats: Any, image: Array, scale: loop.Scale
 ) -> dict[str, Array]:
     return chunked(
-        lambda part: net.features(params, stats, loop.standardise(part, config)), image
+        lambda part: net.features(params, stats, loop.standardise(part, scale)), image
     )
 
 
@@ -188,7 +194,12 @@ def _compiled(net: Network, config: StageConfig) -> Any:
     tx = loop.optimizer(config, net.config.norm)
 
     def everyone(
-        members: Any, number: Array, train: Batch, validation: Batch, classes: Any
+        members: Any,
+        number: Array,
+        train: Batch,
+        validation: Batch,
+        classes: Any,
+        scale: loop.Scale,
     ) -> Any:
         run = lambda member: loop.epoch(
             member,
@@ -196,6 +207,7 @@ def _compiled(net: Network, config: StageConfig) -> Any:
             train,
             validation,
             classes,
+            scale,
             net=net,
             tx=tx,
             config=config,
