@@ -32,6 +32,7 @@ from pruning.lab import runs
 NAME = "study_phantom"
 SIDE, PATIENTS, STRENGTH, CONTRAST = 48, 300, 0.9, 0.15
 NETWORKS = ("none", "border", "intensity")
+KINDS = ("none", "masked", "lungs", "lungs-equalised")
 #: Hospitals whose share of positives differs, and whose films do.
 CONFOUNDED = (
     Hospital("a", covid=0.85, traits={"marker": 0.9}),
@@ -95,19 +96,15 @@ def networks() -> StudyConfig:
             "encoders": {"resnet10": {"architecture": "resnet10", "width": 8}},
             "mixes": {name: {"kind": "target", "target": name} for name in NETWORKS},
             "tests": ["own", *away],
-            "preprocessing": ["none", "masked"],
+            "preprocessing": list(KINDS),
         }
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--run-dir", type=Path, default=Path("runs/study-phantom"))
-    parser.add_argument("--probes-only", action="store_true", help="train no network")
-    options = parser.parse_args(arguments)
+def probes_record() -> dict[str, Any]:
+    """Measure what needs no network, and return it as it is recorded."""
     wall, core = time.monotonic(), time.process_time()
-    rows = {}
+    rows: dict[str, Any] = {}
     for name in ("none", *TRAITS):
         home = cohort(1, name, STRENGTH)
         rows[name] = {
@@ -117,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, hospitals=CONFOUNDED)
     tied = generate(jax.random.key(3), wanted)
     rows["hospital"] = {"probes": probed(tied)}
-    record = {
+    return {
         "command": f"python -m covid_cxr.experiments.{NAME}",
         "seeds": [0, 1, 2],
         "films": PATIENTS,
@@ -129,14 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "probes_core_s": round(time.process_time() - core, 1),
         **runs.environment(),
     }
-    target = RECORDED / f"{NAME}.json"
-    runs.write_json(target, record)
-    if options.probes_only:
-        return
+
+
+def networks_record(folder: Path) -> dict[str, Any]:
+    """Train the networks that are not trained yet, and return what is recorded."""
     config = networks()
-    run(config, options.run_dir, report=lambda text: print(text, flush=True))
-    found = collect(config, options.run_dir)
-    record["networks"] = [
+    run(config, folder, report=lambda text: print(text, flush=True))
+    found = collect(config, folder)
+    rows = [
         {
             "mix": row.cell.mix,
             "films": row.cell.preprocessing,
@@ -147,7 +144,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in found.rows
         if row.test in ("own", f"away-{row.cell.mix}")
     ]
-    runs.write_json(target, record)
+    cores = [one["core_s"] for one in found.records.values() if "core_s" in one]
+    return {"networks": rows, "networks_core_s": round(sum(cores), 1)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/study-phantom"))
+    parser.add_argument("--probes-only", action="store_true", help="train no network")
+    parser.add_argument(
+        "--networks-only", action="store_true", help="keep the recorded probes"
+    )
+    options = parser.parse_args(arguments)
+    target = RECORDED / f"{NAME}.json"
+    record = runs.read_json(target) if options.networks_only else probes_record()
+    if not options.networks_only:
+        runs.write_json(target, record)
+    if not options.probes_only:
+        runs.write_json(target, record | networks_record(options.run_dir))
 
 
 def _label(films: Phantom) -> np.ndarray:
