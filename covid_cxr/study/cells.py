@@ -20,7 +20,7 @@ import numpy as np
 
 from covid_cxr.index import concatenate
 from covid_cxr.metrics import youden
-from covid_cxr.models import Network, network
+from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
 from covid_cxr.study.apart import let_pass
 from covid_cxr.study.config import StudyConfig
@@ -255,6 +255,9 @@ def _pretrained(
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
     one = config.pretrainings[cell.pretraining]
+    if one.weights:
+        fresh = net.init(jax.random.key(0), config.side)
+        return convert(one.weights, *fresh), None
     if not one.set:
         return None, None
     train, validation = (

@@ -7,6 +7,7 @@ not repeated. What only the people behind a study can know is said to be open.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from covid_cxr.models import ModelConfig
@@ -129,12 +130,13 @@ def _model(name: str, model: ModelConfig) -> str:
 
 
 def _starts(config: StudyConfig) -> str:
-    return "; ".join(
-        f"{name}: random"
-        if not one.set
-        else f"{name}: {one.label} on {one.set}, {one.epochs} epochs"
-        for name, one in config.pretrainings.items()
-    )
+    told = []
+    for name, one in config.pretrainings.items():
+        text = f"{one.label} on {one.set}, {one.epochs} epochs" if one.set else "random"
+        if one.weights:
+            text = f"from {Path(one.weights).name}; {OPEN}: which films they have seen"
+        told.append(f"{name}: {text}")
+    return "; ".join(told)
 
 
 def _training(config: StudyConfig, stages: list[Any]) -> str:

@@ -44,15 +44,18 @@ class SetConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """Stage 1.
+    """Stage 1, or what takes its place; neither set nor weights: random weights.
 
     Attributes:
-        set: the set it learns from; empty for none.
+        set: the set it learns from.
+        weights: a file of torchvision weights, instead of a set, see
+            :func:`covid_cxr.models.convert`. What they have seen is not checked.
         label: what it learns to tell.
         epochs: passes over the films.
     """
 
     set: str = ""
+    weights: str = ""
     label: str = "pneumonia"
     epochs: int = 10
 
@@ -174,7 +177,7 @@ def parse(given: Any, *, folder: Path = Path()) -> StudyConfig:
     for name, make in (
         ("sets", lambda one, where: _set(one, where, folder)),
         ("encoders", lambda one, where: _make(ModelConfig, one, where)),
-        ("pretrainings", lambda one, where: _make(Pretraining, one, where)),
+        ("pretrainings", lambda one, where: _pretraining(one, where, folder)),
         ("mixes", lambda one, where: _make(Mix, one, where)),
     ):
         if name in plain:
@@ -209,6 +212,8 @@ def check(config: StudyConfig) -> None:
     for name, one in config.pretrainings.items():
         if one.set:
             _among(f"pretrainings.{name}.set", one.set, config.sets)
+            if one.weights:
+                raise ValueError(f"pretrainings.{name}: expected set or weights")
         if one.epochs < 1:
             raise ValueError(f"pretrainings.{name}.epochs: expected at least 1")
         if one.set and one.label == "covid" != config.label:
@@ -258,6 +263,13 @@ def _set(given: Any, where: str, folder: Path) -> SetConfig:
     else:
         plain["path"] = str(folder / str(plain["path"]))
     return _make(SetConfig, plain, where)
+
+
+def _pretraining(given: Any, where: str, folder: Path) -> Pretraining:
+    plain = dict(_table(given, where))
+    if plain.get("weights"):
+        plain["weights"] = str(folder / str(plain["weights"]))
+    return _make(Pretraining, plain, where)
 
 
 def _make(kind: type[_T], given: Any, where: str) -> _T:

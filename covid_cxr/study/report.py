@@ -25,6 +25,7 @@ from covid_cxr.study.blocks import (
 )
 from covid_cxr.study.cells import cells
 from covid_cxr.study.config import StudyConfig
+from covid_cxr.study.differences import differences
 from covid_cxr.study.summaries import Finished, collect, estimate
 from pruning.lab.files import replacing
 from pruning.lab.runs import read_json
@@ -94,6 +95,7 @@ def _blocks(
         *_films(sets),
         Heading(2, "Results"),
         *_results(config, folder, found),
+        *_compared(config, found),
         *_first_stage(config, found),
     ]
     if config.bias:
@@ -132,6 +134,24 @@ def _films(sets: Mapping[str, Any]) -> list[Block]:
         for name, one in asked.items()
     ]
     return [Table(head, rows), Bullets(bullets)]
+
+
+def _compared(config: StudyConfig, found: Finished) -> list[Block]:
+    """Say which of two cells that differ in one thing is better, if any is."""
+    rows = [
+        [
+            ", ".join(one.second),
+            ", ".join(one.first),
+            one.test,
+            one.found.text(2),
+            f"{one.adjusted:.3f}",
+        ]
+        for one in differences(found.rows, config.replicates)
+    ]
+    if not rows:
+        return []
+    head = ("cell", "against", "test", "difference of AUC", "p, adjusted by Holm")
+    return [Heading(3, "Cells that differ in one thing"), Table(head, rows)]
 
 
 def _first_stage(config: StudyConfig, found: Finished) -> list[Block]:

@@ -38,6 +38,7 @@ class Row(NamedTuple):
         label: (n,).
         score: (n,), the mean of the seeds'.
         patient: (n,) numbers.
+        film: (n,) the films' rows in their sets' tables.
     """
 
     cell: Cell
@@ -47,6 +48,7 @@ class Row(NamedTuple):
     label: np.ndarray
     score: np.ndarray
     patient: np.ndarray
+    film: np.ndarray
 
 
 class Finished(NamedTuple):
@@ -166,4 +168,4 @@ def _row(
         replicates=config.replicates,
     )
     seeds = np.array([auc(label, one) for one in scores])
-    return Row(cell, test, report, seeds, label, score, patient)
+    return Row(cell, test, report, seeds, label, score, patient, found["row"])

@@ -1,19 +1,23 @@
 """Ways through a study that the small one does not take: folders of real layouts."""
 
 import importlib
+import json
 
 import jax
 import numpy as np
 import pytest
 
+from covid_cxr.models import network
 from covid_cxr.segmentation import Films, SegmentConfig, UNetConfig, fit, save
 from covid_cxr.splits import OverlapError
-from covid_cxr.study import cells, checklist, parse, report, stages
+from covid_cxr.study import cells, checklist, parse, read, report, stages
 from covid_cxr.study.blocks import Table, as_markdown
 from covid_cxr.study.cells import path_of
 from covid_cxr.study.summaries import Finished
+from covid_cxr.train.training import with_trunk
 from pruning.lab.runs import read_json
 from tests.covid_cxr import trees
+from tests.covid_cxr.models import formula
 from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.train.tiny import tiny
 
@@ -175,6 +179,33 @@ def test_films_of_stage_one_are_no_test_films(folders, fitted, tmp_path):
     with pytest.raises(OverlapError, match=r"lungs and again.*images"):
         module.run(parse(given), tmp_path)
     assert not fitted
+
+
+def test_weights_of_a_file_are_a_start(tmp_path):
+    state = formula.fill(formula.resnet_shapes(18, width=4))
+    np.savez(tmp_path / "given.npz", **state)
+    study = {
+        **SMALL,
+        "sets": {"home": {"path": "films"}},
+        "mixes": {"home": {"target": "home"}},
+        "encoders": {"small": {"architecture": "resnet18", "width": 4}},
+        "pretrainings": {"given": {"weights": "given.npz"}},
+    }
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    config = read(tmp_path / "study.json")
+    net, held = network(config.encoders["small"]), data.Library({}, {}, {}, {})
+    start, before = module._pretrained(
+        config, tmp_path, cells(config)[0], held, net, True
+    )
+    params, _ = with_trunk(net.init(jax.random.key(7), SIDE), start)
+    given = state["layer2.0.conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(params["layer2_0"]["conv1"]["kernel"], given)
+    answers = dict(checklist.items(config, Finished({}, [], {}, []), {}))
+    assert answers["Initial weights"].startswith("given: from given.npz; OPEN")
+    assert before is None and str(tmp_path) not in str(answers)
+    study["pretrainings"]["given"]["set"] = "home"
+    with pytest.raises(ValueError, match=r"pretrainings\.given: expected set or w"):
+        parse(study)
 
 
 @pytest.mark.parametrize(

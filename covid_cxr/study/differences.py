@@ -1,0 +1,72 @@
+"""Cells that differ in one thing, on the same films: is one of them better?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from covid_cxr.metrics import Estimate, compare_auc, holm
+from covid_cxr.study.cells import Cell
+from covid_cxr.study.summaries import Row
+
+
+class Difference(NamedTuple):
+    """Two cells on one test set.
+
+    Attributes:
+        test: the set.
+        first: a cell.
+        second: one that differs from it in a single axis.
+        found: the second's area minus the first's, paired, by patient.
+        p: two-sided, of no difference.
+        adjusted: by Holm, over all differences of the study.
+    """
+
+    test: str
+    first: Cell
+    second: Cell
+    found: Estimate
+    p: float
+    adjusted: float
+
+
+def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
+    """Compare every two cells that differ in one axis and were tested on equal films.
+
+    Args:
+        rows: of the study, in order; the earlier cell is the one compared with.
+        replicates: resamples of patients, the same for both cells.
+
+    Returns:
+        The differences of sets with both classes.
+    """
+    found = []
+    for first, second in itertools.combinations(rows, 2):
+        apart = sum(a != b for a, b in zip(first.cell, second.cell, strict=True))
+        if first.test != second.test or apart != 1 or not _alike(first, second):
+            continue
+        estimate, p = compare_auc(
+            first.label,
+            second.score,
+            first.score,
+            key=jax.random.key(0),
+            patient=first.patient,
+            replicates=replicates,
+        )
+        found.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
+    adjusted = holm(np.array([one.p for one in found]))
+    return [
+        one._replace(adjusted=float(p)) for one, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _alike(first: Row, second: Row) -> bool:
+    """Say whether two rows are of the same films, and of both classes."""
+    return np.unique(first.label).size == 2 and all(
+        np.array_equal(getattr(first, part), getattr(second, part))
+        for part in ("label", "patient", "film")
+    )
