@@ -18,7 +18,31 @@ _DESCRIPTION = """Train and test every combination that a config asks for, once 
 
 CONFIG is a JSON or TOML file with sets, encoders, pretrainings, mixes, tests and
 preprocessing. A study that was stopped goes on where it was: finished cells are never
-repeated. The bias probes are part of it.
+repeated. The bias probes are part of it. A small one:
+
+    name = "mine"
+    label = "covid"
+    tests = ["own", "nih"]
+    preprocessing = ["none", "lungs-equalised"]
+    segmenter = "lungs"    # made by: python -m covid_cxr segment train DATA lungs
+    segment = "all"
+    [sets.hospital]
+    path = "covid-chestxray-dataset"
+    [sets.nih]
+    path = "nih"
+    [encoders.resnet18]
+    architecture = "resnet18"
+    width = 16
+    [pretrainings.none]
+    [pretrainings.pneumonia]
+    set = "nih"
+    label = "pneumonia"
+    [mixes.against-nih]
+    kind = "versus"
+    target = "hospital"
+    other = "nih"
+
+All fields are described in covid_cxr/study/config.py.
 """
 
 

@@ -1,13 +1,14 @@
 """The study and demo commands, up to the training."""
 
 import json
+import textwrap
 
 import pytest
 
 from covid_cxr.__main__ import main
-from covid_cxr.commands import demo
+from covid_cxr.commands import demo, study
 from covid_cxr.experiments import study_phantom, study_real
-from covid_cxr.study import cells
+from covid_cxr.study import cells, read
 from covid_cxr.study.config import check
 from tests.covid_cxr.study.conftest import STUDY
 
@@ -35,6 +36,17 @@ def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path, capsys, content, messa
     assert main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
+
+
+def test_the_example_in_the_help_is_a_study(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    assert "[sets.hospital]" in capsys.readouterr().out
+    example = study._DESCRIPTION.split("A small one:")[1].split("All fields")[0]
+    (tmp_path / "study.toml").write_text(textwrap.dedent(example))
+    config = read(tmp_path / "study.toml")
+    assert len(cells(config)) == 4 and config.bias
+    assert config.segmenter == str(tmp_path / "lungs")
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
