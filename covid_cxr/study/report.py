@@ -34,6 +34,12 @@ NOTICE = f"Research on confounded data, not a diagnostic device. {CAUTION}"
 _METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy", "brier")
 _AXES = ("encoder", "pre-training", "mix", "films")
 _CURVES = 6
+_LEAK = (
+    "Films called masked were equalised whole before their lungs were cut out, as "
+    "published. That carries what is outside the lungs, such as a border, into their "
+    "contrast, where networks find it and no probe here does; with lungs-equalised it "
+    "does not."
+)
 _SIDES = ("same", "reversed")  # of a point of the sweep
 
 
@@ -178,14 +184,19 @@ def _belief(config: StudyConfig, found: Finished) -> list[Block]:
     if not config.bias:
         return [Text("No probe was run: no score here may be taken for the disease.")]
     fired = alarms(found.records)
+    leak: list[Block] = []
+    if "masked" in config.preprocessing:
+        leak = [Text(_LEAK)]
     if not fired:
         return [
+            *leak,
             Text(
                 "No probe fired. That is no proof: the probes know some shortcuts, on "
                 "these films. Only other hospitals' films can tell."
-            )
+            ),
         ]
     return [
+        *leak,
         Text(
             f"{len(fired)} probes fired: label or source can be told without the "
             "disease. As long as that is so, a score on films of the same origin says "

@@ -87,4 +87,37 @@ def test_tables_and_what_is_missing(records):
 def test_networks_on_synthetic_films():
     row = {"mix": "border", "films": "masked", "test": "own", "auc": Estimate(0.9)}
     given = {**PHANTOM, "networks": [jsonable(row)]}
-    assert "| border | masked | own | 0.90 |" in "\n".join(results.phantom(given))
+    text = "\n".join(results.phantom(given))
+    assert "| border | masked | own | 0.90 |" in text
+    assert "carries the border" not in text
+    away = [
+        {"mix": mix, "films": films, "test": f"away-{mix}", "auc": Estimate(area)}
+        for mix, films, area in (
+            ("border", "none", 0.11),
+            ("border", "masked", 0.36),
+            ("border", "lungs", 0.95),
+            ("intensity", "none", 0.04),
+            ("intensity", "masked", 0.97),
+            ("intensity", "lungs", 0.05),
+        )
+    ]
+    text = "\n".join(results.phantom({**given, "networks": jsonable(away)}))
+    assert "is 0.11 with whole films and 0.95 with the lungs alone" in text
+    assert "equalise and then mask, it is 0.36" in text
+    assert "is 0.04 with whole films and 0.05 with the lungs alone" in text
+
+
+def test_lungs_alone_on_real_films():
+    row = {**REAL["studies"]["covid"]["rows"][0], "mix": "n"}
+    cut = {
+        "sets": {"nih": {"segmented": 90, "abstained": 10}},
+        "rows": [row],
+        "records": {},
+        "missing": [],
+    }
+    studies = {**REAL["studies"], "covid, lungs alone": cut}
+    assert "has not been taken away" in "\n".join(results.real(REAL))
+    text = "\n".join(results.real({**REAL, "studies": studies}))
+    assert "the areas are n 0.80 (0.70 to 0.90)" in text
+    assert "abstained on 10 of 100 (nih)" in text
+    assert "has not been taken away" not in text

@@ -34,6 +34,8 @@ def test_both_reports_carry_the_caution_and_every_part(written, study):
             "ALARM",
             "integrated gradients",
             "Films without the disease",
+            "equalised whole before their lungs were cut out",
+            "Cells that differ in one thing",
         ):
             assert part in text, part
     names = {path.name for path in (folder / "figures").iterdir()}
