@@ -13,6 +13,7 @@ from pruning.lab.runs import read_json
 from pruning.lab.tables import markdown
 
 _SECTIONS = ("phantom", "real")
+_CELL = ("covid-v-nih", "own")  # the mix and test that pre-training is judged on
 #: Rows of the data probes that stand beside a network.
 _BESIDE = (
     "metadata only",
@@ -111,7 +112,7 @@ def real(record: Mapping[str, Any]) -> list[str]:
         "are wide and the negatives are other diseases from other publishers. "
         "Pneumonia against no finding inside NIH has one source and is the fairer "
         "task, but its border probe, where recorded, says that it is not a fair one. "
-        f"{_without(record['studies'])}",
+        f"{_pretrained(record['studies'])}{_without(record['studies'])}",
         "",
         f"`{record['command']}`",
         "",
@@ -132,6 +133,28 @@ def _contrast(studies: Mapping[str, Any]) -> str:
     return (
         f"The same networks that tell COVID-19 from NIH films with an area of {own} "
         f"tell it from the other films of its own collection with {inside}. "
+    )
+
+
+def _pretrained(studies: Mapping[str, Any]) -> str:
+    """Say what a trunk that learnt pneumonia changes, if both are recorded."""
+    told = []
+    for name in ("covid", "covid, pre-trained"):
+        study = studies.get(name, {"rows": (), "records": {}})
+        own = [r["auc"] for r in study["rows"] if (r["mix"], r["test"]) == _CELL]
+        moved = [
+            one["transfer"]["nih"]["auc"]
+            for key, one in study["records"].items()
+            if f"~{_CELL[0]}~" in key and "nih" in one.get("transfer", {})
+        ]
+        if not own or not moved:
+            return ""
+        told.append([interval(one[0], digits=2) for one in (own, moved)])
+    (before, plain), (after, moved) = told
+    return (
+        f"From a trunk that learnt pneumonia the area is {after} instead of {before}, "
+        "and ordinary pneumonia of NIH is told from no finding by the score for "
+        f"COVID-19 with an area of {moved} instead of {plain}. "
     )
 
 

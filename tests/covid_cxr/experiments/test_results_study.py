@@ -121,3 +121,21 @@ def test_lungs_alone_on_real_films():
     assert "the areas are n 0.80 (0.70 to 0.90)" in text
     assert "abstained on 10 of 100 (nih)" in text
     assert "has not been taken away" not in text
+
+
+def test_what_pretraining_changes():
+    def study(area, moved):
+        row = {**REAL["studies"]["covid"]["rows"][0], "mix": "covid-v-nih"}
+        transfer = {"nih": {"auc": Estimate(moved)}}
+        return jsonable(
+            {
+                "rows": [{**row, "auc": Estimate(area)}],
+                "records": {"r~p~covid-v-nih~none": {"transfer": transfer}},
+            }
+        )
+
+    studies = {"covid": study(0.97, 0.55), "covid, pre-trained": study(0.95, 0.69)}
+    text = results._pretrained(studies)
+    assert "the area is 0.95 instead of 0.97" in text
+    assert "with an area of 0.69 instead of 0.55" in text
+    assert results._pretrained({"covid": studies["covid"]}) == ""
