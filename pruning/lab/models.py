@@ -49,15 +49,17 @@ class _Entry(NamedTuple):
     Attributes:
         module: makes the Flax module; its arguments but ``classes`` are the options.
         least: smallest height and width of an image.
+        convolutions: the ways it can be convolved.
     """
 
     module: Callable[..., nn.Module]
     least: int
+    convolutions: tuple[str, ...] = layers.CONVOLUTIONS
 
 
 _TABLE = {
     "lenet300": _Entry(lenets.LeNet300, 1),
-    "lenet5": _Entry(lenets.LeNet5, 16),
+    "lenet5": _Entry(lenets.LeNet5, 16, lenets.CONVOLUTIONS),
     "resnet20": _Entry(resnets.resnet20, 4),
     "resnet32": _Entry(resnets.resnet32, 4),
     "resnet18": _Entry(resnets.resnet18, 8),
@@ -67,7 +69,6 @@ _TABLE = {
 
 NAMES = tuple(_TABLE)
 _CHOICES = {
-    "conv": layers.CONVOLUTIONS,
     "initialiser": layers.INITIALISERS,
     "rectify": lenets.RECTIFICATIONS,
 }
@@ -210,11 +211,12 @@ def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
     """Raise a ValueError unless each option is the network's own and in its range."""
     known = set(inspect.signature(entry.module).parameters)
     known -= {"classes", "parent", "name"}
+    choices = {**_CHOICES, "conv": entry.convolutions}
     for option, value in options.items():
         if option not in known:
             listed = ", ".join(sorted(known))
             raise ValueError(f"{option}: {name} has no such option; it has {listed}")
-        if option in _CHOICES:
-            check_choice(option, value, _CHOICES[option])
+        if option in choices:
+            check_choice(option, value, choices[option])
         elif option.endswith("dropout") and not 0 <= value < 1:
             raise ValueError(f"{option}: expected a number in [0, 1), got {value}")

@@ -68,7 +68,7 @@ def test_parameter_shapes(key):
 
 
 @pytest.mark.parametrize("rectify", lenets.RECTIFICATIONS)
-@pytest.mark.parametrize("conv", ["patches", "lax"])
+@pytest.mark.parametrize("conv", ["patches", "lax", "blocks"])
 def test_lenet5_equals_the_numpy_reference(key, conv, rectify):
     init_fn, apply_fn = build("lenet5", 7, IMAGE, conv=conv, rectify=rectify)
     params = init_fn(key)
@@ -126,7 +126,7 @@ def test_both_places_of_the_relu_share_parameters_and_gradients(key):
     )
 
 
-@pytest.mark.parametrize("conv", ["patches", "lax"])
+@pytest.mark.parametrize("conv", ["patches", "lax", "blocks"])
 def test_full_rectification_sees_the_whole_feature_maps(key, conv):
     x = jnp.zeros((1, 28, 28, 1))
     sizes = {}
@@ -145,14 +145,14 @@ def test_phases_are_the_convolution_at_even_and_odd_places(key):
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
     full = reference_convolve(np.asarray(x), np.asarray(kernel))[:, :6, :6]
     expected = full.reshape(2, 3, 2, 3, 2, 4).transpose(0, 2, 4, 1, 3, 5)
-    for method in ("patches", "lax"):
+    for method in ("patches", "lax", "blocks"):
         phases = lenets.convolve_phases(x, kernel, method)
         np.testing.assert_allclose(
             phases, expected.reshape(2, 4, 3, 3, 4), rtol=1e-5, atol=1e-5
         )
 
 
-@pytest.mark.parametrize("method", ["patches", "lax"])
+@pytest.mark.parametrize("method", ["patches", "lax", "blocks"])
 @pytest.mark.parametrize(
     ("shape", "size"), [((7, 9, 1), 3), ((6, 7, 3), 5), ((8, 10, 9), 3), ((3, 2, 1), 1)]
 )
@@ -206,7 +206,7 @@ def test_kernel_reaches_the_product_through_reshape_and_transpose_alone():
     raise AssertionError("the kernel meets no product")
 
 
-@pytest.mark.parametrize("method", ["patches", "lax"])
+@pytest.mark.parametrize("method", ["patches", "lax", "blocks"])
 def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
     x = jnp.array([[1.0, 5.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]).reshape(1, 2, 4, 1)
     pool = lambda x: convolve_pool(x, jnp.ones((1, 1, 1, 1)), method).sum()
@@ -216,7 +216,7 @@ def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
     )
 
 
-@pytest.mark.parametrize("method", ["patches", "lax"])
+@pytest.mark.parametrize("method", ["patches", "lax", "blocks"])
 def test_what_is_not_a_number_stays_so(key, method):
     x = jax.random.normal(key, (1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
     pooled = convolve_pool(x, jnp.ones((1, 1, 1, 1)), method)
@@ -230,7 +230,7 @@ def test_what_is_not_a_number_stays_so(key, method):
     [
         ((8, 8), 4, "auto", "kernel: expected an odd side"),
         ((8, 5), 5, "auto", "kernel: expected an odd side below that of the images"),
-        ((8, 8), 3, "fft", "conv: unknown 'fft', .* auto, patches, lax"),
+        ((8, 8), 3, "fft", "conv: unknown 'fft', .* auto, patches, lax, blocks"),
     ],
 )
 def test_convolve_pool_refuses(image, size, method, message):
