@@ -4,7 +4,8 @@ Run with ``python -m pruning.benchmarks.training``. The two LeNets take plain SG
 steps (batch 100, cross-entropy) on random images of MNIST's shape, held on the device,
 inside one jitted ``lax.scan``. PyTorch runs the same networks from the same initial
 parameters over the same batches on the same cores, in its usual eager loop, and must
-end at the same loss. It is optional: ``pip install 'synaptax[bench]'``.
+end at the same loss. LeNet-5 is timed in both ways of convolving on a CPU. PyTorch is
+optional: ``pip install 'synaptax[bench]'``.
 
 Several seeds of LeNet-300-100, each with batches of its own, run in one call in two
 ways: ``vmap`` over the seeds and ``lax.map`` over them. A product of large matrices is
@@ -83,13 +84,15 @@ def draw(steps: int) -> Batches:
     )
 
 
-def trainer(name: str) -> Callable[[Any, Batches, Any], tuple[Any, Array]]:
+def trainer(
+    name: str, **options: Any
+) -> Callable[[Any, Batches, Any], tuple[Any, Array]]:
     """Return ``train(params, batches, offset) -> (params, last loss)``.
 
     ``offset`` is the batch to begin with, so that seeds see the data in turns of
-    their own.
+    their own. ``options`` are the network's.
     """
-    _, apply_fn = models.build(name, CLASSES, SHAPE)
+    _, apply_fn = models.build(name, CLASSES, SHAPE, **options)
 
     def loss(params: Any, image: Array, label: Array) -> Array:
         scores = jax.nn.log_softmax(apply_fn(params, image))
@@ -183,14 +186,18 @@ def network_cases(name: str, steps: int, with_torch: bool) -> list[Case]:
     params = jax.jit(init_fn)(jax.random.key(0))
     train = jax.jit(trainer(name))
     work, flops = f"{name} JAX", float(steps * flops_of_step(name))
-    ours = Case(lambda: train(params, batches, 0), "JAX", (work, work), steps, flops)
+    ours = [Case(lambda: train(params, batches, 0), "JAX", (work, work), steps, flops)]
+    if name == "lenet5":
+        blocks, named = jax.jit(trainer(name, conv="blocks")), f"{work}, blocks"
+        call = lambda: blocks(params, batches, 0)
+        ours.append(Case(call, "JAX", (named, work), steps, flops))
     if not with_torch:
-        return [ours]
+        return ours
     theirs = torch_trainer(name, params, drawn)
     reached, expected = theirs(), float(train(params, batches, 0)[1])
     if not np.isclose(reached, expected, rtol=1e-2):
         raise RuntimeError(f"{name}: PyTorch's loss is {reached}, ours {expected}")
-    return [ours, Case(theirs, "PyTorch", (f"{name} PyTorch", work), steps, flops)]
+    return [*ours, Case(theirs, "PyTorch", (f"{name} PyTorch", work), steps, flops)]
 
 
 def seed_cases(steps: int, counts: Sequence[int]) -> list[Case]:
