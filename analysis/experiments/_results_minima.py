@@ -41,7 +41,7 @@ def sections() -> list[str]:
 def comparison(record: Mapping[str, Any]) -> list[str]:
     """Return one recorded comparison as Markdown lines."""
     config, device = config_of(record), record["device"]
-    lines = [f"### {title(config)}", ""]
+    lines = [f"### {title(config)} (`{record['experiment']}`)", ""]
     lines += [
         f"`{record['command']}`; {record['wall_s'] / 60:.0f} min on "
         f"{device['platform']}, {device['cores']} cores (shared with other work), jax "
