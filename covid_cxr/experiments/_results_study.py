@@ -190,6 +190,7 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
         for row in rows
     ]
     head = ("shortcut", "films", "tested on", "AUC")
+    leak = _leak(rows)
     return [
         "Narrow ResNet-10, mean of three seeds. Films: as they are (none); the whole "
         "film equalised, then all but the lungs black, as published (masked); the "
@@ -198,7 +199,7 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
         "",
         *markdown(head, body),
         "",
-        *([f"{_leak(rows)}", ""] if _leak(rows) else []),
+        *([leak, ""] if leak else []),
     ]
 
 

@@ -32,25 +32,25 @@ def let_pass(
         OverlapError: naming the two sides.
     """
     index = mixed(config.mixes[mix], held, config.split_seed)
-    seen = {mix: [held.films(index[part]) for part in LEARNT]}
+    learnt = [(mix, held.films(index[part])) for part in LEARNT]
     if config.pretrainings[pretraining].set:
-        seen[pretraining] = list(stage_one(config, pretraining, held))
+        first = stage_one(config, pretraining, held)
+        learnt += [(pretraining, films) for films in first]
+    seen = [(name, one.index, perceptual_hashes(one.images)) for name, one in learnt]
     passed: dict[str, list[str]] = {}
     for name, test in tests_of(config, held, index["test"]).items():
         theirs, kinds = perceptual_hashes(test.images), {}
-        for origin, films in seen.items():
-            for one in films:
-                hashes = perceptual_hashes(one.images), theirs
-                try:
-                    found = check_pair(
-                        one.index,
-                        test.index,
-                        hashes=hashes,
-                        within=ALIKE,
-                        allow=config.allow,
-                    )
-                except OverlapError as error:
-                    raise OverlapError(f"{origin} and {name}: {error}") from None
-                kinds |= {kept.kind: None for kept in found}
+        for origin, films, hashes in seen:
+            try:
+                found = check_pair(
+                    films,
+                    test.index,
+                    hashes=(hashes, theirs),
+                    within=ALIKE,
+                    allow=config.allow,
+                )
+            except OverlapError as error:
+                raise OverlapError(f"{origin} and {name}: {error}") from None
+            kinds |= {kept.kind: None for kept in found}
         passed[name] = list(kinds)
     return passed

@@ -37,8 +37,9 @@ def finetuning(config: StudyConfig, train: Films, pretrained: bool) -> StageConf
         stage = fixed_finetuning()
         # A trunk that has learnt nothing must learn at the full rate.
         rate = stage.trunk_rate if pretrained else 1.0
-        stage = dataclasses.replace(stage, batch=config.batch, trunk_rate=rate)
-        stage = dataclasses.replace(stage, rate=config.rate)
+        stage = dataclasses.replace(
+            stage, batch=config.batch, rate=config.rate, trunk_rate=rate
+        )
     return _normalised(stage, config, train, config.epochs)
 
 
