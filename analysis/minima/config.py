@@ -42,6 +42,7 @@ class Config:
         augment: Training images as they are, or cropped and flipped at random.
         prunable: What may be cut: all parameters, or weights without the biases and
             batch-norm's scales.
+        validation: Training examples held out for every choice (else 1 in 12).
         limit: Use only the first so many training examples.
         transfer: Where the trunks are taken to; transposed: the same images with
             rows and columns exchanged.
@@ -77,6 +78,7 @@ class Config:
     weight_decay: float = 0.0
     augment: Literal["none", "crop-flip"] = "none"
     prunable: Literal["all", "weights"] = "all"
+    validation: int | None = None
     limit: int | None = None
     transfer: Transfer = "none"
     transfer_examples: int = 10000
@@ -156,6 +158,7 @@ def gradual(config: Config) -> lab.Config:
         lr=config.lr,
         tune_lr=config.tune_lr,
         momentum=config.momentum,
+        validation=config.validation,
         limit=config.limit,
         data_dir=config.data_dir,
         weight_decay=config.weight_decay,

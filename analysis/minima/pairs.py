@@ -93,6 +93,7 @@ def setting(config: Config, *, quiet: bool = False) -> Setting:
     data = load(
         config.dataset,
         data_dir=config.data_dir,
+        validation=config.validation,
         limit=config.limit,
         progress=not quiet,
     )

@@ -140,6 +140,10 @@ class Config:
         bool,
         Help(help="Subtract the mean pixel; else a black pixel stays 0."),
     ] = True
+    validation: Annotated[
+        int | None,
+        Help(help="Training examples to hold out for choices; else 1 in 12."),
+    ] = None
     limit: Annotated[
         int | None, Help(help="Use only the first so many training examples.")
     ] = None
@@ -179,6 +183,10 @@ def check(config: Config) -> None:
         raise ValueError(f"keep: expected numbers >= 0, got {config.keep}")
     if config.keep and not config.method.startswith("one-shot"):
         raise ValueError(f"keep: only for one-shot pruning, not {config.method}")
+    if config.validation is not None and config.validation < 1:
+        raise ValueError(
+            f"validation: expected at least 1 example, got {config.validation}"
+        )
     _check_mesh(config)
     if config.method.startswith("one-shot"):
         if not config.targets and not config.keep:

@@ -101,6 +101,7 @@ def _data(config: Config, *, progress: bool) -> Dataset:
     data = load(
         config.dataset,
         data_dir=config.data_dir,
+        validation=config.validation,
         limit=config.limit,
         center=config.center,
         progress=progress,

@@ -31,6 +31,7 @@ def test_the_defaults_are_in_range(dataset):
         ({"lanczos_steps": 1}, "lanczos_steps: expected at least 2"),
         ({"patience": 0}, "patience: expected at least 1"),
         ({"lr": float("nan")}, "lr: expected a finite number"),
+        ({"validation": 0}, "validation: expected at least 1"),
         ({"levels": (0.5,)}, "targets: expected compressions >= 1"),
     ],
 )

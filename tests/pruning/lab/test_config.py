@@ -37,6 +37,7 @@ BAD = {
     "refresh": [0],
     "prunable": ["kernels"],
     "rewind_epoch": [-1],
+    "validation": [0, -5],
     "checkpoint_every": [0],
     "seed_axis": ["pmap"],
     "mesh": [(0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100

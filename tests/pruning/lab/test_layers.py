@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pruning import sensitivity, unspecific
 from pruning.lab import layers
 from tests.pruning.lab.convolutions import reference_convolve, reference_depthwise
 
@@ -41,6 +42,74 @@ def test_depthwise_convolution(key, method, stride):
     )
     given = convolve(x, kernel, stride, method)
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- a few images at a time ---------------------------------------------------------
+
+
+def bent(x, kernel, stride):
+    """A scalar whose second derivatives are not zero."""
+    return jnp.sin(layers.convolve(x, kernel, stride=stride, method="patches")).sum()
+
+
+def derivatives(x, kernel, stride):
+    """Value, both gradients, and both Hessians' products, forward over reverse."""
+    gradient = jax.grad(bent, argnums=(0, 1))
+    along = (jnp.cos(x), jnp.sin(kernel))
+    value = layers.convolve(x, kernel, stride=stride, method="patches")
+    slope = jax.jvp(lambda *a: bent(*a, stride), (x, kernel), along)[1]
+    return value, slope, jax.jvp(lambda *a: gradient(*a, stride), (x, kernel), along)
+
+
+@pytest.mark.parametrize("filters", [None, 4])  # None: depthwise
+@pytest.mark.parametrize("stride", [1, 2])
+def test_chunks_change_nothing(key, monkeypatch, filters, stride):
+    with jax.enable_x64(True):
+        x = jax.random.normal(key, (6, 5, 6, 3), "float64")
+        shape = (3, 3, 1, 3) if filters is None else (3, 3, 3, filters)
+        kernel = jax.random.normal(jax.random.key(1), shape, "float64")
+        expected = derivatives(x, kernel, stride)
+        monkeypatch.setattr(layers, "CACHE", 2 * 5 * 6 * 3 * 9 * 8)
+        assert layers.chunk_size(x.shape, 3, 8) == 2
+        assert "scan" in str(jax.make_jaxpr(bent, static_argnums=2)(x, kernel, stride))
+        given = jax.jit(derivatives, static_argnums=2)(x, kernel, stride)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12),
+            given,
+            expected,
+        )
+
+
+def test_chunks_are_the_largest_that_fit(monkeypatch):
+    monkeypatch.setattr(layers, "CACHE", 1000 * 9 * 4)  # 1,000 numbers of an image
+    sizes = {
+        (100, 10, 10, 1): 10,
+        (100, 10, 15, 2): 2,
+        (99, 10, 10, 1): 9,
+        (100, 100, 100, 1): 1,  # a single image is too large
+        (9, 10, 10, 1): 9,
+        (23, 10, 10, 1): 23,  # a prime number
+        (1, 100, 100, 1): 1,
+    }
+    assert {shape: layers.chunk_size(shape, 3) for shape in sizes} == sizes
+
+
+def test_a_network_in_chunks_is_still_checked_for_mixing(key, monkeypatch):
+    monkeypatch.setattr(layers, "CACHE", 1)
+    x = jax.random.normal(key, (4, 4, 4, 2))
+    kernel = jax.random.normal(key, (3, 3, 2, 2))
+
+    def apart(params, x):
+        return layers.convolve(x, params, method="patches").mean((1, 2))
+
+    def mixing(params, x):
+        y = apart(params, x)
+        return y - y.mean(0, keepdims=True)
+
+    alpha = unspecific(2)
+    assert sensitivity(apart, kernel, x, alpha).shape == kernel.shape
+    with pytest.raises(ValueError, match="mixes the examples"):
+        sensitivity(mixing, kernel, x, alpha)
 
 
 def test_the_device_chooses_the_form():

@@ -168,6 +168,7 @@ def test_a_seed_does_not_know_of_the_others(whole, tmp_path):
     [
         ({"limit": 0}, ValueError, "limit must be between 1 and"),
         ({"limit": 10**6}, ValueError, "limit must be between 1 and"),
+        ({"validation": 1397}, ValueError, "cannot hold out 1397 of 1397"),
         ({"batch": 151}, ValueError, r"batch: expected at most 150"),
         ({"model": "lenet5"}, ValueError, "lenet5 needs images of 16x16 or more"),
         ({"dataset": "imagenet"}, ValueError, "dataset: unknown 'imagenet'"),
