@@ -141,8 +141,8 @@ def test_full_rectification_sees_the_whole_feature_maps(key, conv):
 
 
 def test_phases_are_the_convolution_at_even_and_odd_places(key):
-    x = jax.random.normal(key, (2, 9, 8, 3))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+    x = jax.random.normal(key, (2, 9, 8, lenets.NARROW))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, lenets.NARROW, 4))
     full = reference_convolve(np.asarray(x), np.asarray(kernel))[:, :6, :6]
     expected = full.reshape(2, 3, 2, 3, 2, 4).transpose(0, 2, 4, 1, 3, 5)
     for method in ("patches", "lax", "blocks"):
@@ -207,7 +207,8 @@ def test_kernel_reaches_the_product_through_reshape_and_transpose_alone():
 
 
 @pytest.mark.parametrize("method", ["patches", "lax", "blocks"])
-def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
+def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(monkeypatch, method):
+    monkeypatch.setattr(lenets, "NARROW", 0)
     x = jnp.array([[1.0, 5.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]).reshape(1, 2, 4, 1)
     pool = lambda x: convolve_pool(x, jnp.ones((1, 1, 1, 1)), method).sum()
     third = np.float32(1 / 3)
@@ -217,7 +218,8 @@ def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
 
 
 @pytest.mark.parametrize("method", ["patches", "lax", "blocks"])
-def test_what_is_not_a_number_stays_so(key, method):
+def test_what_is_not_a_number_stays_so(key, monkeypatch, method):
+    monkeypatch.setattr(lenets, "NARROW", 0)
     x = jax.random.normal(key, (1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
     pooled = convolve_pool(x, jnp.ones((1, 1, 1, 1)), method)
     np.testing.assert_array_equal(
