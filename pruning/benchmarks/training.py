@@ -188,8 +188,8 @@ def network_cases(name: str, steps: int, with_torch: bool) -> list[Case]:
     work, flops = f"{name} JAX", float(steps * flops_of_step(name))
     ours = [Case(lambda: train(params, batches, 0), "JAX", (work, work), steps, flops)]
     if name == "lenet5":
-        blocks, named = jax.jit(trainer(name, conv="blocks")), f"{work}, blocks"
-        call = lambda: blocks(params, batches, 0)
+        winograd = jax.jit(trainer(name, conv="winograd"))
+        call, named = lambda: winograd(params, batches, 0), f"{work}, winograd"
         ours.append(Case(call, "JAX", (named, work), steps, flops))
     if not with_torch:
         return ours

@@ -15,11 +15,11 @@ value of the network, for both are monotone:
     convolve, bias, ReLU, pool: what enters the ReLU is the whole feature map, which
     the post-synaptic-potential penalty and entropy are defined on.
 
-Beside the ways of :mod:`pruning.lab.layers`, LeNet-5 can be convolved by ``blocks``:
-the four outputs of a pooling block come from one window that holds what all four see
-(by ``patches`` still where a pixel has few channels). On a CPU a training step is then
-about a third shorter. A kernel's gradient for each example, which an exact sensitivity
-needs, costs twice as much, so ``auto`` stays with ``patches``.
+Beside the ways of :mod:`pruning.lab.layers`, LeNet-5 can be convolved by ``winograd``
+(:mod:`pruning.lab.winograd`; by ``patches`` still where a pixel has few channels, or
+filters are not 3x3 or 5x5). On a CPU a training step then takes little more than half
+the time. A kernel's gradient for each example, which an exact sensitivity needs, has
+many more numbers there, so ``auto`` stays with ``patches``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from flax import linen as nn
 from jax import lax
 
 from pruning._typing import Array, Float
-from pruning.lab import layers
+from pruning.lab import layers, winograd
 from pruning.lab.layers import (
     check_choice,
     dense,
@@ -39,7 +39,7 @@ from pruning.lab.layers import (
     resolve_convolution,
 )
 
-CONVOLUTIONS = (*layers.CONVOLUTIONS, "blocks")
+CONVOLUTIONS = (*layers.CONVOLUTIONS, "winograd")
 RECTIFICATIONS = ("pooled", "full")
 
 # Channels of a pixel below which windows are cut one axis at a time.
@@ -88,7 +88,7 @@ def convolve_phases(
             f"got {size}"
         )
     check_choice("conv", method, CONVOLUTIONS)
-    method = method if method == "blocks" else resolve_convolution(method)
+    method = method if method == "winograd" else resolve_convolution(method)
     rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
     x = x[:, : 2 * rows + size - 1, : 2 * columns + size - 1]
     if method == "lax":
@@ -97,9 +97,8 @@ def convolve_phases(
             x, kernel, (1, 1), "VALID", dimension_numbers=dimensions
         ).reshape(x.shape[0], rows, 2, columns, 2, filters)
         y = y.transpose(0, 2, 4, 1, 3, 5)
-    elif method == "blocks" and x.shape[3] >= NARROW:
-        y = _windows_of_blocks(x, size) @ _block_kernel(kernel)
-        y = y.reshape(*y.shape[:3], 4, filters).transpose(0, 3, 1, 2, 4)
+    elif method == "winograd" and x.shape[3] >= NARROW and size in winograd.POINTS:
+        y = _phases_of_tiles(winograd.convolve_tiles(x, kernel), rows, columns)
     else:
         # One flat product with the kernel's filters first: XLA then forms the
         # kernel's gradient as a product of the same kind, without a transposed copy
@@ -155,37 +154,13 @@ def _windows_by_axis(x: Array, size: int) -> Array:
     return jnp.stack([along(x, 2, phase, rows) for phase in (0, 1)], axis=1)
 
 
-def _windows_of_blocks(x: Array, size: int) -> Array:
-    """Return what the 2x2 blocks see: (B, H', W', (size + 1)^2 C), pixels in blocks.
-
-    Two pixels by two are first put side by side, so that a window is (size + 1) / 2
-    squared of these, and slices are long.
-    """
-    batch, height, width, channels = x.shape
-    rows, columns = (height - size + 1) // 2, (width - size + 1) // 2
-    squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    squares = squares.transpose(0, 1, 3, 2, 4, 5)
-    squares = squares.reshape(batch, height // 2, width // 2, 4 * channels)
-    steps = range((size + 1) // 2)
-    across = jnp.concatenate([squares[:, :, j : j + columns] for j in steps], axis=-1)
-    return jnp.concatenate([across[:, i : i + rows] for i in steps], axis=-1)
-
-
-def _block_kernel(kernel: Array) -> Array:
-    """Return the kernel at its four places in a block's window, a column each.
-
-    Rows are ordered as :func:`_windows_of_blocks` orders pixels; shape
-    ((k + 1)^2 C, 4 O).
-    """
-    size, _, channels, filters = kernel.shape
-    places = [(p, q) for p in (0, 1) for q in (0, 1)]
-    placed = [
-        jnp.pad(kernel, ((p, 1 - p), (q, 1 - q), (0, 0), (0, 0))) for p, q in places
-    ]
-    half = (size + 1) // 2
-    stacked = jnp.stack(placed, axis=3)
-    stacked = stacked.reshape(half, 2, half, 2, channels, 4 * filters)
-    return stacked.transpose(0, 2, 1, 3, 4, 5).reshape(-1, 4 * filters)
+def _phases_of_tiles(y: Array, rows: int, columns: int) -> Array:
+    """Return (B, 4, rows, columns, O) of :func:`winograd.convolve_tiles`'s result."""
+    half, (batch, down, across, filters) = y.shape[0] // 2, y.shape[2:]
+    y = y.reshape(half, 2, half, 2, batch, down, across, filters)
+    y = y.transpose(4, 1, 3, 5, 0, 6, 2, 7)
+    y = y.reshape(batch, 4, down * half, across * half, filters)
+    return y[:, :, :rows, :columns]
 
 
 class ConvolvePool(nn.Module):

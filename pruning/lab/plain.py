@@ -117,7 +117,7 @@ def network(config: Plain, loaded: Dataset) -> models.Network:
     """Return the network of a run; LeNet-5 with its ReLUs on the whole feature maps."""
     options: dict[str, Any] = {}
     if config.model == "lenet5":
-        conv = "blocks" if jax.default_backend() == "cpu" else "auto"
+        conv = "winograd" if jax.default_backend() == "cpu" else "auto"
         options = {"rectify": "full", "conv": conv}
     if config.method == "dropout":
         options["dropout"] = config.dropout
