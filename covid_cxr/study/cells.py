@@ -105,11 +105,14 @@ def run(
                 parts = mixed(config.mixes[mix], held, config.split_seed)
                 films = preprocessed(_joined(held, parts), kind)
                 runs.write_json(path_of(place, key), probes.of_mix(films))
-    for mix, before in dict.fromkeys((cell.mix, cell.pretraining) for cell in wanted):
-        let_pass(config, mix, before, held)
+    passed = {  # before anything is trained
+        (mix, before): let_pass(config, mix, before, held)
+        for mix, before in dict.fromkeys((c.mix, c.pretraining) for c in wanted)
+    }
     for number, cell in enumerate(wanted, start=1):
         report(f"cell {number} of {len(wanted)} to do: {', '.join(cell)}")
-        _run_cell(config, place, cell, held, quiet)
+        overlaps = passed[cell.mix, cell.pretraining]
+        _run_cell(config, place, cell, held, overlaps, quiet)
     return place
 
 
@@ -124,7 +127,12 @@ def finished(place: Path, key: str) -> bool:
 
 
 def _run_cell(
-    config: StudyConfig, place: Path, cell: Cell, held: Library, quiet: bool
+    config: StudyConfig,
+    place: Path,
+    cell: Cell,
+    held: Library,
+    overlaps: dict[str, list[str]],
+    quiet: bool,
 ) -> None:
     """Train and score a cell, and write its files, the JSON last."""
     wall, core = time.monotonic(), time.process_time()
@@ -158,7 +166,7 @@ def _run_cell(
         "train": summary(train),
         "validation": summary(validation),
         "tests": {name: summary(films) for name, films in tests.items()},
-        "overlaps_let_pass": let_pass(config, cell.mix, cell.pretraining, held),
+        "overlaps_let_pass": overlaps,
         "stage_one": before,
         "stage": stage,
         "epoch": trained.epoch,
