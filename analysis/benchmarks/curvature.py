@@ -37,7 +37,7 @@ import optax
 
 from analysis import lanczos, operators
 from pruning.benchmarks import harness
-from pruning.lab import data, models
+from pruning.lab import data, lenets, models
 
 STEPS = 20
 
@@ -57,7 +57,8 @@ def lenet5(count: int, dataset: str) -> tuple[Any, Any, tuple[Any, Any]]:
     """Return LeNet-5's mean loss, its initial parameters and (images, labels)."""
     train = data.load(dataset).train
     images, labels = train.image[:count], train.label[:count]
-    init_fn, apply_fn = models.build("lenet5", 10, images.shape[1:])
+    conv = lenets.fastest()
+    init_fn, apply_fn = models.build("lenet5", 10, images.shape[1:], conv=conv)
 
     def loss(params: Any, part: Any) -> Any:
         y = apply_fn(params, part[0])

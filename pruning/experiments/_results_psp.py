@@ -239,6 +239,9 @@ def sections() -> list[str]:
             FASHION_LOGS,
             31,
         ),
+        *plain_table(
+            "psp_fashion_short", "PSP: LeNet-5 on Fashion-MNIST, 30 of 150 epochs"
+        ),
         *sweep(),
         *pruned_table(),
         *plain_table("psp_cifar", "PSP: ResNet-18 on CIFAR-10, a JPEG copy"),

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning.lab import checkpoints, data, models, plain_steps, resuming, runs
+from pruning.lab import checkpoints, data, lenets, models, plain_steps, resuming, runs
 from pruning.lab.data import Batch, Dataset
 from pruning.lab.members import over_members
 from pruning.lab.plain_config import Plain, check
@@ -117,8 +117,7 @@ def network(config: Plain, loaded: Dataset) -> models.Network:
     """Return the network of a run; LeNet-5 with its ReLUs on the whole feature maps."""
     options: dict[str, Any] = {}
     if config.model == "lenet5":
-        conv = "winograd" if jax.default_backend() == "cpu" else "auto"
-        options = {"rectify": "full", "conv": conv}
+        options = {"rectify": "full", "conv": lenets.fastest()}
     if config.method == "dropout":
         options["dropout"] = config.dropout
     elif config.model == "allcnn_c":

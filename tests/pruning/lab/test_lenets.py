@@ -189,6 +189,7 @@ def test_convolve_pool_chooses_patches_on_a_cpu():
     program = {method: str(trace(x, kernel, method)) for method in layers.CONVOLUTIONS}
     assert jax.default_backend() == "cpu"
     assert program["auto"] == program["patches"]
+    assert lenets.fastest() == "winograd"
     assert "dot_general" in program["auto"]
     assert "conv_general_dilated" in program["lax"]
 
