@@ -17,6 +17,7 @@ from pruning.lab.files import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#595959"
+COLUMNS = 6  # panels in a row at most
 _MARKERS = "osD^vX*"
 
 Series = Mapping[str, Any]
@@ -67,9 +68,13 @@ def entropy_histograms(
         ValueError: if there is no layer.
     """
     _check_any("layers", layers)
-    figure = _figure(3.4 * len(layers) + 0.4, 3.4)
-    axes = np.ravel(figure.subplots(1, len(layers), squeeze=False))
-    for axis, (layer, networks) in zip(axes, layers.items(), strict=True):
+    columns, rows = min(len(layers), COLUMNS), -(-len(layers) // COLUMNS)
+    side = 3.4 if rows == 1 else 2.4
+    figure = _figure(side * columns + 0.4, side * rows)
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axis in axes[len(layers) :]:
+        axis.set_axis_off()
+    for axis, (layer, networks) in zip(axes, layers.items(), strict=False):
         for index, (name, counts) in enumerate(networks.items()):
             counts = np.asarray(counts, np.float64)
             edges = np.linspace(0, maximum, counts.size + 1)
@@ -79,14 +84,13 @@ def entropy_histograms(
                 edges,
                 color=COLOURS[index],
                 lw=1.8,
-                fill=False,
                 label=f"{name} ({int(total):,})",
             )
         axis.set_title(layer, fontsize=10)
-        axis.set_xlabel("PSP-entropy (bits per class)")
         axis.legend(fontsize=8, title="neurons", title_fontsize=8)
         _grid(axis)
-    axes[0].set_ylabel("neurons in the bin (%)")
+    figure.supxlabel("PSP-entropy (bits per class)", fontsize=10)
+    figure.supylabel("neurons in the bin (%)", fontsize=10)
     figure.suptitle(title, fontsize=11)
     return figure
 

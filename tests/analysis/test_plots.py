@@ -30,6 +30,15 @@ def test_histograms_are_shares_of_the_neurons():
     np.testing.assert_allclose(heights, [25, 75, 0, 0])
 
 
+def test_many_layers_are_drawn_in_rows():
+    layers = {f"layer {i}": {"G": [1, 3]} for i in range(plots.COLUMNS + 1)}
+    figure = plots.entropy_histograms(layers)
+    width, height = figure.get_size_inches()
+    assert width < 20 and height > 4
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in shown] == list(layers)
+
+
 def test_spectra_name_the_spike_at_zero():
     curve = {
         "grid": np.linspace(-1, 3, 9),
