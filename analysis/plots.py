@@ -40,9 +40,10 @@ def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for kind in ("png", "pdf"):
+    undated: Any = {"metadata": {"CreationDate": None}}
+    small: Any = {"pil_kwargs": {"optimize": True}}
+    for kind, options in (("png", small), ("pdf", undated)):
         target = path.with_suffix(f".{kind}")
-        options = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
         with replacing(target) as file:
             figure.savefig(file, format=kind, dpi=dpi, **options)
         written.append(target)
@@ -69,7 +70,7 @@ def entropy_histograms(
     """
     _check_any("layers", layers)
     columns, rows = min(len(layers), COLUMNS), -(-len(layers) // COLUMNS)
-    side = 3.4 if rows == 1 else 2.4
+    side = 3.4 if rows == 1 else 2.0
     figure = _figure(side * columns + 0.4, side * rows)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis in axes[len(layers) :]:
@@ -87,7 +88,7 @@ def entropy_histograms(
                 label=f"{name} ({int(total):,})",
             )
         axis.set_title(layer, fontsize=10)
-        axis.legend(fontsize=8, title="neurons", title_fontsize=8)
+        axis.legend(fontsize=8 if rows == 1 else 6, title="neurons", title_fontsize=8)
         _grid(axis)
     figure.supxlabel("PSP-entropy (bits per class)", fontsize=10)
     figure.supylabel("neurons in the bin (%)", fontsize=10)
