@@ -55,7 +55,7 @@ def test_cells_are_recorded_one_by_one_and_never_run_again(recorded, monkeypatch
     mean = _results_psp.spread([100 * c["test_error"] for c in cells], ".3f")
     assert f"| psp | 2 | {mean} | 0.57 ± 0.04 |" in text
     assert "| regulariser | relu_0 | relu_1 | logits |" in text
-    assert text.count("No cell has been recorded yet.") == 3
+    assert text.count("No cell has been recorded yet.") == 4
 
 
 def test_the_report_of_pruning(tmp_path, monkeypatch):
