@@ -61,14 +61,21 @@ def transforms(taps: int) -> Transforms:
     Args:
         taps: a key of :data:`POINTS`.
     """
-    points, outputs = POINTS[taps], taps - 1
-    size = outputs + taps - 1
-    values = np.vander([*points, 0.0], size, increasing=True)
-    values[-1] = np.eye(size)[-1]  # infinity: the leading coefficient
-    first, second = values[:, :outputs].copy(), values[:, :taps].copy()
-    first[-1], second[-1] = np.eye(outputs)[-1], np.eye(taps)[-1]
+    outputs = taps - 1
+    product, first, second = (
+        _values(POINTS[taps], count) for count in (outputs + taps - 1, outputs, taps)
+    )
     scale = np.abs(second).sum(axis=1, keepdims=True)
-    return Transforms(first.T, second / scale, np.linalg.inv(values).T * scale)
+    return Transforms(first.T, second / scale, np.linalg.inv(product).T * scale)
+
+
+def _values(points: tuple[float, ...], count: int) -> np.ndarray:
+    """Return what takes ``count`` coefficients to values: at points, then infinity.
+
+    The value at infinity is the leading coefficient.
+    """
+    finite = np.vander(points, count, increasing=True)
+    return np.vstack([finite, np.eye(count)[-1]])
 
 
 def convolve_tiles(
@@ -118,5 +125,6 @@ def _both_axes(taps: int, dtype: jnp.dtype) -> tuple[Array, Array, Array]:
     one, side = transforms(taps), taps - 1
     data = np.kron(one.data, one.data).reshape(-1, 2, side, 2, side)
     data = data.transpose(0, 1, 3, 2, 4).reshape(4 * side**2, 4 * side**2)
-    both = (np.kron(one.output, one.output), np.kron(one.kernel, one.kernel), data)
-    return tuple(jnp.asarray(matrix, dtype) for matrix in both)  # pyright: ignore[reportReturnType]
+    output = jnp.asarray(np.kron(one.output, one.output), dtype)
+    kernel = jnp.asarray(np.kron(one.kernel, one.kernel), dtype)
+    return output, kernel, jnp.asarray(data, dtype)
