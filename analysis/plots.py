@@ -1,7 +1,8 @@
-"""Figures of entropies, spectra, landscapes and paths.
+"""Figures of entropies, spectra, errors and paths.
 
 Each function takes plain arrays and returns a :class:`matplotlib.figure.Figure` that
-belongs to no window; :func:`save` writes it as PNG and PDF. Colours are Okabe and
+belongs to no window; :func:`save` writes it as PNG and PDF. Planes of weights are
+drawn by :mod:`analysis.plane_plots`. Colours are Okabe and
 Ito's and matplotlib's ``cividis``, both told apart by colour-blind readers.
 """
 
@@ -18,7 +19,7 @@ from pruning.lab.files import replacing
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#595959"
 COLUMNS = 6  # panels in a row at most
-_MARKERS = "osD^vX*"
+MARKERS = "osD^vX*"
 
 Series = Mapping[str, Any]
 
@@ -50,6 +51,25 @@ def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
     return written
 
 
+def blank(width: float, height: float) -> Any:
+    """Return an empty figure without touching the backend that a notebook may use.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Raises:
+        ImportError: without matplotlib, naming the extra to install.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib: pip install 'synaptax[analysis]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def entropy_histograms(
     layers: Mapping[str, Series], *, maximum: float = 1.0, title: str = ""
 ) -> Any:
@@ -71,7 +91,7 @@ def entropy_histograms(
     _check_any("layers", layers)
     columns, rows = min(len(layers), COLUMNS), -(-len(layers) // COLUMNS)
     side = 3.4 if rows == 1 else 2.0
-    figure = _figure(side * columns + 0.4, side * rows)
+    figure = blank(side * columns + 0.4, side * rows)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis in axes[len(layers) :]:
         axis.set_axis_off()
@@ -113,7 +133,7 @@ def spectra(curves: Mapping[str, Series], *, title: str = "") -> Any:
         ValueError: if there is no curve.
     """
     _check_any("curves", curves)
-    figure = _figure(8.0, 2.5 * len(curves) + 0.6)
+    figure = blank(8.0, 2.5 * len(curves) + 0.6)
     axes = np.ravel(figure.subplots(len(curves), 1, sharex=True, squeeze=False))
     top = max(float(np.max(curve["density"])) for curve in curves.values())
     floor = top * 1e-6
@@ -154,109 +174,6 @@ def spectra(curves: Mapping[str, Series], *, title: str = "") -> Any:
     return figure
 
 
-def plane_contour(
-    a: Any,
-    b: Any,
-    values: Any,
-    *,
-    points: Mapping[str, tuple[float, float]] | None = None,
-    label: str = "training loss (nats)",
-    logarithmic: bool = True,
-    title: str = "",
-) -> Any:
-    """Draw a quantity over a plane as filled, labelled contours.
-
-    Args:
-        a: (n,) coordinates along the line between the solutions.
-        b: (m,) coordinates across it.
-        values: (m, n), rows of constant b.
-        points: names of solutions and where they are.
-        label: of the colour bar.
-        logarithmic: spread the contours evenly in the logarithm.
-        title: the first line.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: if the shapes do not fit, or values to be shown logarithmically
-            are not positive.
-    """
-    a, b, values = _checked_plane(a, b, values, logarithmic)
-    figure = _figure(6.4, 4.8)
-    axis = figure.subplots()
-    levels, norm = _levels(values, logarithmic)
-    filled = axis.contourf(a, b, values, levels=levels, norm=norm, cmap="cividis")
-    lines = axis.contour(a, b, values, levels=levels, colors="white", linewidths=0.6)
-    axis.clabel(lines, fmt=_number, fontsize=7)
-    bar = figure.colorbar(filled, ax=axis, format=lambda x, _: _number(x))
-    bar.set_label(label)
-    for index, (name, place) in enumerate((points or {}).items()):
-        axis.plot(*place, _MARKERS[index], color="white", mec="black", ms=9, zorder=5)
-        axis.annotate(
-            name,
-            place,
-            xytext=(7, 7),
-            textcoords="offset points",
-            fontsize=10,
-            color="black",
-            bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5},
-        )
-    axis.set_xlabel("along the line between the solutions (its length = 1)")
-    axis.set_ylabel("across, along the other direction")
-    axis.set_title(title, fontsize=11)
-    return figure
-
-
-def plane_surface(
-    a: Any,
-    b: Any,
-    values: Any,
-    *,
-    points: Mapping[str, tuple[float, float]] | None = None,
-    label: str = "training loss (nats)",
-    logarithmic: bool = True,
-    title: str = "",
-) -> Any:
-    """Draw a quantity over a plane as a surface in three dimensions.
-
-    Args:
-        a: as in :func:`plane_contour`.
-        b: as there.
-        values: as there.
-        points: marked at the height of the nearest grid point.
-        label: of the vertical axis.
-        logarithmic: show the decimal logarithm.
-        title: the first line.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    a, b, values = _checked_plane(a, b, values, logarithmic)
-    height = np.log10(values) if logarithmic else values
-    figure = _figure(6.4, 5.0)
-    axis = figure.add_subplot(projection="3d")
-    across, upward = np.meshgrid(a, b)
-    axis.plot_surface(
-        across, upward, height, cmap="cividis", lw=0.2, edgecolor="white", alpha=0.9
-    )
-    for index, (name, place) in enumerate((points or {}).items()):
-        row, column = np.abs(b - place[1]).argmin(), np.abs(a - place[0]).argmin()
-        z = height[row, column]
-        axis.plot(
-            *place, z, _MARKERS[index], color=COLOURS[1], mec="black", ms=8, zorder=10
-        )
-        axis.text(*place, z + 0.08 * np.ptp(height), name, fontsize=11, zorder=11)
-    axis.set_xlabel("along the line")
-    axis.set_ylabel("across")
-    for each in (axis.xaxis, axis.yaxis, axis.zaxis):
-        each.set_major_locator(MaxNLocator(5))
-    axis.set_zlabel(f"log10 of the {label}" if logarithmic else label, labelpad=6)
-    axis.view_init(elev=32, azim=-60)
-    axis.set_box_aspect(None, zoom=0.86)
-    axis.set_title(title, fontsize=11)
-    return figure
-
-
 def error_sparsity(curves: Mapping[str, Series], *, title: str = "") -> Any:
     """Draw error against sparsity.
 
@@ -273,7 +190,7 @@ def error_sparsity(curves: Mapping[str, Series], *, title: str = "") -> Any:
         ValueError: if there is no curve, or a sparsity is outside [0, 1).
     """
     _check_any("curves", curves)
-    figure = _figure(6.4, 4.2)
+    figure = blank(6.4, 4.2)
     axis = figure.subplots()
     least = 1.0
     for index, (name, curve) in enumerate(curves.items()):
@@ -289,7 +206,7 @@ def error_sparsity(curves: Mapping[str, Series], *, title: str = "") -> Any:
             1 / (1 - sparsity),
             error,
             None if se is None else 100 * np.asarray(se, np.float64),
-            fmt=f"{_MARKERS[index]}-",
+            fmt=f"{MARKERS[index]}-",
             color=COLOURS[index],
             ms=6,
             lw=1.4,
@@ -331,10 +248,10 @@ def along_paths(
         ValueError: if there is no curve.
     """
     _check_any("curves", curves)
-    figure = _figure(6.4, 3.8)
+    figure = blank(6.4, 3.8)
     axis = figure.subplots()
     for index, (name, curve) in enumerate(curves.items()):
-        style = f"{_MARKERS[index % len(_MARKERS)]}-"
+        style = f"{MARKERS[index % len(MARKERS)]}-"
         colour = COLOURS[index % len(COLOURS)]
         axis.plot(curve["t"], curve["loss"], style, color=colour, ms=4, label=name)
     axis.set_xlabel(f"position t between {ends[0]} (t = 0) and {ends[1]} (t = 1)")
@@ -345,43 +262,9 @@ def along_paths(
     return figure
 
 
-def _levels(values: np.ndarray, logarithmic: bool) -> tuple[np.ndarray, Any]:
-    """Return contour levels with room at both ends, and the scale of the colours."""
-    from matplotlib.colors import LogNorm, Normalize
-
-    low, high = float(values.min()), float(values.max())
-    if logarithmic:
-        low, high = low / 1.02, max(high * 1.02, low * 1.1)
-        return np.geomspace(low, high, 13), LogNorm(low, high)
-    room = 0.02 * max(high - low, 1e-9)
-    return np.linspace(low - room, high + room, 13), Normalize(low, high)
-
-
-def _checked_plane(
-    a: Any, b: Any, values: Any, logarithmic: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    a, b, values = (np.asarray(each, np.float64) for each in (a, b, values))
-    if values.shape != (b.size, a.size) or min(values.shape) < 2:
-        raise ValueError(
-            f"values: expected shape ({b.size}, {a.size}), at least 2 each way, got "
-            f"{values.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("values: some are not finite")
-    if logarithmic and not values.min() > 0:
-        raise ValueError(
-            f"values: expected positive ones for a logarithm, got {values.min():g}"
-        )
-    return a, b, values
-
-
 def _check_any(argument: str, given: Mapping[str, Any]) -> None:
     if not given:
         raise ValueError(f"{argument}: expected at least one, got none")
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}"
 
 
 def _percent(fraction: float) -> str:
@@ -392,14 +275,3 @@ def _percent(fraction: float) -> str:
 def _grid(axis: Any) -> None:
     axis.grid(alpha=0.3, lw=0.5)
     axis.spines[["top", "right"]].set_visible(False)
-
-
-def _figure(width: float, height: float) -> Any:
-    """Return a figure without touching the backend that a notebook may use."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'synaptax[analysis]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")

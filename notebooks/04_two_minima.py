@@ -42,7 +42,7 @@ from IPython.display import display
 
 import analysis
 import pruning
-from analysis import plots
+from analysis import plane_plots, plots
 from analysis.minima.claims import interval
 from analysis.minima.report import number
 from pruning.lab import models
@@ -187,7 +187,7 @@ a, b = (
     np.linspace(-1, 1, 5 if SMALL else 17),
 )
 over = analysis.survey(apply_fn, plane, analysis.grid(a, b), TRAIN)
-figure = plots.plane_contour(
+figure = plane_plots.contour(
     a,
     b,
     np.reshape(over.loss, (len(b), len(a))),

@@ -15,7 +15,7 @@ from pruning._checks import wide_dtype
 from pruning._typing import Array, PyTree
 from pruning.masks import density, flips, full_mask
 from pruning.schedules import Manual, Schedule
-from pruning.selection import check_options, select_with_info
+from pruning.selection import SelectionInfo, check_options, select_with_info
 from pruning.structures import Structure
 from pruning.trees import Prunable, named_leaves, weights_only
 
@@ -106,6 +106,30 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
     return SCORES[score]
 
 
+def _check_prunable(params: PyTree, prunable: Prunable, structure: Structure) -> None:
+    """Raise ValueError if nothing can be pruned, or not in the structure's units."""
+    named = named_leaves(params)
+    if named and not any(prunable(name, leaf) for name, leaf in named):
+        raise ValueError("prunable: no leaf of params is prunable")
+    for name, leaf in named:
+        if prunable(name, leaf):
+            structure.check(name, tuple(leaf.shape))
+
+
+def _described(
+    old: PyTree, new: PyTree, selection: SelectionInfo, prunable: Prunable
+) -> PruneInfo:
+    """Return what there is to read about a choice of masks."""
+    changed = flips(old, new)
+    floored = jnp.stack(list(selection.floored.values()))
+    return PruneInfo(
+        jnp.asarray(density(new, prunable=prunable), jnp.float32),
+        selection.threshold,
+        jnp.asarray(changed.pruned + changed.regrown, jnp.int32),
+        jnp.sum(floored, dtype=jnp.int32),
+    )
+
+
 def prune(
     schedule: Any,
     *,
@@ -150,12 +174,7 @@ def prune(
     structure = check_options(scope, structure, min_per_leaf)
 
     def init(params: PyTree) -> Any:
-        named = named_leaves(params)
-        if named and not any(prunable(name, leaf) for name, leaf in named):
-            raise ValueError("prunable: no leaf of params is prunable")
-        for name, leaf in named:
-            if prunable(name, leaf):
-                structure.check(name, tuple(leaf.shape))
+        _check_prunable(params, prunable, structure)
         zero = jnp.zeros([], jnp.int32)
         info = PruneInfo(jnp.float32(1), jnp.float32(0), zero, zero)
         return PruneState(full_mask(params), zero, info)
@@ -176,14 +195,7 @@ def prune(
         )
         if not regrow:
             new = jax.tree.map(jnp.logical_and, new, old)
-        changed = flips(old, new)
-        floored = jnp.stack(list(selection.floored.values()))
-        return new, PruneInfo(
-            jnp.asarray(density(new, prunable=prunable), jnp.float32),
-            selection.threshold,
-            jnp.asarray(changed.pruned + changed.regrown, jnp.int32),
-            jnp.sum(floored, dtype=jnp.int32),
-        )
+        return new, _described(old, new, selection, prunable)
 
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any

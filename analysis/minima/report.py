@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import plots
+from analysis import plane_plots, plots
 from analysis.minima.claims import MARGIN, Claim, Effect
 from analysis.minima.compare import Comparison
 from analysis.minima.config import Config
@@ -202,10 +202,10 @@ def figures(found: Comparison) -> dict[str, Any]:
     pair = found.maps[f"pair-one-shot-seed{seed}"]["plane"]
     drawn = {
         "error-sparsity": plots.error_sparsity(_curves(found), title=what),
-        "loss-plane": plots.plane_contour(
+        "loss-plane": plane_plots.contour(
             pair["a"], pair["b"], pair["loss"], points=places, title=first
         ),
-        "loss-surface": plots.plane_surface(
+        "loss-surface": plane_plots.surface(
             pair["a"], pair["b"], pair["loss"], points=places, title=first
         ),
         "line": plots.along_paths(
@@ -228,7 +228,7 @@ def figures(found: Comparison) -> dict[str, Any]:
     }
     if "eigenvalues" in found.maps:
         tops = found.maps["eigenvalues"]
-        drawn["eigenvalue-plane"] = plots.plane_contour(
+        drawn["eigenvalue-plane"] = plane_plots.contour(
             tops["a"],
             tops["b"],
             tops["top"],

@@ -28,6 +28,24 @@ def items(
         found: what is finished.
         sets: the described sets, as the study recorded them.
     """
+    return [
+        (
+            "Purpose and intended use",
+            f"research on shortcuts; {OPEN}, if more is meant",
+        ),
+        ("Design", "retrospective, on films that were there already"),
+        *_on_films(config, sets),
+        *_on_training(config, found),
+        *_on_evaluation(config),
+        ("Failure analysis", f"the pictures have not been read; {OPEN}"),
+        ("Groups of patients, fairness", f"{OPEN}"),
+        ("Ethics, registration, funding", OPEN),
+        ("Code and data", "the study's file, versions and seeds are in its folder"),
+    ]
+
+
+def _on_films(config: StudyConfig, sets: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is asked of the films: whose, which, how divided and prepared."""
     size = sum(one["images"] for one in sets.values())
     people = sum(one["patients"] for one in sets.values())
     left = {name: one["left_out"] for name, one in sets.items()}
@@ -36,13 +54,7 @@ def items(
         if config.protocol == "published"
         else "by patient, stratified by label and source; no patient is in two parts"
     )
-    stages = [one["stage"] for one in found.records.values() if "stage" in one]
     return [
-        (
-            "Purpose and intended use",
-            f"research on shortcuts; {OPEN}, if more is meant",
-        ),
-        ("Design", "retrospective, on films that were there already"),
         ("Sources of the films", _sources(sets)),
         ("Eligibility, time and place", f"as the sources chose; {OPEN}"),
         ("Films left out", _left(left)),
@@ -69,6 +81,13 @@ def items(
             "Missing data",
             "unknown labels left out; unknown table cells kept as unknown",
         ),
+    ]
+
+
+def _on_training(config: StudyConfig, found: Finished) -> list[tuple[str, str]]:
+    """Return what is asked of the networks: which, from where, how trained."""
+    stages = [one["stage"] for one in found.records.values() if "stage" in one]
+    return [
         ("Model", "; ".join(_model(n, m) for n, m in config.encoders.items())),
         ("Initial weights", _starts(config)),
         ("Training", _training(config, stages)),
@@ -78,6 +97,12 @@ def items(
             if config.protocol == "published"
             else "best epoch by AUC on validation patients",
         ),
+    ]
+
+
+def _on_evaluation(config: StudyConfig) -> list[tuple[str, str]]:
+    """Return what is asked of the measures, the external test and the probes."""
+    return [
         ("Operating point", "Youden's, on validation patients, unchanged elsewhere"),
         (
             "Measures and their uncertainty",
@@ -92,10 +117,6 @@ def items(
         ),
         ("Robustness and bias", "probes below" if config.bias else "NOT RUN"),
         ("Explanation", "saliency with its randomisation test, where lungs are known"),
-        ("Failure analysis", f"the pictures have not been read; {OPEN}"),
-        ("Groups of patients, fairness", f"{OPEN}"),
-        ("Ethics, registration, funding", OPEN),
-        ("Code and data", "the study's file, versions and seeds are in its folder"),
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import plots
+from analysis import plane_plots, plots
 
 A, B = np.linspace(-1, 2, 4), np.linspace(-1, 1, 3)
 VALUES = 0.1 + A[None, :] ** 2 + B[:, None] ** 2
@@ -54,7 +54,7 @@ def test_spectra_name_the_spike_at_zero():
     assert figure.axes[0].get_yscale() == "log"
 
 
-@pytest.mark.parametrize("draw", [plots.plane_contour, plots.plane_surface])
+@pytest.mark.parametrize("draw", [plane_plots.contour, plane_plots.surface])
 @pytest.mark.parametrize("logarithmic", [True, False])
 def test_planes_mark_the_solutions(draw, logarithmic):
     figure = draw(A, B, VALUES, points=POINTS, label="loss", logarithmic=logarithmic)
@@ -78,7 +78,7 @@ def test_paths_say_where_they_begin_and_end():
 
 
 def test_saving_writes_png_and_pdf(tmp_path):
-    figure = plots.plane_contour(A, B, VALUES)
+    figure = plane_plots.contour(A, B, VALUES)
     first = plots.save(figure, tmp_path / "new" / "plane.png")
     assert [path.name for path in first] == ["plane.png", "plane.pdf"]
     assert first[0].read_bytes().startswith(b"\x89PNG")
@@ -90,13 +90,13 @@ def test_saving_writes_png_and_pdf(tmp_path):
 
 def test_bad_figures():
     with pytest.raises(ValueError, match=r"values: expected shape \(3, 4\)"):
-        plots.plane_contour(A, B, VALUES.T)
+        plane_plots.contour(A, B, VALUES.T)
     with pytest.raises(ValueError, match="values: expected positive ones for a log"):
-        plots.plane_surface(A, B, VALUES - 1)
+        plane_plots.surface(A, B, VALUES - 1)
     bad = VALUES.copy()
     bad[0, 0] = np.nan
     with pytest.raises(ValueError, match="values: some are not finite"):
-        plots.plane_contour(A, B, bad, logarithmic=False)
+        plane_plots.contour(A, B, bad, logarithmic=False)
     with pytest.raises(ValueError, match="sparsity: expected fractions in"):
         plots.error_sparsity({"G": {"sparsity": [1.0], "error": [0.1]}})
     for draw, argument in (
