@@ -55,6 +55,26 @@ def late_error(cell: Mapping[str, Any], first: int) -> float:
     return 100 * math.fsum(errors) / len(errors)
 
 
+def errors_by_seed(cells: Cells, since: int | None) -> dict[int, float]:
+    """Return each seed's error in percent: at the last epoch, or from ``since`` on."""
+    return {
+        cell["seed"]: 100 * cell["test_error"]
+        if since is None
+        else late_error(cell, since)
+        for cell in cells
+    }
+
+
+def difference(one: Mapping[int, float], other: Mapping[int, float]) -> str:
+    """Return ``one`` less ``other`` over the seeds of both, with its standard error."""
+    found = [one[seed] - other[seed] for seed in one if seed in other]
+    if len(found) < 2:
+        return f"{found[0]:+.3f}" if found else "-"
+    mean = math.fsum(found) / len(found)
+    variance = math.fsum((d - mean) ** 2 for d in found) / (len(found) - 1)
+    return f"{mean:+.3f} ± {math.sqrt(variance / len(found)):.3f}"
+
+
 def against_logs(
     cells: Cells, logs: Mapping[str, tuple[str, str, str]], since: int | None
 ) -> list[str]:
@@ -66,22 +86,22 @@ def against_logs(
         since: the error is the mean over the epochs from here on; None: the last.
     """
     rows = []
-    for name, own in groups(cells, list(logs)).items():
-        errors = [
-            100 * cell["test_error"] if since is None else late_error(cell, since)
-            for cell in own
-        ]
+    found = groups(cells, list(logs))
+    reference = errors_by_seed(found.get("psp", []), since)
+    for name, own in found.items():
+        errors = errors_by_seed(own, since)
         ours = (
-            spread(errors, ".3f"),
+            spread(list(errors.values()), ".3f"),
             spread([cell["test_loss"] for cell in own], ".4f"),
             spread([cell["penalty"] for cell in own], ".3g"),
         )
         pairs = zip(ours, logs[name], strict=True)
-        rows.append([name, len(own), *(one for pair in pairs for one in pair)])
+        less = "-" if name == "psp" else difference(errors, reference)
+        rows.append([name, len(own), *(one for pair in pairs for one in pair), less])
     head = ["regulariser", "seeds"]
     for what in ("error (%)", "cross-entropy", "R"):
         head += [what, f"{what}, authors' log"]
-    return markdown(head, rows)
+    return markdown([*head, "error less PSP's (%)"], rows)
 
 
 def layer_table(cells: Cells, order: Sequence[str]) -> list[str]:
@@ -133,7 +153,9 @@ def comparison(
         f"Error on the test set, {what}; cross-entropy and R (mean over layers of the "
         "mean of z², logits included) at the last epoch, in evaluation mode. Mean ± "
         "standard deviation over seeds. The authors' figures come from their logs, "
-        "not from the printed tables, which could not be read.",
+        "not from the printed tables, which could not be read. Last column: the "
+        "difference between runs with the same seed, that is with the same initial "
+        "weights and batches, mean ± standard error.",
         "",
         *against_logs(cells, logs, since),
         "",

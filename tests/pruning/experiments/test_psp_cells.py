@@ -81,6 +81,14 @@ def test_the_mean_over_late_epochs():
     assert _results_psp.late_error(cell, 2) == pytest.approx(15.0)
 
 
+def test_differences_are_between_runs_of_one_seed():
+    ours, theirs = {0: 3.0, 1: 5.0, 2: 9.0}, {1: 4.0, 0: 1.0, 7: 0.0}
+    # 2 and 1: mean 1.5, variance 1/2, of two.
+    assert _results_psp.difference(ours, theirs) == "+1.500 ± 0.500"
+    assert _results_psp.difference({0: 1.0}, theirs) == "+0.000"
+    assert _results_psp.difference({3: 1.0}, theirs) == "-"
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion", "gamma", "cifar"])
 def test_every_configuration_is_in_range(name):
     module = importlib.import_module(f"pruning.experiments.psp_{name}")
