@@ -5,7 +5,7 @@ As :mod:`pruning.experiments.psp_mnist`, but 150 epochs and images normalised wi
 L2 8.28 %, L1 9.56 %, dropout 8.22 %, none 8.13 %.
 
 Command: ``python -m pruning.experiments.psp_fashion``; one cell with
-``--only psp --seeds 0``. A cell takes about 30 minutes on one CPU core; interrupted,
+``--only psp --seeds 0``. A cell takes about 26 minutes on one CPU core; interrupted,
 it goes on where it was.
 """
 
