@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pruning.experiments import _psp_cells
+from pruning.experiments import _psp_cells, psp_prune
 from pruning.experiments._variants import RECORDED
 from pruning.lab import runs
 from pruning.lab.tables import markdown
@@ -219,32 +219,44 @@ def plain_table(experiment: str, title: str) -> list[str]:
     return [*lines, *circumstances(cells), *markdown(head, rows), ""]
 
 
+def percents(cell: Mapping[str, Any]) -> dict[int, float]:
+    """Return the error of each seed of a pruned chain, in percent."""
+    errors = [100 * error for error in cell["test_errors"]]
+    return dict(zip(cell["seeds"], errors, strict=True))
+
+
 def pruned_table() -> list[str]:
     """Return the section on pruning after each regulariser."""
     lines = ["## PSP and pruning in one chain: LeNet-300 on MNIST", ""]
     cells = [runs.read_json(path) for path in sorted(RECORDED.glob("psp_prune-*.json"))]
     if not cells:
         return [*lines, "No run has been recorded yet.", ""]
-    chains = list(dict.fromkeys(cell["chain"] for cell in cells))
+    found = {(cell["chain"], cell["density"]): percents(cell) for cell in cells}
+    chains = [c for c in psp_prune.CHAINS if any(c == chain for chain, _ in found)]
     rows = []
-    for density in sorted({cell["density"] for cell in cells}, reverse=True):
-        row: list[Any] = [f"{1 / density:g}x"]
-        for chain in chains:
-            own = [c for c in cells if (c["chain"], c["density"]) == (chain, density)]
-            errors = [100 * error for error in own[0]["test_errors"]] if own else []
-            row.append(spread(errors, ".2f") if errors else "-")
-        rows.append(row)
+    for density in sorted({density for _, density in found}, reverse=True):
+        own = [found.get((chain, density), {}) for chain in chains]
+        psp, l2 = (found.get((chain, density), {}) for chain in ("psp", "l2"))
+        rows.append(
+            [
+                f"{1 / density:g}x",
+                *(spread(list(e.values()), ".2f") if e else "-" for e in own),
+                difference(psp, l2),
+            ]
+        )
     first = cells[0]
     return [
         *lines,
         f"Test error in percent after the last epoch, mean ± standard deviation over "
         f"{len(first['seeds'])} seeds, by compression of the weights (biases are not "
         f"pruned). Every chain has the same budget: {first['epochs']} epochs, the same "
-        "gradual magnitude pruning, nothing chosen on the test set. On "
+        "gradual magnitude pruning, nothing chosen on the test set. Last column: "
+        "between networks with the same initial weights and batches, mean ± standard "
+        "error. On "
         f"{first['device']['platform']}, {first['device']['kind']}; "
         f"`{first['command'].split(' --')[0]}`.",
         "",
-        *markdown(["compression", *chains], rows),
+        *markdown(["compression", *chains, "psp less l2"], rows),
         "",
     ]
 

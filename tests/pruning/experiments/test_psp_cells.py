@@ -72,8 +72,8 @@ def test_the_report_of_pruning(tmp_path, monkeypatch):
         }
         runs.write_json(tmp_path / f"psp_prune-{chain}-0.05.json", record)
     text = "\n".join(_results_psp.pruned_table())
-    assert "| compression | l2 | psp |" in text
-    assert "| 20x | 4.00 ± 0.00 | 2.50 ± 0.71 |" in text
+    assert "| compression | l2 | psp | psp less l2 |" in text
+    assert "| 20x | 4.00 ± 0.00 | 2.50 ± 0.71 | -1.500 ± 0.500 |" in text
 
 
 def test_the_mean_over_late_epochs():
