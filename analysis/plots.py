@@ -2,26 +2,29 @@
 
 Each function takes plain arrays and returns a :class:`matplotlib.figure.Figure` that
 belongs to no window; :func:`save` writes it as PNG and PDF. Planes of weights are
-drawn by :mod:`analysis.plane_plots`. Colours are Okabe and
-Ito's and matplotlib's ``cividis``, both told apart by colour-blind readers.
+drawn by :mod:`analysis.plane_plots`. Colours are those of :mod:`pruning.lab.drawing`
+and matplotlib's ``cividis``, both told apart by colour-blind readers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pruning.lab import drawing
+from pruning.lab.drawing import COLOURS, GREY
 from pruning.lab.files import replacing
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "#595959"
 COLUMNS = 6  # panels in a row at most
 MARKERS = "osD^vX*"
 
 Series = Mapping[str, Any]
+
+blank = partial(drawing.blank, extra="analysis")
 
 
 def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
@@ -49,25 +52,6 @@ def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
             figure.savefig(file, format=kind, dpi=dpi, **options)
         written.append(target)
     return written
-
-
-def blank(width: float, height: float) -> Any:
-    """Return an empty figure without touching the backend that a notebook may use.
-
-    Args:
-        width: in inches.
-        height: in inches.
-
-    Raises:
-        ImportError: without matplotlib, naming the extra to install.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'synaptax[analysis]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def entropy_histograms(

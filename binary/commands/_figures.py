@@ -8,22 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pruning.lab.drawing import COLOURS, blank
 from pruning.lab.files import replacing
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-
-
-def blank(width: float, height: float) -> Any:
-    """Return an empty figure that belongs to no window; sizes in inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'synaptax[lab]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure: Any, path: Path) -> Path:

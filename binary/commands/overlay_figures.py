@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from binary.commands._figures import COLOURS, blank, save
+from binary.commands._figures import save
 from binary.experiments.overlay_jobs import CHAINS
 from binary.experiments.overlay_theory import (
     BETAS,
@@ -18,6 +18,7 @@ from binary.experiments.overlay_theory import (
     stochastic_curve,
 )
 from binary.theory import binary_entropy, spinodal, teacher_student
+from pruning.lab.drawing import COLOURS, blank
 
 _GREY = "#595959"
 _DISTANCES = (*np.arange(0.005, 0.06, 0.005), 0.07, *np.arange(0.085, 0.37, 0.025))

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from binary.commands._figures import COLOURS, blank, save
+from binary.commands._figures import save
 from binary.commands.theory_curves import CURVES, Curve, Theory
+from pruning.lab.drawing import COLOURS, blank
 from pruning.lab.files import replacing
 
 _GREY = "#595959"

@@ -10,10 +10,9 @@ import numpy as np
 
 from covid_cxr.metrics import reliability
 from covid_cxr.study.summaries import Row, roc_band
+from pruning.lab.drawing import COLOURS, blank
 from pruning.lab.files import replacing
 
-# Okabe and Ito's colours.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _SIZE = (5.2, 4.4)
 
 
@@ -106,13 +105,7 @@ def _name(row: Row) -> str:
 
 def _drawn(rows: int, columns: int, size: tuple[float, float]) -> Any:
     """Return a figure of no window, and its axes."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "the report's figures need matplotlib: pip install 'synaptax[cxr]'"
-        ) from error
-    figure = Figure(figsize=size, layout="constrained")
+    figure = blank(*size, extra="cxr")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pruning.experiments import _psp_cells, psp_prune
-from pruning.experiments._variants import RECORDED
+from pruning.experiments._variants import RECORDED, moments
 from pruning.lab import runs
 from pruning.lab.tables import markdown
 
@@ -68,11 +68,11 @@ def errors_by_seed(cells: Cells, since: int | None) -> dict[int, float]:
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> str:
     """Return ``one`` less ``other`` over the seeds of both, with its standard error."""
     found = [one[seed] - other[seed] for seed in one if seed in other]
-    if len(found) < 2:
-        return f"{found[0]:+.3f}" if found else "-"
-    mean = math.fsum(found) / len(found)
-    variance = math.fsum((d - mean) ** 2 for d in found) / (len(found) - 1)
-    return f"{mean:+.3f} ± {math.sqrt(variance / len(found)):.3f}"
+    if not found:
+        return "-"
+    over = moments(found)
+    mean = f"{over['mean']:+.3f}"
+    return mean if over["se"] is None else f"{mean} ± {over['se']:.3f}"
 
 
 def against_logs(

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from pruning.lab import runs, snapshots
+from pruning.lab.drawing import COLOURS, GREY, blank
 from pruning.lab.files import replacing
 from pruning.lab.snapshots import Snapshot
 from pruning.trees import named_leaves, weights_only
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#595959"
 _TILES = 64  # filters shown at most
 
 
@@ -48,7 +46,7 @@ def frontier(
     Returns:
         A figure of two panels with a line for each seed.
     """
-    figure = new_figure(9.0, 4.2)
+    figure = blank(9.0, 4.2)
     error, time = figure.subplots(1, 2, width_ratios=(3, 2))
     # A one-shot cut is recorded with the error before it: only what was tuned counts.
     kept = [s for s in kept if s.name == "dense" or s.name.startswith("cut-")]
@@ -77,8 +75,8 @@ def frontier(
         error.plot(
             compression, 100 * fraction, "*", color=colour, mec="black", ms=13, zorder=5
         )
-    error.plot([], [], color=_GREY, ls=(0, (4, 3)), lw=0.9, label="dense")
-    error.plot([], [], ".", color=_GREY, ms=4, label="one epoch")
+    error.plot([], [], color=GREY, ls=(0, (4, 3)), lw=0.9, label="dense")
+    error.plot([], [], ".", color=GREY, ms=4, label="one epoch")
     if chosen:
         error.plot([], [], "*", color="white", mec="black", ms=11, label="fine-tuned")
     _error_axis(error, kept)
@@ -115,7 +113,7 @@ def histograms(before: Any, after: Any, *, title: str = "") -> Any:
     ]
     columns = 2 if len(pairs) == 4 else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
-    figure = new_figure(3.3 * columns, 2.9 * rows + 0.5)
+    figure = blank(3.3 * columns, 2.9 * rows + 0.5)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis, (name, old, new) in zip(axes, pairs, strict=False):
         alive = new[new != 0]
@@ -175,7 +173,7 @@ def first_layer(
         )
     height, width, _ = image_shape
     count = np.count_nonzero(weights, axis=1).reshape(image_shape).sum(-1)
-    figure = new_figure(4.8, 4.4)
+    figure = blank(4.8, 4.4)
     axis = figure.subplots()
     drawn = axis.imshow(count, cmap="viridis", vmin=0)
     bar = figure.colorbar(drawn, ax=axis, shrink=0.85)
@@ -304,7 +302,7 @@ def _filters(kernel: np.ndarray, name: str, title: str) -> Any:
     shown = min(filters * channels, _TILES)
     columns = min(shown, 10)
     rows = -(-shown // columns)
-    figure = new_figure(0.75 * columns + 1.2, 0.85 * rows + 1.1)
+    figure = blank(0.75 * columns + 1.2, 0.85 * rows + 1.1)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     tiles = np.moveaxis(kernel, (2, 3), (1, 0)).reshape(-1, height, width)
     reach = float(np.abs(kernel).max()) or 1.0
@@ -327,14 +325,3 @@ def _filters(kernel: np.ndarray, name: str, title: str) -> Any:
         fontsize=10,
     )
     return figure
-
-
-def new_figure(width: float, height: float) -> Any:
-    """Return a figure without touching the backend that a notebook may use."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'synaptax[lab]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.lab.figures import COLOURS, new_figure
+from pruning.lab.drawing import COLOURS, blank
 
 _JOINED = 8  # bins of a recorded histogram in one that is drawn
 
@@ -33,7 +33,7 @@ def curves(cells: Cells, *, title: str = "") -> Any:
         cells: the cells.
         title: the first line.
     """
-    figure = new_figure(9.0, 3.8)
+    figure = blank(9.0, 3.8)
     error, loss = figure.subplots(1, 2)
     where = cells[0]["curves"]["watched"]
     for (method, own), colour in zip(by_method(cells).items(), COLOURS, strict=False):
@@ -57,7 +57,7 @@ def layers(cells: Cells, *, title: str = "") -> Any:
     paths = list(cells[0]["curves"]["mean_squares"])
     columns = min(len(paths), 4)
     rows = -(-len(paths) // columns)
-    figure = new_figure(2.8 * columns + 0.4, 2.6 * rows + 0.6)
+    figure = blank(2.8 * columns + 0.4, 2.6 * rows + 0.6)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for panel in panels[len(paths) :]:
         panel.set_visible(False)
@@ -82,7 +82,7 @@ def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
         share: of the weights of the widest method that the axis spans.
     """
     groups = by_method(cells)
-    figure = new_figure(7.0, 4.0)
+    figure = blank(7.0, 4.0)
     panel = figure.subplots()
     reach = 0.0
     for (method, own), colour in zip(groups.items(), COLOURS, strict=False):

@@ -1,0 +1,29 @@
+"""What every figure starts from: colours, and a figure that belongs to no window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#595959"
+
+
+def blank(width: float, height: float, *, extra: str = "lab") -> Any:
+    """Return an empty figure without touching the backend that a notebook may use.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        extra: what to install if matplotlib is not there.
+
+    Raises:
+        ImportError: without matplotlib, naming the extra.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            f"figures need matplotlib: pip install 'synaptax[{extra}]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
