@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pruning._checks import is_traced, wide_dtype
+from synaptax.checks import is_traced, wide_dtype
 
 
 def size_of(data: Any, argument: str = "data") -> int:

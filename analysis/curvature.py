@@ -17,7 +17,7 @@ from jax import lax
 
 from analysis import lanczos
 from analysis.operators import Operator, masked
-from pruning._typing import Array, Key
+from synaptax.typing import Array, Key
 
 VIEWS = ("survivors", "all")
 

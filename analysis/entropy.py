@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning._typing import Array, PyTree
+from synaptax.typing import Array, PyTree
 
 CLIP = (1e-4, 0.9999)
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analysis.operators import masked
-from pruning._typing import Array, Key
+from synaptax.typing import Array, Key
 
 # Off-diagonals below this many rounding errors of the largest entry end the space.
 GUARD = 1000.0

@@ -22,8 +22,8 @@ from analysis import lanczos
 from analysis._sets import check_finite, mean_over, size_of
 from analysis.operators import hessian
 from analysis.paths import combine
-from pruning._typing import Array, PyTree
-from pruning.trees import check_same_structure
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array, PyTree
 
 ExampleLoss = Callable[[Array, Array], Array]
 

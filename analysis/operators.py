@@ -32,9 +32,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from analysis._sets import mean_over, size_of
-from pruning._checks import check_boolean
-from pruning._typing import Array, PyTree
-from pruning.trees import check_same_structure, named_leaves
+from synaptax.checks import check_boolean
+from synaptax.trees import check_same_structure, named_leaves
+from synaptax.typing import Array, PyTree
 
 LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
 

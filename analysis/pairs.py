@@ -33,7 +33,7 @@ import numpy as np
 from jax import lax
 
 from analysis.entropy import CLIP, check_labels
-from pruning._typing import Array
+from synaptax.typing import Array
 
 FORMS = ("xnor", "joint", "draft")
 BLOCK = 1024

@@ -17,10 +17,10 @@ import optax
 from jax import lax
 
 from analysis._sets import check_finite, size_of
-from pruning._checks import check_boolean, wide_dtype
-from pruning._typing import Array, Float, Key, PyTree
 from pruning.masks import apply_mask
-from pruning.trees import check_same_structure
+from synaptax.checks import check_boolean, wide_dtype
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array, Float, Key, PyTree
 
 
 def combine(weights: Any, trees: tuple[PyTree, ...]) -> PyTree:

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 
 from analysis.paths import combine
-from pruning._checks import wide_dtype
-from pruning._typing import Array, Key, PyTree
 from pruning.masks import apply_mask
-from pruning.trees import check_same_structure
+from synaptax.checks import wide_dtype
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array, Key, PyTree
 
 
 class Plane(NamedTuple):

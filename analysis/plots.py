@@ -2,8 +2,9 @@
 
 Each function takes plain arrays and returns a :class:`matplotlib.figure.Figure` that
 belongs to no window; :func:`save` writes it as PNG and PDF. Planes of weights are
-drawn by :mod:`analysis.plane_plots`. Colours are those of :mod:`pruning.lab.drawing`
-and matplotlib's ``cividis``, both told apart by colour-blind readers.
+drawn by :mod:`analysis.plane_plots`. Colours are those of
+:mod:`synaptax.reports.drawing` and matplotlib's ``cividis``, both told apart by
+colour-blind readers.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pruning.lab import drawing
-from pruning.lab.drawing import COLOURS, GREY
-from pruning.lab.files import replacing
+from synaptax.reports import drawing
+from synaptax.reports.drawing import COLOURS, GREY
+from synaptax.runs.files import replacing
 
 COLUMNS = 6  # panels in a row at most
 MARKERS = "osD^vX*"

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning._typing import Array, PyTree
+from synaptax.typing import Array, PyTree
 
 
 class Moments(NamedTuple):

@@ -21,10 +21,10 @@ from jax import lax
 from analysis._sets import check_finite, mean_over
 from analysis.paths import combine
 from analysis.planes import random_direction
-from pruning._checks import check_boolean, wide_dtype
-from pruning._typing import Array, Key, PyTree
 from pruning.masks import apply_mask
-from pruning.trees import check_same_structure
+from synaptax.checks import check_boolean, wide_dtype
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array, Key, PyTree
 
 LossFn = Callable[[PyTree, Any], Any]
 

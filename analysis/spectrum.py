@@ -24,7 +24,7 @@ from jax import lax
 from analysis import lanczos
 from analysis.curvature import check_finite, check_symmetric, seed_of, signs, support_of
 from analysis.operators import Operator
-from pruning._typing import Array, Key
+from synaptax.typing import Array, Key
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ import numpy as np
 from jax import lax
 
 from analysis.entropy import FirstOrder, binary_entropy
-from pruning._typing import Array, Key
+from synaptax.typing import Array, Key
 
 NETWORK = "network"
 # Replicates of the examples whose counts are held at a time.

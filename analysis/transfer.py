@@ -19,10 +19,10 @@ from jax import lax
 
 from analysis._sets import check_finite, size_of
 from analysis.landscape import cross_entropy
-from pruning._checks import check_boolean
-from pruning._typing import Array, Key, PyTree
 from pruning.masks import apply_mask
-from pruning.trees import check_same_structure
+from synaptax.checks import check_boolean
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array, Key, PyTree
 
 Labelled = tuple[Any, Any]
 

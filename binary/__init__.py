@@ -1,9 +1,9 @@
 """Stochastic binary synapses: solvers, deep networks and replica theory."""
 
+from binary._local_entropy import LocalEntropy, local_entropy
 from binary.exact import count_solutions, distance_counts, solutions
 from binary.instances import Instance, instance, stack, storage, teacher_student
 from binary.likelihood import gradient, log_likelihood, self_overlap, stabilities
-from binary.local_entropy import LocalEntropy, local_entropy
 from binary.perceptron import draw, errors, mean_predict, mode, predict, verify
 from binary.projection import project_magnetisations
 from binary.solvers import (

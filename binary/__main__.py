@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pruning.lab.commands import call, installed
+from synaptax.cli.commands import call, installed
 
 _COMMANDS = {
     "solve": "solve one instance; errors and q* against epochs",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from pruning._typing import Array, Bool, Float, Shaped
+from synaptax.typing import Array, Bool, Float, Shaped
 
 WORD = 32
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from binary._checks import check_binary, concrete
-from pruning._typing import Array, Bool, Float, Int, Key, Shaped
+from synaptax.typing import Array, Bool, Float, Int, Key, Shaped
 
 
 class Instance(NamedTuple):

@@ -25,7 +25,7 @@ from jax.scipy.special import log_ndtr
 from binary._checks import check_magnetisations
 from binary.bits import Packed, check_planes, pack, product
 from binary.instances import Instance
-from pruning._typing import Array, Float, Shaped
+from synaptax.typing import Array, Float, Shaped
 
 FLOOR = 1e-5  # of the variance, in units of N
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)

@@ -12,7 +12,7 @@ from jax import lax
 from binary._checks import check_binary, check_magnetisations
 from binary.instances import Instance, instance, stack, storage, teacher_student
 from binary.likelihood import is_binary, threshold
-from pruning._typing import Array, Float, Int, Key, Shaped
+from synaptax.typing import Array, Float, Int, Key, Shaped
 
 __all__ = [
     "Instance",

@@ -11,7 +11,7 @@ import optax
 from jax import lax
 
 from binary._checks import check_overlap
-from pruning._typing import Array, PyTree
+from synaptax.typing import Array, PyTree
 
 _ROUNDS = 50
 _SMALL = 1e-30  # keeps the scale, and its square, finite where m is 0

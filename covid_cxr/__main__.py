@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from covid_cxr import CAUTION
-from pruning.lab.commands import call, installed
+from synaptax.cli.commands import call, installed
 
 _COMMANDS = {
     "verify": "check a folder of films: name each file that is wrong",

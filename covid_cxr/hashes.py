@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from covid_cxr.images.resize import resize
+from covid_cxr.images.resizing import resize
 
 WITHIN = 20
 _SIDE, _LOW = 32, 16

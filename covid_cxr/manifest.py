@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr.index import Index
-from pruning.lab.files import replacing
+from synaptax.runs.files import replacing
 
 _VERSION = 1
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr import sources
-from covid_cxr.images.resize import square, square_mask
+from covid_cxr.images.resizing import square, square_mask
 from covid_cxr.index import Index
 from covid_cxr.splits import assign
 

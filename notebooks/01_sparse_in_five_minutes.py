@@ -46,7 +46,7 @@ import numpy as np
 import optax
 
 import pruning
-from pruning.lab.data import load
+from synaptax.data.images import load
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 STEPS = 60 if SMALL else 1000

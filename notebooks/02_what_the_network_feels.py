@@ -39,7 +39,7 @@ import optax
 from scipy.stats import spearmanr
 
 import pruning
-from pruning.lab.data import load
+from synaptax.data.images import load
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 LOOKS, BETWEEN = (3, 10) if SMALL else (40, 25)

@@ -37,7 +37,7 @@ import optax
 from matplotlib.ticker import NullFormatter
 
 import pruning
-from pruning.lab.data import Batch, load
+from synaptax.data.images import Batch, load
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 EPOCHS, SEEDS = (6, 2) if SMALL else (60, 5)

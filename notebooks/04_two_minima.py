@@ -45,8 +45,8 @@ import pruning
 from analysis import plane_plots, plots
 from analysis.minima.claims import interval
 from analysis.minima.report import number
-from pruning.lab import models
-from pruning.lab.data import load
+from synaptax.data.images import load
+from synaptax.nets import models
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 SEEDS = 2 if SMALL else 6

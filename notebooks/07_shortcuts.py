@@ -40,7 +40,7 @@ from covid_cxr.metrics import auc
 from covid_cxr.models import ModelConfig, network
 from covid_cxr.phantom import COVID, Cohort, generate
 from covid_cxr.train import StageConfig, fit, predict
-from pruning.lab.data import Batch
+from synaptax.data.images import Batch
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 SIDE, PATIENTS, EPOCHS = (32, 64, 2) if SMALL else (48, 200, 5)

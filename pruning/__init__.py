@@ -1,6 +1,9 @@
 """What a weight is worth, and how to take it away."""
 
 from pruning import scores
+from pruning._preactivations import preactivations
+from pruning._report import report
+from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.masks import (
     apply_mask,
     count,
@@ -13,11 +16,8 @@ from pruning.masks import (
     threshold_mask,
     union,
 )
-from pruning.preactivations import preactivations
 from pruning.psp import mean_squares, psp_penalty, with_psp
-from pruning.report import report
 from pruning.schedules import manual, one_shot, periodic, polynomial
-from pruning.sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.structures import block, element, input_channel, n_m, neuron
 from pruning.thresholds import plateau, search_threshold
 from pruning.transforms import (
@@ -29,7 +29,7 @@ from pruning.transforms import (
     sensitivity_decay,
     with_masks,
 )
-from pruning.trees import Prunable, weights_only
+from synaptax.trees import Prunable, weights_only
 
 __all__ = [
     "Prunable",

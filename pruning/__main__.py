@@ -18,14 +18,15 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from pruning.lab import figures, snapshots
-from pruning.lab.commands import option
-from pruning.lab.config import Config, check
-from pruning.lab.files import replacing
-from pruning.lab.outcome import Point, Result
-from pruning.lab.runs import RunFolder, config_of, fresh_path
-from pruning.lab.train import NonFiniteError, fit
-from pruning.report import Tally, report, to_text
+from pruning._report import Tally, report, to_text
+from pruning.gradual import figures, snapshots
+from pruning.gradual.config import Config, check
+from pruning.gradual.outcome import Point, Result
+from pruning.gradual.train import fit
+from synaptax.cli.commands import option
+from synaptax.runs.files import replacing
+from synaptax.runs.folder import RunFolder, config_of, fresh_path
+from synaptax.training.errors import NonFiniteError
 
 _ROOT = Path("runs")
 _DATASETS = get_args(get_type_hints(Config)["dataset"])
@@ -125,7 +126,9 @@ def prune(given: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "prune": prune,
-    "psp": lambda given: importlib.import_module("pruning.psp_command").run(given),
+    "psp": lambda given: importlib.import_module("pruning.regularisers.command").run(
+        given
+    ),
 }
 
 

@@ -12,9 +12,9 @@ import optax
 from jax import lax
 
 from pruning import _transform
-from pruning._checks import wide_dtype
-from pruning._typing import Array, PyTree
-from pruning.trees import Prunable, map_named
+from synaptax.checks import wide_dtype
+from synaptax.trees import Prunable, map_named
+from synaptax.typing import Array, PyTree
 
 
 class SensitivityDecayState(NamedTuple):

@@ -15,7 +15,7 @@ from jax import lax
 
 from pruning import taps
 from pruning._contract import accumulated
-from pruning._typing import Array
+from synaptax.typing import Array
 
 ApplyFn = Callable[[Any, Any], Any]
 

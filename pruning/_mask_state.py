@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from pruning import _transform
-from pruning._checks import check_boolean
 from pruning._prune import PruneState
-from pruning._typing import PyTree
+from synaptax.checks import check_boolean
+from synaptax.typing import PyTree
 
 
 def _is_prune_state(node: Any) -> bool:

@@ -11,13 +11,13 @@ import optax
 from jax import lax
 
 from pruning import _transform, scores
-from pruning._checks import wide_dtype
-from pruning._typing import Array, PyTree
 from pruning.masks import density, flips, full_mask
 from pruning.schedules import Manual, Schedule
 from pruning.selection import SelectionInfo, check_options, select_with_info
 from pruning.structures import Structure
-from pruning.trees import Prunable, named_leaves, weights_only
+from synaptax.checks import wide_dtype
+from synaptax.trees import Prunable, named_leaves, weights_only
+from synaptax.typing import Array, PyTree
 
 SCORES: dict[str, Callable[..., PyTree]] = {
     "magnitude": scores.magnitude,

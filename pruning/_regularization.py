@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from pruning import _transform
-from pruning._checks import wide_dtype
 from pruning._nonlinear import KINDS, check_kinds
-from pruning._typing import Array, PyTree
-from pruning.preactivations import preactivations
+from pruning._preactivations import preactivations
 from pruning.psp import psp_penalty
+from synaptax.checks import wide_dtype
+from synaptax.typing import Array, PyTree
 
 
 class PSPState(NamedTuple):

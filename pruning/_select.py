@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 LIMIT = 2**31 - 1
 """The most weights one selection may count: totals are kept in int32."""

@@ -13,8 +13,8 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from pruning._typing import Array, PyTree
-from pruning.trees import check_same_structure, map_named, named_leaves
+from synaptax.trees import check_same_structure, map_named, named_leaves
+from synaptax.typing import Array, PyTree
 
 
 def every_leaf(name: str, leaf: Any) -> bool:

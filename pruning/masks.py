@@ -14,8 +14,6 @@ import numpy as np
 from jax.core import Tracer
 
 from pruning import _select
-from pruning._checks import check_boolean, is_traced, wide_dtype
-from pruning._typing import Array, PyTree
 from pruning.selection import (
     SelectionInfo,
     collapsed,
@@ -31,13 +29,15 @@ from pruning.structures import (
     n_m,
     neuron,
 )
-from pruning.trees import (
+from synaptax.checks import check_boolean, is_traced, wide_dtype
+from synaptax.trees import (
     Prunable,
     check_same_structure,
     map_named,
     named_leaves,
     weights_only,
 )
+from synaptax.typing import Array, PyTree
 
 __all__ = [
     "Counts",

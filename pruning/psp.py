@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 
 from pruning import _transform
-from pruning._checks import wide_dtype
 from pruning._contract import accumulated
 from pruning._nonlinear import KINDS, is_array
-from pruning._typing import Array, Float, PyTree
-from pruning.preactivations import preactivations
-from pruning.trees import named_leaves
+from pruning._preactivations import preactivations
+from synaptax.checks import wide_dtype
+from synaptax.trees import named_leaves
+from synaptax.typing import Array, Float, PyTree
 
 NORMALIZATIONS = ("layer-mean", "paper-half-sum", "sum")
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from pruning._select import target_count
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 def _check_step(name: str, value: Any) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from pruning._checks import wide_dtype
 from pruning._transform import like
-from pruning._typing import Array, PyTree
+from synaptax.checks import wide_dtype
+from synaptax.typing import Array, PyTree
 
 
 def magnitude(params: PyTree) -> PyTree:

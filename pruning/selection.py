@@ -13,15 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from pruning import _select
-from pruning._checks import check_boolean, is_traced
-from pruning._typing import Array, PyTree
 from pruning.structures import Structure, element
-from pruning.trees import (
-    Prunable,
-    check_same_structure,
-    named_leaves,
-    weights_only,
-)
+from synaptax.checks import check_boolean, is_traced
+from synaptax.trees import Prunable, check_same_structure, named_leaves, weights_only
+from synaptax.typing import Array, PyTree
 
 ELEMENT = element()
 

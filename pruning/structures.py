@@ -13,8 +13,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from pruning._checks import wide_dtype
-from pruning._typing import Array
+from synaptax.checks import wide_dtype
+from synaptax.typing import Array
 
 
 def _unshard_cut_runs(leaf: Array, runs: tuple[int, ...]) -> Array:

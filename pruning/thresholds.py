@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 
-from pruning._typing import Array, PyTree
 from pruning.masks import apply_mask, threshold_mask
-from pruning.trees import Prunable, named_leaves, weights_only
+from synaptax.trees import Prunable, named_leaves, weights_only
+from synaptax.typing import Array, PyTree
 
 
 class PlateauState(NamedTuple):

@@ -36,8 +36,9 @@ import numpy as np
 import optax
 
 from analysis import lanczos, operators
-from pruning.benchmarks import harness
-from pruning.lab import data, lenets, models
+from synaptax import data
+from synaptax.nets import lenets, models
+from synaptax.reports import harness
 
 STEPS = 20
 

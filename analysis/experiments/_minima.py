@@ -16,7 +16,7 @@ from typing import Any
 from analysis.minima import report
 from analysis.minima.compare import compare
 from analysis.minima.config import Config
-from pruning.lab import runs
+from synaptax import runs
 
 RECORDED = Path(__file__).parent / "recorded"
 _SHAPES = ("histograms",)  # drawn, not recorded
@@ -26,7 +26,7 @@ def reduced(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a comparison's ``summary.json`` to what is recorded.
 
     Args:
-        summary: as :func:`pruning.lab.runs.write_summary` wrote it.
+        summary: as :func:`synaptax.runs.folder.write_summary` wrote it.
 
     Returns:
         The circumstances, the claims, and the measures without their histograms.

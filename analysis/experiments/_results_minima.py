@@ -9,7 +9,7 @@ from analysis.experiments._minima import RECORDED
 from analysis.minima.claims import Claim, Effect
 from analysis.minima.config import Config
 from analysis.minima.report import measure_lines, title, verdict_lines
-from pruning.lab.runs import read_json
+from synaptax.runs.folder import read_json
 
 _FOLDER = "analysis/experiments/recorded"
 

@@ -25,9 +25,10 @@ from jax import lax
 
 from analysis import entropy, summaries
 from pruning import preactivations
-from pruning.lab import data, models, runs
-from pruning.lab.loop import cross_entropy
-from pruning.lab.tables import markdown
+from synaptax import data, runs
+from synaptax.nets import models
+from synaptax.reports.tables import markdown
+from synaptax.training.evaluation import cross_entropy
 
 RECORDED = Path(__file__).with_name("recorded")
 NAME = "entropy_lenet5_mnist"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.experiments import _results_minima, entropy_lenet5_mnist
 from analysis.experiments._minima import RECORDED
-from pruning.experiments.results import benchmark_sections
+from synaptax.reports.benchmarks import benchmark_sections
 
 
 def sections() -> list[str]:

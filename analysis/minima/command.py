@@ -12,9 +12,9 @@ from typing import get_args, get_type_hints
 from analysis.minima import report
 from analysis.minima.compare import compare
 from analysis.minima.config import Config, check, defaults
-from pruning.lab.commands import option
-from pruning.lab.runs import RunFolder, config_of, fresh_path
-from pruning.lab.train import NonFiniteError
+from synaptax.cli.commands import option
+from synaptax.runs.folder import RunFolder, config_of, fresh_path
+from synaptax.training.errors import NonFiniteError
 
 _ROOT = Path("runs")
 _DESCRIPTION = """Compare a gradually pruned solution with one-shot ones.

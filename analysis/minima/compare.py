@@ -1,7 +1,7 @@
 """The comparison from training to verdicts, a file for every step that is done.
 
 A comparison's folder holds ``config.json``, ``gradual/`` (a run of
-:mod:`pruning.lab`), ``solutions/`` (the other networks), ``measures/`` and ``maps/``
+:mod:`pruning.gradual`), ``solutions/`` (the other networks), ``measures/`` and ``maps/``
 (one JSON file each), and at the end ``summary.json``, ``report.md`` and ``figures/``.
 What is there is not done again.
 """
@@ -22,7 +22,7 @@ from analysis.minima import maps
 from analysis.minima.claims import Claim, judge
 from analysis.minima.config import Config, check
 from analysis.minima.measures import arms_of, density, measure, meter
-from analysis.minima.pairs import (
+from analysis.minima.solutions import (
     DENSE,
     GRADUAL,
     ONE_SHOT,
@@ -35,8 +35,8 @@ from analysis.minima.pairs import (
     setting,
     train_gradual,
 )
-from pruning.lab import runs
-from pruning.lab.progress import Progress
+from synaptax import runs
+from synaptax.runs.progress import Progress
 
 
 class Comparison(NamedTuple):
@@ -73,7 +73,7 @@ def compare(
     Args:
         config: what to do.
         folder: of the comparison.
-        gradual: a finished run of :mod:`pruning.lab` to take G from, instead of
+        gradual: a finished run of :mod:`pruning.gradual` to take G from, instead of
             training it.
         one_shot: likewise for S; without it S is trained at exactly G's number of
             parameters.
@@ -88,7 +88,7 @@ def compare(
             comparison, a run that cannot be read or is of another network.
         OSError: a folder that cannot be written.
         FileNotFoundError: a data set that is not there.
-        pruning.lab.train.NonFiniteError: a loss that is not finite.
+        synaptax.training.errors.NonFiniteError: a loss that is not finite.
     """
     check(config)
     for name, run in (("gradual", gradual), ("one_shot", one_shot)):

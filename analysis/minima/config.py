@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-from pruning.lab import config as lab
+from pruning.gradual import config as lab
 
 Transfer = Literal["none", "transposed", "mnist", "fashion_mnist"]
 

@@ -16,7 +16,7 @@ from analysis.landscape import (
     top_eigenvalue,
 )
 from analysis.minima.measures import Meter, subset
-from analysis.minima.pairs import Solution
+from analysis.minima.solutions import Solution
 from analysis.paths import barrier, line
 from analysis.planes import Plane, grid, plane_along, random_direction
 from pruning.masks import union

@@ -17,14 +17,15 @@ import numpy as np
 from analysis import curvature, entropy, selectivity, spectrum, transfer
 from analysis.landscape import mean_loss
 from analysis.minima.config import Config
-from analysis.minima.pairs import Setting, Solution
+from analysis.minima.solutions import Setting, Solution
 from analysis.operators import Operator, hessian
 from analysis.pairs import FORMS, second_order
 from analysis.sharpness import ascent_sharpness, expected_sharpness
-from pruning.lab import loop, models
-from pruning.lab.data import Batch, load
-from pruning.preactivations import LOGITS, preactivations
-from pruning.trees import named_leaves
+from pruning._preactivations import LOGITS, preactivations
+from synaptax.data.images import Batch, load
+from synaptax.nets import models
+from synaptax.training import evaluation
+from synaptax.trees import named_leaves
 
 RADIUS = 0.1  # of the ball for the worst rise, Euclidean norm
 NOISE = 0.05  # of each weight's magnitude, for the mean rise
@@ -371,7 +372,7 @@ def _evaluate(apply_fn: Any, state: Any, data: Batch) -> tuple[float, float]:
     return float(loss), float(error)
 
 
-_evaluated = jax.jit(loop.evaluate, static_argnums=0)
+_evaluated = jax.jit(evaluation.evaluate, static_argnums=0)
 
 
 def _transfer_set(

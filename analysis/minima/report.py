@@ -14,8 +14,8 @@ from analysis.minima.claims import MARGIN, Claim, Effect
 from analysis.minima.compare import Comparison
 from analysis.minima.config import Config
 from analysis.minima.measures import arms_of
-from pruning.lab.files import replacing
-from pruning.lab.tables import markdown
+from synaptax.reports.tables import markdown
+from synaptax.runs.files import replacing
 
 LETTERS = {"dense": "dense", "gradual": "G", "one-shot": "S", "rewound": "R"}
 NAMES = {

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from binary import bits
-from pruning.benchmarks.harness import measure, table, write
+from synaptax.reports.harness import measure, table, write
 
 RECORDED = Path(__file__).parents[1] / "experiments" / "recorded"
 LOAD = 0.6

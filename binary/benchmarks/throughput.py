@@ -21,7 +21,7 @@ from scipy.special import log_ndtr
 from binary.experiments.success import drawn
 from binary.instances import Instance
 from binary.solvers import free, solve
-from pruning.benchmarks.harness import table, write
+from synaptax.reports.harness import table, write
 
 RECORDED = Path(__file__).parents[1] / "experiments" / "recorded"
 SIZE, EPOCHS = 1001, 300

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pruning.lab.drawing import COLOURS, blank
-from pruning.lab.files import replacing
+from synaptax.reports.drawing import COLOURS, blank
+from synaptax.runs.files import replacing
 
 MARKERS = "osD^vPX"
 

@@ -15,7 +15,7 @@ from binary.commands.solve import parse
 from binary.network import artefact
 from binary.network.config import Config
 from binary.network.train import dataset_of, packed, train, trained
-from pruning.lab import runs
+from synaptax import runs
 
 _DESCRIPTION = """Train a network of stochastic binary weights, then binarise it.
 

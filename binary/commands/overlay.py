@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from binary.experiments.overlay_jobs import SMALL, Job, Overlay, check, jobs
-from pruning.lab.runs import (
+from synaptax.runs.folder import (
     RunFolder,
     append_metrics,
     create,

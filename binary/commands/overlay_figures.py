@@ -18,7 +18,7 @@ from binary.experiments.overlay_theory import (
     stochastic_curve,
 )
 from binary.theory import binary_entropy, spinodal, teacher_student
-from pruning.lab.drawing import COLOURS, blank
+from synaptax.reports.drawing import COLOURS, blank
 
 _GREY = "#595959"
 _DISTANCES = (*np.arange(0.005, 0.06, 0.005), 0.07, *np.arange(0.085, 0.37, 0.025))

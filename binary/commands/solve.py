@@ -15,7 +15,7 @@ from binary.commands import _figures
 from binary.instances import Instance, storage, teacher_student
 from binary.perceptron import verify
 from binary.solvers import Result, Solver, annealed, free, power, solve
-from pruning.lab import runs
+from synaptax import runs
 
 _DESCRIPTION = """Solve one binary perceptron by gradient ascent, and show how.
 

@@ -13,7 +13,7 @@ from binary.commands import _figures
 from binary.commands.solve import parse
 from binary.experiments.methods import METHODS
 from binary.experiments.success import Chunk, Point, curves, run
-from pruning.lab import runs
+from synaptax import runs
 
 _DESCRIPTION = f"""Measure how many random instances are solved at each load.
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from binary.commands._figures import save
 from binary.commands.theory_curves import CURVES, Curve, Theory
-from pruning.lab.drawing import COLOURS, blank
-from pruning.lab.files import replacing
+from synaptax.reports.drawing import COLOURS, blank
+from synaptax.runs.files import replacing
 
 _GREY = "#595959"
 _DESCRIPTION = """Solve a curve of replica theory and write it as CSV and PNG.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from binary.experiments.network import RECORDED, VARIANTS
-from pruning.lab.runs import read_json
-from pruning.lab.tables import markdown
+from synaptax.reports.tables import markdown
+from synaptax.runs.folder import read_json
 
 _HEAD = ("variant", "binarised", "propagated", "gap", "ensemble", "seeds", "min each")
 

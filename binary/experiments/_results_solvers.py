@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from binary.experiments.record import RECORDED
-from pruning.experiments.results import device_of
-from pruning.lab.runs import read_json
-from pruning.lab.tables import markdown
+from synaptax.reports.benchmarks import device_of
+from synaptax.reports.tables import markdown
+from synaptax.runs.folder import read_json
 
 _CURVES = ("success_n1001", "success_n10001")
 _NOTES = RECORDED / "notes_solvers.md"

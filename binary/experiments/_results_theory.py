@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from binary.experiments.overlay_jobs import CHAINS
-from pruning.lab.runs import read_json
-from pruning.lab.tables import markdown
+from synaptax.reports.tables import markdown
+from synaptax.runs.folder import read_json
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from binary.network.config import Config
 from binary.network.train import train
-from pruning.lab import runs
+from synaptax import runs
 
 RECORDED = Path(__file__).parent / "recorded"
 

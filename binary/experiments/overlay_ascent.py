@@ -14,7 +14,7 @@ from binary.instances import Instance
 from binary.likelihood import ascent_direction, batch_of, fields, spreads
 from binary.projection import rescale
 from binary.solvers._sweep import initial_magnetisations
-from pruning._typing import Array
+from synaptax.typing import Array
 
 _RATE = 0.1
 

@@ -18,7 +18,7 @@ from jax.scipy.special import log_ndtr
 
 from binary.instances import Instance
 from binary.projection import rescale
-from pruning._typing import Array
+from synaptax.typing import Array
 
 _ANGLE = 0.6
 

@@ -11,7 +11,7 @@ from typing import Any
 from binary.commands.success import progress, show
 from binary.experiments.methods import METHODS
 from binary.experiments.success import Point, curves, run
-from pruning.lab import runs
+from synaptax import runs
 
 RECORDED = Path(__file__).parent / "recorded"
 _CHUNKS = Path("runs")

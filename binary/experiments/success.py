@@ -15,7 +15,7 @@ from binary.experiments.methods import METHODS
 from binary.instances import Instance, storage
 from binary.solvers import solve
 from binary.statistics import wilson
-from pruning.lab import runs
+from synaptax import runs
 
 
 @dataclasses.dataclass(frozen=True)

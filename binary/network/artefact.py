@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from binary.network.model import Dense, Layer
-from pruning.lab.files import replacing
+from synaptax.runs.files import replacing
 
 
 class PackedLayer(NamedTuple):

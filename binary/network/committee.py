@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
 from binary.network import moments
-from pruning._typing import Array, Float, Int
+from synaptax.typing import Array, Float, Int
 
 
 def stabilities(

@@ -6,12 +6,7 @@ import dataclasses
 from typing import Literal
 
 from binary.network.objective import Method
-from pruning.lab.fields import (
-    check_at_least,
-    check_choices,
-    check_finite,
-    check_seeds,
-)
+from synaptax.cli.fields import check_at_least, check_choices, check_finite, check_seeds
 
 
 @dataclasses.dataclass(frozen=True)

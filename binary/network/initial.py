@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 def signal(second_moment: float, depth: int) -> float:

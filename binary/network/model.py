@@ -24,7 +24,7 @@ from flax import linen as nn
 from jax import lax
 
 from binary.network import initial, moments
-from pruning._typing import Array, Float, Key, PyTree
+from synaptax.typing import Array, Float, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True)

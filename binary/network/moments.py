@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf
 
-from pruning._typing import Array, Float
+from synaptax.typing import Array, Float
 
 # Of a variance, in units of the number of inputs: a field of +-1 terms differs from
 # zero by at least one (or a bias), so a saturated layer still acts as exact signs.

@@ -10,7 +10,7 @@ import optax
 
 from binary.network import model, straight
 from binary.projection import project_magnetisations
-from pruning._typing import Array, PyTree
+from synaptax.typing import Array, PyTree
 
 Method = Literal["sampled", "propagate", "straight-through"]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from binary.network import model
-from pruning._typing import Array, PyTree
+from synaptax.typing import Array, PyTree
 
 _EPSILON = 1e-4  # of a variance, in units of the number of inputs
 _SCALE = 4.0  # of the logits, that at which model.logits ends

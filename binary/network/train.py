@@ -16,12 +16,13 @@ from jax import lax
 
 from binary.network import artefact, initial, model, objective, straight
 from binary.network.config import Config, check
-from pruning._typing import Array
-from pruning.lab import checkpoints, resuming, runs
-from pruning.lab.data import Batch, Dataset, check_batch, epoch_order, load
-from pruning.lab.loop import summed
-from pruning.lab.members import over_members
-from pruning.lab.progress import Progress
+from synaptax import runs
+from synaptax.data.images import Batch, Dataset, check_batch, epoch_order, load
+from synaptax.runs import checkpoints, resuming
+from synaptax.runs.progress import Progress
+from synaptax.training.evaluation import summed
+from synaptax.training.replicas import over_replicas
+from synaptax.typing import Array
 
 _NORMED = 5000  # training examples whose statistics are folded in
 _WHITE = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the value of white
@@ -184,7 +185,7 @@ def train(
 
     Args:
         config: what to do.
-        run_dir: the run folder; see :mod:`pruning.lab.runs`.
+        run_dir: the run folder; see :mod:`synaptax.runs.folder`.
         resume: take up the run in the folder; the result is the same, bit for bit on
             the same device.
         quiet: show no progress.
@@ -228,7 +229,7 @@ def trained(
         data: its data, see :func:`dataset_of`.
 
     Raises:
-        pruning.lab.checkpoints.CheckpointError: if the folder holds none.
+        synaptax.runs.checkpoints.CheckpointError: if the folder holds none.
     """
     layers = layers_of(config, data.classes)
     tx = optimiser(config, config.epochs * (len(data.train.label) // config.batch))
@@ -288,7 +289,7 @@ def _epochs(
     done, spent = runs.taken_up(folder)
     started = time.monotonic() - spent
     step = partial(epoch, config=config, layers=layers, tx=tx)
-    run_epoch = jax.jit(over_members("auto", step))
+    run_epoch = jax.jit(over_replicas("auto", step))
     flat = lambda part: Batch(part.image.reshape(len(part.label), -1), part.label)
     sets = jax.device_put((flat(data.train), flat(data.validation)))
     with progress.stage(config.method, done, config.epochs) as report:

@@ -1,13 +1,13 @@
 """Algorithms that look for binary weights, and one way to run them all."""
 
-from binary.solvers.amp import amp
-from binary.solvers.annealed import annealed
-from binary.solvers.annealing import annealing
-from binary.solvers.free import free
-from binary.solvers.sbpi import sbpi
+from binary.solvers._amp import amp
+from binary.solvers._annealed import annealed
+from binary.solvers._annealing import annealing
+from binary.solvers._free import free
+from binary.solvers._sbpi import sbpi
+from binary.solvers._solve import solve
+from binary.solvers._straight_through import straight_through
 from binary.solvers.schedules import linear, power
-from binary.solvers.solve import solve
-from binary.solvers.straight_through import straight_through
 from binary.solvers.types import Clock, Problem, Result, Solver
 
 __all__ = [

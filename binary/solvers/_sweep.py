@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from binary.likelihood import Batch
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 def initial_magnetisations(key: Array, size: int, scale: float = 1.0) -> Array:

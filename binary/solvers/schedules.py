@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 Schedule = Callable[[Array], Array]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from binary.instances import Instance
 from binary.likelihood import Batch
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 class Clock(NamedTuple):

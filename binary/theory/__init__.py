@@ -4,6 +4,22 @@ Each function solves one saddle point and returns a frozen result with its itera
 and residual, or raises :class:`NotConverged`.
 """
 
+from binary.theory._control import control
+from binary.theory._franz_parisi import (
+    FranzParisiPoint,
+    binary_entropy,
+    franz_parisi,
+    franz_parisi_coupled,
+    franz_parisi_curve,
+)
+from binary.theory._gardner import GardnerPoint, capacity, gardner
+from binary.theory._stochastic import StochasticPoint, critical_beta, stochastic
+from binary.theory._teacher_student import (
+    TeacherStudentPoint,
+    first_order_point,
+    spinodal,
+    teacher_student,
+)
 from binary.theory.configuration import (
     draw_energy,
     flip_energy,
@@ -12,25 +28,9 @@ from binary.theory.configuration import (
     mode_overlaps,
     replicon,
 )
-from binary.theory.control import control
 from binary.theory.ensembles import Ensemble, spherical, typical
-from binary.theory.franz_parisi import (
-    FranzParisiPoint,
-    binary_entropy,
-    franz_parisi,
-    franz_parisi_coupled,
-    franz_parisi_curve,
-)
-from binary.theory.gardner import GardnerPoint, capacity, gardner
 from binary.theory.iteration import NotConverged
 from binary.theory.references import REFERENCES, reference
-from binary.theory.stochastic import StochasticPoint, critical_beta, stochastic
-from binary.theory.teacher_student import (
-    TeacherStudentPoint,
-    first_order_point,
-    spinodal,
-    teacher_student,
-)
 
 __all__ = [
     "REFERENCES",

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from binary.theory._gardner import gardner
 from binary.theory.checks import check_alpha
 from binary.theory.fields import normalised, satisfied_fields
-from binary.theory.gardner import gardner
 from binary.theory.iteration import bracketed_root
 from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 from binary.theory.special import hazard

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from binary.theory.control import control
+from binary.theory._control import control
+from binary.theory._stochastic import stochastic
 from binary.theory.ensembles import Ensemble, spherical, typical
-from binary.theory.stochastic import stochastic
 
 REFERENCES = ("typical", "spherical", "stochastic", "control")
 

@@ -1,21 +1,16 @@
 """Probes that ask what else than the disease a score may rest on."""
 
+from covid_cxr.bias._saliency import Saliency, grad_cam, integrated_gradients, saliency
+from covid_cxr.bias._transfer import Transfer, transfer
 from covid_cxr.bias.battery import of_data, of_network
 from covid_cxr.bias.covariates import RatioPoint, sweep
 from covid_cxr.bias.matched import same_source
 from covid_cxr.bias.metadata import metadata_only, source_only
-from covid_cxr.bias.saliency import (
-    Saliency,
-    grad_cam,
-    integrated_gradients,
-    saliency,
-)
 from covid_cxr.bias.sources import (
     shuffled_within_source,
     source_probe,
     within_source,
 )
-from covid_cxr.bias.transfer import Transfer, transfer
 from covid_cxr.bias.types import MARGIN, Probe
 
 __all__ = [

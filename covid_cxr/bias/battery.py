@@ -11,7 +11,7 @@ from covid_cxr.bias import matched, metadata, sources, variants
 from covid_cxr.bias.linear import pixels
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 def of_data(

@@ -12,7 +12,7 @@ from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
 from covid_cxr.metrics import Estimate, bootstrap, weighted_auc
 from covid_cxr.metrics.roc import dense_ranks
-from pruning._typing import Array
+from synaptax.typing import Array
 
 REPLICATES = 1000
 

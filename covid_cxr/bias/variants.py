@@ -10,7 +10,7 @@ import numpy as np
 from covid_cxr.bias.linear import pixels, probe, scored
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
-from covid_cxr.segmentation.variants import VARIANTS, border_only, variants
+from covid_cxr.segmentation.regions import VARIANTS, border_only, variants
 
 #: Variants in which the disease may show; a high area there is no fault.
 SHOWING = ("lungs_only", "framed")

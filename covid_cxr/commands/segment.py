@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from covid_cxr.images.reader import ImageError, read
-from covid_cxr.images.resize import resize, square
+from covid_cxr.images.resizing import resize, square
 from covid_cxr.phantom import Cohort, generate
 from covid_cxr.segmentation import (
     Agreement,
@@ -31,13 +31,13 @@ from covid_cxr.segmentation import (
     predict,
     save,
 )
-from covid_cxr.segmentation.variants import PUBLISHED_BLUR
+from covid_cxr.segmentation.regions import PUBLISHED_BLUR
 from covid_cxr.sources import build, has_mask
 from covid_cxr.sources import load as load_films
 from covid_cxr.splits import assign
-from pruning.lab.files import replacing
-from pruning.lab.runs import write_json
-from pruning.lab.tables import markdown
+from synaptax.reports.tables import markdown
+from synaptax.runs.files import replacing
+from synaptax.runs.folder import write_json
 
 PHANTOM = "phantom"
 _PHANTOM_PATIENTS = 200

@@ -12,7 +12,7 @@ import tyro
 
 from covid_cxr import verify
 from covid_cxr.problems import KINDS
-from pruning.lab.runs import write_json
+from synaptax.runs.folder import write_json
 
 _DESCRIPTION = """Check a folder of chest X-rays, in the layout of a public set.
 

@@ -9,8 +9,8 @@ from typing import Any
 from covid_cxr import CAUTION
 from covid_cxr.experiments import RECORDED
 from covid_cxr.experiments._results_segmentation import interval
-from pruning.lab.runs import read_json
-from pruning.lab.tables import markdown
+from synaptax.reports.tables import markdown
+from synaptax.runs.folder import read_json
 
 _SECTIONS = ("phantom", "real")
 _CELL = ("covid-v-nih", "own")  # the mix and test that pre-training is judged on

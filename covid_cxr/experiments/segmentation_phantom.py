@@ -25,7 +25,7 @@ from covid_cxr.segmentation import (
     fit,
     save,
 )
-from pruning.lab import runs
+from synaptax import runs
 
 CONFIG = SegmentConfig(net=UNetConfig(depth=3, width=8, outputs=2), epochs=12)
 SHIFTS = ("border", "intensity", "body", "view", "marker", "jpeg")

@@ -28,7 +28,7 @@ from covid_cxr.segmentation import variants
 from covid_cxr.study import StudyConfig, parse, run
 from covid_cxr.study.probes import recorded
 from covid_cxr.study.summaries import collect
-from pruning.lab import runs
+from synaptax import runs
 
 NAME = "study_phantom"
 SIDE, PATIENTS, STRENGTH, CONTRAST = 48, 300, 0.9, 0.15

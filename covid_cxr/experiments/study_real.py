@@ -27,7 +27,7 @@ from covid_cxr.study import StudyConfig, parse, run
 from covid_cxr.study.data import LEARNT, library
 from covid_cxr.study.report import write
 from covid_cxr.study.summaries import Finished, collect
-from pruning.lab import runs
+from synaptax import runs
 
 SIDE, WIDTH, EPOCHS, SEEDS = 64, 8, 10, (0, 1, 2)
 NAME = "study_real"

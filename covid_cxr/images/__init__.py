@@ -1,14 +1,14 @@
 """Films as arrays: one reader, equalisation, resizing, augmentation, normalisation."""
 
-from covid_cxr.images.augment import (
+from covid_cxr.images.augmentation import (
     PUBLISHED,
     PUBLISHED_PRETRAINING,
     Augmentation,
     augment,
     warp,
 )
-from covid_cxr.images.equalise import clahe, equalise
-from covid_cxr.images.normalise import Statistics, as_published, normalise, pooled
+from covid_cxr.images.equalisation import clahe, equalise
+from covid_cxr.images.normalisation import Statistics, as_published, normalise, pooled
 from covid_cxr.images.reader import (
     ImageError,
     Radiograph,
@@ -16,7 +16,7 @@ from covid_cxr.images.reader import (
     read_mask,
     read_raw,
 )
-from covid_cxr.images.resize import (
+from covid_cxr.images.resizing import (
     centre_crop,
     published_crop,
     resize,

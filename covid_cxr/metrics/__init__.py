@@ -1,6 +1,12 @@
 """What a score is worth, and how sure that is: by patient, not by image."""
 
-from covid_cxr.metrics.bootstrap import Replicates, bootstrap
+from covid_cxr.metrics._delong import (
+    Areas,
+    Comparison,
+    auc_interval,
+    delong,
+    delong_test,
+)
 from covid_cxr.metrics.calibration import (
     Recalibration,
     at_prevalence,
@@ -11,13 +17,6 @@ from covid_cxr.metrics.calibration import (
     reliability,
     temperature,
     tempered,
-)
-from covid_cxr.metrics.delong import (
-    Areas,
-    Comparison,
-    auc_interval,
-    delong,
-    delong_test,
 )
 from covid_cxr.metrics.intervals import Estimate, holm, wilson
 from covid_cxr.metrics.rates import (
@@ -37,6 +36,7 @@ from covid_cxr.metrics.rates import (
     specificity,
 )
 from covid_cxr.metrics.report import Report, compare_auc, evaluate
+from covid_cxr.metrics.resampling import Replicates, bootstrap
 from covid_cxr.metrics.roc import Curve, auc, roc_curve, weighted_auc
 from covid_cxr.metrics.thresholds import (
     FIXED,

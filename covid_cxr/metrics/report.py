@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr.metrics import calibration, rates
-from covid_cxr.metrics.bootstrap import Replicates, bootstrap, percentile
-from covid_cxr.metrics.delong import auc_interval
+from covid_cxr.metrics._delong import auc_interval
 from covid_cxr.metrics.inputs import Scored, scored
 from covid_cxr.metrics.intervals import NAN, Estimate
 from covid_cxr.metrics.rates import RATES, Confusion
+from covid_cxr.metrics.resampling import Replicates, bootstrap, percentile
 from covid_cxr.metrics.roc import auc, dense_ranks, weighted_auc
 from covid_cxr.metrics.thresholds import FIXED, Threshold
-from pruning._typing import Array
+from synaptax.typing import Array
 
 _BINS = 10
 

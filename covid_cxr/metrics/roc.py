@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr.metrics.inputs import Scored, scored
-from pruning._typing import Array, Float, Int
+from synaptax.typing import Array, Float, Int
 
 
 class Curve(NamedTuple):

@@ -1,7 +1,7 @@
 """Networks for one-channel radiographs, and a user's weights for them."""
 
-from covid_cxr.models.convert import convert, read_state
-from covid_cxr.models.network import (
+from covid_cxr.models.conversion import convert, read_state
+from covid_cxr.models.networks import (
     ARCHITECTURES,
     ModelConfig,
     Network,

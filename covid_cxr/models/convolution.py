@@ -3,8 +3,8 @@
 Inside ``lax.scan`` XLA's convolution is slow on a CPU: one core took 600 ms for the
 gradient of two 3x3 layers of 16 channels on 16 images of 64x64, where the windows
 below take 43 ms (jax 0.10.2). Both ways share the parameter and the value. The windows
-differ from :mod:`pruning.lab.layers`' patches: one product a row of the window, so that
-no array of all its pixels is made.
+differ from :mod:`synaptax.nets.layers`' patches: one product a row of the window, so
+that no array of all its pixels is made.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from pruning._typing import Array, Float
-from pruning.lab import layers
+from synaptax.nets import layers
+from synaptax.typing import Array, Float
 
 METHODS = ("auto", "windows", "lax")
 NARROW = 8  # channels below which all of a window goes into one matrix product

@@ -9,7 +9,7 @@ from covid_cxr.models.convolution import Convolution
 from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
 from covid_cxr.models.resnet import max_pool
-from pruning._typing import Array
+from synaptax.typing import Array
 
 BLOCKS_121 = (6, 12, 24, 16)
 BOTTLENECK = 4  # channels between a layer's two convolutions, over the growth

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 
 def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 KINDS = ("batch", "frozen", "group")
 EPSILON = 1e-5

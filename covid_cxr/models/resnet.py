@@ -15,7 +15,7 @@ from flax import linen as nn
 from covid_cxr.models.convolution import Convolution
 from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
-from pruning._typing import Array
+from synaptax.typing import Array
 
 # Depth: (blocks of each stage, bottleneck or not).
 DEPTHS = {

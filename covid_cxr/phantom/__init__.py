@@ -1,7 +1,7 @@
 """Synthetic radiographs with known lungs, opacities and shortcuts: never patients."""
 
 from covid_cxr.phantom.config import TRAITS, Cohort, Hospital
-from covid_cxr.phantom.generate import (
+from covid_cxr.phantom.generation import (
     COVID,
     NORMAL,
     PNEUMONIA,

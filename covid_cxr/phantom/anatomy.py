@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pruning._typing import Array, Float, Key
+from synaptax.typing import Array, Float, Key
 
 
 class Anatomy(NamedTuple):

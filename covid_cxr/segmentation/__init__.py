@@ -1,6 +1,6 @@
 """Where the lungs are, how sure that is, and films with and without them."""
 
-from covid_cxr.segmentation.evaluate import (
+from covid_cxr.segmentation.evaluation import (
     Agreement,
     across_sources,
     agreement,
@@ -11,6 +11,15 @@ from covid_cxr.segmentation.evaluate import (
 )
 from covid_cxr.segmentation.postprocess import clean, two_lungs
 from covid_cxr.segmentation.quality import LIMITS, Checked, Limits, Quality, checked
+from covid_cxr.segmentation.regions import (
+    VARIANTS,
+    border_only,
+    boxed_out,
+    framed,
+    lungs_only,
+    lungs_removed,
+    variants,
+)
 from covid_cxr.segmentation.train import (
     Films,
     SegmentConfig,
@@ -21,15 +30,6 @@ from covid_cxr.segmentation.train import (
     save,
 )
 from covid_cxr.segmentation.unet import UNet, UNetConfig
-from covid_cxr.segmentation.variants import (
-    VARIANTS,
-    border_only,
-    boxed_out,
-    framed,
-    lungs_only,
-    lungs_removed,
-    variants,
-)
 
 __all__ = [
     "LIMITS",

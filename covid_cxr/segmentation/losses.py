@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pruning._typing import Array, Float
+from synaptax.typing import Array, Float
 
 SMOOTH = 1.0  # pixels added to both sides of a soft Dice, so that empty masks count
 

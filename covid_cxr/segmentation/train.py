@@ -14,16 +14,17 @@ import numpy as np
 import optax
 from jax import lax
 
-from covid_cxr.images.augment import Augmentation, augment
+from covid_cxr.images.augmentation import Augmentation, augment
 from covid_cxr.models.chunks import chunked
-from covid_cxr.models.network import initialised
+from covid_cxr.models.networks import initialised
 from covid_cxr.segmentation.losses import bce_dice, hard_dice
 from covid_cxr.segmentation.unet import UNet, UNetConfig
 from covid_cxr.train.keeping import take_up
-from pruning._typing import Array
-from pruning.lab import checkpoints, runs
-from pruning.lab.data import epoch_order
-from pruning.lab.progress import Progress
+from synaptax import runs
+from synaptax.data.images import epoch_order
+from synaptax.runs import checkpoints
+from synaptax.runs.progress import Progress
+from synaptax.typing import Array
 
 _CHUNK = 16
 _GAMMA = 0.35  # exponents of the random exposure: exp(+- this)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from covid_cxr.models.convolution import Convolution
 from covid_cxr.models.norms import Norm
-from pruning._typing import Array, Float
+from synaptax.typing import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """A study: a matrix of cells, each finished once, and the report of them all."""
 
-from covid_cxr.study.cells import Cell, cells, predictions, run
 from covid_cxr.study.config import (
     Mix,
     Pretraining,
@@ -9,6 +8,7 @@ from covid_cxr.study.config import (
     parse,
     read,
 )
+from covid_cxr.study.matrix import Cell, cells, predictions, run
 
 __all__ = [
     "Cell",

@@ -10,8 +10,8 @@ import numpy as np
 
 from covid_cxr.metrics import reliability
 from covid_cxr.study.summaries import Row, roc_band
-from pruning.lab.drawing import COLOURS, blank
-from pruning.lab.files import replacing
+from synaptax.reports.drawing import COLOURS, blank
+from synaptax.runs.files import replacing
 
 _SIZE = (5.2, 4.4)
 

@@ -16,7 +16,7 @@ from covid_cxr.study.config import OWN
 from covid_cxr.study.data import Films
 from covid_cxr.train import Trained, features, predict
 from covid_cxr.train.loop import standardise
-from pruning.lab.runs import jsonable
+from synaptax.runs.folder import jsonable
 
 _LOOKED = 48  # films whose saliency is judged
 _SHOWN = 4  # films of a panel

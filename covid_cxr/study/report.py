@@ -23,12 +23,12 @@ from covid_cxr.study.blocks import (
     as_html,
     as_markdown,
 )
-from covid_cxr.study.cells import cells
 from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.differences import differences
+from covid_cxr.study.matrix import cells
 from covid_cxr.study.summaries import Finished, collect, estimate
-from pruning.lab.files import replacing
-from pruning.lab.runs import read_json
+from synaptax.runs.files import replacing
+from synaptax.runs.folder import read_json
 
 NOTICE = f"Research on confounded data, not a diagnostic device. {CAUTION}"
 _METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy", "brier")

@@ -19,10 +19,10 @@ from covid_cxr.metrics import (
     evaluate,
 )
 from covid_cxr.metrics.roc import roc_curve
-from covid_cxr.study.cells import Cell, cells, finished, path_of, predictions
 from covid_cxr.study.config import StudyConfig
-from pruning._typing import Array
-from pruning.lab.runs import read_json
+from covid_cxr.study.matrix import Cell, cells, finished, path_of, predictions
+from synaptax.runs.folder import read_json
+from synaptax.typing import Array
 
 GRID = 51  # points of a band
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pruning.lab import checkpoints, runs
+from synaptax import runs
+from synaptax.runs import checkpoints
 
 
 @dataclasses.dataclass

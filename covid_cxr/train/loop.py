@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from covid_cxr.images.augment import augment
+from covid_cxr.images.augmentation import augment
 from covid_cxr.metrics.roc import weighted_auc
 from covid_cxr.models.chunks import chunked
-from covid_cxr.models.network import Network
+from covid_cxr.models.networks import Network
 from covid_cxr.train.losses import loss_function
 from covid_cxr.train.schedules import Plateau, cosine, plateau_start, plateau_step
 from covid_cxr.train.stages import StageConfig
-from pruning._typing import Array
-from pruning.lab.data import Batch, epoch_order
-from pruning.trees import map_named
+from synaptax.data.images import Batch, epoch_order
+from synaptax.trees import map_named
+from synaptax.typing import Array
 
 _HEAD = "fc/"
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pruning._typing import Array, Float, Int
+from synaptax.typing import Array, Float, Int
 
 LOSSES = ("bce", "focal", "softmax", "double-softmax")
 

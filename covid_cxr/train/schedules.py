@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pruning._typing import Array
+from synaptax.typing import Array
 
 THRESHOLD = 1e-4  # relative improvement that counts
 

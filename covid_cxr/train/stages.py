@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from covid_cxr.images.augment import PUBLISHED, PUBLISHED_PRETRAINING, Augmentation
+from covid_cxr.images.augmentation import PUBLISHED, PUBLISHED_PRETRAINING, Augmentation
 from covid_cxr.train.losses import LOSSES
 
 _CHOICES = {

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr.models.chunks import chunked
-from covid_cxr.models.network import Network
+from covid_cxr.models.networks import Network
 from covid_cxr.train import loop
 from covid_cxr.train.keeping import take_up
 from covid_cxr.train.losses import loss_function
 from covid_cxr.train.stages import StageConfig, check
-from pruning._typing import Array
-from pruning.lab.data import Batch
-from pruning.lab.progress import Progress
-from pruning.lab.train import NonFiniteError
-from pruning.trees import check_same_structure
+from synaptax.data.images import Batch
+from synaptax.runs.progress import Progress
+from synaptax.training.errors import NonFiniteError
+from synaptax.trees import check_same_structure
+from synaptax.typing import Array
 
 
 class Trained(NamedTuple):

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pruning._typing import Array
-from pruning.benchmarks import harness
 from pruning.masks import select
+from synaptax.reports import harness
+from synaptax.typing import Array
 
 DENSITY = 0.1
 

@@ -16,10 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning.benchmarks import harness
-from pruning.lab import models
-from pruning.lab.loop import cross_entropy
-from pruning.sensitivity import sensitivity, specific, unspecific
+from pruning._sensitivity import sensitivity, specific, unspecific
+from synaptax.nets import models
+from synaptax.reports import harness
+from synaptax.training.evaluation import cross_entropy
 
 CLASSES, BATCH, SHAPE = 10, 100, (28, 28, 1)
 TOLERANCE = 1e-5

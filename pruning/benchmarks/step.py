@@ -15,10 +15,10 @@ import optax
 from jax import lax
 
 import pruning
-from pruning.benchmarks import harness
-from pruning.lab import models
-from pruning.lab.data import Batch
-from pruning.lab.loop import cross_entropy
+from synaptax.data.images import Batch
+from synaptax.nets import models
+from synaptax.reports import harness
+from synaptax.training.evaluation import cross_entropy
 
 CLASSES, BATCH, SHAPE = 10, 100, (28, 28, 1)
 LR, RATE = 0.1, 1e-4

@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pruning._typing import Array
-from pruning.benchmarks import harness
-from pruning.lab import models
+from synaptax.nets import models
+from synaptax.reports import harness
+from synaptax.typing import Array
 
 BATCH = 100
 SHAPE = (28, 28, 1)

@@ -15,8 +15,9 @@ from typing import Any
 import jax
 
 from pruning.experiments._variants import parse
-from pruning.lab import plain, runs
-from pruning.lab.plain_config import Plain
+from pruning.regularisers import train
+from pruning.regularisers.config import Plain
+from synaptax import runs
 
 
 def path_of(recorded: Path, experiment: str, variant: str, seed: int) -> Path:
@@ -76,7 +77,7 @@ def _run_cells(
     seeds = " ".join(map(str, config.seeds))
     path = folder / experiment / f"{name}-{seeds.replace(' ', '-')}"
     print(f"{experiment}, {name}, seed {seeds}: {path}", flush=True)
-    cells = plain.train(config, path, resume=True)
+    cells = train.train(config, path, resume=True)
     summary = runs.read_json(path / "summary.json")
     recorded.mkdir(parents=True, exist_ok=True)
     for cell in cells:

@@ -8,8 +8,8 @@ from typing import Any
 
 from pruning.experiments import _psp_cells, psp_prune
 from pruning.experiments._variants import RECORDED, moments
-from pruning.lab import runs
-from pruning.lab.tables import markdown
+from synaptax import runs
+from synaptax.reports.tables import markdown
 
 Cells = Sequence[Mapping[str, Any]]
 

@@ -1,6 +1,6 @@
 """Run the variants of an experiment and record what counts.
 
-Each variant is one :class:`pruning.lab.config.Config`; its run folder can be taken
+Each variant is one :class:`pruning.gradual.config.Config`; its run folder can be taken
 up again after an interruption. A finished variant is summarised in a small JSON file
 under ``recorded/``, from which ``RESULTS.md`` is written.
 """
@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pruning.lab import runs
-from pruning.lab.config import Config
-from pruning.lab.train import fit
+from pruning.gradual.config import Config
+from pruning.gradual.train import fit
+from synaptax import runs
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -35,7 +35,7 @@ def summarise(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a run's ``summary.json`` to what is recorded.
 
     Args:
-        summary: as :func:`pruning.lab.runs.write_summary` wrote it.
+        summary: as :func:`synaptax.runs.folder.write_summary` wrote it.
 
     Returns:
         The run's circumstances and, for each target, mean and standard error over

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pruning.experiments._variants import run
-from pruning.lab.config import Config
+from pruning.gradual.config import Config
 
 UNSPECIFIC = Config(
     model="lenet300",

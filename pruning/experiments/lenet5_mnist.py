@@ -11,7 +11,7 @@ Command: ``python -m pruning.experiments.lenet5_mnist``. Two networks (seeds 0 a
 from __future__ import annotations
 
 from pruning.experiments._variants import run
-from pruning.lab.config import Config
+from pruning.gradual.config import Config
 
 UNSPECIFIC = Config(
     model="lenet5",

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pruning.experiments._psp_cells import run
-from pruning.lab.plain_config import Plain
+from pruning.regularisers.config import Plain
 
 BASE = Plain(
     model="resnet18",

@@ -31,11 +31,14 @@ import optax
 
 import pruning
 from pruning.experiments._variants import RECORDED
-from pruning.lab import loop, models, runs
-from pruning.lab.data import Dataset, load
-from pruning.lab.members import over_members
+from pruning.gradual import loop
 from pruning.masks import full_mask
-from pruning.trees import weights_only
+from synaptax import runs
+from synaptax.data.images import Dataset, load
+from synaptax.nets import models
+from synaptax.training import evaluation
+from synaptax.training.replicas import over_replicas
+from synaptax.trees import weights_only
 
 SEEDS, DENSITIES = (0, 1, 2), (0.1, 0.05, 0.02, 0.01)
 EPOCHS, BEGIN, END, BATCH, LR = 20, 5, 15, 100, 0.1
@@ -101,14 +104,14 @@ def cell(
         )
 
     step = partial(loop.epoch, apply_fn=apply_fn, tx=tx, rules=rules, batch=BATCH)
-    run_epoch = jax.jit(over_members("auto", step))
+    run_epoch = jax.jit(over_replicas("auto", step))
     train, validation, test = jax.device_put((data.train, data.validation, data.test))
     members = jax.jit(jax.vmap(begin))(keys)
     for number in range(epochs):
         members, info = run_epoch(members, jnp.int32(number), train, validation)
     look = jax.jit(
         lambda members: jax.lax.map(
-            lambda m: loop.evaluate(apply_fn, m.params, test), members
+            lambda m: evaluation.evaluate(apply_fn, m.params, test), members
         )
     )
     loss, error = look(members)

@@ -17,8 +17,9 @@ from typing import Any
 
 from pruning.experiments import _results_psp
 from pruning.experiments._variants import RECORDED
-from pruning.lab.runs import read_json
-from pruning.lab.tables import markdown
+from synaptax.reports.benchmarks import benchmark_sections, device_of
+from synaptax.reports.tables import markdown
+from synaptax.runs.folder import read_json
 
 # (experiment, title, paper's rows: method, compression, test error in %).
 # All from memory of arXiv 1810.11764, tables 1 to 3: hints, not targets.
@@ -105,12 +106,6 @@ def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def device_of(record: Mapping[str, Any]) -> str:
-    """Return what a record was made on, in words."""
-    device = record["device"]
-    return f"{device['platform']} ({device['kind']}), {device['cores']} cores"
-
-
 def settings(record: Mapping[str, Any]) -> str:
     """Return one line on how a variant was run."""
     config = record["config"]
@@ -146,22 +141,6 @@ def experiment_section(
     return [*lines, *[f"- {settings(record)}" for record in records], ""]
 
 
-def benchmark_section(package: str, path: Path) -> list[str]:
-    """Return the section of one recorded benchmark."""
-    record = read_json(path)
-    name = path.stem.removeprefix("benchmark-")
-    where = f"{device_of(record)}, jax {record['versions']['jax']}"
-    rows = record["rows"]
-    command = f"python -m {package}.benchmarks.{name}"
-    lines = [f"### {name}", "", f"`{command}`; {where}.", ""]
-    cells = [[row[key] for key in rows[0]] for row in rows]
-    lines += [*markdown(list(rows[0]), cells), ""]
-    for key, value in record.items():
-        if key not in ("versions", "device", "rows"):
-            lines += [f"- {key}: {value}"]
-    return [*lines, ""]
-
-
 def sections() -> list[str]:
     """Return what this package measured, as Markdown lines."""
     lines: list[str] = []
@@ -172,22 +151,6 @@ def sections() -> list[str]:
         lines += [notes.read_text().strip(), ""]
     lines += _results_psp.sections()
     return lines + benchmark_sections("pruning", RECORDED)
-
-
-def benchmark_sections(package: str, recorded: Path) -> list[str]:
-    """Return the recorded benchmarks of one package, as Markdown lines."""
-    lines: list[str] = []
-    paths = sorted(recorded.glob("benchmark-*.json"))
-    if paths:
-        lines += [
-            f"## Benchmarks of `{package}`",
-            "",
-            "Times of one run, side by side; trust the ratios.",
-            "",
-        ]
-    for path in paths:
-        lines += benchmark_section(package, path)
-    return lines
 
 
 def document() -> str:

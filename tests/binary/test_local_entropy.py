@@ -7,8 +7,8 @@ import pytest
 from scipy.special import log_ndtr
 
 import binary
+from binary._local_entropy import _half_log_ratio, local_entropy
 from binary.exact import distance_counts, solutions
-from binary.local_entropy import _half_log_ratio, local_entropy
 from binary.theory import gardner
 
 SIZE, COUNT = 21, 5

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pruning import __main__ as cli
-from pruning.lab import runs
-from pruning.lab.checkpoints import CheckpointError
-from pruning.lab.config import Config, check
-from pruning.lab.outcome import Point, Result
-from pruning.lab.train import NonFiniteError
+from pruning.gradual.config import Config, check
+from pruning.gradual.outcome import Point, Result
+from synaptax import runs
+from synaptax.runs.checkpoints import CheckpointError
+from synaptax.training.errors import NonFiniteError
 
 
 def words_of(text):

@@ -8,7 +8,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from pruning import preactivations
-from pruning.lab import models
+from synaptax.nets import models
 from tests.pruning.networks import draw
 
 W, X = draw(1, 3, 4), draw(2, 5, 3)

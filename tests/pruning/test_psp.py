@@ -9,8 +9,8 @@ from jax import lax
 
 import pruning
 from pruning import preactivations, psp_penalty, psp_regularization, with_psp
-from pruning.lab import models
-from pruning.lab.data import Batch
+from synaptax.data.images import Batch
+from synaptax.nets import models
 from tests.pruning.networks import draw
 
 WEIGHT = 0.3

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pruning.report import Report, Tally, report, to_text
+from pruning._report import Report, Tally, report, to_text
 
 
 def tree():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning.lab import models
-from pruning.sensitivity import insensitivity, sensitivity, specific, unspecific
+from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
+from synaptax.nets import models
 from tests.pruning.networks import CASES, Case, draw
 
 RELATIVE = {"float32": 1e-5, "float64": 1e-10}

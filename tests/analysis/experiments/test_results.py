@@ -1,7 +1,7 @@
 """What RESULTS.md says of this package comes from recorded runs."""
 
 from analysis.experiments import entropy_lenet5_mnist, results
-from pruning.lab import runs
+from synaptax import runs
 
 
 def test_sections_are_markdown_lines():

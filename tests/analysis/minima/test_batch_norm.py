@@ -10,10 +10,10 @@ from analysis import curvature
 from analysis.landscape import mean_loss
 from analysis.minima import maps, measures
 from analysis.minima.config import defaults
-from analysis.minima.pairs import Setting, Solution
-from pruning.lab.data import Batch, Dataset
-from pruning.lab.models import Network
-from pruning.preactivations import preactivations
+from analysis.minima.solutions import Setting, Solution
+from pruning._preactivations import preactivations
+from synaptax.data.images import Batch, Dataset
+from synaptax.nets.models import Network
 from tests.analysis import networks as nets
 
 X, LABEL = nets.data()

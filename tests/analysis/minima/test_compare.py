@@ -9,10 +9,11 @@ import pytest
 
 from analysis import __main__ as program
 from analysis.experiments import _minima, _results_minima
-from analysis.minima import command, compare, measures, pairs, report
+from analysis.minima import command, compare, measures, report
+from analysis.minima import solutions as pairs
 from analysis.minima.config import defaults
-from pruning.lab import loop
-from pruning.trees import named_leaves
+from synaptax.training import evaluation
+from synaptax.trees import named_leaves
 
 TINY = replace(
     defaults("digits"),
@@ -78,9 +79,9 @@ def test_the_pair_is_equally_sparse_and_begins_alike(done, solutions):
 def test_measures_are_what_they_say(done, solutions, shared):
     name = "one-shot-seed3"
     found, solution = done.measures[name], solutions[name]
-    apply_fn = loop.evaluating(shared.net, solution.stats)
+    apply_fn = evaluation.evaluating(shared.net, solution.stats)
     test = jax.device_put(shared.data.test)
-    loss, error = loop.evaluate(apply_fn, solution.params, test)
+    loss, error = evaluation.evaluate(apply_fn, solution.params, test)
     assert found["error"] == pytest.approx(float(error), abs=1e-6)
     assert found["test_loss"] == pytest.approx(float(loss), rel=1e-4)
     layers = found["layers"]

@@ -8,7 +8,7 @@ from binary.commands import overlay
 from binary.experiments import overlay_theory
 from binary.experiments._results_theory import RECORDED
 from binary.experiments.overlay_jobs import SMALL, Job, Overlay, jobs
-from pruning.lab.runs import read_json
+from synaptax.runs.folder import read_json
 
 pytest.importorskip("tyro")
 pytest.importorskip("matplotlib")

@@ -11,7 +11,7 @@ from binary.experiments import _results_theory, overlay_jobs, overlay_theory
 from binary.experiments.overlay_ascent import ascend
 from binary.experiments.overlay_sampler import sample
 from binary.theory import stochastic
-from pruning.lab.runs import jsonable, read_json
+from synaptax.runs.folder import jsonable, read_json
 
 
 def test_chains_have_the_measure_of_a_tiny_system():

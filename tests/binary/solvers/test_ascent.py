@@ -10,7 +10,7 @@ import pytest
 from binary import instances, likelihood, solvers
 from binary.solvers._sweep import epoch
 
-module = importlib.import_module("binary.solvers.solve")
+module = importlib.import_module("binary.solvers._solve")
 ONE = instances.storage(jax.random.key(0), 101, 0.4)
 KEY = jax.random.key(1)
 CLOCK = solvers.Clock(jnp.int32(4), jnp.float32(0.25), jnp.int32(7))

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from binary import instances, solvers
 
-module = importlib.import_module("binary.solvers.solve")
+module = importlib.import_module("binary.solvers._solve")
 SIZE, KEY = 101, jax.random.key(7)
 CLOCK = solvers.Clock(jnp.int32(0), jnp.float32(1.0), jnp.int32(7))
 

@@ -10,7 +10,7 @@ import pytest
 from binary import instances, perceptron, solvers
 from tests.binary import _exact
 
-module = importlib.import_module("binary.solvers.solve")
+module = importlib.import_module("binary.solvers._solve")
 SIZE = 101
 FREE = solvers.free(planes=6)  # few planes compile faster
 LOADS = (0.2, 0.5, 0.35)

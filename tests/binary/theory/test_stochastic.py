@@ -8,10 +8,10 @@ from binary.theory import (
     critical_beta,
     stochastic,
 )
+from binary.theory._stochastic import solve_multiplier
 from binary.theory.fields import tilted_nodes
 from binary.theory.quadrature import gaussian_rule, split_rule
 from binary.theory.special import log_gaussian, log_tail, tail
-from binary.theory.stochastic import solve_multiplier
 from tests.binary.theory import reference
 
 NAMES = ("q", "q_hat", "multiplier", "free_entropy", "loss", "energy_draw")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from binary.theory import NotConverged, first_order_point, spinodal, teacher_student
-from binary.theory.teacher_student import free_entropy
+from binary.theory._teacher_student import free_entropy
 from tests.binary.theory import reference
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from covid_cxr.bias.saliency import (
+from covid_cxr.bias._saliency import (
     METHODS,
     correlation,
     grad_cam,

@@ -9,9 +9,9 @@ from PIL import Image
 
 from covid_cxr.__main__ import main
 from covid_cxr.commands import segment
-from covid_cxr.images.resize import square_mask
+from covid_cxr.images.resizing import square_mask
 from covid_cxr.index import Row, build
-from pruning.lab.runs import read_json
+from synaptax.runs.folder import read_json
 from tests.covid_cxr import trees
 from tests.covid_cxr.quick import quick_compilation
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from covid_cxr.metrics import auc_interval, delong, delong_test
-from covid_cxr.metrics.delong import clustered_variance, placements
+from covid_cxr.metrics._delong import clustered_variance, placements
 from covid_cxr.metrics.inputs import scored
 
 

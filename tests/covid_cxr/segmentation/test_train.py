@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from covid_cxr.images.augment import Augmentation
+from covid_cxr.images.augmentation import Augmentation
 from covid_cxr.segmentation import (
     Films,
     SegmentConfig,

@@ -13,7 +13,7 @@ from tests.covid_cxr.train.tiny import tiny
 __all__ = ["quick_compilation"]
 
 # Beside the function of its name in the package.
-module = importlib.import_module("covid_cxr.study.cells")
+module = importlib.import_module("covid_cxr.study.matrix")
 STUDY = {
     "name": "small",
     "side": 48,

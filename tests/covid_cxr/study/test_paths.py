@@ -12,10 +12,10 @@ from covid_cxr.segmentation import Films, SegmentConfig, UNetConfig, fit, save
 from covid_cxr.splits import OverlapError
 from covid_cxr.study import cells, checklist, parse, read, report, stages
 from covid_cxr.study.blocks import Table, as_markdown
-from covid_cxr.study.cells import path_of
+from covid_cxr.study.matrix import path_of
 from covid_cxr.study.summaries import Finished
 from covid_cxr.train.training import with_trunk
-from pruning.lab.runs import read_json
+from synaptax.runs.folder import read_json
 from tests.covid_cxr import trees
 from tests.covid_cxr.models import formula
 from tests.covid_cxr.quick import quick_compilation
@@ -24,7 +24,7 @@ from tests.covid_cxr.train.tiny import tiny
 __all__ = ["quick_compilation"]
 
 # Beside the functions of their names in the package.
-module = importlib.import_module("covid_cxr.study.cells")
+module = importlib.import_module("covid_cxr.study.matrix")
 data = importlib.import_module("covid_cxr.study.data")
 SIDE = 32
 SMALL = {

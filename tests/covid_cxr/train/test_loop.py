@@ -9,7 +9,7 @@ import pytest
 
 from covid_cxr.train import fit, published_finetuning
 from covid_cxr.train.loop import balanced_order, optimizer
-from pruning.lab.data import epoch_order
+from synaptax.data.images import epoch_order
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
 PLAIN = dataclasses.replace(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from covid_cxr.images.augment import Augmentation
+from covid_cxr.images.augmentation import Augmentation
 from covid_cxr.metrics import auc
 from covid_cxr.train import (
     StageConfig,
@@ -21,8 +21,8 @@ from covid_cxr.train import (
 )
 from covid_cxr.train.loop import EpochInfo
 from covid_cxr.train.training import _record
-from pruning.lab.data import Batch
-from pruning.lab.train import NonFiniteError
+from synaptax.data.images import Batch
+from synaptax.training.errors import NonFiniteError
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
 NET = tiny()

@@ -7,7 +7,7 @@ from covid_cxr.models import ModelConfig, Network
 from covid_cxr.models.convolution import Convolution
 from covid_cxr.models.head import Classifier, Head
 from covid_cxr.models.norms import Norm
-from pruning.lab.data import Batch
+from synaptax.data.images import Batch
 
 SIDE = 8
 

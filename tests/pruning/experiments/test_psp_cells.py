@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import pytest
 
 from pruning.experiments import _psp_cells, _results_psp, psp_prune
-from pruning.lab import plain, runs
-from pruning.lab.plain_config import Plain, check
+from pruning.regularisers import train as plain
+from pruning.regularisers.config import Plain, check
+from synaptax import runs
 
 TINY = Plain(
     model="lenet300", dataset="digits", seeds=(0, 1), epochs=2, batch=50, limit=100

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pruning.experiments import _variants, lenet5_fashion, lenet5_mnist, lenet300_mnist
-from pruning.lab.config import check
+from pruning.gradual.config import check
 
 SUMMARY = {
     "seeds": [0, 1],

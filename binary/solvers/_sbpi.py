@@ -1,0 +1,79 @@
+"""SBPI: integer hidden weights that learn online, as belief propagation suggests."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from binary.solvers.types import Clock, Problem, Solver, need_binary
+from synaptax.typing import Array
+
+
+class SbpiState(NamedTuple):
+    """The state of SBPI.
+
+    Attributes:
+        hidden: (N,) int16, odd, within +-bound; the weights are its sign.
+    """
+
+    hidden: Array
+
+
+@functools.cache
+def sbpi(*, bound: int = 61, threshold: int = 1, rate: float = 0.3) -> Solver:
+    """Return stochastic belief-propagation-inspired learning.
+
+    Patterns are shown one at a time in random order. A wrong one moves every hidden
+    weight by 2 towards it; one that is right by no more than ``threshold`` moves, with
+    probability p_s, those that already agree with it.
+
+    Args:
+        bound: odd, largest hidden magnitude; should grow like sqrt(N).
+        threshold: the field W . x at or below which a right pattern is barely so.
+        rate: p_s, the default of the knob of the runs.
+
+    Raises:
+        ValueError: for a bound that is not odd and positive or does not fit int16.
+
+    Reference:
+        Baldassi et al., Efficient supervised learning in networks with binary
+        synapses, PNAS 104 (2007).
+    """
+    if bound < 1 or bound % 2 == 0 or bound > 32001:
+        raise ValueError(f"bound: expected an odd number in [1, 32001], got {bound}")
+
+    def init(key: Array, problem: Problem) -> SbpiState:
+        need_binary(problem, "sbpi")
+        up = jax.random.bernoulli(key, shape=problem.given.patterns.shape[-1:])
+        return SbpiState(jnp.where(up, 1, -1).astype(jnp.int16))
+
+    def step(
+        key: Array, state: Any, problem: Problem, rate: Array, clock: Clock
+    ) -> Any:
+        del clock
+        given = problem.given
+        count = given.valid.size
+        keys = jax.random.split(key)
+        order = jax.random.permutation(keys[0], count)
+        lucky = jax.random.uniform(keys[1], (count,)) < rate
+
+        def show(hidden: Array, turn: tuple[Array, Array]) -> tuple[Array, None]:
+            row = given.patterns[turn[0]]
+            agree = (hidden > 0) == (row > 0)
+            field = 2 * jnp.sum(agree, dtype=jnp.int32) - row.size
+            wrong = field.astype(jnp.float32) <= problem.batch.threshold
+            barely = ~wrong & (field <= threshold) & turn[1]
+            moved = (wrong | (barely & agree)) & given.valid[turn[0]]
+            pushed = hidden + jnp.where(moved, 2 * row, 0).astype(jnp.int16)
+            return jnp.clip(pushed, -bound, bound), None
+
+        return SbpiState(lax.scan(show, state.hidden, (order, lucky))[0])
+
+    def magnetisations(state: SbpiState) -> Array:
+        return state.hidden.astype(jnp.float32) / bound
+
+    return Solver(f"SBPI, |h| <= {bound}", init, step, magnetisations, rate)

@@ -1,0 +1,236 @@
+"""Solve many instances at once: one program, each run stopped when it is done."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from binary._checks import check_binary
+from binary.bits import sign_product
+from binary.instances import Instance
+from binary.likelihood import batch_of, is_binary, self_overlap
+from binary.perceptron import errors, mode, verify
+from binary.solvers.types import Clock, Problem, Result, Solver
+from synaptax.typing import Array
+
+
+class _Carry(NamedTuple):
+    epoch: Array
+    state: Any
+    errors: Array
+    best: Array
+    moving: Array
+    trace: tuple[Array, Array] | None
+
+
+def solve(
+    solver: Solver,
+    instances: Instance,
+    keys: Array,
+    *,
+    rates: Any = None,
+    epochs: int = 300,
+    slack: int = 0,
+    width: int | None = 1,
+    trace: bool = False,
+) -> Result:
+    """Run a solver on every instance, with every key and rate, in one program.
+
+    Runs that are solved, or that have stopped moving, are frozen; the program ends when
+    none is left. Every solution is counted again in NumPy's integers.
+
+    Args:
+        solver: :func:`free`, :func:`annealed`, or one of the baselines.
+        instances: one instance, or a batch of B by :func:`binary.instances.stack`,
+            whose members may differ in load.
+        keys: typed keys: () for one run; (B,) for a run an instance; (B, R), or (R,)
+            for one instance, for R runs each, which share their passes over the
+            patterns.
+        rates: the solver's knob, of a shape that broadcasts to that of the keys;
+            default: the solver's own.
+        epochs: passes over the patterns until a schedule is at its end.
+        slack: passes after that.
+        width: instances run side by side; the others wait. 1 is the fastest where a
+            core's cache holds one instance and overhead is small; None for all.
+        trace: record errors and q* at every epoch.
+
+    Returns:
+        The results, of the shape of ``keys``.
+
+    Raises:
+        ValueError: for shapes that do not fit, fewer than 1 epoch, rates that are not
+            finite, or inputs that are not +-1 where they are int8.
+        AssertionError: if a solution fails the recount, which would be a bug.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> one = storage(keys[0], 1001, 0.6)
+        >>> bool(solve(free(), one, keys[1]).solved)
+        True
+    """
+    _check(instances, keys, epochs, slack, width)
+    single = instances.patterns.ndim == 2
+    shape = keys.shape
+    if single:
+        instances = jax.tree.map(lambda leaf: leaf[None], instances)
+        keys = keys[None]
+    keys = keys.reshape(keys.shape[0], -1)
+    rates = jnp.asarray(solver.rate if rates is None else rates, jnp.float32)
+    if not np.all(np.isfinite(rates)):
+        raise ValueError("rates: expected finite numbers")
+    try:
+        rates = jnp.broadcast_to(rates, shape).reshape(keys.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"rates: expected a shape that broadcasts to the keys' {shape}, got "
+            f"{rates.shape}"
+        ) from error
+    found = _run(solver, instances, keys, rates, epochs, slack, width, trace)
+    _recount(found, instances)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), found)
+
+
+def _check(
+    instances: Instance, keys: Array, epochs: int, slack: int, width: int | None
+) -> None:
+    if instances.patterns.ndim not in (2, 3):
+        raise ValueError(
+            "instances: expected patterns of shape (M, N) or (B, M, N), got "
+            f"{instances.patterns.shape}"
+        )
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"keys: expected typed keys, got {keys.dtype}")
+    batched = instances.patterns.ndim == 3
+    count = len(instances.patterns) if batched else None
+    wrong = keys.ndim > 1 + batched or (batched and keys.shape[:1] != (count,))
+    if wrong:
+        wanted = f"({count},) or ({count}, R)" if batched else "() or (R,)"
+        raise ValueError(f"keys: expected shape {wanted}, got {keys.shape}")
+    if epochs < 1 or slack < 0:
+        raise ValueError(
+            f"epochs: expected at least 1, with slack >= 0; got {epochs} and {slack}"
+        )
+    if width is not None and width < 1:
+        raise ValueError(f"width: expected at least 1, got {width}")
+    if is_binary(instances):
+        check_binary(instances.patterns, "instances")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7))
+def _run(
+    solver: Solver,
+    instances: Instance,
+    keys: Array,
+    rates: Array,
+    epochs: int,
+    slack: int,
+    width: int | None,
+    trace: bool,
+) -> Result:
+    def one(given: tuple[Instance, Array, Array]) -> Result:
+        problem = problem_of(given[0])
+        member = functools.partial(run, solver, problem, epochs, slack, trace)
+        return jax.vmap(member)(*given[1:])
+
+    given = (instances, keys, rates)
+    if width is None or width >= len(keys):
+        return jax.vmap(one)(given)
+    return lax.map(one, given, batch_size=None if width == 1 else width)
+
+
+def problem_of(one: Instance) -> Problem:
+    """Return an instance in the forms that steps want."""
+    return Problem(one, batch_of(one))
+
+
+def count_errors(m: Array, problem: Problem) -> Array:
+    """Return the errors of sign(m)."""
+    batch = problem.batch
+    if batch.packed is None:
+        return errors(mode(m), problem.given)
+    exact = sign_product(batch.packed.rows, m >= 0).astype(jnp.float32)
+    wrong = (exact <= batch.threshold) & batch.valid
+    return jnp.sum(wrong, dtype=jnp.int32)
+
+
+def run(
+    solver: Solver,
+    problem: Problem,
+    epochs: int,
+    slack: int,
+    trace: bool,
+    key: Array,
+    rate: Array,
+) -> Result:
+    """Run a solver once on one instance; pure, to be batched by ``vmap``."""
+    first, rest = jax.random.split(key)
+    state = solver.init(first, problem)
+    total = epochs + slack
+
+    def more(carry: _Carry) -> Array:
+        return (carry.epoch < total) & (carry.errors > 0) & carry.moving
+
+    def body(carry: _Carry) -> _Carry:
+        done = carry.epoch + 1
+        progress = jnp.minimum(done.astype(jnp.float32) / epochs, 1)
+        clock = Clock(carry.epoch, progress, carry.errors)
+        turn = jax.random.fold_in(rest, carry.epoch)
+        state = solver.step(turn, carry.state, problem, rate, clock)
+        m = solver.magnetisations(state)
+        wrong = count_errors(m, problem)
+        moving = carry.moving
+        if solver.tolerance:
+            shift = jnp.abs(m - solver.magnetisations(carry.state))
+            moving = jnp.max(shift) > solver.tolerance
+        record = _record(carry.trace, done, wrong, m)
+        return _Carry(
+            done, state, wrong, jnp.minimum(carry.best, wrong), moving, record
+        )
+
+    m = solver.magnetisations(state)
+    wrong = count_errors(m, problem)
+    record = None
+    if trace:
+        blank = (jnp.full(total + 1, -1, jnp.int32), jnp.full(total + 1, jnp.nan))
+        record = _record(blank, jnp.int32(0), wrong, m)
+    start = _Carry(jnp.int32(0), state, wrong, wrong, jnp.bool_(True), record)
+    end = lax.while_loop(more, body, start)
+    m = solver.magnetisations(end.state)
+    return Result(
+        solved=end.errors == 0,
+        epochs=end.epoch,
+        errors=end.errors,
+        best=end.best,
+        weights=mode(m),
+        m=m,
+        overlap=self_overlap(m),
+        trace=end.trace,
+    )
+
+
+def _record(
+    trace: tuple[Array, Array] | None, epoch: Array, wrong: Array, m: Array
+) -> tuple[Array, Array] | None:
+    if trace is None:
+        return None
+    return trace[0].at[epoch].set(wrong), trace[1].at[epoch].set(self_overlap(m))
+
+
+def _recount(found: Result, instances: Instance) -> None:
+    """Raise if a solution of +-1 patterns has an error by NumPy's integers."""
+    if not is_binary(instances):
+        return
+    weights = np.asarray(found.weights)
+    host = jax.tree.map(np.asarray, instances)
+    for row, column in np.argwhere(np.asarray(found.solved)):
+        one = Instance(*(leaf[row] for leaf in host))
+        verdict = verify(weights[row, column], one)
+        if not verdict.solved:
+            raise AssertionError(
+                f"run {row}, {column}: {verdict.errors} errors in a solution"
+            )

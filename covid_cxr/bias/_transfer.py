@@ -1,0 +1,95 @@
+"""The paper's transfer probe: films of ordinary pneumonia, scored as COVID-19.
+
+None of them has COVID-19. A network that learnt COVID-19 should call few of them
+positive, and should not tell pneumonia from none the better for its pre-training.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.metrics import Estimate, auc_interval, bootstrap
+from synaptax.typing import Array
+
+REPLICATES = 1000
+
+
+class Transfer(NamedTuple):
+    """How a COVID-19 classifier takes films without COVID-19.
+
+    Attributes:
+        auc: area for pneumonia against none.
+        called: share called COVID-19 of all films.
+        called_pneumonia: of those with pneumonia.
+        called_healthy: of those without.
+        shift: mean score with pneumonia minus mean score without.
+        images: how many.
+        threshold: of the calls.
+    """
+
+    auc: Estimate
+    called: Estimate
+    called_pneumonia: Estimate
+    called_healthy: Estimate
+    shift: Estimate
+    images: int
+    threshold: float
+
+
+def transfer(
+    pneumonia: Any,
+    score: Any,
+    patient: Any,
+    *,
+    key: Array,
+    threshold: float = 0.5,
+    replicates: int = REPLICATES,
+) -> Transfer:
+    """Score pneumonia as if it were COVID-19.
+
+    Args:
+        pneumonia: (n,) of 0 and 1, of films without COVID-19.
+        score: (n,) the classifier's.
+        patient: (n,) identifiers.
+        key: of the bootstrap over patients.
+        threshold: chosen on the classifier's own validation films.
+        replicates: resamples.
+
+    Returns:
+        Area, calls and shift, with intervals by patient.
+
+    Reference:
+        Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
+        arXiv 2004.05405.
+    """
+    pneumonia, score = np.asarray(pneumonia), np.asarray(score, np.float64)
+    data = {"ill": pneumonia == 1, "score": score, "called": score >= threshold}
+    found = bootstrap(_statistics, data, patient, key=key, replicates=replicates)
+    return Transfer(
+        auc_interval(pneumonia, score, patient=patient),
+        *(
+            found.estimate(name)
+            for name in ("called", "called_pneumonia", "called_healthy", "shift")
+        ),
+        images=len(score),
+        threshold=float(threshold),
+    )
+
+
+def _statistics(data: Any, weight: Array) -> dict[str, Array]:
+    ill, healthy = weight * data["ill"], weight * (1 - data["ill"])
+    return {
+        "called": _mean(data["called"], weight),
+        "called_pneumonia": _mean(data["called"], ill),
+        "called_healthy": _mean(data["called"], healthy),
+        "shift": _mean(data["score"], ill) - _mean(data["score"], healthy),
+    }
+
+
+def _mean(values: Array, weight: Array) -> Array:
+    total = weight.sum()
+    mean = (weight * values).sum() / jnp.where(total > 0, total, 1)
+    return jnp.where(total > 0, mean, jnp.nan)

@@ -1,0 +1,157 @@
+"""Histogram equalisation: global, inside a mask, and contrast-limited by tiles.
+
+All are jitted, take one (H, W) image with values in [0, 1], and vmap over a stack.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from covid_cxr.images.resizing import check_image
+from synaptax.typing import Array, Bool, Float, Int
+
+
+@functools.partial(jax.jit, static_argnames=("levels", "lowest"))
+def equalise(
+    image: Float[Array, "h w"],
+    mask: Bool[Array, "h w"] | None = None,
+    *,
+    levels: int = 256,
+    lowest: str = "zero",
+) -> Float[Array, "h w"]:
+    r"""Map each value to its rank among the counted pixels.
+
+    .. math:: y = \frac{F(x) - F_0}{1 - F_0}
+
+    F is the cumulative histogram over ``levels`` equal steps. With ``lowest="zero"``
+    F_0 is F at the darkest level, as in OpenCV, so a black border stays black; with
+    "rank" F_0 is 0, as in scikit-image.
+
+    Args:
+        image: values in [0, 1].
+        mask: count these pixels alone; the others are left as they are. An empty
+            mask leaves the image as it is.
+        levels: 2**bits of the file: 256, 4096 or 65536.
+        lowest: "zero" or "rank".
+
+    Returns:
+        The equalised image.
+
+    Raises:
+        ValueError: for an image that is not two-dimensional, fewer than 2 levels, or
+            another ``lowest``.
+    """
+    check_image(image)
+    if levels < 2:
+        raise ValueError(f"levels: expected at least 2, got {levels}")
+    if lowest not in ("zero", "rank"):
+        raise ValueError(f"lowest: expected 'zero' or 'rank', got {lowest!r}")
+    level = _levels(image, levels)
+    counted = jnp.ones_like(image, dtype=bool) if mask is None else mask
+    cumulative = jnp.cumsum(_histogram(level, counted, levels))
+    total = cumulative[-1]
+    first = jnp.min(jnp.where(cumulative > 0, cumulative, total))
+    start = first if lowest == "zero" else jnp.zeros_like(first)
+    span = total - start
+    rank = (cumulative - start).astype(image.dtype) / jnp.maximum(span, 1).astype(
+        image.dtype
+    )
+    changed = counted & (span > 0)
+    return jnp.where(changed, jnp.clip(rank, 0, 1)[level], image)
+
+
+@functools.partial(jax.jit, static_argnames=("tiles", "levels"))
+def clahe(
+    image: Float[Array, "h w"],
+    *,
+    clip: float | Array = 2.0,
+    tiles: int = 8,
+    levels: int = 256,
+) -> Float[Array, "h w"]:
+    """Equalise by tiles with a limit to the slope (CLAHE), as OpenCV does.
+
+    The image is mirrored at its lower and right edge to a multiple of the tiles. In
+    each tile, counts over ``clip`` times the mean count are cut and shared out
+    evenly; each pixel takes the bilinear mean of its four nearest tiles' maps.
+
+    Args:
+        image: values in [0, 1].
+        clip: limit to a level's count, in mean counts; large enough means no limit.
+        tiles: tiles along each side.
+        levels: histogram levels.
+
+    Returns:
+        The equalised image, on ``levels`` steps in [0, 1].
+
+    Raises:
+        ValueError: for an image that is not two-dimensional, or with a side shorter
+            than ``tiles``.
+
+    Reference:
+        Zuiderveld, Contrast limited adaptive histogram equalization, Graphics Gems
+        IV, 1994.
+    """
+    check_image(image)
+    height, width = image.shape
+    if min(height, width) < tiles or tiles < 1:
+        raise ValueError(f"tiles: {tiles} do not fit an image of {height}x{width}")
+    level = _levels(image, levels)
+    padding = [(0, -side % tiles) for side in image.shape]
+    padded = jnp.pad(level, padding, mode="reflect")
+    rows, columns = (side // tiles for side in padded.shape)
+    tiled = padded.reshape(tiles, rows, tiles, columns).swapaxes(1, 2)
+    maps = jax.vmap(lambda tile: _tile_map(tile, clip, levels))(
+        tiled.reshape(tiles * tiles, rows * columns)
+    ).reshape(tiles, tiles, levels)
+    up, down, dy = _neighbours(height, rows, tiles)
+    left, right, dx = _neighbours(width, columns, tiles)
+    dy, dx = dy[:, None].astype(image.dtype), dx[None, :].astype(image.dtype)
+
+    def look(row: Array, column: Array) -> Array:
+        return maps[row[:, None], column[None, :], level].astype(image.dtype)
+
+    top = look(up, left) * (1 - dx) + look(up, right) * dx
+    bottom = look(down, left) * (1 - dx) + look(down, right) * dx
+    return jnp.round(top * (1 - dy) + bottom * dy) / (levels - 1)
+
+
+def _levels(image: Array, levels: int) -> Array:
+    """Return each pixel's level, int32, 0 to ``levels`` - 1."""
+    scaled = jnp.round(jnp.clip(image, 0, 1) * (levels - 1))
+    return scaled.astype(jnp.int32)
+
+
+def _histogram(level: Array, counted: Array, levels: int) -> Int[Array, " levels"]:
+    """Return how many counted pixels each level has."""
+    return (
+        jnp.zeros(levels, jnp.int32)
+        .at[level.ravel()]
+        .add(counted.ravel().astype(jnp.int32))
+    )
+
+
+def _tile_map(tile: Array, clip: float | Array, levels: int) -> Int[Array, " levels"]:
+    """Return a tile's map from level to level."""
+    counts = _histogram(tile, jnp.ones_like(tile, dtype=bool), levels)
+    limit = jnp.asarray(clip) * tile.size / levels
+    limit = jnp.maximum(limit.astype(jnp.int32), 1)
+    excess = jnp.sum(jnp.maximum(counts - limit, 0))
+    counts = jnp.minimum(counts, limit) + excess // levels
+    left_over = excess % levels
+    step = jnp.maximum(levels // jnp.maximum(left_over, 1), 1)
+    place = jnp.arange(levels, dtype=jnp.int32)
+    counts += ((place % step == 0) & (place // step < left_over)).astype(jnp.int32)
+    rank = jnp.cumsum(counts).astype(jnp.float32) * ((levels - 1) / tile.size)
+    return jnp.clip(jnp.round(rank), 0, levels - 1).astype(jnp.int32)
+
+
+def _neighbours(side: int, step: int, tiles: int) -> tuple[Array, Array, Array]:
+    """Return each position's tile before, tile after, and weight of the latter."""
+    place = (jnp.arange(side, dtype=jnp.float32) / step) - 0.5
+    before = jnp.floor(place)
+    weight = place - before
+    first = before.astype(jnp.int32)
+    return jnp.clip(first, 0, tiles - 1), jnp.clip(first + 1, 0, tiles - 1), weight

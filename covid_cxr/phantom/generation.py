@@ -1,0 +1,267 @@
+"""Synthetic radiographs with known lungs, known opacities and known shortcuts.
+
+No film here comes from a patient. The cohort is drawn to prove, with no data, that a
+probe fires when a shortcut is there and stays silent when it is not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.index import Index, Row, build
+from covid_cxr.phantom import anatomy as _anatomy
+from covid_cxr.phantom import projection as _film
+from covid_cxr.phantom.config import TRAITS, Cohort
+from synaptax.typing import Array, Bool, Int, Key
+
+LICENCE = "synthetic: not a patient"
+NORMAL, PNEUMONIA, COVID = 0, 1, 2
+_CHUNK = 256  # films a compiled call; bounds memory
+_FIELD = 0.30  # millimetres a pixel of a 1024-pixel film
+
+
+class Film(NamedTuple):
+    """One synthetic film, or a stack of them.
+
+    Attributes:
+        image: (..., H, W) float32 in [0, 1].
+        lungs: (..., 2, H, W) bool: right (at the viewer's left), then left.
+        opacity: (..., H, W) float32, the density that the disease adds.
+    """
+
+    image: Array
+    lungs: Array
+    opacity: Array
+
+
+class Phantom(NamedTuple):
+    """A synthetic cohort; row i of every part is one film.
+
+    Attributes:
+        images: (n, H, W) float32 in [0, 1].
+        lungs: (n, 2, H, W) bool: right (at the viewer's left), then left.
+        opacity: (n, H, W) float32, the density that the disease adds.
+        finding: (n,) int32: 0 normal, 1 pneumonia, 2 COVID-19.
+        traits: trait to (n,) bool.
+        index: the table, as a real source's; its paths name no file.
+    """
+
+    images: np.ndarray
+    lungs: np.ndarray
+    opacity: np.ndarray
+    finding: np.ndarray
+    traits: Mapping[str, np.ndarray]
+    index: Index
+
+
+def film(
+    patient: Key[Array, ""],
+    pose: Key[Array, ""],
+    finding: Int[Array, ""],
+    traits: Bool[Array, " traits"],
+    *,
+    size: int,
+    contrast: float | Array = 1.0,
+    noise: float | Array = 0.03,
+) -> Film:
+    """Draw one film; pure, so that it jits and vmaps.
+
+    Args:
+        patient: the key of the patient: anatomy and opacities.
+        pose: the key of the film: position, exposure, noise.
+        finding: 0 none, 1 pneumonia, 2 COVID-19.
+        traits: which shortcuts it carries, in the order of ``TRAITS``.
+        size: pixels a side.
+        contrast: factor on the opacities.
+        noise: standard deviation of the detector's noise.
+
+    Returns:
+        The film.
+    """
+    on = dict(zip(TRAITS, traits.astype(jnp.float32), strict=True))
+    shape, disease = jax.random.split(patient)
+    place, grain, speckle, rim = jax.random.split(pose, 4)
+    line = (jnp.arange(size, dtype=jnp.float32) + 0.5) * (2 / size) - 1
+    screen_y, screen_x = line[:, None], line[None, :]
+    u = jax.random.uniform(place, (4,), minval=-1.0, maxval=1.0)
+    scale = (1.14 + 0.05 * u[2]) * (1 - 0.15 * on["spacing"]) * (1 - 0.22 * on["body"])
+    y = (screen_y - 0.05 * u[0]) / scale - 0.08
+    x = (screen_x - 0.05 * u[1]) / scale
+    person = _anatomy.draw(shape)
+    # A child's chest is short for its width.
+    person = person._replace(height=person.height * (1 - 0.12 * on["body"]))
+    shapes = _anatomy.chest(y, x, person, on["view"])
+    added = contrast * _anatomy.opacities(disease, y, x, shapes.lungs, finding)
+    image = shapes.density + added
+    image += _film.texture(grain, size, shapes.lungs, person.roughness)
+    exposure = 1 + 0.06 * u[3] + 0.30 * on["intensity"]
+    image = jnp.clip(image, 0, None) * exposure
+    width, height = jax.random.uniform(rim, (2,))
+    image = image * _film.frame(screen_y, screen_x, on["border"], 0.07 + 0.05 * width)
+    letter = _film.marker(screen_y, screen_x, on["marker"], 0.66 + 0.08 * height)
+    image = jnp.maximum(image, 0.95 * letter)
+    image += noise * jax.random.normal(speckle, (size, size))
+    image = jnp.clip(image, 0, 1)
+    packed = jnp.clip(_film.blocks(image), 0, 1)
+    image = jnp.where(traits[list(TRAITS).index("jpeg")], packed, image)
+    return Film(image, shapes.lungs > 0.5, added)
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def films(
+    patients: Key[Array, " n"],
+    poses: Key[Array, " n"],
+    findings: Int[Array, " n"],
+    traits: Bool[Array, "n traits"],
+    *,
+    size: int,
+    contrast: float | Array = 1.0,
+    noise: float | Array = 0.03,
+) -> Film:
+    """Draw a stack of films: :func:`film`, vmapped and jitted."""
+
+    def one(patient: Array, pose: Array, finding: Array, carried: Array) -> Film:
+        return film(
+            patient, pose, finding, carried, size=size, contrast=contrast, noise=noise
+        )
+
+    return jax.vmap(one)(patients, poses, findings, traits)
+
+
+def generate(key: Key[Array, ""], cohort: Cohort | None = None) -> Phantom:
+    """Draw a synthetic cohort.
+
+    Args:
+        key: the same key and cohort give the same films, bit for bit.
+        cohort: what to draw; default ``Cohort()``.
+
+    Returns:
+        Images, masks, opacities, findings, traits, and the table of it all.
+
+    Example:
+        >>> cohort = Cohort(patients=8, shortcuts={"border": 0.9})
+        >>> generate(jax.random.key(0), cohort).images.shape
+        (8, 64, 64)
+    """
+    cohort = Cohort() if cohort is None else cohort
+    at_random, people, pose = jax.random.split(key, 3)
+    site, finding, traits = _draw_labels(at_random, cohort)
+    count = cohort.patients * cohort.films
+    repeat = np.repeat(np.arange(cohort.patients), cohort.films)
+    patients = jax.random.split(people, cohort.patients)[repeat]
+    poses = jax.random.split(pose, count)
+    drawn = _in_chunks(
+        patients, poses, finding[repeat], traits[repeat], cohort, chunk=_CHUNK
+    )
+    identity = np.asarray(jax.random.bits(key, (2,), jnp.uint32))
+    index = _index(cohort, repeat, site, finding, traits, f"{identity[0]:08x}")
+    return Phantom(
+        *drawn,
+        finding=finding[repeat],
+        traits={name: traits[repeat, i] for i, name in enumerate(TRAITS)},
+        index=index,
+    )
+
+
+def _draw_labels(
+    key: Array, cohort: Cohort
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each patient's hospital, finding (int32) and traits (bool)."""
+    where, what, how = jax.random.split(key, 3)
+    hospitals = cohort.hospitals
+    u = np.asarray(jax.random.uniform(where, (cohort.patients,)))
+    share = np.cumsum([hospital.share for hospital in hospitals])
+    site = np.searchsorted(share / share[-1], u, side="right")
+    site = np.minimum(site, len(hospitals) - 1)
+    u = np.asarray(jax.random.uniform(what, (2, cohort.patients)))
+    covid = u[0] < np.array([hospital.covid for hospital in hospitals])[site]
+    other = u[1] < np.array([hospital.pneumonia for hospital in hospitals])[site]
+    finding = np.where(covid, COVID, np.where(other, PNEUMONIA, NORMAL))
+    target = covid if cohort.target == "covid" else finding != NORMAL
+    u = np.asarray(jax.random.uniform(how, (cohort.patients, len(TRAITS))))
+    traits = np.zeros_like(u, dtype=bool)
+    for i, name in enumerate(TRAITS):
+        if name in cohort.shortcuts:
+            chance = 0.5 + cohort.shortcuts[name] * (target - 0.5)
+        else:
+            chance = np.array([h.traits.get(name, 0.0) for h in hospitals])[site]
+        traits[:, i] = u[:, i] < chance
+    return site, finding.astype(np.int32), traits
+
+
+def _in_chunks(
+    patients: Array,
+    poses: Array,
+    finding: np.ndarray,
+    traits: np.ndarray,
+    cohort: Cohort,
+    *,
+    chunk: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, lungs and opacities, drawn ``chunk`` films at a time."""
+    count, size = len(finding), cohort.size
+    images = np.empty((count, size, size), np.float32)
+    lungs = np.empty((count, 2, size, size), bool)
+    opacity = np.empty((count, size, size), np.float32)
+    chunk = min(chunk, count)
+    for start in range(0, count, chunk):
+        # The last chunk starts early, so that all have one shape.
+        rows = slice(min(start, count - chunk), min(start, count - chunk) + chunk)
+        drawn = films(
+            patients[rows],
+            poses[rows],
+            jnp.asarray(finding[rows]),
+            jnp.asarray(traits[rows]),
+            size=size,
+            contrast=jnp.float32(cohort.contrast),
+            noise=jnp.float32(cohort.noise),
+        )
+        images[rows], lungs[rows], opacity[rows] = map(np.asarray, drawn)
+    return images, lungs, opacity
+
+
+def _index(
+    cohort: Cohort,
+    repeat: np.ndarray,
+    site: np.ndarray,
+    finding: np.ndarray,
+    traits: np.ndarray,
+    identity: str,
+) -> Index:
+    """Return the table of a cohort; ages and sexes carry no meaning but "body"."""
+    names = list(TRAITS)
+    rows = []
+    for i, person in enumerate(repeat):
+        source = cohort.hospitals[site[person]].name
+        has = dict(zip(names, traits[person], strict=True))
+        ill = int(finding[person])
+        # Spread the ages by a fixed stride, so that they need no key.
+        child, spread = bool(has["body"]), (37 * int(person)) % 50
+        rows.append(
+            Row(
+                path=f"{identity}/{person:06d}_{i % cohort.films:02d}",
+                patient=f"{source}/{identity}-{person:06d}",
+                source=source,
+                site=source,
+                view="AP" if has["view"] else "PA",
+                sex="MF"[int(person) % 2],
+                licence=LICENCE,
+                age=float(1 + spread % 5 if child else 25 + spread),
+                spacing=_FIELD * 1024 / cohort.size * (1.18 if has["spacing"] else 1),
+                height=cohort.size,
+                width=cohort.size,
+                labels={
+                    "covid": int(ill == COVID),
+                    "pneumonia": int(ill != NORMAL),
+                    "no_finding": int(ill == NORMAL),
+                },
+                flags=frozenset({"synthetic"} | ({"child"} if child else set())),
+            )
+        )
+    return build(rows)

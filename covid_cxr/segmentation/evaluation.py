@@ -1,0 +1,214 @@
+"""How well masks agree, film by film, with intervals by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from covid_cxr.metrics.intervals import Estimate
+from covid_cxr.metrics.resampling import Replicates, bootstrap
+from covid_cxr.segmentation.postprocess import clean
+from covid_cxr.segmentation.train import Films, Segmenter, predict
+from synaptax.typing import Array
+
+MEASURES = ("dice", "iou", "hd95")
+
+
+class Agreement(NamedTuple):
+    """How a set of masks agrees with the truth.
+
+    Attributes:
+        films: how many.
+        patients: how many they come from.
+        per_film: measure to (N,) float64; NaN where it is undefined.
+        mean: measure to mean over the films where it is defined, with its interval.
+        undefined: films without a Hausdorff distance, one mask being empty.
+        unit: of the distance, "px" or "mm".
+    """
+
+    films: int
+    patients: int
+    per_film: dict[str, np.ndarray]
+    mean: dict[str, Estimate]
+    undefined: int
+    unit: str
+
+
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Return 2 |A and B| / (|A| + |B|) of two masks; 1 if both are empty."""
+    total = int(predicted.sum()) + int(truth.sum())
+    return 2 * int((predicted & truth).sum()) / total if total else 1.0
+
+
+def iou(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Return |A and B| / |A or B| of two masks; 1 if both are empty."""
+    union = int((predicted | truth).sum())
+    return int((predicted & truth).sum()) / union if union else 1.0
+
+
+def hausdorff95(
+    predicted: np.ndarray, truth: np.ndarray, spacing: float = 1.0
+) -> float:
+    """Return the 95th percentile of the distances between two borders.
+
+    The distances from each border pixel to the nearest one of the other mask, both
+    ways together.
+
+    Args:
+        predicted: (H, W) bool.
+        truth: (H, W) bool.
+        spacing: side of a pixel, in the unit wanted.
+
+    Returns:
+        The distance; 0 if both are empty, NaN if one is.
+    """
+    if not predicted.any() or not truth.any():
+        return 0.0 if not predicted.any() and not truth.any() else float("nan")
+    first, second = border(predicted), border(truth)
+    away = ndimage.distance_transform_edt
+    there, back = away(~second)[first], away(~first)[second]  # pyright: ignore
+    return float(np.quantile(np.concatenate([there, back]), 0.95)) * spacing
+
+
+def border(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of a mask with a neighbour (of 4) outside or off the image."""
+    return mask & ~ndimage.binary_erosion(mask)  # pyright: ignore
+
+
+def agreement(
+    predicted: Any,
+    truth: Any,
+    *,
+    key: Array,
+    patient: Any = None,
+    spacing: Any = None,
+    replicates: int = 2000,
+    level: float = 0.95,
+) -> Agreement:
+    """Compare masks with the truth.
+
+    Args:
+        predicted: (N, H, W) bool.
+        truth: (N, H, W) bool.
+        key: typed PRNG key of the bootstrap.
+        patient: (N,) identifiers; default: every film has a patient of its own.
+        spacing: (N,) millimetres a pixel; default: distances are in pixels.
+        replicates: bootstrap resamples.
+        level: coverage of the intervals.
+
+    Returns:
+        The measures of each film and their means.
+
+    Raises:
+        ValueError: for masks of another shape or kind.
+    """
+    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    for name, masks in (("predicted", predicted), ("truth", truth)):
+        if masks.ndim != 3 or not len(masks) or masks.dtype != bool:
+            raise ValueError(
+                f"{name}: expected bool (N, H, W), got {masks.dtype}{masks.shape}"
+            )
+    if predicted.shape != truth.shape:
+        raise ValueError(f"truth: expected {predicted.shape}, got {truth.shape}")
+    count = len(truth)
+    sides = np.ones(count) if spacing is None else np.asarray(spacing, np.float64)
+    patient = np.arange(count) if patient is None else np.asarray(patient)
+    pairs = list(zip(predicted, truth, sides, strict=True))
+    per_film = {
+        "dice": np.array([dice(a, b) for a, b, _ in pairs]),
+        "iou": np.array([iou(a, b) for a, b, _ in pairs]),
+        "hd95": np.array([hausdorff95(a, b, side) for a, b, side in pairs]),
+    }
+    found = _bootstrapped(per_film, patient, key, replicates)
+    return Agreement(
+        films=count,
+        patients=found.patients,
+        per_film=per_film,
+        mean={name: found.estimate(name, level=level) for name in MEASURES},
+        undefined=int(np.isnan(per_film["hd95"]).sum()),
+        unit="px" if spacing is None else "mm",
+    )
+
+
+def evaluate(
+    segmenter: Segmenter,
+    films: Films,
+    *,
+    key: Array,
+    patient: Any = None,
+    spacing: Any = None,
+    replicates: int = 2000,
+) -> Agreement:
+    """Segment films, clean the masks and compare all lung with the truth.
+
+    Args:
+        segmenter: a trained U-Net.
+        films: with true masks, of one channel or two.
+        key: typed PRNG key of the bootstrap.
+        patient: (N,) identifiers.
+        spacing: (N,) millimetres a pixel; default: distances are in pixels.
+        replicates: bootstrap resamples.
+
+    Returns:
+        The agreement.
+
+    Raises:
+        ValueError: for films that do not fit.
+    """
+    found = [clean(one).any(axis=0) for one in predict(segmenter, films.image)]
+    truth = np.asarray(films.mask).any(axis=1)
+    return agreement(
+        np.stack(found),
+        truth,
+        key=key,
+        patient=patient,
+        spacing=spacing,
+        replicates=replicates,
+    )
+
+
+def across_sources(
+    segmenter: Segmenter, sets: Mapping[str, tuple[Films, Any]], *, key: Array
+) -> dict[str, Agreement]:
+    """Evaluate one U-Net on films of several sources.
+
+    Args:
+        segmenter: a trained U-Net.
+        sets: source to (films, (N,) patients).
+        key: typed PRNG key of the bootstrap.
+
+    Returns:
+        Source to agreement.
+
+    Raises:
+        ValueError: for films that do not fit.
+    """
+    return {
+        name: evaluate(segmenter, films, key=key, patient=patient)
+        for name, (films, patient) in sets.items()
+    }
+
+
+def _means(data: dict[str, Array], weight: Array) -> dict[str, Array]:
+    out = {}
+    for name, values in data.items():
+        known = (~jnp.isnan(values)).astype(weight.dtype)
+        total = (weight * known).sum()
+        sums = (weight * known * jnp.nan_to_num(values)).sum()
+        out[name] = jnp.where(total > 0, sums / jnp.maximum(total, 1), jnp.nan)
+    return out
+
+
+def _bootstrapped(
+    per_film: dict[str, np.ndarray], patient: np.ndarray, key: Array, replicates: int
+) -> Replicates:
+    found = bootstrap(_means, per_film, patient, key=key, replicates=replicates)
+    exact = {
+        name: float(np.mean(v[~np.isnan(v)])) if (~np.isnan(v)).any() else float("nan")
+        for name, v in per_film.items()
+    }
+    return found._replace(value=exact)

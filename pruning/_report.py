@@ -1,0 +1,232 @@
+"""What a pruned network still costs: weights, bytes and multiply-adds, counted.
+
+Every number is an integer count or a ratio of two of them, and every ratio names its
+denominator: the *prunable weights* or *all parameters*. Nothing here is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synaptax.checks import check_boolean, is_traced
+from synaptax.trees import Prunable, check_same_structure, named_leaves, weights_only
+from synaptax.typing import PyTree
+
+
+class Tally(NamedTuple):
+    """How many of how many entries are kept.
+
+    Attributes:
+        kept: an integer.
+        total: an integer, the denominator.
+    """
+
+    kept: int
+    total: int
+
+    @property
+    def density(self) -> float:
+        """Return kept / total; NaN if there is nothing to keep."""
+        return self.kept / self.total if self.total else math.nan
+
+    @property
+    def compression(self) -> float:
+        """Return total / kept; inf if nothing is kept, NaN if there was nothing."""
+        if self.kept:
+            return self.total / self.kept
+        return math.inf if self.total else math.nan
+
+
+class LeafReport(NamedTuple):
+    """What one leaf costs.
+
+    Attributes:
+        path: its path, such as ``Dense_0/kernel``.
+        shape: its shape.
+        prunable: whether the predicate counts it among the prunable weights.
+        entries: kept and total entries.
+        dense_bytes: bytes of the leaf as it is.
+        sparse_bytes: bytes of one bit per entry and the kept values; of the leaf as
+            it is if it keeps everything, for then it needs no bits.
+        multiply_adds: per example, with zeros (``total``) and without (``kept``);
+            None for a leaf that is not 2D, whose count depends on its use.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    prunable: bool
+    entries: Tally
+    dense_bytes: int
+    sparse_bytes: int
+    multiply_adds: Tally | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a network costs, leaf by leaf and in all.
+
+    Attributes:
+        leaves: one for each leaf, in flattening order.
+    """
+
+    leaves: tuple[LeafReport, ...]
+
+    @property
+    def prunable_weights(self) -> Tally:
+        """Count the leaves that the predicate calls prunable."""
+        return _sum(leaf.entries for leaf in self.leaves if leaf.prunable)
+
+    @property
+    def all_parameters(self) -> Tally:
+        """Count every leaf, prunable or not."""
+        return _sum(leaf.entries for leaf in self.leaves)
+
+    @property
+    def multiply_adds(self) -> Tally:
+        """Count one example's multiply-adds in the dense (2D) kernels alone."""
+        each = (leaf.multiply_adds for leaf in self.leaves)
+        return _sum(tally for tally in each if tally is not None)
+
+    @property
+    def dense_bytes(self) -> int:
+        """Return the bytes of all leaves as they are."""
+        return sum(leaf.dense_bytes for leaf in self.leaves)
+
+    @property
+    def sparse_bytes(self) -> int:
+        """Return the bytes of all leaves as bits and kept values."""
+        return sum(leaf.sparse_bytes for leaf in self.leaves)
+
+
+def report(
+    params: PyTree, mask: PyTree | None = None, *, prunable: Prunable = weights_only
+) -> Report:
+    """Count what a pruned network keeps and what that costs.
+
+    Args:
+        params: any pytree of concrete arrays; with a mask, of anything that has a
+            shape and a dtype, such as :class:`jax.ShapeDtypeStruct`.
+        mask: boolean tree of the same structure and shapes, True = kept. Default:
+            what is not exactly zero is kept.
+        prunable: which leaves are the prunable weights, a predicate on (path, leaf).
+
+    Returns:
+        A frozen :class:`Report` of Python integers.
+
+    Raises:
+        ValueError: if the mask's structure, shapes or dtypes do not fit, or if there
+            are no values to count.
+
+    Example:
+        >>> counted = report({"kernel": np.eye(4, dtype=np.float32)})
+        >>> counted.prunable_weights
+        Tally(kept=4, total=16)
+        >>> counted.dense_bytes, counted.sparse_bytes
+        (64, 18)
+    """
+    if mask is not None:
+        check_same_structure(params, mask, argument="mask")
+        check_boolean(mask)
+    source, argument = (params, "params") if mask is None else (mask, "mask")
+    if is_traced(source):
+        raise ValueError(f"{argument}: expected concrete arrays, got traced ones")
+    kept = [
+        _nonzeros(f"{argument}: leaf {name}", x) for name, x in named_leaves(source)
+    ]
+    return Report(
+        tuple(
+            _leaf(name, leaf, number, prunable)
+            for (name, leaf), number in zip(named_leaves(params), kept, strict=True)
+        )
+    )
+
+
+def to_text(counted: Report) -> str:
+    """Return a report as a plain-text table, two total rows at its end.
+
+    Args:
+        counted: from :func:`report`.
+
+    Returns:
+        Lines without a final newline; a leaf's own compression is over that leaf.
+    """
+    head = ("leaf", "shape", "kept", "total", "density", "compression", "bytes")
+    rows = [
+        _row(
+            leaf.path,
+            "x".join(map(str, leaf.shape)) or "scalar",
+            leaf.entries,
+            f"{leaf.dense_bytes:,} -> {leaf.sparse_bytes:,}",
+        )
+        for leaf in counted.leaves
+    ]
+    size = f"{counted.dense_bytes:,} -> {counted.sparse_bytes:,}"
+    totals = [
+        _row("prunable weights", "", counted.prunable_weights, ""),
+        _row("all parameters", "", counted.all_parameters, size),
+    ]
+    lines = _align([head, *rows, *totals])
+    rule = "-" * max(map(len, lines))
+    body = [lines[0], rule, *lines[1 : 1 + len(rows)], rule, *lines[1 + len(rows) :]]
+    work = counted.multiply_adds
+    notes = [
+        "compression: total / kept of the row; bytes: dense -> bitmask and values",
+    ]
+    if work.total:
+        notes.append(
+            f"multiply-adds of the dense kernels, per example: {work.total:,} with the "
+            f"zeros, {work.kept:,} without"
+        )
+    return "\n".join([*body, "", *notes])
+
+
+def _nonzeros(where: str, leaf: Any) -> int:
+    if not hasattr(leaf, "__array__"):
+        raise ValueError(f"{where} is a {type(leaf).__name__}, expected an array")
+    return int(np.count_nonzero(np.asarray(leaf)))
+
+
+def _leaf(name: str, leaf: Any, kept: int, prunable: Prunable) -> LeafReport:
+    shape = tuple(int(n) for n in leaf.shape)
+    total, width = math.prod(shape), np.dtype(leaf.dtype).itemsize
+    entries = Tally(kept, total)
+    sparse = total * width if kept == total else -(-total // 8) + kept * width
+    return LeafReport(
+        name,
+        shape,
+        bool(prunable(name, leaf)),
+        entries,
+        total * width,
+        sparse,
+        entries if len(shape) == 2 else None,
+    )
+
+
+def _sum(tallies: Any) -> Tally:
+    counted = list(tallies)
+    return Tally(sum(t.kept for t in counted), sum(t.total for t in counted))
+
+
+def _row(name: str, shape: str, entries: Tally, size: str) -> tuple[str, ...]:
+    density = f"{100 * entries.density:.2f} %" if entries.total else "-"
+    ratio = f"{entries.compression:.1f}x" if entries.kept else "none kept"
+    compression = ratio if entries.total else "-"
+    kept, total = f"{entries.kept:,}", f"{entries.total:,}"
+    return (name, shape, kept, total, density, compression, size)
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines: text columns to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

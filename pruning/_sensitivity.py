@@ -1,0 +1,355 @@
+"""How strongly a network's output feels each weight (arXiv 1810.11764).
+
+The sensitivity of the output to a parameter is ``S(y, w) = sum_k alpha_k |dy_k/dw|``
+with ``alpha_k >= 0``: a first derivative of the outputs, not of the loss.
+Averaged over a batch before or after the absolute value it has two readings; both
+are here, exact, together with the slow one that defines them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from pruning import _contract, taps
+from pruning._batch_axis import check_examples_apart
+from pruning._contract import accumulated
+from pruning._definition import (
+    ApplyFn,
+    cotangents_of,
+    floating,
+    reference_abs_mean,
+    reference_mean_abs,
+)
+from synaptax.trees import named_leaves
+from synaptax.typing import Array, Float, PyTree
+
+# Examples are taken in chunks, so that the per-example products of a chunk stay
+# within a cache (CPU) or a modest part of the memory (elsewhere). Bytes.
+_CHUNK_BYTES = {"cpu": 20 << 20, "other": 1 << 30}
+
+# A batch size that no axis of a real network is likely to have.
+_PROBE_BATCH = 23
+
+
+def unspecific(classes: int) -> Float[Array, " C"]:
+    """Return the weights ``alpha_k = 1/C`` of the unspecific sensitivity.
+
+    Args:
+        classes: the number of outputs C, at least 1.
+
+    Returns:
+        float32 array of shape (C,).
+
+    Raises:
+        ValueError: if ``classes`` is not a positive integer.
+
+    Reference: arXiv 1810.11764.
+    """
+    _positive("classes", classes)
+    return jnp.full((classes,), 1 / classes, jnp.float32)
+
+
+def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
+    """Return one-hot rows: the output of the true class alone.
+
+    Args:
+        labels: integer array of shape (B,), each in ``[0, classes)``.
+        classes: the number of outputs C.
+
+    Returns:
+        float32 array of shape (B, C).
+
+    Raises:
+        ValueError: if labels are not integers, not one-dimensional, or (where their
+            values are known, that is outside ``jit``) out of range.
+
+    Reference: arXiv 1810.11764, ``alpha_k = y*_k``.
+    """
+    _positive("classes", classes)
+    if jnp.ndim(labels) != 1 or not jnp.issubdtype(
+        jnp.result_type(labels), jnp.integer
+    ):
+        raise ValueError(
+            "labels: expected integers of shape (B,), got "
+            f"{jnp.result_type(labels)} of shape {jnp.shape(labels)}"
+        )
+    if not isinstance(labels, Tracer):
+        values = np.asarray(labels)
+        bad = values[(values < 0) | (values >= classes)]
+        if bad.size:
+            raise ValueError(f"labels: {bad[0]} is not in [0, {classes})")
+    return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+
+
+def insensitivity(sensitivity: PyTree) -> PyTree:
+    """Return ``max(0, 1 - S)`` leaf by leaf (arXiv 1810.11764)."""
+    return jax.tree.map(
+        lambda s: jnp.maximum(jnp.ones((), s.dtype) - s, jnp.zeros((), s.dtype)),
+        sensitivity,
+    )
+
+
+def sensitivity(
+    apply_fn: ApplyFn,
+    params: PyTree,
+    x: Any,
+    alpha: Any,
+    *,
+    reduction: str = "mean_abs",
+    method: str = "auto",
+    support: int | None = None,
+    chunk: int | None = None,
+) -> PyTree:
+    """Return S(y, w) for every parameter, averaged over a batch.
+
+    ``reduction="mean_abs"`` is the mean over examples of the per-example sensitivity,
+    ``(1/B) sum_b sum_k alpha_bk |dy_bk/dw|``; ``"abs_mean"`` takes the mean first,
+    ``sum_k |(1/B) sum_b alpha_bk dy_bk/dw|``, and is never larger.
+
+    Args:
+        apply_fn: the network, ``(params, x) -> y`` with y of shape (B, C).
+        params: any pytree of arrays; leaves that are not floating get zeros.
+        x: array (or tree of arrays) with a leading batch axis of size B.
+        alpha: non-negative weights of the outputs, shape (C,) or (B, C); see
+            :func:`unspecific` and :func:`specific`.
+        reduction: ``"mean_abs"`` or ``"abs_mean"``.
+        method: ``"taps"`` (exact, at about the price of a gradient), ``"reference"``
+            (the definition, by ``vmap(jacrev)``: B*C*P memory), or ``"auto"``: taps.
+        support: a promise that each row of ``alpha`` has at most this many non-zero
+            entries; that many backward passes are made instead of C. Give 1 with
+            :func:`specific`. Under ``"abs_mean"`` it then also brings the sum over
+            classes inside the absolute value: one pass, as the authors' later code
+            does it.
+        chunk: examples taken at a time; chosen from the memory it needs if None.
+
+    Returns:
+        A tree like ``params``, each leaf >= 0 and in the leaf's dtype.
+
+    Raises:
+        ValueError: if ``alpha`` has another width or negative entries, ``x`` has no
+            common batch axis, ``apply_fn`` does not return (B, C), a parameter is
+            not finite, or examples are mixed (``"mean_abs"`` only). Values are
+            checked only where they are known, that is outside ``jit``.
+
+    Reference: arXiv 1810.11764, definition and choices of alpha. The mean
+    over a batch is not fixed by the text that we could read.
+    """
+    batch, classes = _shapes(apply_fn, params, x)
+    rows = _weights(alpha, batch, classes)
+    _check_finite(params)
+    if support is not None:
+        _positive("support", support)
+    if chunk is not None:
+        _positive("chunk", chunk)
+    if reduction not in ("mean_abs", "abs_mean"):
+        raise ValueError(f"reduction: expected mean_abs or abs_mean, got {reduction!r}")
+    if method not in ("auto", "taps", "reference"):
+        raise ValueError(f"method: expected auto, taps or reference, got {method!r}")
+    params = lax.stop_gradient(params)
+    if reduction == "abs_mean":
+        if method == "reference":
+            return reference_abs_mean(apply_fn, params, x, rows, batch, support)
+        return _abs_mean(apply_fn, params, x, rows, batch, support)
+    _check_apart(apply_fn, params, x)
+    if method == "reference":
+        return reference_mean_abs(apply_fn, params, x, rows)
+    return _mean_abs(apply_fn, params, x, rows, batch, support, chunk)
+
+
+# --- what is asked for -----------------------------------------------------------
+
+
+def _positive(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+
+
+def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int]:
+    """Return (B, C), or raise naming the argument at fault."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
+    sizes = {shape[0] if shape else None for shape in shapes}
+    if len(sizes) != 1 or None in sizes or 0 in sizes:
+        raise ValueError(
+            f"x: expected a leading batch axis of one size >= 1, got shapes {shapes}"
+        )
+    (batch,) = sizes
+    y = jax.eval_shape(apply_fn, params, x)
+    if not hasattr(y, "shape") or len(y.shape) != 2 or y.shape[0] != batch:
+        got = jax.tree.map(lambda leaf: tuple(leaf.shape), y)
+        raise ValueError(
+            f"apply_fn: expected one output of shape (B, C) with B = {batch}, got {got}"
+        )
+    return int(batch), int(y.shape[1])  # pyright: ignore[reportArgumentType]
+
+
+def _weights(alpha: Any, batch: int, classes: int) -> Array:
+    """Return alpha as (C,) or (B, C), checked as far as its values are known."""
+    if jnp.shape(alpha) not in ((classes,), (batch, classes)):
+        raise ValueError(
+            f"alpha: expected shape ({classes},) or ({batch}, {classes}), "
+            f"got {jnp.shape(alpha)}"
+        )
+    if not isinstance(alpha, Tracer):
+        values = np.asarray(alpha, np.float64)
+        if not np.all(values >= 0) or not np.all(np.isfinite(values)):
+            raise ValueError("alpha: expected finite non-negative values")
+    return jnp.asarray(alpha)
+
+
+def _check_finite(params: Any) -> None:
+    """Raise on a parameter that is not finite, where its value is known."""
+    for name, leaf in named_leaves(params):
+        if isinstance(leaf, Tracer) or not taps.differentiable(leaf):
+            continue
+        if not bool(jnp.isfinite(leaf).all()):
+            raise ValueError(f"params: leaf {name} has a value that is not finite")
+
+
+def _check_apart(apply_fn: ApplyFn, params: Any, x: Any) -> None:
+    program = taps.trace(apply_fn, params, x, batch=_PROBE_BATCH)
+    check_examples_apart(program, _PROBE_BATCH)
+
+
+# --- fast ------------------------------------------------------------------------
+
+
+def _abs_mean(
+    apply_fn: ApplyFn, params: Any, x: Any, rows: Array, batch: int, support: int | None
+) -> Any:
+    """One backward pass over the batch for each output, |.| after the mean."""
+
+    def compute(part: Any) -> list[Array]:
+        rebuild, moving = part
+        y, pull = jax.vjp(lambda p: apply_fn(rebuild(p), x), moving)
+        passes = cotangents_of(rows, batch, support)
+        if passes.ndim == 2:
+            passes = jnp.broadcast_to(passes, (batch, *passes.shape))
+        passes = (jnp.swapaxes(passes, 0, 1) / batch).astype(y.dtype)
+
+        def add(total: list[Array], cotangent: Array) -> tuple[list[Array], None]:
+            (gradient,) = pull(cotangent)
+            new = [
+                t + jnp.abs(g).astype(t.dtype)
+                for t, g in zip(total, gradient, strict=True)
+            ]
+            return new, None
+
+        zeros = [jnp.zeros(leaf.shape, accumulated(leaf)) for leaf in moving]
+        return lax.scan(add, zeros, passes)[0]
+
+    return floating(compute, params)
+
+
+def _mean_abs(
+    apply_fn: ApplyFn,
+    params: Any,
+    x: Any,
+    rows: Array,
+    batch: int,
+    support: int | None,
+    chunk: int | None,
+) -> Any:
+    """Per-example sensitivities by taps, a chunk of examples at a time."""
+    program = taps.trace(apply_fn, params, x, batch=1)
+    if program.output not in program.active:
+        # y does not look at x: nothing to tap, and nothing worth being fast about.
+        return reference_mean_abs(apply_fn, params, x, rows)
+    plans = _contract.plan(program)
+    leaves, structure = jax.tree.flatten(params)
+    cotangents = cotangents_of(rows, batch, support) / batch
+    if chunk is None:
+        chunk = _chunk(program, plans, cotangents.shape[-2], batch)
+    chunk = min(chunk, batch)
+    fixed = taps.parameter_values(program, leaves)
+
+    def part(examples: list[Any], cots: Array) -> list[Array]:
+        return _chunk_sums(program, plans, fixed, examples, cots)
+
+    def add(total: list[Array], arguments: Any) -> tuple[list[Array], None]:
+        values = part(*arguments)
+        return [t + v for t, v in zip(total, values, strict=True)], None
+
+    inputs = jax.tree.leaves(x)
+    if chunk == batch:
+        sums = part(inputs, cotangents)
+    else:
+        zeros = [
+            jnp.zeros(leaves[p.leaf].shape, accumulated(leaves[p.leaf])) for p in plans
+        ]
+        sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
+    out = [jnp.zeros_like(leaf) for leaf in leaves]
+    for p, total in zip(plans, sums, strict=True):
+        out[p.leaf] = total.astype(leaves[p.leaf].dtype)
+    return jax.tree.unflatten(structure, out)
+
+
+def _chunked(
+    inputs: list[Any], cotangents: Array, batch: int, chunk: int
+) -> tuple[list[Any], Array]:
+    """Cut examples and cotangents into chunks, the last filled up at no weight."""
+    missing = -batch % chunk
+    if cotangents.ndim == 2:
+        cotangents = jnp.broadcast_to(cotangents, (batch, *cotangents.shape))
+    # Filled up with the last example, whose derivatives are as finite as the rest.
+    inputs = [
+        jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)])
+        for leaf in inputs
+    ]
+    cotangents = jnp.pad(cotangents, ((0, missing), (0, 0), (0, 0)))
+    cut = lambda a: a.reshape(-1, chunk, *a.shape[1:])
+    return [cut(leaf) for leaf in inputs], cut(cotangents)
+
+
+def _chunk_sums(
+    program: taps.Program,
+    plans: list[_contract.LeafPlan],
+    fixed: dict[int, Any],
+    examples: list[Any],
+    cotangents: Array,
+) -> list[Array]:
+    """Return sum_b sum_k |dy_bk/dw| of each planned leaf over one chunk."""
+    used = sorted({use for p in plans for use in p.uses})
+
+    def one(example: list[Any], cots: Array) -> Any:
+        inputs = [leaf[None] for leaf in example]
+        y, pull, records = jax.vjp(
+            lambda probes: taps.evaluate(program, fixed, inputs, probes),
+            taps.zero_probes(program, used),
+            has_aux=True,
+        )
+        deltas = jax.vmap(lambda cot: pull(cot[None].astype(y.dtype))[0])(cots)
+        return records, deltas
+
+    per_example = 0 if cotangents.ndim == 3 else None
+    records, deltas = jax.vmap(one, in_axes=(0, per_example))(examples, cotangents)
+    seen = _contract.Seen(program, fixed, records, deltas)
+    return [_contract.absolute_sum(p, seen) for p in plans]
+
+
+def _chunk(
+    program: taps.Program, plans: list[_contract.LeafPlan], passes: int, batch: int
+) -> int:
+    """Choose how many examples to take at a time from the memory each needs."""
+    apart = sum(
+        math.prod(program.avals[program.leaves[p.leaf]].shape) for p in plans if p.apart
+    )
+    used = {use for p in plans for use in p.uses}
+    cotangents = sum(
+        math.prod(program.avals[slot].shape)
+        for use in used
+        for slot in program.equations[use].outputs
+    )
+    budget = _CHUNK_BYTES["cpu" if jax.default_backend() == "cpu" else "other"]
+    wanted = max(1, budget // (4 * passes * (apart + cotangents)))
+    if wanted >= batch:
+        return batch
+    # The largest divisor in reach wastes nothing; else fill up the last chunk.
+    divisors = [d for d in range(1, wanted + 1) if batch % d == 0]
+    return divisors[-1] if 2 * divisors[-1] >= wanted else wanted

@@ -1,0 +1,1 @@
+"""One run: train dense, prune gradually, tune, report."""

@@ -1,0 +1,126 @@
+"""The optax chain of each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pruning._sensitivity import sensitivity, specific, unspecific
+from pruning.gradual.config import Config
+from pruning.schedules import manual
+from pruning.transforms import loss_sensitivity_decay, prune, sensitivity_decay
+from synaptax.nets.models import ApplyFn, Network, as_network
+from synaptax.trees import Prunable, weights_only
+
+
+def every_leaf(name: str, leaf: Any) -> bool:
+    """Say that each leaf, weight or bias, is prunable."""
+    del name, leaf
+    return True
+
+
+def prunable_of(config: Config) -> Prunable:
+    """Return the predicate that ``config.prunable`` names."""
+    return every_leaf if config.prunable == "all" else weights_only
+
+
+def transform(
+    config: Config,
+    apply_fn: Network | ApplyFn,
+    classes: int,
+    *,
+    lr: float | optax.Schedule,
+    decay: bool,
+) -> optax.GradientTransformationExtraArgs:
+    """Return SGD, then the method's shrink term, then the projection on the masks.
+
+    Args:
+        config: the run.
+        apply_fn: a :class:`synaptax.nets.models.Network`, or ``(params, image) ->
+            logits``.
+        classes: number of classes C.
+        lr: learning rate, or one for each step of the stage.
+        decay: whether the shrink term is on.
+
+    Returns:
+        A chain whose ``update`` takes ``batch=``, ``grads=`` and ``value=``.
+    """
+    parts: list[optax.GradientTransformation] = []
+    if config.weight_decay:
+        parts.append(optax.add_decayed_weights(config.weight_decay))
+    parts.append(optax.sgd(lr, momentum=config.momentum or None))
+    shrink = _shrink(config, as_network(apply_fn), classes) if decay else None
+    if shrink is not None:
+        parts.append(shrink)
+    parts.append(prune(manual(), prunable=prunable_of(config)))
+    return optax.chain(*parts)
+
+
+def stepwise(lr: float, drops: tuple[int, ...], steps: int) -> float | optax.Schedule:
+    """Return a learning rate that falls to a tenth after each epoch of ``drops``.
+
+    Args:
+        lr: at the start.
+        drops: epochs of the stage, such as (80, 120); none: the constant ``lr``.
+        steps: of an epoch.
+    """
+    if not drops:
+        return lr
+    edges = jnp.asarray([epoch * steps for epoch in drops], jnp.int32)
+    rates = jnp.asarray([lr * 0.1**n for n in range(len(drops) + 1)], jnp.float32)
+    return lambda count: rates[(count >= edges).sum()]
+
+
+def _shrink(
+    config: Config, net: Network, classes: int
+) -> optax.GradientTransformation | None:
+    method, prunable = config.method, prunable_of(config)
+    if method.startswith("sensitivity"):
+        return sensitivity_decay(
+            config.rate,
+            sensitivity_fn=sensitivity_of(config, net, classes),
+            refresh=config.refresh,
+            prunable=prunable,
+        )
+    if method == "loss-sensitivity":
+        return loss_sensitivity_decay(config.rate, prunable=prunable)
+    if method == "l2":
+        # Decoupled, as the other shrink terms are: w <- w - rate w after the step.
+        chosen = lambda tree: jax.tree_util.tree_map_with_path(
+            lambda path, leaf: prunable(str(path), leaf), tree
+        )
+        return optax.add_decayed_weights(-config.rate, mask=chosen)
+    return None
+
+
+def sensitivity_of(
+    config: Config, net: Network, classes: int
+) -> Callable[[Any, Any], Any]:
+    """Return ``(params, batch) -> S`` as the config asks for it.
+
+    The network is taken in evaluation mode, with the statistics in the batch: in
+    training mode batch-norm mixes examples, and no example has a derivative of its
+    own.
+    """
+
+    def of(params: Any, batch: Any) -> Any:
+        def output(params: Any, x: Any) -> Any:
+            logits = net.apply(params, batch.stats, x)
+            return jax.nn.softmax(logits) if config.output == "softmax" else logits
+
+        own = config.method == "sensitivity-specific"
+        alpha = specific(batch.label, classes) if own else unspecific(classes)
+        return sensitivity(
+            output,
+            params,
+            batch.image,
+            alpha,
+            reduction=config.reduction,
+            support=1 if own else None,
+        )
+
+    return of

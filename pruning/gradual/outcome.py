@@ -1,0 +1,249 @@
+"""The end of a run: every operating point tested once, and the summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pruning.gradual import snapshots
+from pruning.gradual.config import Config
+from pruning.gradual.keeping import member_of
+from pruning.gradual.members import Target, operating_points, read_point, targets_of
+from pruning.gradual.stages import Run
+from pruning.transforms import masks_of
+from synaptax import runs
+from synaptax.nets import models
+from synaptax.runs import processes
+from synaptax.training import evaluation
+from synaptax.trees import named_leaves
+
+
+class Point(NamedTuple):
+    """One operating point of one seed, after fine-tuning.
+
+    Attributes:
+        seed: the training seed.
+        target: the compression asked for; ``None`` for the accepted point, 1.0 for
+            dense.
+        reached: whether the run offered that compression.
+        compression: total over kept, all parameters.
+        kept: per leaf, parameters kept.
+        validation_error: a fraction; on it the weights were chosen.
+        test_error: a fraction; computed once, at the end of the run.
+    """
+
+    seed: int
+    target: float | None
+    reached: bool
+    compression: float
+    kept: dict[str, int]
+    validation_error: float
+    test_error: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run offers.
+
+    Attributes:
+        config: what was asked.
+        folder: the run folder's path.
+        points: operating points, dense first, per seed and target.
+        shapes: per leaf, its shape.
+        wall_s: wall time over all sittings, in seconds.
+    """
+
+    config: Config
+    folder: Path
+    points: tuple[Point, ...]
+    shapes: dict[str, tuple[int, ...]]
+    wall_s: float
+
+
+def report(run: Run, members: Any) -> Result:
+    """Test every operating point, once, and write the summary."""
+    config = run.config
+    test = jax.device_put(run.data.test)
+    errors = jax.jit(
+        lambda networks, test: lax.map(
+            lambda n: evaluation.evaluate(
+                evaluation.evaluating(run.net, n[1]), n[0], test
+            )[1],
+            networks,
+        )
+    )
+    chosen = operating_points(run)
+    targets = targets_of(config)
+    table = {(s.member, s.name): s for s in snapshots.listing(run.snapshots)}
+    dense = []
+    for member in range(len(config.seeds)):
+        params, _, stats = read_point(run, table[member, "dense"])
+        dense.append((params, stats))
+    best = members.best.params, members.best.stats
+    tuned = [member_of(best, i) for i in range(len(chosen))]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
+    tested = np.asarray(errors(stacked, test))
+    validation = jax.device_put(run.data.validation)
+    validated = np.asarray(errors(stacked, validation))[len(dense) :]
+    points = []
+    for member, seed in enumerate(config.seeds):
+        record = table[member, "dense"]
+        points.append(
+            _point(seed, 1.0, True, dense[member][0], record.error, tested[member])
+        )
+    for i, (snapshot, reached) in enumerate(chosen):
+        asked = targets[i % len(targets)]
+        points.append(
+            _point(
+                config.seeds[snapshot.member],
+                _compression(asked, record.total),
+                reached,
+                tuned[i][0],
+                float(validated[i]),
+                tested[len(dense) + i],
+            )
+        )
+    shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(run.like[0])}
+    wall = time.monotonic() - run.started
+    result = Result(config, run.folder.path, tuple(points), shapes, wall)
+    if processes.first():
+        masks = masks_of(members.opt_state)
+        kept = [member_of(masks, i) for i in range(len(chosen))]
+        _write(run, result, [c[0] for c in chosen], tuned, kept)
+    processes.barrier("synaptax run: summary")
+    return result
+
+
+def _compression(asked: Target, total: int) -> float | None:
+    """Return the compression that a target stands for; None: the accepted point."""
+    return asked.compression if asked.keep is None else total / max(asked.keep, 1)
+
+
+def _write(
+    run: Run, result: Result, chosen: list[Any], tuned: list[Any], masks: list[Any]
+) -> None:
+    """Write the fine-tuned networks and the summary."""
+    for i, (params, stats) in enumerate(tuned):
+        snapshot = chosen[i]._replace(member=i, name="tuned")
+        snapshots.write(run.folder.path / "tuned", snapshot, params, masks[i], stats)
+    runs.write_summary(
+        run.folder,
+        {
+            "points": [p._asdict() for p in result.points],
+            "shapes": result.shapes,
+            "classes": run.data.classes,
+            "image_shape": run.data.train.image.shape[1:],
+        },
+        config=run.config,
+        seeds=run.config.seeds,
+        wall_s=result.wall_s,
+    )
+
+
+def _point(
+    seed: int,
+    target: float | None,
+    reached: bool,
+    params: Any,
+    validation: float,
+    test: Any,
+) -> Point:
+    kept = {n: int(np.count_nonzero(leaf)) for n, leaf in named_leaves(params)}
+    total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
+    compression = total / max(sum(kept.values()), 1)
+    return Point(
+        seed, target, reached, compression, kept, float(validation), float(test)
+    )
+
+
+def finished(config: Config, folder: runs.RunFolder) -> Result:
+    """Return the result of a run that had already ended."""
+    summary = runs.read_json(folder.summary)
+    results = summary["results"]
+    points = tuple(Point(**point) for point in results["points"])
+    shapes = {name: tuple(shape) for name, shape in results["shapes"].items()}
+    return Result(config, folder.path, points, shapes, summary["wall_s"])
+
+
+class Loaded(NamedTuple):
+    """One operating point of a finished run with its network.
+
+    Attributes:
+        point: what the run reported of it.
+        params: the weights, nested dicts of arrays.
+        stats: batch-norm's running moments; ``{}`` for a network without state.
+        mask: True where a parameter is kept; all True for a dense point.
+    """
+
+    point: Point
+    params: Any
+    stats: Any
+    mask: Any
+
+
+def load_points(run_dir: str | Path) -> list[Loaded]:
+    """Return the operating points of a finished run, each with its network.
+
+    Args:
+        run_dir: a run folder as :func:`pruning.gradual.train.fit` leaves it.
+
+    Returns:
+        In the order of ``Result.points``: the dense networks, one for each seed, then
+        the fine-tuned ones, by seed and target.
+
+    Raises:
+        ValueError: naming the folder or file, if the run is not finished or a file is
+            damaged.
+
+    Example:
+        >>> net = load_network("runs/lenet5-1")  # doctest: +SKIP
+        >>> for point, params, stats, mask in load_points("runs/lenet5-1"):
+        ...     logits = net.apply(params, stats, images)  # doctest: +SKIP
+    """
+    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
+    points = [Point(**point) for point in _results(folder)["points"]]
+    seeds = len({point.seed for point in points})
+    loaded = []
+    for index, point in enumerate(points):
+        dense = index < seeds
+        where = folder.path / ("snapshots" if dense else "tuned")
+        member, name = (index, "dense") if dense else (index - seeds, "tuned")
+        found = snapshots.read_all(where, member, name)
+        params, mask, stats = jax.tree.map(jnp.asarray, found)
+        loaded.append(Loaded(point, params, stats, mask))
+    return loaded
+
+
+def load_network(run_dir: str | Path, **options: Any) -> models.Network:
+    """Return the network of a finished run.
+
+    Args:
+        run_dir: a run folder.
+        options: of the network, such as ``rectify="full"``; they change how it is
+            computed, not what its parameters are.
+
+    Raises:
+        ValueError: if the run is not finished, or an option is not the network's.
+    """
+    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
+    results = _results(folder)
+    name = runs.read_json(folder.config)["model"]
+    shape = tuple(results["image_shape"])
+    return models.network(name, results["classes"], shape, **options)
+
+
+def _results(folder: runs.RunFolder) -> dict[str, Any]:
+    """Return the results in a finished run's summary."""
+    if not folder.summary.exists():
+        raise ValueError(
+            f"{folder.path}: expected a finished run, but there is no "
+            f"{folder.summary.name}"
+        )
+    return runs.read_json(folder.summary)["results"]

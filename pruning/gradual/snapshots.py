@@ -1,0 +1,185 @@
+"""Weights kept at each cut of a run, and the choice among them on validation.
+
+A snapshot holds the best weights found at one sparsity level. The frontier of error
+against compression is a choice among snapshots, made on validation alone.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from synaptax.runs.files import replacing
+from synaptax.trees import named_leaves
+
+
+class Snapshot(NamedTuple):
+    """The record of one snapshot; the weights are in its file.
+
+    Attributes:
+        member: index of the seed.
+        name: ``dense``, ``rewind`` or ``cut-NNN``.
+        epoch: the epoch of the run at which it was written.
+        loss: validation cross-entropy, nats.
+        error: validation error, a fraction.
+        kept: parameters that are kept, over all parameters.
+        total: all parameters.
+    """
+
+    member: int
+    name: str
+    epoch: int
+    loss: float
+    error: float
+    kept: int
+    total: int
+
+    @property
+    def compression(self) -> float:
+        """Total over kept, all parameters."""
+        return self.total / max(self.kept, 1)
+
+
+def write(
+    folder: Path, snapshot: Snapshot, params: Any, masks: Any, stats: Any = None
+) -> None:
+    """Write one snapshot as an ``.npz`` file, whole or not at all.
+
+    Args:
+        folder: where; made if absent.
+        snapshot: its record; member and name fix the file.
+        params: the weights.
+        masks: likewise, boolean.
+        stats: what the network keeps beside them (batch-norm's running moments).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"params": params, "masks": masks, "stats": stats}
+    arrays: dict[str, Any] = {
+        f"{part}/{name}": np.asarray(leaf)
+        for part, tree in parts.items()
+        for name, leaf in named_leaves(tree)
+    }
+    record = np.frombuffer(json.dumps(snapshot._asdict()).encode(), np.uint8)
+    with replacing(_path(folder, snapshot.member, snapshot.name)) as file:
+        np.savez_compressed(file, record=record, **arrays)
+
+
+def read(folder: Path, snapshot: Snapshot, like: Any) -> tuple[Any, Any]:
+    """Return (params, masks) of a snapshot, in the structure of ``like``.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or of another network.
+    """
+    return _read(folder, snapshot, "params", like), _read(
+        folder, snapshot, "masks", like
+    )
+
+
+def read_stats(folder: Path, snapshot: Snapshot, like: Any) -> Any:
+    """Return the ``stats`` of a snapshot, in the structure of ``like``.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or of another network.
+    """
+    return _read(folder, snapshot, "stats", like)
+
+
+def read_all(folder: Path, member: int, name: str) -> tuple[Any, Any, Any]:
+    """Return (params, masks, stats) of a snapshot as nested dicts of arrays.
+
+    Args:
+        folder: where it is.
+        member: of its record.
+        name: of its record.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
+    trees: dict[str, Any] = {"params": {}, "masks": {}, "stats": {}}
+    path = _path(folder, member, name)
+    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
+        for entry in file:
+            part, *keys = entry.split("/")
+            if part in trees:
+                node = trees[part]
+                for key in keys[:-1]:
+                    node = node.setdefault(key, {})
+                node[keys[-1]] = file[entry]
+    return trees["params"], trees["masks"], trees["stats"]
+
+
+def _read(folder: Path, snapshot: Snapshot, part: str, like: Any) -> Any:
+    path = _path(folder, snapshot.member, snapshot.name)
+    names = [name for name, _ in named_leaves(like)]
+    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
+        leaves = [file[f"{part}/{name}"] for name in names]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    """Turn what a damaged or foreign file raises into a ValueError naming it."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a snapshot of this network: {error}") from error
+
+
+def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
+    """Return the snapshots in a folder, ordered by member and then by epoch.
+
+    Args:
+        folder: where they are; may not exist yet.
+        last_epoch: leave out what was written after this epoch of the run.
+
+    Raises:
+        ValueError: naming a file that is damaged.
+    """
+    found = []
+    for path in folder.glob("*.npz"):
+        try:
+            with open(path, "rb") as raw, np.load(raw) as file:
+                record = json.loads(file["record"].tobytes())
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: a damaged snapshot: {error}") from error
+        found.append(Snapshot(**record))
+    kept = [s for s in found if last_epoch is None or s.epoch <= last_epoch]
+    return sorted(kept, key=lambda s: (s.member, s.epoch, s.name))
+
+
+def choose(
+    snapshots: list[Snapshot], *, target: float | None, accept: float
+) -> tuple[Snapshot, bool]:
+    """Choose the operating point of one member on validation.
+
+    Args:
+        snapshots: those of one member, the dense one among them.
+        target: the least compression wanted: of the snapshots that reach it, the one
+            with the lowest validation loss (the error is too coarse a measure on a
+            few thousand examples). ``None``: the sparsest snapshot within
+            ``accept`` of the dense validation error.
+        accept: a fraction.
+
+    Returns:
+        The snapshot, and whether the target was reached; if not, it is the sparsest.
+    """
+    pool = [s for s in snapshots if s.name != "rewind"]
+    if target is None:
+        (dense,) = (s for s in pool if s.name == "dense")
+        good = [s for s in pool if s.error <= dense.error + accept]
+        return max(good, key=lambda s: (s.compression, -s.loss)), True
+    reached = [s for s in pool if s.compression >= target]
+    if not reached:
+        return max(pool, key=lambda s: s.compression), False
+    return min(reached, key=lambda s: s.loss), True
+
+
+def _path(folder: Path, member: int, name: str) -> Path:
+    return folder / f"member{member:03d}-{name}.npz"

@@ -1,1 +1,0 @@
-"""The laboratory: models, data, training loop and checkpoints."""

@@ -1,0 +1,1 @@
+"""The same network under several regularisers."""

@@ -1,0 +1,136 @@
+"""Figures of a comparison of regularisers: curves, mean z^2 by layer, weights.
+
+Each function takes cells of :mod:`pruning.regularisers.train`, all of one experiment,
+and returns a :class:`matplotlib.figure.Figure` that belongs to no backend, no window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synaptax.reports.drawing import COLOURS, blank
+
+_JOINED = 8  # bins of a recorded histogram in one that is drawn
+
+Cells = Sequence[Mapping[str, Any]]
+
+
+def by_method(cells: Cells) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the cells of each method, in the order in which methods appear."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault(cell["method"], []).append(cell)
+    return groups
+
+
+def curves(cells: Cells, *, title: str = "") -> Any:
+    """Draw error and cross-entropy after every epoch, mean and range over seeds.
+
+    Args:
+        cells: the cells.
+        title: the first line.
+    """
+    figure = blank(9.0, 3.8)
+    error, loss = figure.subplots(1, 2)
+    where = cells[0]["curves"]["watched"]
+    for (method, own), colour in zip(by_method(cells).items(), COLOURS, strict=False):
+        errors = 100 * np.array([cell["curves"]["error"] for cell in own])
+        losses = np.array([cell["curves"]["loss"] for cell in own])
+        _band(error, 1 + np.arange(errors.shape[1]), errors, colour, method)
+        _band(loss, own[0]["curves"]["epochs"], losses, colour, method)
+    error.set(xlabel="epoch", ylabel=f"{where} error (%)", yscale="log")
+    loss.set(xlabel="epoch", ylabel=f"{where} cross-entropy (nats)", yscale="log")
+    error.legend()
+    return _finished(figure, title)
+
+
+def layers(cells: Cells, *, title: str = "") -> Any:
+    """Draw the mean of z^2 of each layer over time, a panel each.
+
+    Args:
+        cells: the cells.
+        title: the first line.
+    """
+    paths = list(cells[0]["curves"]["mean_squares"])
+    columns = min(len(paths), 4)
+    rows = -(-len(paths) // columns)
+    figure = blank(2.8 * columns + 0.4, 2.6 * rows + 0.6)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for panel in panels[len(paths) :]:
+        panel.set_visible(False)
+    for panel, path in zip(panels, paths, strict=False):
+        groups = by_method(cells).items()
+        for (method, own), colour in zip(groups, COLOURS, strict=False):
+            values = np.array([cell["curves"]["mean_squares"][path] for cell in own])
+            _band(panel, own[0]["curves"]["epochs"], values, colour, method)
+        panel.set(title=path, yscale="log", xlabel="epoch")
+    for row in panels[::columns]:
+        row.set_ylabel("mean z²")
+    panels[0].legend(fontsize="small")
+    return _finished(figure, title)
+
+
+def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
+    """Draw the second layer's weights of each method's first seed, as histograms.
+
+    Args:
+        cells: the cells.
+        title: the first line.
+        share: of the weights of the widest method that the axis spans.
+    """
+    groups = by_method(cells)
+    figure = blank(7.0, 4.0)
+    panel = figure.subplots()
+    reach = 0.0
+    for (method, own), colour in zip(groups.items(), COLOURS, strict=False):
+        held = own[0]["weights"]
+        counts, edges = _coarser(held)
+        far = np.abs(edges[1:] + edges[:-1]) / 2
+        nearest = np.argsort(far)
+        within = np.searchsorted(np.cumsum(counts[nearest]), share * counts.sum())
+        reach = max(reach, float(far[nearest[min(within, len(far) - 1)]]))
+        panel.stairs(counts / counts.sum(), edges, color=colour, label=method)
+    name = cells[0]["weights"]["name"]
+    panel.set(
+        xlim=(-reach, reach),
+        yscale="log",
+        xlabel=f"value of a weight of {name}",
+        ylabel=f"share of the weights per {_JOINED * cells[0]['weights']['width']:g}",
+    )
+    panel.legend()
+    return _finished(figure, title)
+
+
+def _coarser(held: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts and edges of a cell's histogram, bins joined, 0 on an edge."""
+    ahead = held["first"] % _JOINED
+    counts = np.concatenate([np.zeros(ahead), np.asarray(held["counts"], float)])
+    counts = np.concatenate([counts, np.zeros(-len(counts) % _JOINED)])
+    counts = counts.reshape(-1, _JOINED).sum(1)
+    first = (held["first"] - ahead) // _JOINED
+    return counts, _JOINED * held["width"] * (first + np.arange(len(counts) + 1))
+
+
+def _band(panel: Any, x: Any, values: np.ndarray, colour: str, label: str) -> None:
+    """Draw the mean over seeds as a line, the range as a band."""
+    panel.plot(x, values.mean(0), color=colour, label=label, linewidth=1.6)
+    if len(values) > 1:
+        panel.fill_between(
+            x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0
+        )
+
+
+def _finished(figure: Any, title: str) -> Any:
+    from matplotlib.ticker import MaxNLocator, NullFormatter
+
+    for panel in figure.axes:
+        if panel.get_xlabel() == "epoch":
+            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,1 @@
+"""What every study needs, whatever its subject: the foundation of the four packages."""

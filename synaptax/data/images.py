@@ -1,0 +1,294 @@
+"""Image data sets, decoded once, split once, the same for every run.
+
+``digits`` is scikit-learn's real 8x8 handwritten digits and needs no download. The
+other sets are read from TensorFlow Datasets (TFDS) folders in array_record format,
+without TensorFlow, and kept as memory-mapped ``.npy`` files in a cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synaptax.data.tfds import (
+    Raw,
+    cache_folder,
+    cached,
+    check_labels,
+    decode,
+    prepared_folder,
+)
+from synaptax.typing import Array, Int
+
+KNOWN = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg75")
+
+_EXTRA = "needs the laboratory's packages: pip install 'synaptax[lab]'"
+_DIGITS_TEST, _DIGITS_VALIDATION = 400, 297  # of 1,797, leaving 1,100 to train
+
+
+class Batch(NamedTuple):
+    """Examples with their labels.
+
+    Attributes:
+        image: (N, H, W, C) float32.
+        label: (N,) int32, in [0, classes).
+    """
+
+    image: Any
+    label: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set, split and normalised.
+
+    Attributes:
+        name: one of :data:`KNOWN`.
+        classes: number of classes.
+        train: what gradients may see.
+        validation: what choices (thresholds, stopping) may see.
+        test: what only the final figure may see.
+        mean: per channel, of the train and validation images scaled to [0, 1].
+        std: per channel, of the same.
+    """
+
+    name: str
+    classes: int
+    train: Batch
+    validation: Batch
+    test: Batch
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def normalise(
+    image: np.ndarray,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    scale: float = 255.0,
+) -> np.ndarray:
+    """Return ``(image / scale - mean) / std`` in float32.
+
+    Args:
+        image: (..., C), any real dtype.
+        mean: C numbers, of images scaled to [0, 1].
+        std: C positive numbers.
+        scale: the pixel value that stands for 1.
+
+    Returns:
+        float32 array of the shape of ``image``.
+    """
+    # One multiplication and one subtraction: no float64 copy of a large set.
+    slope = np.asarray([1 / (scale * s) for s in std], np.float32)
+    offset = np.asarray([m / s for m, s in zip(mean, std, strict=True)], np.float32)
+    out = np.asarray(image).astype(np.float32)
+    out *= slope
+    out -= offset
+    return out
+
+
+def moments(
+    image: np.ndarray, *, scale: float = 255.0
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the per-channel mean and standard deviation of uint8 images.
+
+    Args:
+        image: (N, H, W, C) uint8.
+        scale: the pixel value that stands for 1.
+
+    Returns:
+        Two tuples of C floats, from exact integer histograms.
+    """
+    values = np.arange(256) / scale
+    means, stds = [], []
+    for channel in range(image.shape[-1]):
+        pixels = np.ascontiguousarray(image[..., channel]).ravel()
+        share = np.bincount(pixels, minlength=256) / pixels.size
+        mean = float(share @ values)
+        means.append(mean)
+        stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
+    return tuple(means), tuple(stds)
+
+
+def check_batch(batch: int, train: Batch) -> None:
+    """Raise a ValueError if a batch is larger than the training set."""
+    if batch > len(train.label):
+        raise ValueError(
+            f"batch: expected at most {len(train.label)} (the training examples), "
+            f"got {batch}"
+        )
+
+
+def hold_out(label: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide examples into a rest and a held-out part with the same class shares.
+
+    The division depends on ``label``, ``count`` and ``seed`` alone.
+
+    Args:
+        label: (N,) integers.
+        count: examples to hold out, 0 <= count < N.
+        seed: of the permutation.
+
+    Returns:
+        ``(rest, held)``: ascending index arrays that partition ``range(N)``.
+
+    Raises:
+        ValueError: if ``count`` is outside [0, N).
+    """
+    n = len(label)
+    if not 0 <= count < n:
+        raise ValueError(f"cannot hold out {count} of {n} examples")
+    # RandomState's stream is frozen by numpy; Generator's may change.
+    order = np.random.RandomState(seed).permutation(n)
+    # Rank each example within its class; taking the lowest relative ranks first
+    # removes the same share of every class, whatever the count.
+    rank = np.empty(n)
+    for value in np.unique(label):
+        members = order[label[order] == value]
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    position = np.empty(n, np.int64)
+    position[order] = np.arange(n)
+    held = np.lexsort((position, rank))[:count]
+    return np.setdiff1d(np.arange(n), held), np.sort(held)
+
+
+def epoch_order(key: Array, n: int, batch: int) -> Int[Array, "steps batch"]:
+    """Return the example indices of one epoch, shuffled without replacement.
+
+    Args:
+        key: a typed PRNG key.
+        n: number of training examples.
+        batch: examples per step; the ``n % batch`` left over are not seen this epoch.
+
+    Returns:
+        (n // batch, batch) int32.
+
+    Raises:
+        ValueError: if ``batch`` is not in [1, n].
+    """
+    if not 1 <= batch <= n:
+        raise ValueError(f"batch must be between 1 and {n} (the examples), got {batch}")
+    steps = n // batch
+    order = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
+    return order[: steps * batch].reshape(steps, batch)
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    validation: int | None = None,
+    split_seed: int = 0,
+    limit: int | None = None,
+    center: bool = True,
+    progress: bool = True,
+) -> Dataset:
+    """Load a data set, split into train, validation and test, and normalised.
+
+    The test part of a TFDS set is its official test split; the validation part is
+    held out of its train split. The split does not depend on any training seed, and
+    ``mean`` and ``std``, those of train and validation together (the published
+    constants), do not depend on the split.
+
+    Args:
+        name: one of :data:`KNOWN`.
+        data_dir: folder of prepared TFDS sets; default: ``TFDS_DATA_DIR``, else
+            ``~/tensorflow_datasets``. Not used by ``digits``.
+        cache_dir: folder of decoded arrays; default: ``SYNAPTAX_CACHE``, else
+            ``synaptax`` in the user's cache folder. Not used by ``digits``.
+        validation: examples to hold out of train; default: 1 in 12 (297 of digits).
+        split_seed: of the held-out validation part.
+        limit: keep only the first ``limit`` training examples.
+        center: subtract the mean; if false, images are only divided by the standard
+            deviation, a black pixel stays 0, and ``Dataset.mean`` is 0.
+        progress: show a progress bar while decoding for the first time.
+
+    Returns:
+        A :class:`Dataset` of numpy arrays: float32 images, int32 labels.
+
+    Raises:
+        ValueError: for an unknown name, a label outside the classes, or a
+            ``validation`` or ``limit`` out of range.
+        FileNotFoundError: if the set is not prepared; says where it was looked for.
+        OSError: if the cache folder cannot be written.
+    """
+    if name not in KNOWN:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(KNOWN)}")
+    if name == "digits":
+        whole, test, scale = *_digits(), 16.0
+        default = _DIGITS_VALIDATION
+    else:
+        whole, test = _tfds_splits(name, data_dir, cache_dir, progress)
+        scale, default = 255.0, len(whole.label) // 12
+    rest, held = hold_out(
+        whole.label, default if validation is None else validation, split_seed
+    )
+    if limit is not None and not 1 <= limit <= len(rest):
+        raise ValueError(
+            f"limit must be between 1 and {len(rest)} (the training examples), "
+            f"got {limit}"
+        )
+    mean, std = moments(whole.image, scale=scale)
+    if not center:
+        mean = (0.0,) * len(mean)
+    kept = rest[:limit]
+
+    def batch(image: np.ndarray, label: np.ndarray) -> Batch:
+        return Batch(
+            normalise(image, mean, std, scale=scale), np.asarray(label, np.int32)
+        )
+
+    return Dataset(
+        name=name,
+        classes=whole.classes,
+        train=batch(whole.image[kept], whole.label[kept]),
+        validation=batch(whole.image[held], whole.label[held]),
+        test=batch(test.image, test.label),
+        mean=mean,
+        std=std,
+    )
+
+
+def _digits() -> tuple[Raw, Raw]:
+    """Return scikit-learn's digits as (train with validation, test)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(f"digits {_EXTRA}") from error
+    bunch: Any = load_digits()
+    image = bunch.images.astype(np.uint8)[..., None]
+    label = bunch.target.astype(np.int32)
+    check_labels(label, 10, source="scikit-learn's digits")
+    rest, test = hold_out(label, _DIGITS_TEST, seed=0)
+    return Raw(image[rest], label[rest], 10), Raw(image[test], label[test], 10)
+
+
+def _tfds_splits(
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    cache_dir: str | os.PathLike[str] | None,
+    progress: bool,
+) -> tuple[Raw, Raw]:
+    """Return the official (train, test) of a TFDS set, through the cache."""
+    folder = prepared_folder(name, data_dir)
+    cache = cache_folder(cache_dir) / name / folder.name
+    info = json.loads((folder / "dataset_info.json").read_text())
+    shards = {split["name"]: split["shardLengths"] for split in info["splits"]}
+    parts = []
+    for split in ("train", "test"):
+        identity = {"set": name, "version": folder.name, "shards": shards[split]}
+
+        read = partial(decode, folder, name, split, progress=progress)
+        raw = cached(cache, split, identity, read)
+        check_labels(raw.label, raw.classes, source=str(cache / f"{split}-label.npy"))
+        parts.append(raw)
+    return parts[0], parts[1]

@@ -1,0 +1,371 @@
+"""Checkpoints that are whole or absent, and come back bit for bit.
+
+A checkpoint is a folder ``<sequence>-step-<step>`` with the arrays, written by orbax,
+and ``checkpoint.json``: the step, the caller's ``meta``, the path, shape and dtype of
+every leaf, and the size and checksum of every file. It is made under a temporary name
+and renamed when complete, so a process killed at any moment leaves the older
+checkpoints and nothing that could be mistaken for a newer one. The sequence number,
+not the step, says which is newest: a run that goes back to an older step and goes on
+from there stays in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synaptax.runs import processes
+from synaptax.runs.files import replacing
+from synaptax.trees import named_leaves
+
+_NAME = re.compile(r"(\d+)-step-(\d+)")
+_TEMPORARY = ".unfinished-"
+_MANIFEST = "checkpoint.json"
+_ARRAYS = "arrays"
+_PYTHON = (bool, int, float, complex)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is absent, damaged, or not of the expected state."""
+
+
+class Restored(NamedTuple):
+    """What :func:`restore` gives back.
+
+    Attributes:
+        state: a tree like the one asked for.
+        step: the step it was saved at.
+        meta: what was saved with it.
+    """
+
+    state: Any
+    step: int
+    meta: dict[str, Any]
+
+
+def save(
+    directory: str | os.PathLike[str],
+    state: Any,
+    *,
+    step: int,
+    meta: Mapping[str, Any] | None = None,
+    keep: int = 2,
+) -> Path:
+    """Save a state; once this returns, it is what :func:`restore` gives.
+
+    With several processes (``jax.distributed``), all of them call this, on one file
+    system.
+
+    Args:
+        directory: holds the checkpoints of one run; made if absent.
+        state: a pytree of arrays (any shape and dtype, sharded or not), typed PRNG
+            keys, Python or numpy scalars; None and empty nodes are fine.
+        step: >= 0; need not increase.
+        meta: anything JSON can hold, such as the config.
+        keep: how many of the newest checkpoints to leave.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        ValueError: if ``step`` is negative or ``keep`` is below 1.
+        TypeError: naming a leaf that is no array, or ``meta`` that JSON cannot hold.
+        OSError: if the directory cannot be written.
+    """
+    if step < 0:
+        raise ValueError(f"step must not be negative, got {step}")
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
+    leaves = [_describe(name, leaf) for name, leaf in named_leaves(state)]
+    body = {"step": int(step), "meta": dict(meta or {}), "leaves": leaves}
+    json.dumps(body)  # a meta that JSON cannot hold fails before anything is written
+    arrays = {
+        str(index): _stored(leaf)
+        for index, leaf in enumerate(jax.tree.leaves(state))
+        if leaves[index]["size"]
+    }
+    root = Path(directory).expanduser().absolute()
+    primary = processes.first()
+    if primary:
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+    processes.barrier("synaptax checkpoint: begin")
+    known = _checkpoints(root)
+    name = f"{known[-1].sequence + 1 if known else 0:06d}-step-{step}"
+    staging = root / f"{_TEMPORARY}{name}"
+    if primary:
+        staging.mkdir()
+    processes.barrier("synaptax checkpoint: write")
+    if arrays:
+        with _orbax() as writer:
+            writer.save(staging / _ARRAYS, arrays)
+    processes.barrier("synaptax checkpoint: written")
+    if primary:
+        body["files"] = _checksums(staging)
+        with replacing(staging / _MANIFEST) as file:
+            file.write(json.dumps({"crc32": _crc(body), "body": body}).encode())
+        os.rename(staging, root / name)
+        for old in _checkpoints(root)[:-keep]:
+            # Renamed first: a deletion cut short leaves no half checkpoint.
+            doomed = root / f"{_TEMPORARY}{old.path.name}"
+            os.rename(old.path, doomed)
+            shutil.rmtree(doomed)
+    processes.barrier("synaptax checkpoint: end")
+    return root / name
+
+
+def restore(
+    directory: str | os.PathLike[str],
+    like: Any,
+    *,
+    step: int | None = None,
+    expect: Mapping[str, Any] | None = None,
+) -> Restored:
+    """Restore the newest checkpoint, or the newest of a given step.
+
+    Nothing on disk changes, whatever the outcome. A damaged newest checkpoint is an
+    error: an older one is taken only when ``step`` asks for it.
+
+    Args:
+        directory: as given to :func:`save`.
+        like: a tree of the expected structure; its leaves are arrays, keys, scalars
+            or ``jax.ShapeDtypeStruct``. Arrays come back with its leaves' shardings.
+        step: the step to restore; default: the newest checkpoint.
+        expect: values that the saved ``meta`` must hold under these keys.
+
+    Returns:
+        The state with the structure of ``like``, its step and its meta.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, if a file is missing, truncated or
+            altered, or if the saved state or meta is not the expected one; it names
+            the path and what was expected.
+    """
+    root = Path(directory).expanduser().absolute()
+    path = _find(root, step)
+    body = _read_manifest(path)
+    _verify_files(path, body["files"])
+    for key, wanted in (expect or {}).items():
+        wanted = json.loads(json.dumps(wanted))
+        if key not in body["meta"] or body["meta"][key] != wanted:
+            found = body["meta"].get(key, "nothing")
+            raise CheckpointError(
+                f"{path}: saved with {key} = {found!r}, expected {wanted!r}"
+            )
+    named = named_leaves(like)
+    _match(path, body["leaves"], [_describe(name, leaf) for name, leaf in named])
+    wanted = {
+        str(index): _abstract(leaf)
+        for index, (_, leaf) in enumerate(named)
+        if body["leaves"][index]["size"]
+    }
+    try:
+        with _orbax() as reader:
+            arrays = reader.restore(path / _ARRAYS, wanted) if wanted else {}
+    except Exception as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    leaves = [
+        _revived(leaf, arrays.get(str(index)), body["leaves"][index])
+        for index, (_, leaf) in enumerate(named)
+    ]
+    state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return Restored(state, body["step"], body["meta"])
+
+
+def latest(directory: str | os.PathLike[str]) -> int | None:
+    """Return the step of the newest complete checkpoint, or None if there is none."""
+    known = _checkpoints(Path(directory).expanduser().absolute())
+    return known[-1].step if known else None
+
+
+def read_meta(
+    directory: str | os.PathLike[str], *, step: int | None = None
+) -> dict[str, Any]:
+    """Return what was saved as ``meta``, without reading any array.
+
+    Args:
+        directory: as given to :func:`save`.
+        step: as for :func:`restore`.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint or its manifest is damaged.
+    """
+    root = Path(directory).expanduser().absolute()
+    return _read_manifest(_find(root, step))["meta"]
+
+
+class _Checkpoint(NamedTuple):
+    sequence: int
+    step: int
+    path: Path
+
+
+def _checkpoints(root: Path) -> list[_Checkpoint]:
+    """List complete checkpoints, oldest first."""
+    if not root.is_dir():
+        return []
+    matches = [(_NAME.fullmatch(path.name), path) for path in root.iterdir()]
+    return sorted(
+        _Checkpoint(int(match[1]), int(match[2]), path)
+        for match, path in matches
+        if match and path.is_dir()
+    )
+
+
+def _find(root: Path, step: int | None) -> Path:
+    known = _checkpoints(root)
+    if not known:
+        raise CheckpointError(f"{root}: holds no checkpoint")
+    if step is None:
+        return known[-1].path
+    chosen = [item.path for item in known if item.step == step]
+    if not chosen:
+        steps = ", ".join(str(item.step) for item in known)
+        raise CheckpointError(f"{root}: no checkpoint of step {step}, only {steps}")
+    return chosen[-1]
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a killed save or a killed deletion left behind."""
+    for path in root.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(path)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / _MANIFEST
+    try:
+        manifest = json.loads(file.read_text())
+        if manifest["crc32"] == _crc(manifest["body"]):
+            return manifest["body"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file}: missing or damaged: {error}") from error
+    raise CheckpointError(f"{file}: fails its checksum")
+
+
+def _crc(body: Any) -> int:
+    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+
+
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    """Return ``{relative path: [bytes, crc32]}`` of every file below ``folder``."""
+    return {
+        file.relative_to(folder).as_posix(): [file.stat().st_size, _crc_of(file)]
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _crc_of(file: Path) -> int:
+    crc = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _verify_files(path: Path, files: dict[str, list[int]]) -> None:
+    for name, (size, crc) in files.items():
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing, expected {size} bytes")
+        found = file.stat().st_size
+        if found != size:
+            raise CheckpointError(f"{file}: {found} bytes, expected {size}")
+        if _crc_of(file) != crc:
+            raise CheckpointError(f"{file}: fails its checksum")
+
+
+def _match(path: Path, saved: list[dict], wanted: list[dict]) -> None:
+    """Raise a CheckpointError naming the first leaf in which two states differ."""
+    saved_by, wanted_by = ({d["path"]: d for d in side} for side in (saved, wanted))
+    for name in wanted_by:
+        if name not in saved_by:
+            raise CheckpointError(f"{path}: holds no leaf {name}, which was expected")
+    for name in saved_by:
+        if name not in wanted_by:
+            raise CheckpointError(f"{path}: holds leaf {name}, which was not expected")
+    for name, leaf in wanted_by.items():
+        found, expected = (
+            f"{d['dtype']}{tuple(d['shape'])}" for d in (saved_by[name], leaf)
+        )
+        if found != expected:
+            raise CheckpointError(
+                f"{path}: leaf {name} is {found}, expected {expected}"
+            )
+
+
+def _is_key(leaf: Any) -> bool:
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _describe(name: str, leaf: Any) -> dict[str, Any]:
+    """Return a leaf's path, shape, dtype and number of stored elements."""
+    if isinstance(leaf, _PYTHON):
+        return {"path": name, "shape": [], "dtype": type(leaf).__name__, "size": 1}
+    if not hasattr(leaf, "dtype") or getattr(leaf.dtype, "kind", "") in ("O", "S", "U"):
+        raise TypeError(
+            f"state: leaf {name} is a {type(leaf).__name__}; expected an array, a "
+            "typed PRNG key or a number"
+        )
+    shape = [int(n) for n in leaf.shape]
+    size = int(np.prod(shape, dtype=np.int64))
+    out = {"path": name, "shape": shape, "dtype": str(leaf.dtype), "size": size}
+    if _is_key(leaf) and isinstance(leaf, jax.Array):
+        out["impl"] = str(jax.random.key_impl(leaf))
+    return out
+
+
+def _stored(leaf: Any) -> Any:
+    """Return a leaf as an array that orbax takes."""
+    if _is_key(leaf):
+        return jax.random.key_data(leaf)
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+
+
+def _abstract(leaf: Any) -> Any:
+    """Return what orbax is to make of a stored leaf: numpy, or a placed jax array."""
+    if isinstance(leaf, (*_PYTHON, np.ndarray, np.generic)):
+        return np.asarray(leaf)
+    sharding = getattr(leaf, "sharding", None)
+    if _is_key(leaf):
+        if isinstance(leaf, jax.Array):
+            sharding = jax.random.key_data(leaf).sharding
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _revived(leaf: Any, array: Any, description: dict[str, Any]) -> Any:
+    """Return a stored array as a leaf of the kind of ``leaf``."""
+    if not description["size"]:
+        shape, dtype = tuple(description["shape"]), leaf.dtype
+        make = np.zeros if isinstance(leaf, np.ndarray) else jnp.zeros
+        return make(shape, dtype)
+    if isinstance(leaf, _PYTHON):
+        return type(leaf)(array.item())
+    if isinstance(leaf, np.generic):
+        return np.asarray(array)[()]
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(array, impl=description["impl"])
+    return array
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise ImportError(
+            "checkpoints need the laboratory's packages: pip install 'synaptax[lab]'"
+        ) from error
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
