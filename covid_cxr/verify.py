@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid_cxr.hashes import near_duplicates, perceptual_hashes
-from covid_cxr.images.reader import ImageError
+from covid_cxr.images.radiograph import ImageError
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Source

@@ -1,7 +1,7 @@
 """What a weight is worth, and how to take it away."""
 
 from pruning import scores
-from pruning._preactivations import preactivations
+from pruning._preactivations import LOGITS, preactivations
 from pruning._report import report
 from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.masks import (
@@ -32,6 +32,7 @@ from pruning.transforms import (
 from synaptax.trees import Prunable, weights_only
 
 __all__ = [
+    "LOGITS",
     "Prunable",
     "apply_mask",
     "block",

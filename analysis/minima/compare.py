@@ -1,8 +1,8 @@
 """The comparison from training to verdicts, a file for every step that is done.
 
 A comparison's folder holds ``config.json``, ``gradual/`` (a run of
-:mod:`pruning.gradual`), ``solutions/`` (the other networks), ``measures/`` and ``maps/``
-(one JSON file each), and at the end ``summary.json``, ``report.md`` and ``figures/``.
+:mod:`pruning.gradual`), ``solutions/`` (the other networks), ``measures/`` and
+``maps/`` (one JSON file each), and at the end ``summary.json``, ``report.md`` and ``figures/``.
 What is there is not done again.
 """
 

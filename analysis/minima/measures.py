@@ -21,7 +21,7 @@ from analysis.minima.solutions import Setting, Solution
 from analysis.operators import Operator, hessian
 from analysis.pairs import FORMS, second_order
 from analysis.sharpness import ascent_sharpness, expected_sharpness
-from pruning._preactivations import LOGITS, preactivations
+from pruning import LOGITS, preactivations
 from synaptax.data.images import Batch, load
 from synaptax.nets import models
 from synaptax.training import evaluation

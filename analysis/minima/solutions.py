@@ -1,7 +1,7 @@
 """The solutions to compare: trained side by side, or read from finished runs.
 
-``gradual/`` in the comparison's folder is an ordinary run of :mod:`pruning.gradual`. Each
-of the others is trained by the lab's own epochs from a checkpoint after every epoch,
+``gradual/`` in the comparison's folder is an ordinary run of :mod:`pruning.gradual`.
+Each of the others is trained by its own epochs from a checkpoint after every epoch,
 so a comparison that is killed at any point goes on from there.
 """
 
@@ -131,7 +131,9 @@ def read_run(
     try:
         points = load_points(folder)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: not a run of pruning.gradual: {error!r}") from error
+        raise ValueError(
+            f"{folder}: not a run of pruning.gradual: {error!r}"
+        ) from error
     seeds = len({one.point.seed for one in points})  # the dense ones come first
     found = []
     for point, params, stats, mask in points[:seeds] if dense else points[seeds:]:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from covid_cxr.images.reader import ImageError, read
+from covid_cxr.images.radiograph import ImageError
+from covid_cxr.images.reader import read
 from covid_cxr.images.resizing import resize, square
 from covid_cxr.phantom import Cohort, generate
 from covid_cxr.segmentation import (

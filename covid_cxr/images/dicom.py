@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from covid_cxr.images.reader import (
-    _EXTRA,
+from covid_cxr.images.radiograph import (
+    EXTRA,
     ImageError,
     Radiograph,
     check_size,
@@ -109,7 +109,7 @@ def _parse(data: bytes, path: Path, *, pixels: bool) -> Any:
     try:
         import pydicom
     except ImportError as error:
-        raise ImportError(f"reading {path.name} {_EXTRA}") from error
+        raise ImportError(f"reading {path.name} {EXTRA}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

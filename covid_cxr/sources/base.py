@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from covid_cxr.images.reader import Radiograph, read, read_mask
+from covid_cxr.images.radiograph import Radiograph
+from covid_cxr.images.reader import read, read_mask
 from covid_cxr.index import Index, Row, build, inside, resolve
 from covid_cxr.problems import Problems
 

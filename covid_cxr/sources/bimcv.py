@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid_cxr.images import dicom
-from covid_cxr.images.reader import ImageError, Radiograph, contents, read
+from covid_cxr.images.radiograph import ImageError, Radiograph, contents
+from covid_cxr.images.reader import read
 from covid_cxr.index import Row
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import (

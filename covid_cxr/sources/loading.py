@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from covid_cxr.images.reader import ImageError
+from covid_cxr.images.radiograph import ImageError
 from covid_cxr.images.resizing import square, square_mask
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.images.reader import Radiograph
+from covid_cxr.images.radiograph import Radiograph
 from covid_cxr.index import Index
 from covid_cxr.sources import (
     bimcv,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from covid_cxr.images import dicom
-from covid_cxr.images.reader import ImageError
+from covid_cxr.images.radiograph import ImageError
 from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Row
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import (
