@@ -2,8 +2,8 @@
 
 A comparison's folder holds ``config.json``, ``gradual/`` (a run of
 :mod:`pruning.gradual`), ``solutions/`` (the other networks), ``measures/`` and
-``maps/`` (one JSON file each), and at the end ``summary.json``, ``report.md`` and ``figures/``.
-What is there is not done again.
+``maps/`` (one JSON file each), and at the end ``summary.json``, ``report.md`` and
+``figures/``. What is there is not done again.
 """
 
 from __future__ import annotations
