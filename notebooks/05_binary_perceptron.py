@@ -45,7 +45,7 @@ import numpy as np
 import binary
 from binary import theory
 from binary.exact import count_solutions
-from binary.experiments.overlay_ascent import ascend
+from binary.overlay.ascent import ascend
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 SIZE = 101 if SMALL else 301

@@ -38,7 +38,7 @@ import numpy as np
 import binary
 from binary import theory
 from binary._local_entropy import local_entropy
-from binary.experiments.overlay_jobs import FLIPS, flip_errors
+from binary.overlay.jobs import FLIPS, flip_errors
 
 SMALL = os.environ.get("SYNAPTAX_SMALL") == "1"  # a quick run, to test the notebook
 SIZE, COUNT = (101, 3) if SMALL else (301, 6)

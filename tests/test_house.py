@@ -82,7 +82,6 @@ def test_the_library_imports_no_experiment():
         for name, module, imported in of_house()
         if {"experiments", "benchmarks"} & set(f"{module}.{imported}".split("."))
         and not {"experiments", "benchmarks"} & set(name.split("."))
-        and not name.startswith("binary.commands.overlay")  # until its jobs move
     }
     assert not wrong
 

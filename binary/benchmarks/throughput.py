@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_ndtr
 
-from binary.experiments.success import drawn
 from binary.instances import Instance
 from binary.solvers import free, solve
+from binary.success import drawn
 from synaptax.reports.harness import table, write
 
 RECORDED = Path(__file__).parents[1] / "experiments" / "recorded"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from binary.experiments.overlay_jobs import SMALL, Job, Overlay, check, jobs
+from binary.overlay.jobs import SMALL, Job, Overlay, check, jobs
 from synaptax.runs.folder import (
     RunFolder,
     append_metrics,
@@ -90,7 +90,7 @@ def main(given: Sequence[str]) -> int:
         folder, results, config=config, seeds=[config.seed], wall_s=wall
     )
     from binary.commands import overlay_figures
-    from binary.experiments._results_theory import overlay_sections
+    from binary.overlay.report import overlay_sections
 
     names = overlay_figures.write(folder.path, summary["results"], config.alpha)
     print("\n".join(overlay_sections(summary)))
@@ -108,7 +108,7 @@ def run(folder: RunFolder, config: Overlay) -> tuple[dict[str, Any], float]:
     Returns:
         The results by job, with the theory under "theory", and the seconds they took.
     """
-    from binary.experiments.overlay_theory import theory_of
+    from binary.overlay.theory import theory_of
 
     done = {line["job"]: line for line in read_metrics(folder)}
     wanted = [Job("theory", lambda: theory_of(config.alpha)), *jobs(config)]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from binary.commands._figures import save
-from binary.experiments.overlay_jobs import CHAINS
-from binary.experiments.overlay_theory import (
+from binary.overlay.jobs import CHAINS
+from binary.overlay.theory import (
     BETAS,
     CENTRES,
     local_curve,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from binary.commands import _figures
 from binary.commands.solve import parse
-from binary.experiments.methods import METHODS
-from binary.experiments.success import Chunk, Point, curves, run
+from binary.methods import METHODS
+from binary.success import Chunk, Point, curves, run
 from synaptax import runs
 
 _DESCRIPTION = f"""Measure how many random instances are solved at each load.

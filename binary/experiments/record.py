@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from binary.commands.success import progress, show
-from binary.experiments.methods import METHODS
-from binary.experiments.success import Point, curves, run
+from binary.methods import METHODS
+from binary.success import Point, curves, run
 from synaptax import runs
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from binary.experiments.overlay_theory import CENTRES, centre
+from binary.overlay.theory import CENTRES, centre
 from binary.theory import (
     NotConverged,
     capacity,

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from binary.commands import overlay
-from binary.experiments import overlay_theory
 from binary.experiments._results_theory import RECORDED
-from binary.experiments.overlay_jobs import SMALL, Job, Overlay, jobs
+from binary.overlay import theory as overlay_theory
+from binary.overlay.jobs import SMALL, Job, Overlay, jobs
 from synaptax.runs.folder import read_json
 
 pytest.importorskip("tyro")

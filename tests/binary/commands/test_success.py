@@ -5,7 +5,7 @@ import json
 import pytest
 
 from binary import __main__ as program
-from binary.experiments import success
+from binary import success
 
 OPTIONS = ("--size", "61", "--loads", "0.2", "0.4", "--instances", "3", "--chunk", "2")
 CALL = ("success", "--methods", "free", *OPTIONS, "--run-dir")

@@ -12,9 +12,9 @@ import numpy as np
 
 import binary
 from binary._local_entropy import local_entropy
-from binary.experiments.overlay_ascent import ascend
-from binary.experiments.overlay_sampler import sample
 from binary.instances import Instance
+from binary.overlay.ascent import ascend
+from binary.overlay.sampler import sample
 
 LEVELS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CHAINS = ((5.0, 0.5), (5.0, 0.8), (10.0, 0.8), (10.0, 0.9), (20.0, 0.5), (20.0, 0.7))

@@ -7,9 +7,12 @@ import pytest
 from scipy.special import log_ndtr, ndtr
 
 import binary
-from binary.experiments import _results_theory, overlay_jobs, overlay_theory
-from binary.experiments.overlay_ascent import ascend
-from binary.experiments.overlay_sampler import sample
+from binary.experiments import _results_theory
+from binary.overlay import jobs as overlay_jobs
+from binary.overlay import report
+from binary.overlay import theory as overlay_theory
+from binary.overlay.ascent import ascend
+from binary.overlay.sampler import sample
 from binary.theory import stochastic
 from synaptax.runs.folder import jsonable, read_json
 
@@ -145,5 +148,5 @@ def test_all_jobs_at_small_size():
         "seeds": [0],
         "wall_s": 1.0,
     }
-    text = "\n".join(_results_theory.overlay_sections(summary))
+    text = "\n".join(report.overlay_sections(summary))
     assert text.count("\n|---") == 5

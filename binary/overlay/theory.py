@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from binary.experiments.overlay_jobs import CHAINS, COUPLINGS, LEVELS, LOADS, SAMPLED
+from binary.overlay.jobs import CHAINS, COUPLINGS, LEVELS, LOADS, SAMPLED
 from binary.theory import (
     Ensemble,
     flip_energy,

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from binary.experiments.methods import METHODS
 from binary.instances import Instance, storage
+from binary.methods import METHODS
 from binary.solvers import solve
 from binary.statistics import wilson
 from synaptax import runs
@@ -23,7 +23,7 @@ class Point:
     """What is to be measured: one method at one load.
 
     Attributes:
-        method: a name in :data:`binary.experiments.methods.METHODS`.
+        method: a name in :data:`binary.methods.METHODS`.
         load: alpha.
         instances: how many.
     """
