@@ -59,7 +59,9 @@ def test_a_filter_gets_the_norm_of_the_networks_own():
                 found[name][..., unit], np.broadcast_to(wanted, own.shape), rtol=1e-5
             )
     plane = planes.plane_along(weights, B, steps, normalisation="filter")
-    jax.tree.map(np.testing.assert_array_equal, plane.up, found)
+    # Within the plane's program and alone: equal to rounding.
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    jax.tree.map(close, plane.up, found)
 
 
 def test_random_directions_keep_to_their_mask():

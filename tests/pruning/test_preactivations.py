@@ -236,7 +236,9 @@ def test_local_values_are_the_same_and_reach_their_own_weights_only():
         return jax.nn.relu(h @ p["b"] + h) @ p["c"]
 
     whole, local = preactivations(apply), preactivations(apply, local=True)
-    jax.tree.map(np.testing.assert_array_equal, local(params, X), whole(params, X))
+    # Two programs, which may be fused differently: equal to rounding.
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+    jax.tree.map(close, local(params, X), whole(params, X))
     reached = {
         path: [
             name
@@ -249,4 +251,4 @@ def test_local_values_are_the_same_and_reach_their_own_weights_only():
     }
     assert reached == {"relu_0": ["a"], "relu_1": ["b"], "logits": ["c"]}
     y = lambda tapped: jax.grad(lambda p: tapped(p, X)[0].sum())(params)
-    jax.tree.map(np.testing.assert_array_equal, y(local), y(whole))
+    jax.tree.map(close, y(local), y(whole))

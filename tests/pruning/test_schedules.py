@@ -82,7 +82,9 @@ def test_types_under_jit(schedule):
     )(step)
     assert (target.dtype, due.dtype, kept.dtype) == (jnp.float32, bool, jnp.int32)
     assert (target.shape, due.shape, kept.shape) == ((), (), ())
-    assert float(target) == float(schedule(3)) and bool(due) == bool(schedule.update(3))
+    # Traced and eager are two programs: the target agrees to rounding.
+    assert float(target) == pytest.approx(float(schedule(3)), rel=1e-6)
+    assert bool(due) == bool(schedule.update(3))
     assert hash(schedule) == hash(schedule) and not target.weak_type
 
 

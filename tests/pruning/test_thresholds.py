@@ -193,7 +193,9 @@ def test_dropped_weights_stay_dropped_and_do_not_count(params):
     direct = thresholds.search_threshold(
         lambda p: jnp.sum(jnp.abs(p["a"]["kernel"])), apply_mask(params, mask), math.inf
     )
-    assert float(found.threshold) == float(direct.threshold) > 0.3
+    # Two programs: a loss beside the bound may be rounded to either side of it.
+    assert float(found.threshold) == pytest.approx(float(direct.threshold), rel=1e-5)
+    assert float(direct.threshold) > 0.3
     assert len(seen) == 1  # one trace, however many evaluations
 
 
@@ -225,8 +227,11 @@ def test_vmap_over_seeds(key):
     wide = jax.vmap(search)(stack, bounds)
     for i in range(3):
         alone = search(stack[i], bounds[i])
-        assert float(wide.threshold[i]) == float(alone.threshold)
-        assert int(wide.iterations[i]) == int(alone.iterations)
+        # Mapped and alone are two programs: the loss is summed in another order.
+        assert float(wide.threshold[i]) == pytest.approx(
+            float(alone.threshold), rel=1e-4, abs=1e-7
+        )
+        assert abs(int(wide.iterations[i]) - int(alone.iterations)) <= 1
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

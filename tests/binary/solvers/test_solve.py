@@ -62,7 +62,10 @@ def test_width_changes_nothing(ones, keys, batched):
         FREE, instances.stack(ones), keys, epochs=80, width=None, trace=True
     )
     np.testing.assert_array_equal(wide.epochs, batched.epochs)
-    np.testing.assert_array_equal(wide.weights, batched.weights)
+    # Two programs: magnetisations agree to rounding, signs where there is one.
+    np.testing.assert_allclose(wide.m, batched.m, atol=1e-5)
+    clear = np.abs(np.asarray(batched.m)) > 1e-5
+    np.testing.assert_array_equal(wide.weights[clear], batched.weights[clear])
 
 
 def test_the_trace_ends_where_the_run_ended(batched):

@@ -49,8 +49,9 @@ def test_batch_norm_averages_as_pytorch_does():
     np.testing.assert_allclose(stats["mean"], 0.1 * flat.mean(axis=0), rtol=1e-5)
     wanted = 0.9 + 0.1 * flat.var(axis=0, ddof=1)
     np.testing.assert_allclose(stats["var"], wanted, rtol=1e-5)
-    np.testing.assert_array_equal(
-        norm.apply(variables, x, False), x / np.sqrt(1 + 1e-5)
+    # x * rsqrt(1 + eps) and x / sqrt(1 + eps) are rounded differently, by machine.
+    np.testing.assert_array_max_ulp(
+        norm.apply(variables, x, False), x / np.sqrt(np.float32(1 + 1e-5)), maxulp=4
     )
 
 
@@ -130,7 +131,7 @@ def test_contracts_of_a_small_network(norm):
         assert not np.allclose(new["bn1"]["mean"], stats["bn1"]["mean"])
     else:
         assert new == stats == {}
-        np.testing.assert_array_equal(trained, logits)
+        np.testing.assert_allclose(trained, logits, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,10 @@ def test_masks_move_with_their_films():
     mask = jnp.asarray(discs(6).mask[:, :1].astype(np.float32))
     image = jnp.asarray(mask[:, 0])
     found, shape = moved(jax.random.key(0), image, mask, config)
-    np.testing.assert_array_equal((found >= 0.5).astype(jnp.float32), shape[:, 0])
+    # Beside one half, two programs may round to either side of it.
+    clear = np.abs(np.asarray(found) - 0.5) > 1e-4
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal((found >= 0.5)[clear], shape[:, 0][clear])
     assert not np.array_equal(shape, mask)
     config = dataclasses.replace(config, augmentation=None, exposure=True)
     found, same = moved(jax.random.key(0), image * 0.5, mask, config)

@@ -90,6 +90,11 @@ def test_lenet300_equals_the_numpy_reference(key):
     np.testing.assert_allclose(apply_fn(params, x), hidden, rtol=1e-5, atol=1e-5)
 
 
+def same_draw(one, other):
+    """The same random bits, scaled by two programs: equal to rounding."""
+    np.testing.assert_array_max_ulp(np.asarray(one), np.asarray(other), maxulp=4)
+
+
 def test_both_convolutions_share_parameters_values_and_gradients(key):
     x = jax.random.normal(jax.random.key(1), (3, *IMAGE))
     x = x.at[:, :9].set(0.0)  # blank regions: every pooling window there ties
@@ -106,7 +111,7 @@ def test_both_convolutions_share_parameters_values_and_gradients(key):
         gradients.append(jax.jit(jax.grad(loss, argnums=(0, 1)))(params, x))
     for other in (1, 2):
         assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[other])
-        jax.tree.map(np.testing.assert_array_equal, trees[0], trees[other])
+        jax.tree.map(same_draw, trees[0], trees[other])
         np.testing.assert_allclose(outputs[0], outputs[other], rtol=1e-5, atol=1e-5)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
@@ -123,7 +128,7 @@ def test_both_places_of_the_relu_share_parameters_and_gradients(key):
         loss = lambda p, x, f=apply_fn: jax.nn.logsumexp(f(p, x), axis=1).sum()
         trees.append(init_fn(key))
         gradients.append(jax.jit(jax.grad(loss, argnums=(0, 1)))(trees[-1], x))
-    jax.tree.map(np.testing.assert_array_equal, *trees)
+    jax.tree.map(same_draw, *trees)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *gradients
     )
@@ -215,9 +220,10 @@ def test_gradient_goes_to_the_maximum_and_is_shared_at_ties(method):
     x = jnp.array([[1.0, 5.0, 2.0, 2.0], [0.0, 3.0, 2.0, 1.0]]).reshape(1, 2, 4, 1)
     pool = lambda x: convolve_pool(x, jnp.ones((1, 1, 1, 1)), method).sum()
     third = np.float32(1 / 3)
-    np.testing.assert_array_equal(
-        jax.grad(pool)(x)[0, :, :, 0], [[0, 1, third, third], [0, 0, third, 0]]
-    )
+    wanted = np.array([[0, 1, third, third], [0, 0, third, 0]], np.float32)
+    slope = jax.grad(pool)(x)[0, :, :, 0]
+    # A third may be a product with a reciprocal; zeros stay exact.
+    np.testing.assert_array_max_ulp(np.asarray(slope), wanted, maxulp=2)
 
 
 @pytest.mark.parametrize("method", ["patches", "lax"])
