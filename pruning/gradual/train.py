@@ -180,7 +180,7 @@ def _run_stage(run: Run, index: int, members: Any, done: int) -> Any:
     )
     run_epoch = jax.jit(
         over_replicas(config.seed_axis, step, mesh=run.mesh),
-        out_shardings=sharding.members_and_info(run.mesh),
+        out_shardings=sharding.state_and_info(run.mesh),
     )
     before = run.epochs_before(index)
     with run.progress.stage(stage.name, done, stage.epochs) as report:

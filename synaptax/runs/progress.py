@@ -48,11 +48,7 @@ class Progress:
         def report(record: Mapping[str, Any]) -> None:
             nonlocal count
             count += 1
-            where = "validation" if "validation_loss" in record else "test"
-            text = (
-                f"loss {np.mean(record[f'{where}_loss']):.4f} "
-                f"error {100 * np.mean(record[f'{where}_error']):.2f} % ({where})"
-            )
+            text = _said(record)
             if self._bar is not None:
                 self._bar.update(task, completed=count, text=text)
             elif not self._quiet and (
@@ -62,6 +58,17 @@ class Progress:
                 print(f"{name} {count}/{epochs}  {text}", file=sys.stderr, flush=True)
 
         yield report
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """Return loss and error of an epoch, of the best kind of data that it has."""
+    for where in ("validation", "test", "train"):
+        if f"{where}_loss" in record:
+            text = f"loss {np.mean(record[f'{where}_loss']):.4f}"
+            if f"{where}_error" in record:
+                text += f" error {100 * np.mean(record[f'{where}_error']):.2f} %"
+            return f"{text} ({where})"
+    return f"loss {np.mean(record['loss']):.4f}" if "loss" in record else ""
 
 
 def _bar() -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from synaptax.runs import checkpoints
 from synaptax import runs
+from synaptax.runs import checkpoints
 
 
 def members(folder: runs.RunFolder, begin: Callable[[], Any]) -> Any:

@@ -1,5 +1,5 @@
 """What stops a training run."""
 
 
-class NonFiniteError(RuntimeError):
-    """The training loss stopped being a number; the last checkpoint is kept."""
+class NonFiniteError(ArithmeticError):
+    """A loss stopped being a finite number; the last checkpoint is left as it is."""

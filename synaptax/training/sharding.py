@@ -1,6 +1,6 @@
 """A run over several devices: seeds along one axis of a mesh, the batch along another.
 
-Nothing in the training step knows of devices. The members of a run lie along the
+Nothing in the training step knows of devices. The replicas of a run lie along the
 mesh's ``seeds`` axis, and each batch is asked to lie along its ``batch`` axis; XLA
 then adds the sums over devices that a mean over the batch needs (batch-norm's moments
 too), so the result is that of one device up to the order of the sums.
@@ -30,7 +30,7 @@ def make_mesh(seeds: int, batch: int) -> Mesh | None:
     """Return a mesh of ``seeds * batch`` devices, or None for a single device.
 
     Args:
-        seeds: devices along which the members lie.
+        seeds: devices along which the replicas lie.
         batch: devices along which a batch lies.
 
     Raises:
@@ -59,9 +59,9 @@ def placing(mesh: Mesh | None) -> Callable[[Batch], Batch]:
     )
 
 
-def spread(members: Any, mesh: Mesh | None) -> Any:
-    """Return members with their leading axis along the mesh's seeds axis."""
-    return members if mesh is None else _put(members, mesh, _along_seeds(mesh))
+def spread(state: Any, mesh: Mesh | None) -> Any:
+    """Return a state with its replicas along the mesh's seeds axis."""
+    return state if mesh is None else _put(state, mesh, _along_seeds(mesh))
 
 
 def copied(tree: Any, mesh: Mesh | None) -> Any:
@@ -71,7 +71,7 @@ def copied(tree: Any, mesh: Mesh | None) -> Any:
     return _put(tree, mesh, NamedSharding(mesh, P()))
 
 
-def members_and_info(mesh: Mesh | None) -> Any:
+def state_and_info(mesh: Mesh | None) -> Any:
     """Return the shardings of what an epoch returns; None leaves them to XLA."""
     if mesh is None:
         return None

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synaptax.runs import files
 from synaptax import runs
+from synaptax.runs import files
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,7 +64,7 @@ def two_epochs(net, mesh):
     train, held = sharding.copied((batch(24, 0), batch(16, 1)), mesh)
     run = jax.jit(
         replicas.over_replicas("vmap", step, mesh=mesh),
-        out_shardings=sharding.members_and_info(mesh),
+        out_shardings=sharding.state_and_info(mesh),
     )
     for number in range(2):
         state, info = run(state, np.int32(number), train, held)
