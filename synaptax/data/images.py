@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synaptax.data.cache import cache_folder
 from synaptax.data.tfds import (
     Raw,
-    cache_folder,
     cached,
     check_labels,
     decode,

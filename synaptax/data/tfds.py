@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synaptax.runs.files import replacing
+from synaptax.data.cache import Create, open_cache
 
 _EXTRA = "needs the laboratory's packages: pip install 'synaptax[lab]'"
 _CHUNK = 1000  # records asked of TFDS at once; larger gains nothing
-_log = logging.getLogger(__name__)
 
 
 class Raw(NamedTuple):
@@ -75,90 +72,32 @@ def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -
     return versions[max(versions)]
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where decoded arrays are kept: argument, ``SYNAPTAX_CACHE``, default."""
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser()
-    if os.environ.get("SYNAPTAX_CACHE"):
-        return Path(os.environ["SYNAPTAX_CACHE"]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "synaptax"
-
-
 def cached(
     folder: Path, split: str, identity: dict[str, Any], read: Callable[[], Raw]
 ) -> Raw:
     """Return a split from the cache, decoding it first if it is absent or damaged.
 
-    Each file is written under a temporary name and renamed; the description, which
-    holds sizes and checksums, comes last, so that a split interrupted at any moment
-    is decoded again and never read in part.
-
     Args:
         folder: the cache folder of this set and version.
         split: names the files.
-        identity: what the source is; a cache of another source is rebuilt.
+        identity: what the source is; a cache of another source is made anew.
         read: decodes the source.
 
     Returns:
-        Images and labels, memory-mapped where they were cached.
+        Images and labels, memory-mapped.
 
     Raises:
         OSError: if the folder cannot be written.
     """
-    try:
-        found = _read_cache(folder, split, identity)
-    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
-        _log.warning("decoding again, the cache is damaged: %s", error)
-        found = None
-    if found is not None:
-        return found
-    with _named_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    raw = read()
-    arrays = {"image": raw.image, "label": raw.label}
-    crcs = {key: zlib.crc32(_bytes(array)) for key, array in arrays.items()}
-    description = {"identity": identity, "classes": raw.classes, "crc32": crcs}
-    with _named_errors(folder):
-        for key, array in arrays.items():
-            with replacing(folder / f"{split}-{key}.npy") as file:
-                np.save(file, array)
-        with replacing(folder / f"{split}.json") as file:
-            file.write(json.dumps(description).encode())
-    return raw
 
+    def build(create: Create) -> dict[str, Any]:
+        raw = read()
+        for key, array in (("image", raw.image), ("label", raw.label)):
+            create(key, array.shape, array.dtype)[...] = array
+        return {"classes": raw.classes}
 
-@contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"cannot write the data cache {folder} ({error}); choose another folder by "
-            "cache_dir or SYNAPTAX_CACHE"
-        ) from error
-
-
-def _read_cache(folder: Path, split: str, identity: dict[str, Any]) -> Raw | None:
-    """Open a cached split; None if absent, an error if damaged or another source's."""
-    path = folder / f"{split}.json"
-    if not path.is_file():
-        return None
-    description = json.loads(path.read_text())
-    if description["identity"] != identity:
-        raise ValueError(f"{path} describes another source")
-    arrays = {}
-    for key, crc in description["crc32"].items():
-        file = folder / f"{split}-{key}.npy"
-        # np.load checks the header against the file's size; the checksum the rest.
-        arrays[key] = np.load(file, mmap_mode="r", allow_pickle=False)
-        if zlib.crc32(_bytes(arrays[key])) != crc:
-            raise ValueError(f"{file} fails its checksum")
-    return Raw(arrays["image"], arrays["label"], description["classes"])
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).data.cast("B")
+    arrays, meta = open_cache(folder, split, identity, build)
+    return Raw(arrays["image"], arrays["label"], meta["classes"])
 
 
 def decode(folder: Path, name: str, split: str, *, progress: bool = True) -> Raw:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from synaptax import data
+from synaptax.data import cache as caches
+from synaptax.data import images
 from synaptax.data import tfds as sources
 
 PREPARED = Path(
@@ -150,12 +152,12 @@ def test_newest_version_is_taken(tmp_path):
 
 
 def test_cache_folder(monkeypatch, tmp_path):
-    assert sources.cache_folder(tmp_path / "a") == tmp_path / "a"
+    assert caches.cache_folder(tmp_path / "a") == tmp_path / "a"
     monkeypatch.setenv("SYNAPTAX_CACHE", str(tmp_path / "b"))
-    assert sources.cache_folder() == tmp_path / "b"
+    assert caches.cache_folder() == tmp_path / "b"
     monkeypatch.delenv("SYNAPTAX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-    assert sources.cache_folder() == tmp_path / "c" / "synaptax"
+    assert caches.cache_folder() == tmp_path / "c" / "synaptax"
 
 
 @needs_mnist
@@ -182,7 +184,7 @@ def test_mnist_equals_its_records(small, tmp_path):
 @needs_mnist
 def test_mnist_is_decoded_once(small, tmp_path, monkeypatch):
     first = load_small(small, tmp_path)
-    monkeypatch.setattr(data, "decode", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(images, "decode", lambda *a, **k: pytest.fail("decoded again"))
     assert_same(load_small(small, tmp_path), first)
 
 
@@ -199,7 +201,7 @@ def test_damaged_cache_is_rebuilt(small, tmp_path, caplog, victim):
     for damage in (b"", whole[: len(whole) // 2], bytes(flipped)):
         file.write_bytes(damage)
         caplog.clear()
-        with caplog.at_level(logging.WARNING, logger="synaptax.data.tfds"):
+        with caplog.at_level(logging.WARNING, logger="synaptax.data.cache"):
             assert_same(load_small(small, tmp_path), first)
         assert "cache is damaged" in caplog.text or "another source" in caplog.text
         assert file.read_bytes() == whole
@@ -236,7 +238,7 @@ def test_label_out_of_range_names_file_and_value(small, tmp_path):
     with pytest.raises(ValueError, match=r"mnist.*\(train\): label [5-9] of example"):
         data.load("mnist", data_dir=root, cache_dir=tmp_path / "cache")
     with pytest.raises(ValueError, match=r"here: label -1 of example 2 .*\[0, 3\)"):
-        data.check_labels(np.array([0, 2, -1]), 3, source="here")
+        sources.check_labels(np.array([0, 2, -1]), 3, source="here")
 
 
 @needs_mnist
