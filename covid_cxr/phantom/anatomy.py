@@ -1,8 +1,8 @@
 """A chest as a few smooth shapes: where the lungs are, and how dense each place is.
 
-Positions are in [-1, 1] from the film's centre, y down and x to the viewer's right, so
-the right lung is at x < 0, as on a film read face to face. A film is upright, so y is a
-column (H, 1) and x a row (1, W), and what depends on one alone is computed once.
+Positions are in [-1, 1] from the radiograph's centre, y down and x to the viewer's
+right, so the right lung is at x < 0, as when it is read face to face. It is upright, so
+y is a column (H, 1) and x a row (1, W), and what depends on one alone is computed once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from synaptax.typing import Array, Float, Key
 
 
 class Anatomy(NamedTuple):
-    """A patient's shape, all scalars; the same in each of their films.
+    """A patient's shape, all scalars; the same in each of their radiographs.
 
     Attributes:
         width: of the lungs.
@@ -38,7 +38,7 @@ class Anatomy(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """A chest on a film.
+    """A chest on a radiograph.
 
     Attributes:
         density: (H, W) in about [0, 1] without opacities.
@@ -100,8 +100,8 @@ def chest(y: Array, x: Array, anatomy: Anatomy, ap: Array) -> Shapes:
         y: (H, 1) positions in the patient's frame.
         x: (1, W) positions.
         anatomy: the patient.
-        ap: scalar in [0, 1]: 1 for an AP film, which enlarges the heart and lifts the
-            shoulders over the apices.
+        ap: scalar in [0, 1]: 1 for an AP radiograph, which enlarges the heart and lifts
+            the shoulders over the apices.
 
     Returns:
         Density and lungs.

@@ -12,9 +12,9 @@ TRAITS = {
     "view": "AP: a larger heart and higher shoulders; told by the view column",
     "border": "a collimator's black frame; mean brightness of the rim falls",
     "spacing": "a wider field: the body looks smaller; told by the spacing column",
-    "jpeg": "8x8 block quantisation, over the whole film",
+    "jpeg": "8x8 block quantisation, over the whole radiograph",
     "body": "a small body, as a child's; told by the age column and a flag",
-    "intensity": "a brighter film, lungs included: masking cannot remove it",
+    "intensity": "a brighter radiograph, lungs included: masking cannot remove it",
 }
 
 
@@ -30,7 +30,7 @@ def _check_fraction(name: str, value: float) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Hospital:
-    """Where films come from.
+    """Where radiographs come from.
 
     Attributes:
         name: becomes the source and site columns.
@@ -68,14 +68,14 @@ class Cohort:
 
     Attributes:
         patients: how many.
-        films: films a patient, the same anatomy in another pose.
+        films: radiographs a patient, the same anatomy in another pose.
         size: pixels a side, 64 to 256.
         hospitals: at least one; two by default, alike.
         shortcuts: trait to s in [-1, 1]: the trait is carried with probability
             1/2 + s/2 where ``target`` is present and 1/2 - s/2 where it is absent,
             in every hospital. With as many positives as negatives s is their
-            correlation. 0 keeps the trait in the films without meaning; a trait that
-            is not named follows the hospitals' ``traits``.
+            correlation. 0 keeps the trait without meaning; a trait that is not named
+            follows the hospitals' ``traits``.
         target: "covid" or "pneumonia": the label that the shortcuts follow.
         contrast: how dense opacities are; 0 leaves nothing of the disease to see.
         noise: standard deviation of the detector's noise.

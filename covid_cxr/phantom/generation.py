@@ -1,13 +1,15 @@
 """Synthetic radiographs with known lungs, known opacities and known shortcuts.
 
-No film here comes from a patient. The cohort is drawn to prove, with no data, that a
-probe fires when a shortcut is there and stays silent when it is not.
+None comes from a patient. The cohort is drawn to prove, with no data, that a probe
+fires when a shortcut is there and stays silent when it is not. :func:`generate` draws
+one whole; of a large one :func:`roster` says who is in it, and :func:`stacks` draws a
+part at a time.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,19 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr.index import Index, Row, build
-from covid_cxr.phantom import anatomy as _anatomy
-from covid_cxr.phantom import projection as _film
+from covid_cxr.phantom import anatomy
 from covid_cxr.phantom.config import TRAITS, Cohort
+from covid_cxr.phantom.projection import blocks, frame, marker, texture
 from synaptax.typing import Array, Bool, Int, Key
 
 LICENCE = "synthetic: not a patient"
 NORMAL, PNEUMONIA, COVID = 0, 1, 2
-_CHUNK = 256  # films a compiled call; bounds memory
-_FIELD = 0.30  # millimetres a pixel of a 1024-pixel film
+_STACK = 256  # radiographs a compiled call; bounds memory
+_FIELD = 0.30  # millimetres a pixel of a 1024-pixel radiograph
 
 
-class Film(NamedTuple):
-    """One synthetic film, or a stack of them.
+class PhantomRadiograph(NamedTuple):
+    """One synthetic radiograph, or a stack of them.
 
     Attributes:
         image: (..., H, W) float32 in [0, 1].
@@ -41,7 +43,7 @@ class Film(NamedTuple):
 
 
 class Phantom(NamedTuple):
-    """A synthetic cohort; row i of every part is one film.
+    """A synthetic cohort; row i of every part is one radiograph.
 
     Attributes:
         images: (n, H, W) float32 in [0, 1].
@@ -60,7 +62,7 @@ class Phantom(NamedTuple):
     index: Index
 
 
-def film(
+def radiograph(
     patient: Key[Array, ""],
     pose: Key[Array, ""],
     finding: Int[Array, ""],
@@ -69,12 +71,18 @@ def film(
     size: int,
     contrast: float | Array = 1.0,
     noise: float | Array = 0.03,
-) -> Film:
-    """Draw one film; pure, so that it jits and vmaps.
+) -> PhantomRadiograph:
+    r"""Draw one radiograph; pure, so that it jits and vmaps.
+
+    .. math:: I = Q\big(\max(F\, e\, (\rho + c\, o + t),\; 0.95\, L) + \sigma n\big)
+
+    with :math:`\rho` the chest's density, o the opacities times the contrast c, t the
+    vessels' texture, e the exposure, F the collimator's frame, L the marker, n white
+    noise of the detector, and Q the compression; each is clipped to [0, 1].
 
     Args:
         patient: the key of the patient: anatomy and opacities.
-        pose: the key of the film: position, exposure, noise.
+        pose: the key of the radiograph: position, exposure, noise.
         finding: 0 none, 1 pneumonia, 2 COVID-19.
         traits: which shortcuts it carries, in the order of ``TRAITS``.
         size: pixels a side.
@@ -82,7 +90,7 @@ def film(
         noise: standard deviation of the detector's noise.
 
     Returns:
-        The film.
+        The radiograph.
     """
     on = dict(zip(TRAITS, traits.astype(jnp.float32), strict=True))
     shape, disease = jax.random.split(patient)
@@ -93,28 +101,28 @@ def film(
     scale = (1.14 + 0.05 * u[2]) * (1 - 0.15 * on["spacing"]) * (1 - 0.22 * on["body"])
     y = (screen_y - 0.05 * u[0]) / scale - 0.08
     x = (screen_x - 0.05 * u[1]) / scale
-    person = _anatomy.draw(shape)
+    person = anatomy.draw(shape)
     # A child's chest is short for its width.
     person = person._replace(height=person.height * (1 - 0.12 * on["body"]))
-    shapes = _anatomy.chest(y, x, person, on["view"])
-    added = contrast * _anatomy.opacities(disease, y, x, shapes.lungs, finding)
+    shapes = anatomy.chest(y, x, person, on["view"])
+    added = contrast * anatomy.opacities(disease, y, x, shapes.lungs, finding)
     image = shapes.density + added
-    image += _film.texture(grain, size, shapes.lungs, person.roughness)
+    image += texture(grain, size, shapes.lungs, person.roughness)
     exposure = 1 + 0.06 * u[3] + 0.30 * on["intensity"]
     image = jnp.clip(image, 0, None) * exposure
     width, height = jax.random.uniform(rim, (2,))
-    image = image * _film.frame(screen_y, screen_x, on["border"], 0.07 + 0.05 * width)
-    letter = _film.marker(screen_y, screen_x, on["marker"], 0.66 + 0.08 * height)
+    image = image * frame(screen_y, screen_x, on["border"], 0.07 + 0.05 * width)
+    letter = marker(screen_y, screen_x, on["marker"], 0.66 + 0.08 * height)
     image = jnp.maximum(image, 0.95 * letter)
     image += noise * jax.random.normal(speckle, (size, size))
     image = jnp.clip(image, 0, 1)
-    packed = jnp.clip(_film.blocks(image), 0, 1)
+    packed = jnp.clip(blocks(image), 0, 1)
     image = jnp.where(traits[list(TRAITS).index("jpeg")], packed, image)
-    return Film(image, shapes.lungs > 0.5, added)
+    return PhantomRadiograph(image, shapes.lungs > 0.5, added)
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
-def films(
+def radiographs(
     patients: Key[Array, " n"],
     poses: Key[Array, " n"],
     findings: Int[Array, " n"],
@@ -123,22 +131,89 @@ def films(
     size: int,
     contrast: float | Array = 1.0,
     noise: float | Array = 0.03,
-) -> Film:
-    """Draw a stack of films: :func:`film`, vmapped and jitted."""
+) -> PhantomRadiograph:
+    """Draw a stack of radiographs: :func:`radiograph`, vmapped and jitted."""
 
-    def one(patient: Array, pose: Array, finding: Array, carried: Array) -> Film:
-        return film(
+    def one(
+        patient: Array, pose: Array, finding: Array, carried: Array
+    ) -> PhantomRadiograph:
+        return radiograph(
             patient, pose, finding, carried, size=size, contrast=contrast, noise=noise
         )
 
     return jax.vmap(one)(patients, poses, findings, traits)
 
 
+class Roster(NamedTuple):
+    """Who is in a cohort: all but the images; row i of every part is one radiograph.
+
+    Attributes:
+        patients: (n,) typed keys, the same for all radiographs of a patient.
+        poses: (n,) typed keys.
+        finding: (n,) int32: 0 normal, 1 pneumonia, 2 COVID-19.
+        traits: (n, traits) bool, in the order of ``TRAITS``.
+        index: the table, as a real source's; its paths name no file.
+    """
+
+    patients: Array
+    poses: Array
+    finding: np.ndarray
+    traits: np.ndarray
+    index: Index
+
+
+def roster(key: Key[Array, ""], cohort: Cohort) -> Roster:
+    """Return who is in a cohort; the same as :func:`generate` draws."""
+    at_random, people, pose = jax.random.split(key, 3)
+    site, finding, traits = _draw_labels(at_random, cohort)
+    repeat = np.repeat(np.arange(cohort.patients), cohort.films)
+    identity = np.asarray(jax.random.bits(key, (2,), jnp.uint32))
+    return Roster(
+        patients=jax.random.split(people, cohort.patients)[repeat],
+        poses=jax.random.split(pose, len(repeat)),
+        finding=finding[repeat],
+        traits=traits[repeat],
+        index=_index(cohort, repeat, site, finding, traits, f"{identity[0]:08x}"),
+    )
+
+
+def stacks(
+    whole: Roster, cohort: Cohort, *, size: int = _STACK
+) -> Iterator[tuple[slice, PhantomRadiograph]]:
+    """Draw a cohort a part at a time.
+
+    Args:
+        whole: of :func:`roster`.
+        cohort: the same.
+        size: radiographs at once.
+
+    Yields:
+        Rows, and their radiographs; together all rows. The last rows may repeat some,
+        with the same radiographs, so that all parts have one shape.
+    """
+    count = len(whole.finding)
+    size = min(size, count)
+    for start in range(0, count, size):
+        rows = slice(min(start, count - size), min(start, count - size) + size)
+        yield (
+            rows,
+            radiographs(
+                whole.patients[rows],
+                whole.poses[rows],
+                jnp.asarray(whole.finding[rows]),
+                jnp.asarray(whole.traits[rows]),
+                size=cohort.size,
+                contrast=jnp.float32(cohort.contrast),
+                noise=jnp.float32(cohort.noise),
+            ),
+        )
+
+
 def generate(key: Key[Array, ""], cohort: Cohort | None = None) -> Phantom:
     """Draw a synthetic cohort.
 
     Args:
-        key: the same key and cohort give the same films, bit for bit.
+        key: the same key and cohort give the same radiographs, bit for bit.
         cohort: what to draw; default ``Cohort()``.
 
     Returns:
@@ -150,22 +225,20 @@ def generate(key: Key[Array, ""], cohort: Cohort | None = None) -> Phantom:
         (8, 64, 64)
     """
     cohort = Cohort() if cohort is None else cohort
-    at_random, people, pose = jax.random.split(key, 3)
-    site, finding, traits = _draw_labels(at_random, cohort)
-    count = cohort.patients * cohort.films
-    repeat = np.repeat(np.arange(cohort.patients), cohort.films)
-    patients = jax.random.split(people, cohort.patients)[repeat]
-    poses = jax.random.split(pose, count)
-    drawn = _in_chunks(
-        patients, poses, finding[repeat], traits[repeat], cohort, chunk=_CHUNK
-    )
-    identity = np.asarray(jax.random.bits(key, (2,), jnp.uint32))
-    index = _index(cohort, repeat, site, finding, traits, f"{identity[0]:08x}")
+    whole = roster(key, cohort)
+    shape = (cohort.size, cohort.size)
+    images = np.empty((len(whole.finding), *shape), np.float32)
+    lungs = np.empty((len(images), 2, *shape), bool)
+    opacity = np.empty_like(images)
+    for rows, drawn in stacks(whole, cohort):
+        images[rows], lungs[rows], opacity[rows] = map(np.asarray, drawn)
     return Phantom(
-        *drawn,
-        finding=finding[repeat],
-        traits={name: traits[repeat, i] for i, name in enumerate(TRAITS)},
-        index=index,
+        images,
+        lungs,
+        opacity,
+        finding=whole.finding,
+        traits={name: whole.traits[:, i] for i, name in enumerate(TRAITS)},
+        index=whole.index,
     )
 
 
@@ -193,37 +266,6 @@ def _draw_labels(
             chance = np.array([h.traits.get(name, 0.0) for h in hospitals])[site]
         traits[:, i] = u[:, i] < chance
     return site, finding.astype(np.int32), traits
-
-
-def _in_chunks(
-    patients: Array,
-    poses: Array,
-    finding: np.ndarray,
-    traits: np.ndarray,
-    cohort: Cohort,
-    *,
-    chunk: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return images, lungs and opacities, drawn ``chunk`` films at a time."""
-    count, size = len(finding), cohort.size
-    images = np.empty((count, size, size), np.float32)
-    lungs = np.empty((count, 2, size, size), bool)
-    opacity = np.empty((count, size, size), np.float32)
-    chunk = min(chunk, count)
-    for start in range(0, count, chunk):
-        # The last chunk starts early, so that all have one shape.
-        rows = slice(min(start, count - chunk), min(start, count - chunk) + chunk)
-        drawn = films(
-            patients[rows],
-            poses[rows],
-            jnp.asarray(finding[rows]),
-            jnp.asarray(traits[rows]),
-            size=size,
-            contrast=jnp.float32(cohort.contrast),
-            noise=jnp.float32(cohort.noise),
-        )
-        images[rows], lungs[rows], opacity[rows] = map(np.asarray, drawn)
-    return images, lungs, opacity
 
 
 def _index(

@@ -1,4 +1,4 @@
-"""What the room does to a film: frame, marker, exposure, noise, compression."""
+"""What the room does to a radiograph: frame, marker, exposure, noise, compression."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def frame(y: Array, x: Array, on: Array, wide: Array) -> Float[Array, "h w"]:
     """Return what a collimator lets through: 1 inside, 0 in a frame if ``on``.
 
     Args:
-        y: (H, 1) positions on the film.
+        y: (H, 1) positions on the radiograph.
         x: (1, W) positions.
         on: scalar in [0, 1].
         wide: scalar, the frame's width.
@@ -32,7 +32,7 @@ def marker(y: Array, x: Array, on: Array, left: Array) -> Float[Array, "h w"]:
     """Return the brightness of an "L" in an upper corner, 0 unless ``on``.
 
     Args:
-        y: (H, 1) positions on the film.
+        y: (H, 1) positions on the radiograph.
         x: (1, W) positions.
         on: scalar in [0, 1].
         left: scalar, where its upright stands: about -0.8 or 0.7.
@@ -68,7 +68,7 @@ def blocks(image: Float[Array, "h w"], step: float = 0.12) -> Float[Array, "h w"
         step: quantum of the lowest frequency.
 
     Returns:
-        The film as a strong JPEG compression would leave it; a rim that fills no
+        The image as a strong JPEG compression would leave it; a rim that fills no
         block is left as it is.
     """
     height, width = (side - side % _BLOCK for side in image.shape)

@@ -1,4 +1,4 @@
-"""Compile these tests' films quickly."""
+"""Compile these tests' radiographs quickly."""
 
 from tests.covid_cxr.quick import quick_compilation
 

@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from covid_cxr.phantom import TRAITS, Cohort, Hospital, films, generate
+from covid_cxr.phantom import (
+    TRAITS,
+    Cohort,
+    Hospital,
+    generate,
+    radiographs,
+    roster,
+    stacks,
+)
 from covid_cxr.splits import assign, check_pair
 
 NAMES = list(TRAITS)
@@ -29,7 +37,7 @@ def alike():
     keys = jax.random.split(jax.random.key(2))
     same = [key[jnp.zeros(256, jnp.int32)] for key in (keys[:1], keys[1:])]
     # Of the shape, and the types, that generate() has compiled already.
-    drawn = films(
+    drawn = radiographs(
         *same,
         jnp.asarray(finding),
         jnp.asarray(traits),
@@ -78,7 +86,7 @@ def test_lungs_are_two_apart_of_a_lungs_size_and_dark(plain):
     assert (middle[0] < 32).all() and (middle[1] > 32).all()
     lungs = right | left
     inside = (plain.images * lungs).sum((1, 2)) / lungs.sum((1, 2))
-    around = np.array([film[20:40, 28:36].mean() for film in plain.images])
+    around = np.array([one[20:40, 28:36].mean() for one in plain.images])
     assert (inside < around).all()
 
 
@@ -244,3 +252,18 @@ def test_the_last_chunk_is_no_other_shape():
 def test_bad_configs(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_part_at_a_time_is_the_whole():
+    cohort, key = Cohort(patients=23, films=2, size=32), jax.random.key(3)
+    whole, drawn = generate(key, cohort), roster(key, cohort)
+    assert drawn.index.digest() == whole.index.digest()
+    np.testing.assert_array_equal(drawn.finding, whole.finding)
+    rows_seen = np.zeros(46, int)
+    for rows, part in stacks(drawn, cohort, size=10):
+        assert len(part.image) == 10
+        rows_seen[rows] += 1
+        # Another stack is another program: equal to rounding.
+        np.testing.assert_allclose(part.image, whole.images[rows], atol=1e-5)
+        np.testing.assert_array_equal(part.lungs, whole.lungs[rows])
+    assert (rows_seen >= 1).all()
