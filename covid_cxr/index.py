@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -240,7 +241,8 @@ class Index:
                 continue
             digest.update(f"\x00{name}\x00".encode())
             cells = (str(cell) for cell in column[order].tolist())
-            digest.update("\x01".join(cells).encode())
+            # A file's name need not be UTF-8; its stray bytes count as they are.
+            digest.update("\x01".join(cells).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
 
@@ -267,8 +269,10 @@ def inside(path: str) -> bool:
 
 def resolve(root: str, path: str) -> Path:
     """Return ``root/path``; a ValueError if it leads out, be it by a link."""
-    base = Path(root).resolve()
-    full = (base / path).resolve()
+    # os.path, not pathlib: before Python 3.13 the latter raises RuntimeError for a
+    # link that leads to itself. Reading that says what is wrong with it.
+    base = Path(os.path.realpath(root))
+    full = Path(os.path.realpath(base / path)) if inside(path) else base
     if not inside(path) or not full.is_relative_to(base):
         raise ValueError(f"path: {path!r} leads out of its folder")
     return full

@@ -11,6 +11,7 @@ KINDS = {
     "ambiguous": "the same file or id is claimed twice, with different contents",
     "bad value": "a cell that cannot be read as what its column holds",
     "constant": "an image with a single value",
+    "contrast": "an image almost constant, or one that leaves its bits unused",
     "corrupt": "a file that cannot be decoded",
     "duplicate": "the same picture, or the same row, more than once",
     "empty mask": "a mask without a single marked pixel",
@@ -28,6 +29,18 @@ KINDS = {
 NOTES = frozenset({"grouping", "not a radiograph", "unlabelled"})
 
 
+def printable(text: object) -> str:
+    """Return text in which nothing acts on a terminal: controls become escapes.
+
+    Names of files and cells of tables are another's text. Escape sequences, changes
+    of writing direction, line ends and bytes that are no text are shown, not sent.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+        for sign in str(text)
+    )
+
+
 class Problem(NamedTuple):
     """One thing found wrong.
 
@@ -42,7 +55,7 @@ class Problem(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.path}: {self.detail}"
+        return f"{self.kind}: {printable(self.path)}: {printable(self.detail)}"
 
 
 class Problems(list[Problem]):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid_cxr.hashes import near_duplicates, perceptual_hashes
-from covid_cxr.images.radiograph import ImageError
+from covid_cxr.images.radiograph import ImageError, unusable
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Source
@@ -85,12 +85,14 @@ def _image_problems(
     """Yield what is wrong with an image and its masks; keep the image's hash."""
     path = str(index.path[row])
     try:
-        pixels = read(index, row).pixels
+        image = read(index, row)
     except ImageError as error:
         yield "corrupt", path, error.reason
         return
-    if pixels.min() == pixels.max():
-        yield "constant", path, f"every pixel is {pixels.flat[0]:g}"
+    pixels, fault = image.pixels, unusable(image)
+    if fault is not None:
+        kind, detail = fault
+        yield kind, path, detail
         return
     hashes[row] = perceptual_hashes(pixels[None])[0]
     for name, masks in index.masks.items():

@@ -19,6 +19,7 @@ from covid_cxr.images.radiograph import ImageError
 from covid_cxr.images.reader import read
 from covid_cxr.images.resizing import resize, square
 from covid_cxr.phantom import Cohort, generate
+from covid_cxr.problems import printable
 from covid_cxr.segmentation import (
     Agreement,
     Films,
@@ -176,14 +177,15 @@ def apply(options: Apply) -> None:
     net = load(options.net)
     if not options.images.is_dir():
         raise NotADirectoryError(f"{options.images}: no such folder")
-    paths = [
-        path
-        for path in sorted(options.images.rglob("*"))
-        if path.suffix.lower() in _ENDINGS and path.is_file()
-    ]
+    paths = _listed(options.images, options.out)
     if not paths:
         raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
-    rows = [_apply_one(path, net, options) for path in paths]
+    names = [path.relative_to(options.images).as_posix() for path in paths]
+    targets = targets_of(names)
+    rows = [
+        _apply_one(name, target, net, options)
+        for name, target in zip(names, targets, strict=True)
+    ]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("image", "used", "area", "balance", "confidence", "why_not"))
@@ -195,9 +197,49 @@ def apply(options: Apply) -> None:
     print(f"{used} of {len(rows)} masks may be used; see {options.out}/quality.csv")
 
 
-def _apply_one(path: Path, net: Any, options: Apply) -> tuple[Any, ...]:
-    """Segment one film; return its row of the quality table."""
-    name = path.relative_to(options.images).as_posix()
+def _listed(images: Path, out: Path) -> list[Path]:
+    """Return the files to segment: by suffix, and DICOM files that have none.
+
+    What an earlier run wrote into ``out`` is not taken for radiographs.
+    """
+    listed = []
+    for path in sorted(images.rglob("*")):
+        suffix = path.suffix.lower()
+        if path.is_relative_to(out) or path.is_dir():
+            continue
+        # A link that leads nowhere is listed too: the table says so.
+        if suffix in _ENDINGS or (path.is_file() and _bare_dicom(path)):
+            listed.append(path)
+    return listed
+
+
+def _bare_dicom(path: Path) -> bool:
+    """Say whether a file without a known suffix begins as DICOM files do."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def targets_of(names: Sequence[str]) -> list[str]:
+    """Return each radiograph's output file: its stem and .png, no two the same.
+
+    If two would share one (a.png beside a.jpg, or A.png on a system that does not tell
+    them apart), all keep their whole name before .png, which no other can have.
+    """
+    short = [Path(name).with_suffix(".png").as_posix() for name in names]
+    if len({name.casefold() for name in short}) == len(names):
+        return short
+    return [f"{name}.png" for name in names]
+
+
+def cell(text: str) -> str:
+    """Return text that no spreadsheet runs as a formula, nor a terminal obeys."""
+    text = printable(text)
+    return f"'{text}" if text[:1] in "=+-@" else text
+
+
+def _apply_one(name: str, target: str, net: Any, options: Apply) -> tuple[Any, ...]:
+    """Segment one radiograph; return its row of the quality table."""
+    path, name = options.images / name, cell(name)
     try:
         pixels = read(path).pixels
     except ImageError as error:
@@ -210,13 +252,12 @@ def _apply_one(path: Path, net: Any, options: Apply) -> tuple[Any, ...]:
     if not quality.accepted:
         return name, "no", *numbers, "; ".join(quality.reasons)
     mask = placed(found.mask, pixels.shape)
-    target = options.out / "masks" / Path(name).with_suffix(".png")
-    _write_png(target, mask * np.uint8(255))
+    _write_png(options.out / "masks" / target, mask * np.uint8(255))
     if options.films != "none":
         change = lungs_only if options.films == "lungs" else lungs_removed
         film = np.asarray(change(jnp.asarray(pixels), jnp.asarray(mask), options.blur))
-        target = options.out / options.films / Path(name).with_suffix(".png")
-        _write_png(target, np.round(255 * film).clip(0, 255).astype(np.uint8))
+        shown = np.round(255 * film).clip(0, 255).astype(np.uint8)
+        _write_png(options.out / options.films / target, shown)
     return name, "yes", *numbers, ""
 
 

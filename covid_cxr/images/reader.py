@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from covid_cxr.images import dicom
+from covid_cxr.images.integrity import jpeg_fault, png_fault
 from covid_cxr.images.radiograph import (
     EXTRA,
     MAX_PIXELS,
@@ -22,6 +24,7 @@ from covid_cxr.images.radiograph import (
     Radiograph,
     check_size,
     contents,
+    finished,
     luminance,
 )
 
@@ -45,14 +48,14 @@ def read(
         ImportError: naming the extra, if pillow or pydicom is not installed.
 
     Example:
-        >>> read("film.dcm").pixels.shape  # doctest: +SKIP
+        >>> read("radiograph.dcm").pixels.shape  # doctest: +SKIP
         (1024, 1024)
     """
     path = Path(path)
     data = contents(path)
-    if data[128:132] == b"DICM":
+    if dicom.recognised(data):
         return dicom.decode(data, path, max_pixels=max_pixels, window=window)
-    return _picture(data, path, max_pixels)
+    return _raster(data, path, max_pixels)
 
 
 def read_mask(
@@ -83,13 +86,13 @@ def read_raw(
     invert: bool = True,
     spacing: float = 0.175,
 ) -> Radiograph:
-    """Read a headerless film of big-endian 16-bit words, as JSRT's ``.IMG`` files.
+    """Read a headerless radiograph of big-endian 16-bit words, as JSRT's ``.IMG``.
 
     Args:
         path: the file.
         shape: (H, W) that it must have.
         bits: bits in use; larger values are clipped.
-        invert: whether high values are dark film, as in JSRT.
+        invert: whether high values are dark, as on JSRT's film.
         spacing: millimetres a pixel.
 
     Returns:
@@ -99,11 +102,11 @@ def read_raw(
         ImageError: naming the file, if it is absent or of another length.
     """
     path = Path(path)
-    data, wanted = contents(path), 2 * shape[0] * shape[1]
-    if len(data) != wanted:
+    data, length = contents(path), 2 * shape[0] * shape[1]
+    if len(data) != length:
         raise ImageError(
             path,
-            f"expected {wanted} bytes ({shape[0]}x{shape[1]} 16-bit words), "
+            f"expected {length} bytes ({shape[0]}x{shape[1]} 16-bit words), "
             f"got {len(data)}",
         )
     words, top = np.frombuffer(data, ">u2").reshape(shape), 2**bits - 1
@@ -111,44 +114,44 @@ def read_raw(
     pixels = np.minimum(words, top).astype(np.float32) / top
     if invert:
         pixels, flags = 1 - pixels, flags | {"inverted"}
-    return Radiograph(pixels, bits, frozenset(flags), spacing)
+    return finished(path, pixels, bits, flags, spacing)
 
 
-def _picture(data: bytes, path: Path, max_pixels: int) -> Radiograph:
+def _raster(data: bytes, path: Path, max_pixels: int) -> Radiograph:
     """Decode with Pillow: PNG, JPEG or GIF, of 1 to 16 bits, grey or colour."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError(f"reading {path.name} {EXTRA}") from error
-    if data.startswith(b"\x89PNG") and b"IEND" not in data:
-        raise ImageError(
-            path, "the PNG is cut short: it has no end"
-        )  # Pillow is lenient
     try:
         with warnings.catch_warnings():
             # The size is judged by check_size; broken tags do not touch the pixels.
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF"))
             check_size(path, image.height, image.width, max_pixels)
+            fault = _FAULTS.get(str(image.format), lambda data: "")(data)
+            if fault:
+                raise ImageError(path, fault)
             image.load()
-            return _from_pillow(image)
+            return _from_pillow(image, path)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(path, f"over the limit of {max_pixels} pixels") from error
     except Exception as error:  # decoders raise a dozen kinds on broken bytes
-        kind = "" if data[:4] in _MAGIC else ", nor DICOM"
-        raise ImageError(
-            path, f"not a whole PNG, JPEG or GIF{kind} ({type(error).__name__})"
-        ) from error
+        kind = "" if data.startswith(_MAGIC) else ", nor DICOM"
+        reason = f"not a whole PNG, JPEG or GIF{kind} ({type(error).__name__})"
+        raise ImageError(path, reason) from error
 
 
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1", b"GIF8")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+_FAULTS: dict[str, Callable[[bytes], str]] = {"PNG": png_fault, "JPEG": jpeg_fault}
 
 
-def _from_pillow(image: Any) -> Radiograph:
+def _from_pillow(image: Any, path: Path) -> Radiograph:
     """Return a loaded Pillow image as a radiograph."""
-    mode, flags = image.mode, set()
+    image, turned = _upright(image)
+    mode, flags = image.mode, {"turned"} if turned else set()
     if mode == "P":
         flags.add("palette")
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -164,4 +167,28 @@ def _from_pillow(image: Any) -> Radiograph:
             flags.add("rgb")
         values = luminance(values) if values.shape[2] == 3 else values[..., 0]
     pixels = values.astype(np.float32) / np.float32(2**bits - 1)
-    return Radiograph(np.clip(pixels, 0, 1), bits, frozenset(flags))
+    return finished(path, pixels, bits, flags)
+
+
+def _upright(image: Any) -> tuple[Any, bool]:
+    """Return an image as its EXIF orientation shows it, and whether that turned it.
+
+    An orientation that cannot be read or is none of the eight is passed over, as
+    every viewer does.
+    """
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        turn = turns.get(image.getexif().get(0x0112, 1))
+    except Exception:  # EXIF is another's bytes too
+        return image, False
+    return (image, False) if turn is None else (image.transpose(turn), True)

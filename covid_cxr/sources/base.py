@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -334,6 +335,30 @@ def view_of(text: str, where: str, problems: Problems, **known: str) -> str:
     if text.upper() not in named:
         problems.add("bad value", where, f"view: {text!r} is not known")
     return named.get(text.upper(), "UNKNOWN")
+
+
+def doubtful(names: Iterable[str]) -> str:
+    """Return a name that may be a pneumonia or a normal one misspelt, "" if none is.
+
+    Sets with hundreds of findings are searched for these two alone; a misspelling
+    would make the radiograph a negative. "Pneumothorax" and "pneumonitis" are far
+    enough from "pneumonia".
+
+    Args:
+        names: lower-case findings.
+    """
+    for name in names:
+        words = name.split()
+        if "pneumonia" in words or name == "normal":
+            continue
+        close = difflib.get_close_matches("pneumonia", words, 1, 0.84)
+        if (
+            close
+            or "neumonia" in name
+            or difflib.get_close_matches("normal", [name], 1, 0.8)
+        ):
+            return name
+    return ""
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> None:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid_cxr.images import dicom
-from covid_cxr.images.radiograph import ImageError, Radiograph, contents
+from covid_cxr.images.radiograph import ImageError, Radiograph, contents, finished
 from covid_cxr.images.reader import read
-from covid_cxr.index import Row
+from covid_cxr.index import UNKNOWN, Row
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import (
     Built,
@@ -28,6 +28,7 @@ from covid_cxr.sources.base import (
     Source,
     age_of,
     child,
+    doubtful,
     read_table,
     sex_of,
 )
@@ -171,11 +172,12 @@ def read_film(path: Path) -> Radiograph:
             flags = film.flags | {"windowed"}
         else:
             pixels, flags = values / (2**bits - 1), film.flags
-    except (TypeError, ValueError) as error:
-        raise ImageError(side, f"a tag is no number: {error}") from error
+    except (TypeError, ValueError, ArithmeticError):
+        # "from None": the cause repeats what the tag holds.
+        raise ImageError(side, "a tag of window or depth is no number") from None
     if _tag(tags, _GREY) == "MONOCHROME1":
         pixels, flags = 1 - pixels, flags | {"inverted"}
-    return Radiograph(np.clip(pixels, 0, 1).astype(np.float32), bits, flags)
+    return finished(side, pixels, bits, flags)
 
 
 def labels(text: str) -> dict[str, int] | None:
@@ -186,7 +188,8 @@ def labels(text: str) -> dict[str, int] | None:
 
     Returns:
         The labels, {"unchanged": 1} if it refers to the study before, {} if empty,
-        None if it is no list.
+        None if it is no list. Beside a name that may be one of the two misspelt
+        nothing is absent, only unknown.
     """
     inner = text.strip()
     if inner in ("", "[]", "nan"):
@@ -201,7 +204,11 @@ def labels(text: str) -> dict[str, int] | None:
     if not names:
         return {}
     ill = any("pneumonia" in one.split() for one in names)
-    return {"pneumonia": int(ill), "no_finding": int(names == {"normal"})}
+    absent = UNKNOWN if doubtful(sorted(names)) else 0
+    return {
+        "pneumonia": 1 if ill else absent,
+        "no_finding": 1 if names == {"normal"} else 0 if ill else absent,
+    }
 
 
 def _release(root: Path) -> str | None:
@@ -245,6 +252,10 @@ def _reports(path: Path, problems: Problems) -> dict[tuple[str, str], dict[str, 
         if one is None:
             problems.add("bad value", where, f"Labels: {get('Labels')[:40]!r}: no list")
             continue
+        if UNKNOWN in one.values():
+            problems.add(
+                "bad value", where, f"Labels: {get('Labels')[:40]!r}: misspelt"
+            )
         person, session = _session(get)
         if "unchanged" in one:
             one = last.get(person, {})

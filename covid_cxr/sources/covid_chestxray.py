@@ -67,6 +67,9 @@ _PNEUMONIAS = frozenset(
         "h1n1",
     )
 )
+#: Findings that speak neither for COVID-19 nor against it, but are no pneumonia.
+_OTHERS = frozenset(("ards", "tuberculosis", "mrsa", "no finding"))
+_COVID = "covid-19"
 _MASKS = (
     ("annotations/lungs", "{stem}.png"),
     ("annotations/lungVAE-masks", "{stem}_mask.png"),
@@ -83,16 +86,32 @@ def findings(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def unknown_parts(text: str) -> tuple[str, ...]:
+    """Return the parts of a finding that are none of the set's: misspelt, or new."""
+    known = _PNEUMONIAS | _OTHERS | set(_UNLABELLED)
+    return tuple(part for part in findings(text) if part not in known)
+
+
 def labels(text: str) -> dict[str, int]:
-    """Return covid, pneumonia and no_finding of a finding; {} if it is no label."""
+    """Return covid, pneumonia and no_finding of a finding; {} if it is no label.
+
+    A part that is not known may be any disease under another spelling, so beside it
+    nothing is absent: what is not said to be present is unknown.
+    """
     parts = findings(text)
     if not parts or all(part in _UNLABELLED for part in parts):
         return {}
-    covid = int("covid-19" in parts)
     if parts == ("no finding",):
         return {"covid": 0, "pneumonia": 0, "no_finding": 1}
+    if "no finding" in parts:  # beside a finding: it contradicts itself
+        return {}
+    unsure = any(part in _UNLABELLED for part in parts) or unknown_parts(text)
     ill = any(part in _PNEUMONIAS for part in parts)
-    return {"covid": covid, "pneumonia": 1 if ill else UNKNOWN, "no_finding": 0}
+    return {
+        "covid": 1 if _COVID in parts else UNKNOWN if unsure else 0,
+        "pneumonia": 1 if ill else UNKNOWN,
+        "no_finding": UNKNOWN if set(parts) == set(unknown_parts(text)) else 0,
+    }
 
 
 def build(
@@ -157,7 +176,11 @@ def build(
 def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) -> Row:
     """Return a film's row; a finding that is no label leaves all labels unknown."""
     found = labels(get("finding"))
-    if not found:
+    unknown = unknown_parts(get("finding"))
+    if unknown:
+        detail = f"{where}: finding {get('finding')!r}: {unknown[0]!r} is not known"
+        rows.problems.add("bad value", path, detail)
+    elif not found:
         rows.problems.add("unlabelled", path, f"{where}: finding {get('finding')!r}")
     age = age_of(get("age"), where, rows.problems)
     return Row(

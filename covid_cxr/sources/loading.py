@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from covid_cxr.images.radiograph import ImageError
+from covid_cxr.images.radiograph import ImageError, unusable
 from covid_cxr.images.resizing import square, square_mask
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
@@ -52,7 +52,8 @@ def load(
         progress: wraps the row numbers, to show how far it is.
 
     Returns:
-        The images that could be read, and a problem for each that could not.
+        The images that could be read and show something, and a problem for each of
+        the others.
 
     Example:
         >>> load(index, 64, masks=("lungs",)).images.shape  # doctest: +SKIP
@@ -65,11 +66,15 @@ def load(
     whole = np.ones(len(index), bool)
     for row in progress(range(len(index))):
         try:
-            images[row] = square(read(index, row).pixels, side, fit=fit)
+            image = read(index, row)
+            fault = unusable(image)
         except ImageError as error:
-            problems.add("corrupt", str(index.path[row]), error.reason)
+            fault = "corrupt", error.reason
+        if fault is not None:
+            problems.add(fault[0], str(index.path[row]), fault[1])
             whole[row] = False
             continue
+        images[row] = square(image.pixels, side, fit=fit)
         for name in masks:
             if not has_mask(index, row, name):
                 continue

@@ -13,6 +13,7 @@ from covid_cxr.sources.base import (
     Rows,
     Source,
     child,
+    doubtful,
     number,
     read_table,
     sex_of,
@@ -30,7 +31,8 @@ def labels(text: str) -> dict[str, int] | None:
         text: such as ``['normal']``; read as a literal, never run.
 
     Returns:
-        The labels; {} if the list says nothing, None if it is no list of text.
+        The labels; {} if the list says nothing, None if it is no list of text. Where
+        a name may be one of the two misspelt nothing is absent, only unknown.
     """
     if text in ("", "nan"):
         return {}
@@ -44,9 +46,10 @@ def labels(text: str) -> dict[str, int] | None:
     if not known:
         return {}
     ill = any("pneumonia" in name.split() for name in known)
+    absent = UNKNOWN if doubtful(sorted(known)) else 0
     return {
-        "pneumonia": int(ill),
-        "no_finding": int(known == {"normal"}),
+        "pneumonia": 1 if ill else absent,
+        "no_finding": 1 if known == {"normal"} else 0 if ill else absent,
         "covid": NEGATIVE,
     }
 
@@ -85,6 +88,10 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
             problems.add("bad value", where, f"Labels: {get('Labels')[:40]!r}: no list")
         elif not found:
             problems.add("unlabelled", name, where)
+        elif UNKNOWN in found.values():
+            problems.add(
+                "bad value", where, f"Labels: {get('Labels')[:40]!r}: misspelt"
+            )
         path = f"{get('ImageDir')}/{name}"
         if files and not rows.listing.has(path) and rows.listing.has(name):
             path = name

@@ -136,7 +136,7 @@ def _said(root: Path, rows: Rows, stem: str, problems: Problems) -> tuple[str, f
     text = (root / path).read_text(encoding="utf-8", errors="replace")
     sex, age = reading(text)
     if not sex or math.isnan(age):
-        problems.add("bad value", path, f"no sex or age in {text[:30]!r}")
+        problems.add("bad value", path, "no sex or age in its first two lines")
     return sex, age
 
 

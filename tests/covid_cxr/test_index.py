@@ -119,3 +119,13 @@ def test_a_link_may_not_lead_out(tmp_path):
     assert resolve(str(tmp_path / "in"), "film.png").name == "film.png"
     with pytest.raises(ValueError, match="leads out"):
         resolve(str(tmp_path / "in"), "link.png")
+
+
+def test_a_name_that_is_no_utf8_has_a_digest():
+    index = build([C._replace(path="a\udcff.png")])
+    assert index.digest() != build([C._replace(path="a.png")]).digest()
+
+
+def test_a_link_to_itself_stays_inside_and_is_left_to_the_reader(tmp_path):
+    (tmp_path / "a.png").symlink_to("a.png")
+    assert resolve(str(tmp_path), "a.png").name == "a.png"

@@ -4,9 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from covid_cxr.__main__ import main
+from covid_cxr.sources import build, load
 from covid_cxr.verify import verify
 from tests.covid_cxr import trees
 
@@ -105,3 +107,40 @@ def test_the_real_subset_has_its_known_counts():
     nih = verify(SHARED / "cxr" / "nih_pneumonia", decode=False).index
     assert len(nih) == 1000 and len(set(nih.patient.tolist())) == 682
     assert (nih.label("pneumonia") == 1).sum() == 500
+
+
+@pytest.mark.parametrize(
+    "name", ["x\x1b[2J.png", "x\u202egnp.png", "x\rall well.png", "x\udcff.png"]
+)
+def test_a_files_name_cannot_act_on_the_terminal(tmp_path, capsys, name):
+    root = trees.covid_chestxray(tmp_path / "set")
+    trees.write(root / "images" / name, trees.png(9))
+    assert main(["verify", str(root), "--json", str(tmp_path / "r.json")]) == 1
+    out = capsys.readouterr().out
+    assert "unlisted: images/x\\" in out
+    assert all(sign.isprintable() or sign == "\n" for sign in out)
+    problems = json.loads((tmp_path / "r.json").read_text())["problems"]
+    assert f"images/{name}" in [problem["path"] for problem in problems]
+
+
+@pytest.mark.parametrize("target", ["a.png", "b.png", "absent"])
+def test_a_link_that_leads_nowhere_is_one_named_problem(tmp_path, target):
+    root = trees.covid_chestxray(tmp_path)
+    path = root / "images" / "a.png"
+    path.unlink()
+    path.symlink_to(target)
+    (root / "images" / "b.png").symlink_to("a.png")
+    faults = verify(root).problems.faults()
+    assert ("corrupt", "images/a.png") in [(p.kind, p.path) for p in faults]
+
+
+def test_what_shows_nothing_is_named_and_not_loaded(tmp_path):
+    root = trees.covid_chestxray(tmp_path)
+    black = np.zeros((48, 40), np.uint8)
+    black[0, 0] = 1
+    trees.write(root / "images" / "a.png", trees.encode(black))
+    report = verify(root)
+    assert [(p.kind, p.path) for p in report.problems] == [("contrast", "images/a.png")]
+    loaded = load(build(root).index, 16)
+    assert len(loaded.index) == len(report.index) == 2
+    assert [p.kind for p in loaded.problems] == ["contrast"]

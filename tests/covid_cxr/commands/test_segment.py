@@ -82,6 +82,44 @@ def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
     np.testing.assert_array_equal(only, np.where(mask, wide, 0))
 
 
+def test_every_radiograph_has_its_own_mask_and_row(net, tmp_path):
+    film = np.round(255 * drawing(1, seed=7).images[0]).astype(np.uint8)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "a.gif", "=1+1.png"):
+        Image.fromarray(film).save(folder / name)
+    trees.write(folder / "IM000001", trees.dicom(film))
+    (folder / "gone.png").symlink_to("gone.png")
+    trees.write(folder / "notes", "DICM")
+    out = folder / "out"  # inside: a second run must not take masks for radiographs
+    for _ in range(2):
+        assert main(["segment", "apply", str(net), str(folder), str(out)]) == 0
+        with open(out / "quality.csv") as file:
+            rows = {row["image"]: row["used"] for row in csv.DictReader(file)}
+        named = {"a.png", "a.gif", "'=1+1.png", "IM000001"}
+        assert {name for name, used in rows.items() if used == "yes"} == named
+        assert rows.keys() - named == {"gone.png"}
+        masks = {path.name for path in (out / "masks").iterdir()}
+        assert masks == {"a.png.png", "a.gif.png", "=1+1.png.png", "IM000001.png"}
+
+
+@pytest.mark.parametrize(
+    ("names", "targets"),
+    [
+        (["a.png", "b/a.jpg"], ["a.png", "b/a.png"]),
+        (["a.png", "A.jpg"], ["a.png.png", "A.jpg.png"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg.png", "a.png.png", "a.jpg.png.png"]),
+    ],
+)
+def test_no_two_outputs_share_a_name(names, targets):
+    assert segment.targets_of(names) == targets
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\x1b[2J"])
+def test_no_cell_runs(text):
+    assert segment.cell(text)[0] in "'\\"
+
+
 def test_judging_prints_a_table(net, capsys, tmp_path):
     given = [str(net), "phantom", "--json", str(tmp_path / "r.json")]
     assert main(["segment", "evaluate", *given]) == 0

@@ -1,11 +1,13 @@
 """BIMCV-COVID19: tags beside films, names that mislead, shared patients."""
 
 import json
+import traceback
 
 import numpy as np
 import pytest
 
 from covid_cxr import sources
+from covid_cxr.images import ImageError
 from covid_cxr.sources import bimcv
 from tests.covid_cxr import trees
 from tests.covid_cxr.trees import lines, write
@@ -100,3 +102,21 @@ def test_unchanged_with_nothing_before(tmp_path):
         "'unchanged', and nothing before",
         "no report says what is in it",
     ]
+
+
+@pytest.mark.parametrize("text", ["['neumonia']", "[pneumonias]", "['normla']"])
+def test_a_misspelt_finding_makes_no_negative(text):
+    assert bimcv.labels(text) == {"pneumonia": -1, "no_finding": -1}
+
+
+@pytest.mark.parametrize("tag", ["00281050", "00281051", "00280101"])
+@pytest.mark.parametrize("value", ["Doe^Jane", float("nan"), 1e400, -70, [[1]]])
+def test_odd_tags_give_pixels_or_an_error_that_repeats_nothing(tmp_path, tag, value):
+    base = {"00281050": 2000, "00281051": 3000}
+    path = trees.bimcv_film(tmp_path, "sub-S1", "ses-E1", **(base | {tag: value}))
+    try:
+        pixels = bimcv.read_film(path).pixels
+    except ImageError as error:
+        assert "Jane" not in "".join(traceback.format_exception(error))
+    else:
+        assert np.isfinite(pixels).all() and 0 <= pixels.min() <= pixels.max() <= 1

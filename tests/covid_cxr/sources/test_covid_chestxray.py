@@ -58,9 +58,9 @@ def test_the_first_era_has_flat_findings_no_modality_and_a_blank_before_url(tmp_
         ("COVID-19, ARDS", 1, 1),
         ("Pneumonia/Viral/SARS", 0, 1),
         ("Pneumonia/Bacterial/E.Coli", 0, 1),
-        ("ExColi", 0, -1),  # a pattern E.Coli would match it
+        ("ExColi", -1, -1),  # a pattern E.Coli would match it
         ("Tuberculosis", 0, -1),
-        ("Not COVID-19 at all", 0, -1),  # no part equals COVID-19
+        ("Not COVID-19 at all", -1, -1),  # no part equals COVID-19
         ("No Finding", 0, 0),
     ],
 )
@@ -146,3 +146,34 @@ def test_masks_of_v7_are_png_named_as_the_image(tmp_path):
 def test_an_unknown_group(tmp_path):
     with pytest.raises(ValueError, match="group: expected one of 'patient', 'article'"):
         sources.build(tmp_path, "covid_chestxray", group="study")
+
+
+@pytest.mark.parametrize(
+    ("finding", "covid", "no_finding"),
+    [
+        ("COVID19", -1, -1),
+        ("Covid", -1, -1),
+        ("SARS-CoV-2", -1, -1),
+        ("Pneumonia/Viral/COVID-19?", -1, 0),
+        ("Pneumonia/Viral/COVlD-19", -1, 0),
+        ("COVID-19, ARDSS", 1, 0),
+        ("Nothing Found", -1, -1),
+    ],
+)
+def test_a_misspelt_finding_is_named_and_no_negative(
+    tmp_path, finding, covid, no_finding
+):
+    row = modern_row(patientid="1", finding=finding, filename="a.png")
+    index, problems = build(tmp_path, row)
+    assert index.label("covid").tolist() == [covid]
+    assert index.label("no_finding").tolist() == [no_finding]
+    assert problems.counts() == {"bad value": 1}
+    assert "is not known" in problems[0].detail
+
+
+@pytest.mark.parametrize("finding", ["No Finding, COVID-19", "No Finding/Pneumonia"])
+def test_a_finding_that_contradicts_itself_is_unlabelled(tmp_path, finding):
+    row = modern_row(patientid="1", finding=finding, filename="a.png")
+    index, problems = build(tmp_path, row)
+    assert index.label("covid").tolist() == index.label("no_finding").tolist() == [-1]
+    assert problems.counts() == {"unlabelled": 1}

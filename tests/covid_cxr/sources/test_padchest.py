@@ -51,3 +51,28 @@ def test_a_cell_is_read_as_a_literal_never_run(text):
 @pytest.mark.parametrize("text", ["['exclude']", "[]", "", "nan", "['unchanged']"])
 def test_cells_that_say_nothing(text):
     assert padchest.labels(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("['neumonia']", (-1, -1)),
+        ("['bronchopneumonia']", (-1, -1)),
+        ("['atypical pnuemonia']", (-1, -1)),
+        ("['nornal']", (-1, -1)),
+        ("['pneumonia', 'nornal']", (1, 0)),
+        ("['pneumothorax', 'pneumonitis']", (0, 0)),
+    ],
+)
+def test_a_misspelt_finding_makes_no_negative(text, wanted):
+    found = padchest.labels(text)
+    assert (found["pneumonia"], found["no_finding"]) == wanted
+
+
+def test_a_misspelt_finding_is_named(tmp_path):
+    trees.padchest(tmp_path)
+    table = tmp_path / padchest.TABLE
+    table.write_text(table.read_text().replace("['normal']", "['normall']"))
+    problems = padchest.build(tmp_path).problems
+    assert [p.kind for p in problems] == ["bad value", "not a radiograph"]
+    assert "misspelt" in problems[0].detail
