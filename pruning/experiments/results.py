@@ -1,23 +1,17 @@
-"""Write RESULTS.md from the recorded runs and benchmarks.
+"""What this package adds to the results: the sensitivity paper's frontier, and PSP.
 
-Command: ``python -m pruning.experiments.results``. Every figure in RESULTS.md comes
-from a JSON file under ``*/experiments/recorded``; nothing is typed in by hand but the
-papers' own figures, which carry their evidence tag. The other packages add their
-sections when they are installed.
+Everything comes from the records; :mod:`synaptax.reports.results` puts it together.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from pruning.experiments import _results_psp
+from pruning.experiments import _findings, _results_psp
 from pruning.experiments._variants import RECORDED
 from synaptax.reports.benchmarks import benchmark_sections, device_of
+from synaptax.reports.results import Contribution, Page
 from synaptax.reports.tables import markdown
 from synaptax.runs.folder import read_json
 
@@ -51,17 +45,12 @@ PAPER: tuple[tuple[str, str, tuple[tuple[str, float, float], ...]], ...] = (
     ),
 )
 
-# Packages whose experiments.results module, if there is one, adds its sections().
-OTHERS = ("analysis", "binary", "covid_cxr")
-
-HEAD = """# Results
-
-Written by `python -m pruning.experiments.results` from the JSON files in
-`*/experiments/recorded`; do not edit by hand. Errors are in percent, with the
-standard error over seeds. Compression is all parameters (biases included) over those
-that are not zero. Operating points and thresholds are chosen on validation data; the
-test set is evaluated once, at the end of a run. Figures marked MEM are the papers' as
-remembered, not verified; they are set beside ours as hints, not as targets.
+_HEAD = """Compression is all parameters (biases included) over those that are not zero.
+Operating points and thresholds are chosen on validation data; the test set is
+evaluated once, at the end of a run. Errors are in percent, ± the standard error over
+seeds. A point is named by the least compression that was asked for; of one-shot
+pruning, which cuts the weights alone to that compression and keeps the biases, by
+"weights at".
 """
 
 
@@ -72,9 +61,10 @@ def percent(row: Mapping[str, Any]) -> str:
     return f"{100 * mean:.2f}{spread}"
 
 
-def target_name(target: float | None) -> str:
+def target_name(target: float | None, method: str) -> str:
     """Return what an operating point was asked to be."""
-    return {None: "accepted", 1.0: "dense"}.get(target, f">= {target}x")
+    asked = "weights at" if method.startswith("one-shot") else ">="
+    return {None: "accepted", 1.0: "dense"}.get(target, f"{asked} {target}x")
 
 
 def frontier_rows(record: Mapping[str, Any]) -> list[list[str]]:
@@ -89,7 +79,8 @@ def frontier_rows(record: Mapping[str, Any]) -> list[list[str]]:
                 percent(point["test_error"]),
                 percent(point["validation_error"]),
             ]
-        rows.append([record["variant"], target_name(point["target"]), *cells, seeds])
+        name = target_name(point["target"], record["config"]["method"])
+        rows.append([record["variant"], name, *cells, seeds])
     return rows
 
 
@@ -102,7 +93,8 @@ def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
                 f"{100 * point['kept'][leaf] / size:.2f}"
                 for leaf, size in record["sizes"].items()
             ]
-            rows.append([record["variant"], target_name(point["target"]), *shares])
+            name = target_name(point["target"], record["config"]["method"])
+            rows.append([record["variant"], name, *shares])
     return rows
 
 
@@ -141,38 +133,29 @@ def experiment_section(
     return [*lines, *[f"- {settings(record)}" for record in records], ""]
 
 
-def sections() -> list[str]:
-    """Return what this package measured, as Markdown lines."""
-    lines: list[str] = []
+def sensitivity_page() -> Page:
+    """Return the page on arXiv 1810.11764."""
+    lines: list[str] = [_HEAD]
     for name, title, paper in PAPER:
         lines += experiment_section(name, title, paper)
-    notes = RECORDED / "notes.md"
-    if notes.exists():
-        lines += [notes.read_text().strip(), ""]
-    lines += _results_psp.sections()
-    return lines + benchmark_sections("pruning", RECORDED)
+    notes = (RECORDED / "notes.md").read_text().strip()
+    lines += [notes, "", *benchmark_sections("pruning", RECORDED)]
+    title = "Sensitivity-driven regularisation (arXiv 1810.11764)"
+    return Page("sensitivity", title, tuple(lines))
 
 
-def document() -> str:
-    """Return RESULTS.md as text."""
-    lines = [HEAD, *sections()]
-    for package in OTHERS:
-        name = f"{package}.experiments.results"
-        if importlib.util.find_spec(f"{package}.experiments") is None:
-            continue
-        if importlib.util.find_spec(name) is not None:
-            lines += importlib.import_module(name).sections()
-    return "\n".join(lines).rstrip() + "\n"
+def psp_page() -> Page:
+    """Return the page on arXiv 1907.08544."""
+    title = "Post-synaptic-potential regularisation (arXiv 1907.08544)"
+    return Page("psp", title, tuple(_results_psp.sections()))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write RESULTS.md from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("RESULTS.md"))
-    options = parser.parse_args(arguments)
-    options.out.write_text(document())
-    print(f"written: {options.out}")
-
-
-if __name__ == "__main__":
-    main()
+def contribution() -> Contribution:
+    """Return what this package adds to the results."""
+    return Contribution(
+        (sensitivity_page(), psp_page()),
+        (*_findings.frontier(), *_findings.penalty()),
+        _findings.ratios(),
+        _findings.PICTURES,
+        _findings.misses(),
+    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from synaptax.reports.drawing import COLOURS, blank
 
+_DASHES = ("-", "--", "-.", ":", "-")  # apart in shape as well as in colour
 _JOINED = 8  # bins of a recorded histogram in one that is drawn
 
 Cells = Sequence[Mapping[str, Any]]
@@ -27,23 +28,30 @@ def by_method(cells: Cells) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def curves(cells: Cells, *, title: str = "") -> Any:
-    """Draw error and cross-entropy after every epoch, mean and range over seeds.
+    """Draw error, cross-entropy and the penalty R over time, mean and range of seeds.
 
     Args:
         cells: the cells.
         title: the first line.
     """
-    figure = blank(9.0, 3.8)
-    error, loss = figure.subplots(1, 2)
+    figure = blank(11.5, 3.8)
+    error, loss, penalty = figure.subplots(1, 3)
     where = cells[0]["curves"]["watched"]
-    for (method, own), colour in zip(by_method(cells).items(), COLOURS, strict=False):
+    for index, (method, own) in enumerate(by_method(cells).items()):
         errors = 100 * np.array([cell["curves"]["error"] for cell in own])
         losses = np.array([cell["curves"]["loss"] for cell in own])
-        _band(error, 1 + np.arange(errors.shape[1]), errors, colour, method)
-        _band(loss, own[0]["curves"]["epochs"], losses, colour, method)
+        # R: mean over layers of the mean of z^2 within a layer.
+        squares = np.array(
+            [list(cell["curves"]["mean_squares"].values()) for cell in own]
+        ).mean(axis=1)
+        epochs = own[0]["curves"]["epochs"]
+        _band(error, 1 + np.arange(errors.shape[1]), errors, index, method)
+        _band(loss, epochs, losses, index, method)
+        _band(penalty, epochs, squares, index, method)
     error.set(xlabel="epoch", ylabel=f"{where} error (%)", yscale="log")
     loss.set(xlabel="epoch", ylabel=f"{where} cross-entropy (nats)", yscale="log")
-    error.legend()
+    penalty.set(xlabel="epoch", ylabel="R, mean over layers of mean z²", yscale="log")
+    penalty.legend(frameon=False)
     return _finished(figure, title)
 
 
@@ -62,10 +70,9 @@ def layers(cells: Cells, *, title: str = "") -> Any:
     for panel in panels[len(paths) :]:
         panel.set_visible(False)
     for panel, path in zip(panels, paths, strict=False):
-        groups = by_method(cells).items()
-        for (method, own), colour in zip(groups, COLOURS, strict=False):
+        for index, (method, own) in enumerate(by_method(cells).items()):
             values = np.array([cell["curves"]["mean_squares"][path] for cell in own])
-            _band(panel, own[0]["curves"]["epochs"], values, colour, method)
+            _band(panel, own[0]["curves"]["epochs"], values, index, method)
         panel.set(title=path, yscale="log", xlabel="epoch")
     for row in panels[::columns]:
         row.set_ylabel("mean z²")
@@ -114,9 +121,11 @@ def _coarser(held: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return counts, _JOINED * held["width"] * (first + np.arange(len(counts) + 1))
 
 
-def _band(panel: Any, x: Any, values: np.ndarray, colour: str, label: str) -> None:
+def _band(panel: Any, x: Any, values: np.ndarray, index: int, label: str) -> None:
     """Draw the mean over seeds as a line, the range as a band."""
-    panel.plot(x, values.mean(0), color=colour, label=label, linewidth=1.6)
+    colour = COLOURS[index % len(COLOURS)]
+    dash = _DASHES[index % len(_DASHES)]
+    panel.plot(x, values.mean(0), dash, color=colour, label=label, linewidth=1.6)
     if len(values) > 1:
         panel.fill_between(
             x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0

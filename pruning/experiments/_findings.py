@@ -1,0 +1,322 @@
+"""The rows of RESULTS.md on sensitivity and on PSP, computed from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pruning.experiments import _psp_cells
+from pruning.experiments._results_psp import errors_by_seed
+from pruning.experiments._variants import RECORDED, moments
+from synaptax.reports.results import Finding, Miss, Picture, Ratio
+from synaptax.runs.folder import read_json
+
+_FOLDER = "pruning/experiments/recorded"
+
+PICTURES = (
+    Picture(
+        f"{_FOLDER}/lenet300_mnist-frontier.png",
+        "**Sensitivity (1810.11764).** Test error against compression of LeNet-300-100 "
+        "on MNIST, mean and standard error of 5 seeds; stars: the paper's figures as "
+        "remembered. Gradual methods end together; one cut does not.",
+        "sensitivity",
+        headline=True,
+    ),
+    Picture(
+        f"{_FOLDER}/psp_mnist-curves.png",
+        "**PSP (1907.08544).** LeNet-5 on MNIST under five regularisers, mean and range "
+        "of 3 seeds: test error, test cross-entropy, and the penalty R (mean over "
+        "layers of the mean squared pre-activation).",
+        "psp",
+        headline=True,
+    ),
+    Picture(
+        f"{_FOLDER}/psp_fashion-curves.png",
+        "LeNet-5 on Fashion-MNIST under five regularisers, mean and range of 2 seeds.",
+        "psp",
+    ),
+    Picture(
+        f"{_FOLDER}/psp_mnist-layers.png",
+        "Mean squared pre-activation of each layer of LeNet-5 on the MNIST test set, "
+        "mean and range of 3 seeds.",
+        "psp",
+    ),
+    Picture(
+        f"{_FOLDER}/psp_mnist-weights.png",
+        "The weights of LeNet-5's second convolution after 50 epochs on MNIST, seed 0 "
+        "of each regulariser.",
+        "psp",
+    ),
+)
+
+
+def point(variant: str, target: float) -> Mapping[str, Any]:
+    """Return one operating point of a recorded frontier."""
+    frontier = read_json(RECORDED / f"{variant}.json")["frontier"]
+    return next(p for p in frontier if p["target"] == target)
+
+
+def _at(variant: str, target: float) -> tuple[str, tuple[float, ...]]:
+    """Return (text, numbers) of an operating point's compression and test error."""
+    found = point(variant, target)
+    ratio = found["compression"]["mean"]
+    error, spread = (100 * found["test_error"][key] for key in ("mean", "se"))
+    text = f"{error:.2f} ± {spread:.2f} % at {ratio:.1f}x ({found['seeds']} seeds)"
+    return text, (error, spread, ratio)
+
+
+def _missed(variant: str, target: float, remembered: float) -> str:
+    """Return a verdict on a remembered error: within two standard errors, or not."""
+    error = point(variant, target)["test_error"]
+    gap = 100 * error["mean"] - remembered
+    if gap <= 0:
+        return "reached"
+    if gap <= 200 * error["se"]:
+        return f"{gap:.2f} points above, within 2 standard errors"
+    return f"missed by {gap:.2f} points"
+
+
+def frontier() -> tuple[Finding, ...]:
+    """Return the rows on arXiv 1810.11764."""
+    rows = [
+        ("LeNet-300, MNIST, 27.87x", "1.65 % (MEM)", "lenet300_mnist", 27.0, 1.65),
+        ("LeNet-300, MNIST, 103x", "1.95 % (MEM)", "lenet300_mnist", 100.0, 1.95),
+        ("LeNet-5, MNIST, 51.1x", "0.78 % (MEM)", "lenet5_mnist", 50.0, 0.78),
+        (
+            "LeNet-5, Fashion-MNIST, 11.74x",
+            "8.5 % (MEM, low confidence)",
+            "lenet5_fashion",
+            11.0,
+            8.5,
+        ),
+    ]
+    findings = []
+    for claim, paper, experiment, target, remembered in rows:
+        variant = f"{experiment}-unspecific"
+        text, values = _at(variant, target)
+        findings.append(
+            Finding(
+                f"Sensitivity: {claim}",
+                paper,
+                text,
+                _missed(variant, target, remembered),
+                "sensitivity",
+                values,
+                (f"{_FOLDER}/{variant}.json",),
+            )
+        )
+    names = {"unspecific": "unspecific", "specific": "specific"}
+    names |= {"l2": "plain decay", "one-shot": "one cut"}
+    texts, values = [], []
+    for variant, name in names.items():
+        text, numbers = _at(f"lenet300_mnist-{variant}", 27.0)
+        texts.append(f"{name} {text.removesuffix(' (5 seeds)')}")
+        values += numbers
+    findings.append(
+        Finding(
+            "Sensitivity prunes better than most methods of its time",
+            "(ABS)",
+            "; ".join(texts) + " (5 seeds each)",
+            "not seen: every gradual method ends alike; cutting once is worse",
+            "sensitivity",
+            tuple(values),
+            tuple(f"{_FOLDER}/lenet300_mnist-{variant}.json" for variant in names),
+        )
+    )
+    return tuple(findings)
+
+
+def _errors(experiment: str, since: int | None) -> dict[str, dict[int, float]]:
+    """Return each regulariser's test error in percent by seed."""
+    cells = _psp_cells.read(RECORDED, experiment)
+    names = dict.fromkeys(cell["variant"] for cell in cells)
+    return {
+        name: errors_by_seed([c for c in cells if c["variant"] == name], since)
+        for name in names
+    }
+
+
+def _better(experiment: str, since: int | None, claim: str, logs: str) -> Finding:
+    """Return the row on PSP's error against that of the others, seed by seed."""
+    errors = _errors(experiment, since)
+    own = moments(list(errors["psp"].values()))
+    values = [own["mean"], own["se"]]
+    parts, lower = [f"PSP {own['mean']:.3f} ± {own['se']:.3f} %"], True
+    for name in ("l2", "none", "dropout"):
+        gaps = [errors[name][s] - e for s, e in errors["psp"].items()]
+        over = moments(gaps)
+        lower &= min(gaps) > 0
+        values += [over["mean"], over["se"]]
+        parts.append(f"{name} {over['mean']:+.3f} ± {over['se']:.3f}")
+    seeds = len(errors["psp"])
+    return Finding(
+        claim,
+        logs,
+        f"{'; '.join(parts)} points with the same seed ({seeds} seeds)",
+        "holds in every seed" if lower else "not in every seed",
+        "psp",
+        tuple(values),
+        tuple(
+            f"{_FOLDER}/{experiment}-{name}-{seed}.json"
+            for name in ("psp", "l2", "none", "dropout")
+            for seed in errors["psp"]
+        ),
+    )
+
+
+def penalty() -> tuple[Finding, ...]:
+    """Return the rows on arXiv 1907.08544."""
+    cells = _psp_cells.read(RECORDED, "psp_mnist")
+    names = ("psp", "l2", "none")
+    sizes = {
+        name: moments([c["penalty"] for c in cells if c["variant"] == name])["mean"]
+        for name in names
+    }
+    ordered = sizes["psp"] < sizes["l2"] < sizes["none"]
+    return (
+        _better(
+            "psp_mnist",
+            None,
+            "PSP errs less than L2 on MNIST (LeNet-5, epoch 50)",
+            "PSP 0.57, L2 0.74, none 0.75, dropout 0.65 % (LOG)",
+        ),
+        _better(
+            "psp_fashion",
+            31,
+            "PSP errs less on Fashion-MNIST (LeNet-5, mean of epochs 31 to 150)",
+            "PSP 7.88, L2 8.28, none 8.13, dropout 8.22 % (LOG)",
+        ),
+        Finding(
+            "PSP keeps pre-activations small: R at epoch 50, MNIST",
+            "PSP 4.6, L2 39, none 76 (LOG)",
+            "; ".join(f"{name} {size:.1f}" for name, size in sizes.items())
+            + " (3 seeds each)",
+            "holds" if ordered else "does not hold",
+            "psp",
+            tuple(sizes.values()),
+            tuple(
+                f"{_FOLDER}/psp_mnist-{n}-{s}.json" for n in names for s in (0, 1, 2)
+            ),
+        ),
+        Finding(
+            "PSP generalises better than L2 in deep networks (CIFAR-10)",
+            "(ABS)",
+            "no cell was run",
+            "not tested",
+            "psp",
+            (),
+            (),
+        ),
+    )
+
+
+def _rows(name: str) -> tuple[list[Mapping[str, Any]], str]:
+    """Return (rows, machine) of a recorded benchmark."""
+    record = read_json(RECORDED / f"benchmark-{name}.json")
+    device = record["device"]
+    return record["rows"], f"{device['kind']}, {device['cores']} core(s)"
+
+
+def _ratio(name: str, what: str, ours: Any, other: Any, than: str) -> Ratio:
+    """Return a row of the performance table from two rows of a benchmark."""
+    rows, machine = _rows(name)
+    (one,), (two,) = ([r for r in rows if match(r)] for match in (ours, other))
+    return Ratio(
+        what,
+        f"{one['best_ms']:.3g} ms",
+        f"{than}, {two['best_ms']:.3g} ms",
+        f"{one['best_ms'] / two['best_ms']:.2f} of its time",
+        machine,
+        f"{_FOLDER}/benchmark-{name}.json",
+    )
+
+
+def ratios() -> tuple[Ratio, ...]:
+    """Return the rows of the performance table."""
+    found = []
+    for network, title in (("lenet300", "LeNet-300"), ("lenet5", "LeNet-5")):
+        for way, kind in (("taps", "unspecific"), ("taps, specific", "specific")):
+            found.append(
+                _ratio(
+                    "sensitivity",
+                    f"Exact sensitivity, {kind}, {title}, batch 100",
+                    lambda r, n=network, w=way: (r["network"], r["way"]) == (n, w),
+                    lambda r, n=network: (r["network"], r["way"]) == (n, "gradient"),
+                    "a gradient of the loss",
+                )
+            )
+        found.append(
+            _ratio(
+                "step",
+                f"A step with unspecific decay, {title}",
+                lambda r, n=network: (
+                    (r["network"], r["chain"]) == (n, "sensitivity_decay, unspecific")
+                ),
+                lambda r, n=network: (r["network"], r["chain"]) == (n, "sgd"),
+                "a step of SGD",
+            )
+        )
+    found.append(
+        _ratio(
+            "selection",
+            "Exact top-k mask of 10 million scores",
+            lambda r: (r["way"], r["scores"]) == ("bisection", 10_000_000),
+            lambda r: (r["way"], r["scores"]) == ("sort", 10_000_000),
+            "a sort",
+        )
+    )
+    for work, title, peer in (
+        ("lenet300 JAX", "LeNet-300", "lenet300 PyTorch"),
+        ("lenet5 JAX, winograd", "LeNet-5, minimal filtering", "lenet5 PyTorch"),
+    ):
+        found.append(
+            _ratio(
+                "training",
+                f"A training step, {title}",
+                lambda r, w=work: r["work"] == w,
+                lambda r, p=peer: r["work"] == p,
+                "PyTorch",
+            )
+        )
+    for penalty_, title in (
+        ("with_psp", "in the loss"),
+        ("psp_regularization", "as a transform"),
+    ):
+        found.append(
+            _ratio(
+                "psp",
+                f"A step with the PSP penalty {title}, LeNet-5",
+                lambda r, p=penalty_: r["penalty"] == p,
+                lambda r: r["penalty"] == "none",
+                "a plain step",
+            )
+        )
+    return tuple(found)
+
+
+def misses() -> tuple[Miss, ...]:
+    """Return what was aimed at and not reached."""
+    near, far = (_missed("lenet300_mnist-unspecific", t, e) for t, e in _REMEMBERED)
+    return (
+        Miss(
+            f"LeNet-300 at 27.87x ({near}) and 103x ({far})",
+            "the procedure (a plateau rule that cuts against a rising validation loss "
+            "and drops the decay in tuning), not the budget: single exploratory seeds "
+            "on a schedule with decay kept on reached 1.65 to 1.70 % at 27.8x; they "
+            "were looked at on the test set and are not recorded here",
+            False,
+        ),
+        Miss(
+            "PSP on CIFAR-10",
+            "it was planned for a GPU and no machine with one was there",
+            True,
+        ),
+        Miss(
+            "L1's error on MNIST is 0.3 points above the authors' log",
+            "how their code adds L1 is not in the part of it that was read",
+            False,
+        ),
+    )
+
+
+_REMEMBERED = ((27.0, 1.65), (100.0, 1.95))

@@ -1,0 +1,122 @@
+"""Draw the recorded figures of this package from its records.
+
+Command: ``python -m pruning.experiments.figures``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning.experiments import _psp_cells
+from pruning.experiments._variants import RECORDED
+from pruning.experiments.results import PAPER
+from pruning.regularisers import figures
+from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
+from synaptax.runs.folder import read_json
+
+# variant: (label, line, marker); apart in shape as well as in colour.
+_SERIES = {
+    "unspecific": ("sensitivity, unspecific", "-", "o"),
+    "specific": ("sensitivity, specific", "--", "s"),
+    "loss-sensitivity": ("sensitivity of the loss", "-.", "^"),
+    "l2": ("plain decay", ":", "D"),
+    "one-shot": ("one cut by magnitude", "-", "v"),
+    "one-shot-rewind": ("one cut, rewound", "--", "x"),
+}
+_NAMES = {
+    "none": "no regulariser",
+    "l2": "L2",
+    "l1": "L1",
+    "dropout": "dropout",
+    "psp": "PSP",
+}
+
+
+def frontier() -> Any:
+    """Draw error against compression of LeNet-300 with bands of a standard error."""
+    figure = blank(7.2, 4.4)
+    panel = figure.subplots()
+    for (variant, (label, line, marker)), colour in zip(
+        _SERIES.items(), COLOURS, strict=False
+    ):
+        points = _points(read_json(RECORDED / f"lenet300_mnist-{variant}.json"))
+        ratio, error, spread = np.array(points).T
+        panel.plot(ratio, error, line, marker=marker, color=colour, label=label, ms=6)
+        panel.fill_between(
+            ratio, error - spread, error + spread, color=colour, alpha=0.18, linewidth=0
+        )
+    dense = read_json(RECORDED / "lenet300_mnist-unspecific.json")["frontier"][0]
+    level = 100 * dense["test_error"]["mean"]
+    panel.axhline(level, color=GREY, linewidth=1)
+    panel.text(23.5, level + 0.05, "dense", color=GREY)
+    paper = [row for row in PAPER[0][2] if row[0].startswith("sensitivity")]
+    panel.plot(
+        [ratio for _, ratio, _ in paper],
+        [error for *_, error in paper],
+        "*",
+        color="black",
+        markersize=11,
+        label="the paper's, as remembered",
+    )
+    panel.set(
+        xscale="log",
+        xlabel="compression (all parameters / those kept)",
+        ylabel="test error (%)",
+        title="LeNet-300-100 on MNIST, 5 seeds, band: standard error",
+        xlim=(12, 135),
+    )
+    ticks = [15, 20, 30, 50, 70, 100]
+    panel.set_xticks(ticks, [f"{tick}x" for tick in ticks])
+    panel.minorticks_off()
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+    return figure
+
+
+def _points(record: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    """Return (compression, error, its standard error) of the points asked for."""
+    return [
+        (
+            point["compression"]["mean"],
+            100 * point["test_error"]["mean"],
+            100 * point["test_error"]["se"],
+        )
+        for point in record["frontier"]
+        if point["target"] not in (None, 1.0)
+    ]
+
+
+def penalty() -> dict[str, Any]:
+    """Draw the comparisons of regularisers from the cells."""
+    drawn: dict[str, Any] = {}
+    for experiment, data in (("psp_mnist", "MNIST"), ("psp_fashion", "Fashion-MNIST")):
+        cells = [
+            {**cell, "method": _NAMES[cell["variant"]]}
+            for name in _NAMES
+            for cell in _psp_cells.read(RECORDED, experiment)
+            if cell["variant"] == name
+        ]
+        seeds = len({cell["seed"] for cell in cells})
+        title = f"LeNet-5 on {data}, {seeds} seeds: mean and range"
+        drawn[f"{experiment}-curves"] = figures.curves(cells, title=title)
+        if experiment == "psp_mnist":
+            drawn[f"{experiment}-layers"] = figures.layers(cells, title=title)
+            drawn[f"{experiment}-weights"] = figures.weights(
+                cells, title="LeNet-5 on MNIST, seed 0, after 50 epochs"
+            )
+    return drawn
+
+
+def main(folder: Path = RECORDED) -> None:
+    """Write the figures."""
+    for name, figure in {"lenet300_mnist-frontier": frontier(), **penalty()}.items():
+        print(save_png(figure, folder / f"{name}.png"))
+
+
+if __name__ == "__main__":
+    main()
