@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.experiments._minima import RECORDED
-from analysis.minima.claims import Claim, Effect
+from analysis.minima.claims import TEXTS, Claim, Effect
 from analysis.minima.config import Config
 from analysis.minima.report import measure_lines, title, verdict_lines
 from synaptax.runs.folder import read_json
-
-_FOLDER = "analysis/experiments/recorded"
 
 INTRODUCTION = """## Two minima: gradual against one-shot pruning (arXiv 2004.14765)
 
@@ -57,8 +55,7 @@ def comparison(record: Mapping[str, Any]) -> list[str]:
     for level in config.levels:
         at = measure_lines(record["measures"], level)
         lines += [f"At {level:g}x or more:", "", *at, ""]
-    shown = [f"[{name}]({_FOLDER}/{name})" for name in record["figures"]]
-    return [*lines, f"Figures: {', '.join(shown)}.", ""] if shown else lines
+    return lines
 
 
 def config_of(record: Mapping[str, Any]) -> Config:
@@ -79,7 +76,7 @@ def claims_of(record: Mapping[str, Any]) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             found["number"],
-            found["text"],
+            TEXTS[found["number"]],
             tuple(map(effect, found["parts"])),
             tuple(map(effect, found["variants"])),
             found["verdict"],

@@ -1,8 +1,9 @@
 """Two minima of ResNet-32 on CIFAR-10: the claims of arXiv 2004.14765, three seeds.
 
 The images are CIFAR-10 recompressed as JPEG (``cifar10_jpeg75``), so errors are not
-those of the original set. The recipe of the dense network follows the paper's authors'
-later one (SGD at 0.1, momentum 0.9, weight decay 5e-5, crops and flips). Batch-norm's
+those of the original set. The dense network is trained by SGD at 0.1, momentum
+0.9, weight decay 5e-5, crops and flips, as in a later paper of one of the authors;
+epochs and learning-rate drops are ours, so it is not their recipe. Batch-norm's
 scales and shifts are never cut; on the way between two solutions its statistics are
 interpolated.
 

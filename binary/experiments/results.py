@@ -1,18 +1,28 @@
-"""The sections of RESULTS.md on stochastic binary synapses, topic by topic."""
+"""What this package adds to the results, from recorded runs alone."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+from binary.experiments import (
+    _findings,
+    _results_network,
+    _results_solvers,
+    _results_theory,
+)
+from synaptax.reports.results import Contribution, Page
 
-_TOPICS = ("solvers", "theory", "network")
 
-
-def sections() -> list[str]:
-    """Return the Markdown lines of every topic that is there."""
-    lines: list[str] = []
-    for topic in _TOPICS:
-        name = f"binary.experiments._results_{topic}"
-        if importlib.util.find_spec(name) is not None:
-            lines += importlib.import_module(name).sections()
-    return lines
+def contribution() -> Contribution:
+    """Return what this package adds to the results."""
+    lines = [
+        *_results_solvers.sections(),
+        *_results_theory.sections(),
+        *_results_network.sections(),
+    ]
+    title = "Stochastic binary synapses (arXiv 1710.09825)"
+    return Contribution(
+        (Page("binary", title, tuple(lines)),),
+        _findings.findings(),
+        _findings.ratios(),
+        _findings.PICTURES,
+        _findings.misses(),
+    )

@@ -2,8 +2,8 @@
 
 Command: ``python -m binary.experiments.success_n1001 [--only METHOD]``. It goes on
 where it was stopped, and writes the record of what is done so far. About 35 minutes of
-one core in all. The paper remembers alpha_GD near 0.63 for free ascent, and 0.6 to
-0.74 for message-passing heuristics (both MEM).
+one core in all. The paper is remembered to put alpha_GD near 0.63 for free ascent, and
+0.6 to 0.74 for message-passing heuristics (both MEM).
 
 Options were tuned on instances of other seeds than those reported here.
 """

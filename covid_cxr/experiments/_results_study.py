@@ -193,7 +193,8 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
     leak = _leak(rows)
     return [
         "Narrow ResNet-10, mean of three seeds. Films: as they are (none); the whole "
-        "film equalised, then all but the lungs black, as published (masked); the "
+        "film equalised, then all but the lungs black, which the authors' released "
+        "code calls equalized and masked (masked); the "
         "lungs and nothing else (lungs); those, equalised by themselves "
         "(lungs-equalised).",
         "",

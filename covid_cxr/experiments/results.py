@@ -1,18 +1,19 @@
-"""RESULTS.md's sections on this package, from recorded runs alone."""
+"""What this package adds to the results, from recorded runs alone."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
-_TOPICS = ("_results_segmentation", "_results_study")
+from covid_cxr.experiments import _findings, _results_segmentation, _results_study
+from synaptax.reports.results import Contribution, Page
 
 
-def sections() -> list[str]:
-    """Return what this package measured, as Markdown lines."""
-    lines: list[str] = []
-    for topic in _TOPICS:
-        name = f"covid_cxr.experiments.{topic}"
-        if importlib.util.find_spec(name) is not None:
-            lines += importlib.import_module(name).sections()
-    return lines
+def contribution() -> Contribution:
+    """Return what this package adds to the results."""
+    lines = [*_results_segmentation.sections(), *_results_study.sections()]
+    title = "Chest radiographs and their shortcuts (arXiv 2004.05405)"
+    return Contribution(
+        (Page("chest-radiographs", title, tuple(lines)),),
+        _findings.findings(),
+        (),
+        _findings.PICTURES,
+        _findings.misses(),
+    )

@@ -24,9 +24,9 @@ PICTURES = (
     ),
     Picture(
         f"{_FOLDER}/psp_mnist-curves.png",
-        "**PSP (1907.08544).** LeNet-5 on MNIST under five regularisers, mean and range "
-        "of 3 seeds: test error, test cross-entropy, and the penalty R (mean over "
-        "layers of the mean squared pre-activation).",
+        "**PSP (1907.08544).** LeNet-5 on MNIST under five regularisers, mean and "
+        "range of 3 seeds: test error, test cross-entropy, and the penalty R (mean "
+        "over layers of the mean squared pre-activation).",
         "psp",
         headline=True,
     ),

@@ -27,12 +27,18 @@ _SERIES = {
     "one-shot": ("one cut by magnitude", "-", "v"),
     "one-shot-rewind": ("one cut, rewound", "--", "x"),
 }
+_LAYERS = {
+    "Conv_0/relu_0": "first convolution",
+    "Conv_1/relu_0": "second convolution",
+    "relu_0": "dense layer",
+    "logits": "logits",
+}
 _NAMES = {
     "none": "no regulariser",
     "l2": "L2",
     "l1": "L1",
     "dropout": "dropout",
-    "psp": "PSP",
+    "psp": "PSP penalty",
 }
 
 
@@ -95,10 +101,11 @@ def penalty() -> dict[str, Any]:
     """Draw the comparisons of regularisers from the cells."""
     drawn: dict[str, Any] = {}
     for experiment, data in (("psp_mnist", "MNIST"), ("psp_fashion", "Fashion-MNIST")):
+        recorded = _psp_cells.read(RECORDED, experiment)
         cells = [
-            {**cell, "method": _NAMES[cell["variant"]]}
+            _spelled_out(cell)
             for name in _NAMES
-            for cell in _psp_cells.read(RECORDED, experiment)
+            for cell in recorded
             if cell["variant"] == name
         ]
         seeds = len({cell["seed"] for cell in cells})
@@ -110,6 +117,17 @@ def penalty() -> dict[str, Any]:
                 cells, title="LeNet-5 on MNIST, seed 0, after 50 epochs"
             )
     return drawn
+
+
+def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell whose method and layers have the names a reader knows."""
+    curves = cell["curves"]
+    squares = {_LAYERS[path]: own for path, own in curves["mean_squares"].items()}
+    return {
+        **cell,
+        "method": _NAMES[cell["variant"]],
+        "curves": {**curves, "mean_squares": squares},
+    }
 
 
 def main(folder: Path = RECORDED) -> None:

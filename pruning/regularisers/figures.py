@@ -51,8 +51,7 @@ def curves(cells: Cells, *, title: str = "") -> Any:
     error.set(xlabel="epoch", ylabel=f"{where} error (%)", yscale="log")
     loss.set(xlabel="epoch", ylabel=f"{where} cross-entropy (nats)", yscale="log")
     penalty.set(xlabel="epoch", ylabel="R, mean over layers of mean z²", yscale="log")
-    penalty.legend(frameon=False)
-    return _finished(figure, title)
+    return _finished(figure, title, legend=True)
 
 
 def layers(cells: Cells, *, title: str = "") -> Any:
@@ -76,8 +75,7 @@ def layers(cells: Cells, *, title: str = "") -> Any:
         panel.set(title=path, yscale="log", xlabel="epoch")
     for row in panels[::columns]:
         row.set_ylabel("mean z²")
-    panels[0].legend(fontsize="small")
-    return _finished(figure, title)
+    return _finished(figure, title, legend=True)
 
 
 def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
@@ -132,14 +130,21 @@ def _band(panel: Any, x: Any, values: np.ndarray, index: int, label: str) -> Non
         )
 
 
-def _finished(figure: Any, title: str) -> Any:
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+def _finished(figure: Any, title: str, *, legend: bool = False) -> Any:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for panel in figure.axes:
         if panel.get_xlabel() == "epoch":
             panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if panel.get_yscale() == "log" and legend:
+            # Plain numbers, also where the axis spans less than a decade.
+            panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
+    if legend:  # one for all panels, beside them
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
     figure.suptitle(title)
     return figure

@@ -152,7 +152,6 @@ def document(parts: Sequence[Contribution]) -> str:
     Raises:
         ValueError: if it is longer than one sitting: :data:`LONGEST` lines.
     """
-    titles = {page.name: page.title for part in parts for page in part.pages}
     lines = [_HEAD, "## What the papers claim, and what was found", ""]
     rows = [
         [
@@ -160,7 +159,7 @@ def document(parts: Sequence[Contribution]) -> str:
             finding.paper,
             finding.ours,
             f"**{finding.verdict}**",
-            f"[{titles[finding.page]}]({(PAGES / finding.page).as_posix()}.md)",
+            f"[{finding.page}]({(PAGES / finding.page).as_posix()}.md)",
         ]
         for part in parts
         for finding in part.findings
@@ -175,7 +174,7 @@ def document(parts: Sequence[Contribution]) -> str:
     lines += ["", "## Five figures", ""]
     for picture in _pictures(parts):
         if picture.headline:
-            lines += [f"![{picture.caption}]({picture.path})", "", picture.caption, ""]
+            lines += _shown(picture, picture.path)
     lines += ["## What was missed, and why", ""]
     for heading, measured in (("Measured causes:", True), ("Guesses:", False)):
         misses = [m for part in parts for m in part.misses if m.measured == measured]
@@ -190,8 +189,7 @@ def page_text(page: Page, pictures: Iterable[Picture]) -> str:
     """Return one page of ``docs/results``, its figures at the head of its tables."""
     lines = [f"# {page.title}", "", "[All results](../../RESULTS.md)", ""]
     for picture in pictures:
-        path = os.path.relpath(picture.path, PAGES)
-        lines += [f"![{picture.caption}]({path})", "", picture.caption, ""]
+        lines += _shown(picture, os.path.relpath(picture.path, PAGES))
     return "\n".join([*lines, *page.lines]).rstrip() + "\n"
 
 
@@ -207,6 +205,12 @@ def write(root: Path, parts: Sequence[Contribution]) -> list[Path]:
         with replacing(root / path) as file:
             file.write(text.encode())
     return list(texts)
+
+
+def _shown(picture: Picture, path: str) -> list[str]:
+    """Return a figure and its caption as Markdown; the first sentence is its title."""
+    title = picture.caption.replace("**", "").split(". ")[0].rstrip(".")
+    return [f"![{title}]({path})", "", picture.caption, ""]
 
 
 def _pictures(parts: Sequence[Contribution]) -> list[Picture]:

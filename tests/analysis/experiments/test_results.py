@@ -5,7 +5,8 @@ from synaptax import runs
 
 
 def test_sections_are_markdown_lines():
-    lines = results.sections()
+    (page,) = results.contribution().pages
+    lines = page.lines
     assert all(isinstance(line, str) for line in lines)
     assert [line for line in lines if line.startswith("# ")] == []
 

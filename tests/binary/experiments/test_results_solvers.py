@@ -8,7 +8,7 @@ from binary.experiments import _results_solvers, record, results
 def test_sections_come_from_records(monkeypatch, tmp_path):
     lines = _results_solvers.sections()
     assert any(line.startswith("## Binary perceptron: success") for line in lines)
-    assert set(lines) <= set(results.sections())
+    assert set(lines) <= set(results.contribution().pages[0].lines)
     monkeypatch.setattr(_results_solvers, "RECORDED", tmp_path)
     assert _results_solvers.sections() == []
 

@@ -24,7 +24,7 @@ COVID = {
 
 
 def test_sections_hold_the_recorded_figures():
-    text = "\n".join(results.sections())
+    text = "\n".join(results.contribution().pages[0].lines)
     assert "## Lung segmentation" in text
     assert "| as trained | 0.9" in text
     assert "nan" not in text

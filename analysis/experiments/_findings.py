@@ -1,0 +1,198 @@
+"""The rows of RESULTS.md on the minima of pruned networks, from the records."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.experiments._minima import RECORDED
+from analysis.minima.claims import TEXTS
+from synaptax.reports.results import Finding, Miss, Picture, Ratio
+from synaptax.runs.folder import read_json
+
+_FOLDER = "analysis/experiments/recorded"
+#: experiment: what it is, in a few words.
+EXPERIMENTS = {
+    "minima_lenet300_digits": "LeNet-300, digits",
+    "minima_lenet300_mnist": "LeNet-300, MNIST",
+    "minima_lenet5_mnist": "LeNet-5, MNIST, 8 to 23x",
+    "minima_lenet5_mnist_sparse": "LeNet-5, MNIST, 313 to 485x",
+    "minima_resnet32_cifar10_reduced": "ResNet-32, CIFAR-10 JPEG copy",
+}
+_SPARSE = "minima_lenet5_mnist_sparse"
+_DRAWN = {  # figure: what it shows
+    "error-sparsity": "test error against the share of parameters pruned",
+    "loss-surface": "training loss over the plane through the solutions, as a surface",
+    "loss-plane": "training loss over the plane through the solutions",
+    "eigenvalue-plane": "top eigenvalue of the Hessian over the same plane",
+    "line": "training loss and test error on the line between the solutions",
+    "spectra": "density of the Hessian's spectrum",
+    "entropy": "first-order PSP-entropy of each layer",
+}
+
+
+def pictures() -> tuple[Picture, ...]:
+    """Return the recorded figures; G is the gradual solution, S the one-shot one."""
+    found = [
+        Picture(
+            f"{_FOLDER}/minima-curvature-against-loss.png",
+            "**Minima (2004.14765).** Top Hessian eigenvalue against training loss, "
+            "one-shot over gradual solution, one point a seed: the order of the "
+            "curvatures is mostly the order of the losses, so at unequal loss they "
+            "say little about the minima.",
+            "minima",
+            headline=True,
+        )
+    ]
+    for experiment, title in EXPERIMENTS.items():
+        for name in read_json(RECORDED / f"{experiment}.json")["figures"]:
+            kind = name.removeprefix(f"{experiment}-").removesuffix(".png")
+            caption = f"{title}: {_DRAWN[kind]} (G gradual, S one-shot, R rewound)."
+            found.append(Picture(f"{_FOLDER}/{name}", caption, "minima"))
+    return tuple(found)
+
+
+def records() -> dict[str, Mapping[str, Any]]:
+    """Return the recorded comparisons by experiment."""
+    return {name: read_json(RECORDED / f"{name}.json") for name in EXPERIMENTS}
+
+
+def pairs(record: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return (gradual, one-shot) measures of each seed at the accepted level."""
+    groups: dict[tuple[str, int], Any] = {}
+    for one in record["measures"].values():
+        if one["level"] is None:
+            groups[one["arm"], one["seed"]] = one
+    seeds = sorted({seed for arm, seed in groups if arm == "gradual"})
+    return [(groups["gradual", seed], groups["one-shot", seed]) for seed in seeds]
+
+
+def findings() -> tuple[Finding, ...]:
+    """Return the rows on arXiv 2004.14765: a claim each, over all comparisons."""
+    kept = records()
+    found = []
+    for index, claim in enumerate(next(iter(kept.values()))["claims"]):
+        verdicts = Counter(r["claims"][index]["verdict"] for r in kept.values())
+        text = ", ".join(
+            f"{verdicts[verdict]} {verdict}"
+            for verdict in ("supported", "undecided", "not supported")
+            if verdicts[verdict]
+        )
+        found.append(
+            Finding(
+                f"Minima {claim['number']}: {TEXTS[claim['number']]}",
+                "a figure (MEM)" if claim["number"] < 8 else "a conjecture (ABS)",
+                f"of {len(kept)} comparisons: {text}{_beside(claim['number'], kept)}",
+                _verdict(claim["number"], verdicts),
+                "minima",
+                tuple(map(float, verdicts.values())) + _numbers(claim["number"], kept),
+                tuple(f"{_FOLDER}/{name}.json" for name in kept),
+            )
+        )
+    return tuple(found)
+
+
+def _verdict(number: int, verdicts: Counter[str]) -> str:
+    if number == 3:
+        return "not decided: compared at unequal training loss"
+    if number == 7:
+        return "depends on the form of the entropy"
+    count = verdicts.total()
+    for verdict, words in (("supported", "holds"), ("not supported", "fails")):
+        if verdicts[verdict] > count / 2:
+            return f"mostly {words}"
+    return "undecided"
+
+
+def _draft(kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    variants = next(c for c in kept[_SPARSE]["claims"] if c["number"] == 7)["variants"]
+    return next(v for v in variants if v["name"].startswith("the authors' draft"))
+
+
+def _numbers(number: int, kept: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the numbers that :func:`_beside` prints."""
+    if number == 3:
+        both = [pair for record in kept.values() for pair in pairs(record)]
+        alike = sum(
+            (s["top_survivors"] > g["top_survivors"])
+            == (s["train_loss"] > g["train_loss"])
+            for g, s in both
+        )
+        return float(alike), float(len(both))
+    if number == 7:
+        draft = _draft(kept)
+        return draft["mean"], draft["low"], draft["high"]
+    return ()
+
+
+def _beside(number: int, kept: Mapping[str, Any]) -> str:
+    """Return what has to be said beside the count of verdicts."""
+    if number == 3:
+        alike, count = _numbers(number, kept)
+        return (
+            f"; in {alike:.0f} of {count:.0f} pairs the larger eigenvalue goes with "
+            "the larger training loss"
+        )
+    if number == 7:
+        mean, low, high = _numbers(number, kept)
+        return (
+            f" (same-state form); in the authors' own draft form G - S = {mean:+.3f} "
+            f"({low:.3f} to {high:.3f}) at 313 to 485x: supported"
+        )
+    return ""
+
+
+def ratios() -> tuple[Ratio, ...]:
+    """Return the rows of the performance table."""
+    record = read_json(RECORDED / "benchmark-curvature.json")
+    machine = f"{record['device']['kind']}, {record['device']['cores']} core(s)"
+    rows = {(row["task"], row["by"]): row for row in record["rows"]}
+    titles = {"hvp": "Hessian-vector product", "lanczos": "20 Lanczos steps"}
+    return tuple(
+        Ratio(
+            f"{title}, LeNet-5, 300 examples",
+            f"{rows[task, 'synaptax']['best_s']:.3g} s",
+            f"{peer}, {rows[task, peer]['best_s']:.3g} s",
+            f"{rows[task, peer]['times_ours']:.1f} times as fast",
+            machine,
+            f"{_FOLDER}/benchmark-curvature.json",
+        )
+        for task, title in titles.items()
+        for peer in ("curvlinops", "pyhessian")
+    )
+
+
+def misses() -> tuple[Miss, ...]:
+    """Return what was aimed at and not reached."""
+    alike, count = _numbers(3, records())
+    return (
+        Miss(
+            "The comparison of minima is no fair test of 2004.14765's claim on "
+            "sharpness",
+            f"G and S have unequal training loss, and in {alike:.0f} of {count:.0f} "
+            "pairs curvature is ordered as the loss is",
+            True,
+        ),
+        Miss(
+            "LeNet-5 on all of MNIST with rewinding, ResNet-32 at full size",
+            "they were not run: hours of a core each",
+            True,
+        ),
+    )
+
+
+def ratio_points() -> dict[str, list[tuple[float, float]]]:
+    """Return (loss of S / G, top eigenvalue of S / G) of each seed by experiment."""
+    return {
+        EXPERIMENTS[name]: [
+            (
+                s["train_loss"] / g["train_loss"],
+                s["top_survivors"] / g["top_survivors"],
+            )
+            for g, s in pairs(record)
+            if math.isfinite(s["top_survivors"])
+        ]
+        for name, record in records().items()
+    }
