@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from synaptax.data.streaming import Streamed
+
 CHUNK = 32  # images at once where no gradient is needed
 
 
@@ -16,14 +18,18 @@ def chunked(function: Callable[[Any], Any], data: Any, *, size: int = CHUNK) -> 
     """Apply a function of batches to any number of examples, in equal chunks.
 
     Args:
-        function: of a tree whose leaves have a leading axis of examples, to another;
-            what it says of one example must not depend on the others.
-        data: such a tree, N >= 1 examples.
+        function: of a tree whose leaves have a leading axis of examples, or of
+            a stream of them, to such a tree; what it says of one example must not depend on the others.
+        data: such a tree or stream, N >= 1 examples.
         size: examples at once.
 
     Returns:
         The results of all N, in order.
     """
+    if isinstance(data, Streamed):  # read by chunk, too
+        return chunked(
+            lambda rows: function(data[rows]), jnp.arange(len(data)), size=size
+        )
     count = jax.tree.leaves(data)[0].shape[0]
     size = min(size, count)
     spare = -count % size

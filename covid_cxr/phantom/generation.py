@@ -20,6 +20,7 @@ from covid_cxr.index import Index, Row, build
 from covid_cxr.phantom import anatomy
 from covid_cxr.phantom.config import TRAITS, Cohort
 from covid_cxr.phantom.projection import blocks, frame, marker, texture
+from synaptax.data.streaming import spans
 from synaptax.typing import Array, Bool, Int, Key
 
 LICENCE = "synthetic: not a patient"
@@ -191,10 +192,7 @@ def stacks(
         Rows, and their radiographs; together all rows. The last rows may repeat some,
         with the same radiographs, so that all parts have one shape.
     """
-    count = len(whole.finding)
-    size = min(size, count)
-    for start in range(0, count, size):
-        rows = slice(min(start, count - size), min(start, count - size) + size)
+    for rows in spans(len(whole.finding), size):
         yield (
             rows,
             radiographs(

@@ -22,21 +22,18 @@ from covid_cxr.index import concatenate
 from covid_cxr.metrics import youden
 from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
-from covid_cxr.study.apart import let_pass
-from covid_cxr.study.config import StudyConfig
-from covid_cxr.study.data import (
-    Films,
-    Library,
-    library,
-    mixed,
-    preprocessed,
-    tests_of,
-)
-from covid_cxr.study.stages import finetuning, pretraining, stage_one
+from covid_cxr.study.config import NONE, StudyConfig
+from covid_cxr.study.data import Library, Radiographs
+from covid_cxr.study.leakage import check_leakage
+from covid_cxr.study.mixes import mixed, tables
+from covid_cxr.study.preparation import library
+from covid_cxr.study.stages import finetuning, pretraining
 from covid_cxr.train import Trained, fit, predict
 from synaptax import runs
-from synaptax.data.images import Batch
+from synaptax.data.cache import cache_folder
 from synaptax.runs.files import replacing
+
+PREPARED = "prepared"  # folder of the prepared radiographs, in the study's
 
 
 class Cell(NamedTuple):
@@ -46,7 +43,7 @@ class Cell(NamedTuple):
         encoder: name of a network.
         pretraining: name of a stage 1.
         mix: name of a mix.
-        preprocessing: what is done to films.
+        preprocessing: what is done to radiographs.
     """
 
     encoder: str
@@ -88,32 +85,52 @@ def run(
         ValueError: if the folder holds another study, or two parts overlap.
     """
     place = runs.create(folder, config, resume=True).path
-    wanted = [cell for cell in cells(config) if not finished(place, cell.key)]
-    asked = list(itertools.product(config.mixes, config.preprocessing))
-    data = [f"data~{mix}~{kind}" for mix, kind in asked] if config.bias else []
-    if not wanted and all(finished(place, key) for key in data):
+    todo = [cell for cell in cells(config) if not finished(place, cell.key)]
+    pairs = itertools.product(config.mixes, config.preprocessing)
+    looks = {(m, kind): f"data~{m}~{kind}" for m, kind in pairs if config.bias}
+    looks = {pair: key for pair, key in looks.items() if not finished(place, key)}
+    if not todo and not looks:
         report("every cell is finished")
         return place
-    report("loading films")
-    held = library(config)
+    report("loading radiographs")
+    held = library(config, _prepared_in(place))
     (place / "cells").mkdir(exist_ok=True)
-    runs.write_json(place / "sets.json", _described(held))
-    if config.bias:
-        for key, (mix, kind) in zip(data, asked, strict=True):
-            if not finished(place, key):
-                report(f"probes of {mix}, {kind}")
-                parts = mixed(config.mixes[mix], held, config.split_seed)
-                films = preprocessed(_joined(held, parts), kind)
-                runs.write_json(path_of(place, key), probes.of_mix(films))
-    passed = {  # before anything is trained
-        (mix, before): let_pass(config, mix, before, held)
-        for mix, before in dict.fromkeys((c.mix, c.pretraining) for c in wanted)
-    }
-    for number, cell in enumerate(wanted, start=1):
-        report(f"cell {number} of {len(wanted)} to do: {', '.join(cell)}")
-        overlaps = passed[cell.mix, cell.pretraining]
-        _run_cell(config, place, cell, held, overlaps, quiet)
+    runs.write_json(place / "sets.json", described(held))
+    for (mix, kind), key in looks.items():
+        report(f"probes of {mix}, {kind}")
+        whole = concatenate(list(mixed(config, held, mix).values()))
+        runs.write_json(
+            path_of(place, key), probes.of_mix(held.radiographs(whole, kind))
+        )
+    seen, overlaps = {}, {}
+    for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo):
+        seen[pair] = tables(config, held, *pair)
+        # Of all cells before anything is trained.
+        overlaps[pair] = check_leakage(config, held, seen[pair], *pair)
+    for number, cell in enumerate(todo, start=1):
+        report(f"cell {number} of {len(todo)} to do: {', '.join(cell)}")
+        pair = cell.mix, cell.pretraining
+        own = lambda table, kind=cell.preprocessing: held.radiographs(table, kind)
+        data = Data(
+            train=own(seen[pair].parts["train"]),
+            validation=own(seen[pair].parts["validation"]),
+            tests={name: own(table) for name, table in seen[pair].tests.items()},
+            first={name: own(table) for name, table in seen[pair].first.items()},
+            overlaps=overlaps[pair],
+        )
+        _run_cell(config, place, cell, data, quiet)
+    shutil.rmtree(place / PREPARED, ignore_errors=True)
     return place
+
+
+def _prepared_in(place: Path) -> Path:
+    """Return where prepared radiographs are: with the study, and gone when it is done.
+
+    In SYNAPTAX_CACHE, if that is set, they stay, and studies share them.
+    """
+    if os.environ.get("SYNAPTAX_CACHE"):
+        return cache_folder() / "radiographs"
+    return place / PREPARED
 
 
 def path_of(place: Path, key: str) -> Path:
@@ -124,69 +141,6 @@ def path_of(place: Path, key: str) -> Path:
 def finished(place: Path, key: str) -> bool:
     """Say whether a cell is finished."""
     return path_of(place, key).exists()
-
-
-def _run_cell(
-    config: StudyConfig,
-    place: Path,
-    cell: Cell,
-    held: Library,
-    overlaps: dict[str, list[str]],
-    quiet: bool,
-) -> None:
-    """Train and score a cell, and write its files, the JSON last."""
-    wall, core = time.monotonic(), time.process_time()
-    net = network(config.encoders[cell.encoder])
-    index = mixed(config.mixes[cell.mix], held, config.split_seed)
-    tests = tests_of(config, held, index["test"])
-    process = lambda films: preprocessed(films, cell.preprocessing)
-    train, validation = (
-        process(held.films(index[part])) for part in ("train", "validation")
-    )
-    work = place / "training" / cell.key
-    start, before = _pretrained(config, place, cell, held, net, quiet)
-    stage = finetuning(config, train, start is not None)
-    trained = fit(
-        net,
-        stage,
-        _batch(train),
-        _batch(validation),
-        start=start,
-        folder=work,
-        resume=True,
-        quiet=quiet,
-    )
-    scores = {"validation": _scored(net, trained, validation)}
-    scores |= {
-        name: _scored(net, trained, process(films)) for name, films in tests.items()
-    }
-    threshold = youden(validation.label, scores["validation"]["score"].mean(axis=0))
-    record = {
-        **cell._asdict(),
-        "train": summary(train),
-        "validation": summary(validation),
-        "tests": {name: summary(films) for name, films in tests.items()},
-        "overlaps_let_pass": overlaps,
-        "stage_one": before,
-        "stage": stage,
-        "epoch": trained.epoch,
-        "threshold": threshold,
-    }
-    if config.bias:
-        seen = {name: process(films) for name, films in tests.items()}
-        found, panel = probes.of_cell(net, trained, seen, threshold.value)
-        record |= found
-        scores |= panel
-    record |= {
-        "wall_s": round(time.monotonic() - wall, 1),
-        "core_s": round(time.process_time() - core, 1),
-        **runs.environment(),
-    }
-    target = path_of(place, cell.key)
-    with replacing(target.with_suffix(".npz")) as file:
-        np.savez_compressed(file, **_flat(scores))  # pyright: ignore
-    runs.write_json(target, record)
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
@@ -204,62 +158,78 @@ def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
     return out
 
 
-def _flat(parts: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {f"{n}/{k}": v for n, part in parts.items() for k, v in part.items()}
+class Data(NamedTuple):
+    """What a cell sees, preprocessed.
+
+    Attributes:
+        train: of stage 2.
+        validation: of stage 2.
+        tests: name to a test set.
+        first: "train" and "validation" of stage 1, if there is one.
+        overlaps: test set to the kinds of overlap that were let pass.
+    """
+
+    train: Radiographs
+    validation: Radiographs
+    tests: dict[str, Radiographs]
+    first: dict[str, Radiographs]
+    overlaps: dict[str, list[str]]
 
 
-def summary(films: Films) -> dict[str, Any]:
-    """Return what a set of films is, without the name of a patient."""
-    names, counts = np.unique(films.index.source, return_counts=True)
-    return {
-        "images": len(films.index),
-        "patients": int(np.unique(films.index.patient).size),
-        "positives": int((films.label == 1).sum()),
-        "sources": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-        "digest": films.index.digest() if len(films.index) else "",
+def _run_cell(
+    config: StudyConfig, place: Path, cell: Cell, data: Data, quiet: bool
+) -> None:
+    """Train and score a cell, and write its files, the JSON last."""
+    wall, core = time.monotonic(), time.process_time()
+    net = network(config.encoders[cell.encoder])
+    work = place / "training" / cell.key
+    start, before = _pretrained(config, place, cell, data, net, quiet)
+    stage = finetuning(config, data.train, start is not None)
+    trained = fit(
+        net,
+        stage,
+        data.train.batch(),
+        data.validation.batch(),
+        start=start,
+        folder=work,
+        resume=True,
+        quiet=quiet,
+    )
+    scores = {"validation": _scored(net, trained, data.validation)}
+    scores |= {name: _scored(net, trained, one) for name, one in data.tests.items()}
+    threshold = youden(
+        data.validation.label, scores["validation"]["score"].mean(axis=0)
+    )
+    record = {
+        **cell._asdict(),
+        "train": summary(data.train),
+        "validation": summary(data.validation),
+        "tests": {name: summary(one) for name, one in data.tests.items()},
+        "overlaps_let_pass": data.overlaps,
+        "stage_one": before,
+        "stage": stage,
+        "epoch": trained.epoch,
+        "threshold": threshold,
     }
-
-
-def _described(held: Library) -> dict[str, Any]:
-    """Return what the sets are; lungs by a network only where one was asked."""
-    out = {}
-    for name, films in held.sets.items():
-        out[name] = {**summary(films), "left_out": held.problems[name]}
-        if name in held.segmented:
-            used, abstained = held.segmented[name]
-            out[name] |= {"segmented": used, "abstained": abstained}
-    return out
-
-
-def _joined(held: Library, parts: dict[str, Any]) -> Films:
-    """Return the films of all parts of a mix, those of two parts once."""
-    films = [held.films(index) for index in parts.values()]
-    stacked = [np.concatenate(own) for own in zip(*(f[:3] for f in films), strict=True)]
-    rows = np.concatenate([one.row for one in films])
-    return Films(*stacked, index=concatenate([f.index for f in films]), row=rows)
-
-
-def _batch(films: Films) -> Batch:
-    return Batch(films.images[..., None], films.label)
-
-
-def _scored(net: Network, trained: Trained, films: Films) -> dict[str, np.ndarray]:
-    people = np.unique(films.index.patient, return_inverse=True)[1]
-    return {
-        "score": predict(net, trained, films.images[..., None]),
-        "label": films.label,
-        "patient": people,
-        "row": films.row,
+    if config.bias:
+        answers, panel = probes.of_cell(net, trained, data.tests, threshold.value)
+        record |= answers
+        scores |= panel
+    record |= {
+        "wall_s": round(time.monotonic() - wall, 1),
+        "core_s": round(time.process_time() - core, 1),
+        **runs.environment(),
     }
+    target = path_of(place, cell.key)
+    flat = {f"{n}/{k}": v for n, part in scores.items() for k, v in part.items()}
+    with replacing(target.with_suffix(".npz")) as file:
+        np.savez_compressed(file, **flat)  # pyright: ignore
+    runs.write_json(target, record)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _pretrained(
-    config: StudyConfig,
-    place: Path,
-    cell: Cell,
-    held: Library,
-    net: Network,
-    quiet: bool,
+    config: StudyConfig, place: Path, cell: Cell, data: Data, net: Network, quiet: bool
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
     one = config.pretrainings[cell.pretraining]
@@ -268,17 +238,14 @@ def _pretrained(
         return convert(one.weights, *fresh), None
     if not one.set:
         return None, None
-    train, validation = (
-        preprocessed(films, cell.preprocessing)
-        for films in stage_one(config, cell.pretraining, held)
-    )
+    train, validation = data.first["train"], data.first["validation"]
     stage = pretraining(config, train, one.epochs)
     name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
     trained = fit(
         net,
         stage,
-        _batch(train),
-        _batch(validation),
+        train.batch(),
+        validation.batch(),
         folder=place / "pretraining" / name,
         resume=True,
         quiet=quiet,
@@ -289,14 +256,42 @@ def _pretrained(
         "validation": summary(validation),
         "stage": stage,
         "epoch": trained.epoch,
-        "validation_auc": _kept_areas(trained),
+        # Each seed's, at the epoch that was kept.
+        "validation_auc": [
+            trained.history[epoch - 1]["validation_auc"][seed]
+            for seed, epoch in enumerate(trained.epoch.tolist())
+        ],
     }
     return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
 
 
-def _kept_areas(trained: Trained) -> list[float]:
-    """Return each seed's area on validation films at the epoch that was kept."""
-    return [
-        trained.history[epoch - 1]["validation_auc"][seed]
-        for seed, epoch in enumerate(trained.epoch.tolist())
-    ]
+def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.ndarray]:
+    return {
+        "score": predict(net, trained, data.batch().image),
+        "label": data.label,
+        "patient": np.unique(data.index.patient, return_inverse=True)[1],
+        "row": data.row,
+    }
+
+
+def summary(data: Radiographs) -> dict[str, Any]:
+    """Return what some radiographs are, without the name of a patient."""
+    names, counts = np.unique(data.index.source, return_counts=True)
+    return {
+        "images": len(data.index),
+        "patients": int(np.unique(data.index.patient).size),
+        "positives": int((data.label == 1).sum()),
+        "sources": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "digest": data.index.digest() if len(data.index) else "",
+    }
+
+
+def described(held: Library) -> dict[str, Any]:
+    """Return what the sets are; lungs by a network only where one was asked."""
+    out = {}
+    for name, of_kind in held.sets.items():
+        out[name] = {**summary(of_kind[NONE]), "left_out": held.problems[name]}
+        if name in held.segmented:
+            used, abstained = held.segmented[name]
+            out[name] |= {"segmented": used, "abstained": abstained}
+    return out

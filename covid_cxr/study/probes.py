@@ -13,32 +13,32 @@ from covid_cxr.bias.linear import pixels
 from covid_cxr.bias.types import Probe
 from covid_cxr.models import Network
 from covid_cxr.study.config import OWN
-from covid_cxr.study.data import Films
+from covid_cxr.study.data import Radiographs
 from covid_cxr.train import Trained, features, predict
 from covid_cxr.train.loop import standardise
 from synaptax.runs.folder import jsonable
 
-_LOOKED = 48  # films whose saliency is judged
-_SHOWN = 4  # films of a panel
+_JUDGED = 48  # radiographs whose saliency is judged
+_IN_PANEL = 4  # radiographs of a panel
 _KEY = 0
 
 
-def of_mix(films: Films) -> dict[str, Any]:
-    """Return what can be asked of a mix's films without a network, all parts together.
+def of_mix(data: Radiographs) -> dict[str, Any]:
+    """Return what can be asked of a mix without a network, all parts at once.
 
     Args:
-        films: of both classes.
+        data: of both classes.
     """
-    found = bias.of_data(films.index, films.label, films.images, films.known_lungs)
+    probes = bias.of_data(data.index, data.label, data.pixels(), data.known_lungs)
     return {
-        "images": len(films.index),
-        "probes": [recorded(one) for one in found],
-        "sweep": _sweep(films),
+        "images": len(data.index),
+        "probes": [recorded(one) for one in probes],
+        "sweep": _sweep(data),
     }
 
 
 def of_cell(
-    net: Network, trained: Trained, tests: dict[str, Films], threshold: float
+    net: Network, trained: Trained, tests: dict[str, Radiographs], threshold: float
 ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """Return what can be asked of a cell's networks.
 
@@ -46,42 +46,42 @@ def of_cell(
         net: the network.
         trained: one for each seed; the probes take the mean of their scores, and the
             first one's features and maps.
-        tests: preprocessed films of each test set.
-        threshold: chosen on validation films.
+        tests: preprocessed radiographs of each test set.
+        threshold: chosen on validation radiographs.
 
     Returns:
         The record, and the arrays of a panel of saliency maps.
     """
-    score = lambda films: predict(net, trained, np.asarray(films)[..., None]).mean(0)
-    asked = next(
+    score = lambda images: predict(net, trained, np.asarray(images)[..., None]).mean(0)
+    probed_on = next(
         (name for name in (OWN, *tests) if name in tests and _both(tests[name])), None
     )
-    record: dict[str, Any] = {"probed_on": asked, "probes": [], "saliency": []}
+    record: dict[str, Any] = {"probed_on": probed_on, "probes": [], "saliency": []}
     panel: dict[str, dict[str, np.ndarray]] = {}
     key = jax.random.key(_KEY)
-    if asked is not None:
-        films = tests[asked]
-        found = bias.of_network(
-            films.index,
-            films.label,
-            films.images,
-            films.known_lungs,
+    if probed_on is not None:
+        data = tests[probed_on]
+        probes = bias.of_network(
+            data.index,
+            data.label,
+            data.pixels(),
+            data.known_lungs,
             score,
-            _features(net, trained, films),
+            _features(net, trained, data),
             key=key,
         )
-        record["probes"] = [recorded(one) for one in found]
-        record["saliency"], panel = _looked(net, trained, films)
+        record["probes"] = [recorded(one) for one in probes]
+        record["saliency"], panel = _saliency(net, trained, data)
     record["transfer"] = {
         name: bias.transfer(
-            films.index.label("pneumonia"),
-            score(films.images),
-            films.index.patient,
+            data.index.label("pneumonia"),
+            score(data.pixels()),
+            data.index.patient,
             key=key,
             threshold=threshold,
         )
-        for name, films in tests.items()
-        if _ordinary(films)
+        for name, data in tests.items()
+        if _ordinary(data)
     }
     return jsonable(record), panel
 
@@ -91,62 +91,64 @@ def recorded(probe: Probe) -> dict[str, Any]:
     return {**jsonable(probe), "fires": probe.fires}
 
 
-def _features(net: Network, trained: Trained, films: Films) -> dict[str, np.ndarray]:
+def _features(
+    net: Network, trained: Trained, data: Radiographs
+) -> dict[str, np.ndarray]:
     """Return the first seed's features, the stem's first."""
-    held = films.images[..., None]
-    found = features(net, *trained.member(0), held, trained.config)
-    return dict(sorted(found.items(), key=lambda item: (item[0] != "stem", item[0])))
+    image = data.batch().image
+    by_stage = features(net, *trained.member(0), image, trained.config)
+    return dict(sorted(by_stage.items(), key=lambda item: (item[0] != "stem", item[0])))
 
 
-def _both(films: Films) -> bool:
-    """Say whether films can be probed: both classes, and patients for five folds."""
-    people = np.unique(films.index.patient).size
-    return np.unique(films.label).size == 2 and people >= 10
+def _both(data: Radiographs) -> bool:
+    """Say whether they can be probed: both classes, and patients for five folds."""
+    people = np.unique(data.index.patient).size
+    return np.unique(data.label).size == 2 and people >= 10
 
 
-def _ordinary(films: Films) -> bool:
-    """Say whether films are without COVID-19, with and without pneumonia."""
-    pneumonia = films.index.label("pneumonia")
-    return not films.label.any() and set(np.unique(pneumonia).tolist()) == {0, 1}
+def _ordinary(data: Radiographs) -> bool:
+    """Say whether radiographs are without COVID-19, with and without pneumonia."""
+    pneumonia = data.index.label("pneumonia")
+    return not data.label.any() and set(np.unique(pneumonia).tolist()) == {0, 1}
 
 
-def _sweep(films: Films) -> list[Any]:
+def _sweep(data: Radiographs) -> list[Any]:
     """Return the ratio sweep of the source, if two sources have both classes."""
-    names = np.unique(films.index.source)
+    names = np.unique(data.index.source)
     if len(names) != 2:
         return []
-    second = films.index.source == names[1]
+    second = data.index.source == names[1]
     try:
-        points = bias.sweep(films.index, films.label, second, pixels(films.images))
+        points = bias.sweep(data.index, data.label, second, pixels(data.pixels()))
     except ValueError:  # too few patients of some kind
         return []
     return jsonable(points)
 
 
-def _looked(
-    net: Network, trained: Trained, films: Films
+def _saliency(
+    net: Network, trained: Trained, data: Radiographs
 ) -> tuple[list[Any], dict[str, dict[str, np.ndarray]]]:
-    """Return the saliency of the first seed on films with lungs, and a panel."""
-    rows = np.flatnonzero(films.masked)[:_LOOKED]
+    """Return the saliency of the first seed on radiographs with lungs, and a panel."""
+    rows = np.flatnonzero(data.masked)[:_JUDGED]
     if rows.size < 2:
         return [], {}
-    seen = films.select(rows)
+    some = data.select(rows)
     params, stats = trained.member(0)
-    x = standardise(jnp.asarray(seen.images[..., None]), trained.config)
-    patient = seen.index.patient
-    found = bias.saliency(
-        net, params, stats, x, seen.lungs, patient, key=jax.random.key(_KEY)
+    x = standardise(jnp.asarray(some.pixels()[..., None]), trained.config)
+    patient = some.index.patient
+    judged = bias.saliency(
+        net, params, stats, x, np.asarray(some.lungs), patient, key=jax.random.key(_KEY)
     )
     # Positives first: a map of a negative says what speaks against.
-    shown = np.argsort(-seen.label, kind="stable")[:_SHOWN]
+    shown = np.argsort(-some.label, kind="stable")[:_IN_PANEL]
     cam = np.asarray(bias.grad_cam(net, params, stats, x))[shown]
     path = np.asarray(bias.integrated_gradients(net, params, stats, x))[shown]
     panel = {
-        "image": seen.images[shown],
-        "lungs": seen.lungs[shown],
+        "image": some.pixels()[shown],
+        "lungs": np.asarray(some.lungs)[shown],
         "cam": cam,
         "gradients": path,
-        "positive": seen.label[shown],
-        "number": seen.row[shown],
+        "positive": some.label[shown],
+        "number": some.row[shown],
     }
-    return jsonable(found), {"panel": panel}
+    return jsonable(judged), {"panel": panel}

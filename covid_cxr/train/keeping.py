@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from synaptax import runs
+from synaptax.data.streaming import Streamed
 from synaptax.runs import checkpoints
 
 
@@ -92,5 +93,6 @@ def fingerprint(*parts: Any) -> int:
     total = 0
     for part in parts:
         for leaf in part:
-            total = zlib.crc32(np.asarray(leaf).tobytes(), total)
+            for chunk in leaf.chunks() if isinstance(leaf, Streamed) else [leaf]:
+                total = zlib.crc32(np.asarray(chunk).tobytes(), total)
     return total

@@ -101,9 +101,9 @@ def standardise(image: Array, scale: Scale | StageConfig) -> Array:
 
 
 def unit(image: Array) -> Array:
-    """Return images as float32 in [0, 1]."""
-    if image.dtype == jnp.uint8:
-        return image.astype(jnp.float32) / 255
+    """Return images as float32 in [0, 1]; the largest integer of a type is 1."""
+    if jnp.issubdtype(image.dtype, jnp.unsignedinteger):
+        return image.astype(jnp.float32) / jnp.iinfo(image.dtype).max
     return image.astype(jnp.float32)
 
 

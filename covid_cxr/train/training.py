@@ -19,6 +19,7 @@ from covid_cxr.train.keeping import take_up
 from covid_cxr.train.losses import loss_function
 from covid_cxr.train.stages import StageConfig, check
 from synaptax.data.images import Batch
+from synaptax.data.streaming import Streamed
 from synaptax.runs.progress import Progress
 from synaptax.training.errors import NonFiniteError
 from synaptax.trees import check_same_structure
@@ -63,7 +64,7 @@ def fit(
     Args:
         net: the network.
         config: the stage.
-        train: images (N, H, W, 1), uint8 or float32 in [0, 1], and labels (N,).
+        train: images (N, H, W, 1), uint8, uint16 or float32 in [0, 1], and labels (N,).
         validation: likewise, of other patients.
         start: (params, stats) whose trunk to begin with, of one network or with a
             leading axis of seeds; the head is always drawn anew.
@@ -113,7 +114,7 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
     Args:
         net: the network.
         trained: of :func:`fit`.
-        image: (N, H, W, 1) uint8 or float32 in [0, 1].
+        image: (N, H, W, 1) uint8, uint16 or float32 in [0, 1].
 
     Returns:
         (S, N) float32 probabilities of a positive with one output, else
@@ -144,7 +145,7 @@ def features(
         net: the network.
         params: of one network.
         stats: likewise.
-        image: (N, H, W, 1) uint8 or float32 in [0, 1].
+        image: (N, H, W, 1) uint8, uint16 or float32 in [0, 1].
         config: the stage, for its normalisation.
 
     Raises:
@@ -279,12 +280,14 @@ def _checked(
     return out[0], out[1]
 
 
-def _images(name: str, image: Any) -> Array:
+def _images(name: str, image: Any) -> Any:
     if np.ndim(image) != 4 or image.shape[-1] != 1 or not image.shape[0]:
         raise ValueError(f"{name}: expected (N, H, W, 1), got {np.shape(image)}")
-    if image.dtype not in (np.uint8, np.float32):
-        raise ValueError(f"{name}: expected uint8 or float32, got {image.dtype}")
-    return jnp.asarray(image)
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError(
+            f"{name}: expected uint8, uint16 or float32, got {image.dtype}"
+        )
+    return image if isinstance(image, Streamed) else jnp.asarray(image)
 
 
 def _classes(config: StageConfig, label: Array) -> list[Array]:

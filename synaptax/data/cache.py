@@ -87,11 +87,7 @@ def open_cache(
     except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
         _log.warning("decoding again, the cache is damaged: %s", error)
         cache = None
-    if cache is None:
-        _write(folder, name, origin, build)
-        cache = _read(folder, name, origin)
-        assert cache is not None
-    return cache
+    return _write(folder, name, origin, build) if cache is None else cache
 
 
 def _write(
@@ -99,7 +95,7 @@ def _write(
     name: str,
     identity: dict[str, Any],
     build: Callable[[Create], Mapping[str, Any]],
-) -> None:
+) -> Cached:
     """Make a cache: arrays under temporary names, renamed, and the description last."""
     unfinished: dict[str, tuple[Path, np.memmap]] = {}
 
@@ -117,11 +113,13 @@ def _write(
         # Until the arrays are whole again nothing may vouch for them.
         (folder / f"{name}.json").unlink(missing_ok=True)
     try:
-        meta, files = dict(build(create)), {}
+        meta, files, arrays = dict(build(create)), {}, {}
         with _named_errors(folder):
             for key, (path, array) in unfinished.items():
                 array.flush()
                 files[key] = _checksum(path)
+                # Before another process may put its own in their place.
+                arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
                 os.replace(path, folder / f"{name}-{key}.npy")
             body = {
                 "format": FORMAT,
@@ -131,6 +129,7 @@ def _write(
             }
             with replacing(folder / f"{name}.json") as file:
                 file.write(json.dumps({"crc32": _of_body(body), "body": body}).encode())
+        return Cached(arrays, json.loads(json.dumps(meta)))
     finally:
         for path, _ in unfinished.values():
             path.unlink(missing_ok=True)

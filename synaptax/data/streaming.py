@@ -71,6 +71,18 @@ class Streamed:
         self._handle: Any = np.int32(next(_numbers))
         _open[int(self._handle)] = self
 
+    @classmethod
+    def join(cls, streams: Sequence[Streamed]) -> Streamed:
+        """Return the examples of several streams, one after another."""
+        first = np.cumsum([0, *(len(one._arrays) for one in streams)])
+        return cls(
+            [array for one in streams for array in one._arrays],
+            np.concatenate([one._rows for one in streams]),
+            np.concatenate(
+                [one._array + k for one, k in zip(streams, first, strict=False)]
+            ),
+        )
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -165,6 +177,17 @@ def _rows_of(handle: Any, rows: Any) -> np.ndarray:
     """Read rows on the host; under ``vmap`` both have leading axes, the handle's 1."""
     number = int(np.asarray(handle).reshape(-1)[0])
     return _open[number].read(np.asarray(rows))
+
+
+def spans(count: int, size: int) -> Iterator[slice]:
+    """Yield slices of one size that together are all rows, for one compiled program.
+
+    The last begins early where ``size`` does not divide ``count``.
+    """
+    size = min(size, count)
+    for start in range(0, count, max(size, 1)):
+        first = min(start, count - size)
+        yield slice(first, first + size)
 
 
 def resident(examples: Any, *, fits: int = FITS) -> Any:

@@ -13,6 +13,7 @@ from covid_cxr.splits import OverlapError
 from covid_cxr.study import cells, checklist, parse, read, report, stages
 from covid_cxr.study.blocks import Table, as_markdown
 from covid_cxr.study.matrix import path_of
+from covid_cxr.study.preparation import library
 from covid_cxr.study.summaries import Finished
 from covid_cxr.train.training import with_trunk
 from synaptax.runs.folder import read_json
@@ -25,7 +26,6 @@ __all__ = ["quick_compilation"]
 
 # Beside the functions of their names in the package.
 module = importlib.import_module("covid_cxr.study.matrix")
-data = importlib.import_module("covid_cxr.study.data")
 SIDE = 32
 SMALL = {
     "name": "paths",
@@ -164,7 +164,7 @@ def test_stage_two_starts_from_the_trunk_of_stage_one(folders, fitted, tmp_path)
 
 
 def films_of(config):
-    return data.library(config).sets["home"]
+    return library(config).sets["home"]["none"]
 
 
 def test_films_of_stage_one_are_no_test_films(folders, fitted, tmp_path):
@@ -193,9 +193,9 @@ def test_weights_of_a_file_are_a_start(tmp_path):
     }
     (tmp_path / "study.json").write_text(json.dumps(study))
     config = read(tmp_path / "study.json")
-    net, held = network(config.encoders["small"]), data.Library({}, {}, {}, {})
+    net, nothing = network(config.encoders["small"]), module.Data(*[None] * 5)
     start, before = module._pretrained(
-        config, tmp_path, cells(config)[0], held, net, True
+        config, tmp_path, cells(config)[0], nothing, net, True
     )
     params, _ = with_trunk(net.init(jax.random.key(7), SIDE), start)
     given = state["layer2.0.conv1.weight"].transpose(2, 3, 1, 0)
@@ -211,8 +211,8 @@ def test_weights_of_a_file_are_a_start(tmp_path):
 @pytest.mark.parametrize(
     ("set_", "label", "message"),
     [
-        ("nih", "tuberculosis", "pretrainings.lungs.label: no film of 'nih'"),
-        ("nih", "covid", "pretrainings.lungs.label: the films of 'nih'"),
+        ("nih", "tuberculosis", "pretrainings.lungs.label: no radiograph of 'nih'"),
+        ("nih", "covid", "pretrainings.lungs.label: the radiographs of 'nih'"),
     ],
 )
 def test_a_label_that_is_not_there(folders, fitted, tmp_path, set_, label, message):
@@ -297,10 +297,10 @@ def test_lungs_from_a_segmenter(folders, segmenter, fitted, tmp_path):
 
 
 def test_the_same_hand_for_all_lungs(folders, segmenter):
-    mine = data.library(masked(folders, segmenter)).sets["home"].lungs
-    held = data.library(masked(folders, segmenter, segment="all"))
+    mine = np.asarray(library(masked(folders, segmenter)).sets["home"]["none"].lungs)
+    held = library(masked(folders, segmenter, segment="all"))
     assert held.segmented == {"home": (40, 0), "nih": (36, 4)}
-    theirs = held.sets["home"].lungs
+    theirs = np.asarray(held.sets["home"]["none"].lungs)
     assert (mine != theirs).any()
     assert 2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()) > 0.8
     with pytest.raises(ValueError, match="segment: 'all' needs a segmenter"):
