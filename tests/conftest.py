@@ -1,20 +1,59 @@
-"""Strictness shared by every test: no silent rank or dtype promotion."""
+"""What every test shares: strictness, and programs that are compiled once.
+
+Compiled programs are kept between runs and between the processes of a run, in JAX's
+persistent cache. The commands that tests start inherit it; a cache or a flag given
+from outside stands.
+"""
 
 import os
+from pathlib import Path
 
-# Most of a test's time is compilation, which a lower level nearly halves. The commands
-# that tests start inherit it; a level given from outside stands.
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+# A whole run's programs several times over, for a few sets of flags side by side.
+PROGRAMS_BYTES = 2 << 30
+CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS),
+    # Every program: a test's are many, and small.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ.update(CACHE)
+
+# Most of a test's time is compilation, which a lower level nearly halves.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = " ".join(
         [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
     ).strip()
 
-import jax
-import pytest
+# After what it reads from the environment.
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def trim(folder: Path, limit: int) -> None:
+    """Remove the programs used longest ago until ``limit`` bytes are left."""
+    used = []
+    for path in folder.glob("*"):
+        # Another run may trim the same folder.
+        if (stat := path.stat() if path.exists() else None) is not None:
+            used.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    total = sum(size for _, size, _ in used)
+    for _, size, path in sorted(used):
+        if total <= limit:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Bound the kept programs once, before any worker reads them."""
+    if not hasattr(session.config, "workerinput"):
+        trim(PROGRAMS, PROGRAMS_BYTES)
 
 
 @pytest.fixture

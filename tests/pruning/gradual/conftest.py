@@ -1,11 +1,8 @@
 """Small runs that several test modules look at, compiled and run once."""
 
-import contextlib
 import dataclasses
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from pruning.gradual import train
 from pruning.gradual.train import fit
@@ -18,38 +15,6 @@ from tests.pruning.gradual.small_runs import (
     interrupted,
     lines_of,
 )
-
-SETTINGS = {
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-}
-
-
-@pytest.fixture(scope="session")
-def compiled_programs(tmp_path_factory):
-    """Return the folder in which compiled programs are kept for the session."""
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
-@contextlib.contextmanager
-def compiling_once(folder):
-    """Keep compiled programs in a folder; yields the environment that does so too."""
-    settings = SETTINGS | {"jax_compilation_cache_dir": folder}
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield {name.upper(): str(value) for name, value in settings.items()}
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def compiled(compiled_programs):
-    """Compile each distinct program of these runs once, whoever asks for it."""
-    with compiling_once(compiled_programs) as environment:
-        yield environment
 
 
 class Watched(Dataset):
@@ -67,7 +32,7 @@ class Watched(Dataset):
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory, compiled_programs):
+def whole(tmp_path_factory):
     """Return an uninterrupted run, its folder and how often it saw the test set."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     seen = []
@@ -76,18 +41,17 @@ def whole(tmp_path_factory, compiled_programs):
         seen.append(Watched(load(*args, **kwargs)))
         return seen[-1]
 
-    with compiling_once(compiled_programs), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "load", watched)
         result = fit(SMALL, folder, quiet=True)
     return result, folder, seen[0].asked
 
 
 @pytest.fixture(scope="session")
-def part(tmp_path_factory, compiled_programs):
+def part(tmp_path_factory):
     """Return a folder that stopped at epoch 9, with a checkpoint of epoch 7."""
     folder = tmp_path_factory.mktemp("part") / "run"
-    with compiling_once(compiled_programs):
-        interrupted(folder, half_a_line_at(9))
+    interrupted(folder, half_a_line_at(9))
     runs.keep_metrics(runs.RunFolder(folder))  # without the half line
     assert checkpoints.latest(folder / "checkpoints") == 7
     assert lines_of(folder / "metrics.jsonl") == 8

@@ -30,7 +30,7 @@ from tests.pruning.gradual.small_runs import (
 
 ROOT = Path(__file__).parents[3]
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = pytest.mark.runs
 
 
 def test_a_run_stopped_anywhere_ends_in_the_same_bits(whole, tmp_path):
@@ -47,11 +47,11 @@ def test_a_run_stopped_anywhere_ends_in_the_same_bits(whole, tmp_path):
     assert_same_end(folder, whole[1])
 
 
-def test_kill_9_at_three_moments(whole, compiled, tmp_path):
+def test_kill_9_at_three_moments(whole, tmp_path):
     rng = random.Random(0)
     moments = [rng.randint(1, 3), 4 + rng.randint(2, 12), 18 + rng.randint(1, 3)]
     folder = tmp_path / "run"
-    environment = os.environ | compiled | {"JAX_NUM_CPU_DEVICES": "8"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
     command = [sys.executable, "-m", "pruning", *options(SMALL)]
     command += ["--resume", "--run-dir", str(folder)]
     for moment in moments:

@@ -20,7 +20,7 @@ from synaptax.trees import named_leaves
 from tests.pruning.gradual.small_runs import Stop, arrays, outcome_of
 from tests.pruning.quick import compiled_quickly
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = pytest.mark.runs
 
 GRADUAL = Config(
     model="resnet20",
@@ -73,7 +73,7 @@ def small_network():
 
 
 @pytest.fixture(scope="module")
-def gradual(tmp_path_factory, compiled):
+def gradual(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stateful") / "gradual"
     return fit(GRADUAL, folder, quiet=True), folder
 

@@ -23,7 +23,7 @@ from tests.pruning.gradual.small_runs import (
     weights,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = pytest.mark.runs
 
 # --- what a run leaves ------------------------------------------------------------
 

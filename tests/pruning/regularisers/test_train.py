@@ -34,7 +34,7 @@ SMALL = Plain(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compiled):
+def whole(tmp_path_factory):
     """Return the folder and the cells of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("plain") / "whole"
     return folder, train.train(SMALL, folder, quiet=True)
@@ -60,9 +60,7 @@ def test_cells_hold_what_a_comparison_needs(whole):
     assert cells[0]["curves"]["train_loss"][-1] < cells[0]["curves"]["train_loss"][0]
 
 
-def test_an_interrupted_run_ends_in_the_same_bits(
-    whole, tmp_path, compiled, monkeypatch
-):
+def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch):
     _, cells = whole
     kept = runs.append_metrics
 

@@ -21,7 +21,6 @@ from tests.pruning.quick import compiled_quickly
 CONFIG = Config(
     method="sensitivity-unspecific", rate=1e-3, lr=0.05, momentum=0.9, batch=8
 )
-pytestmark = pytest.mark.usefixtures("compiled")
 
 RULES = loop.Rules(True, 1, 0.0, 0.5, every_leaf)
 
