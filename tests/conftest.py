@@ -6,6 +6,7 @@ from outside stands.
 """
 
 import os
+import zlib
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
@@ -48,6 +49,27 @@ def trim(folder: Path, limit: int) -> None:
             break
         path.unlink(missing_ok=True)
         total -= size
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let .ci/full run a part of the tests."""
+    parser.addoption("--sample", type=float, default=1.0, help="share of tests to run")
+    parser.addoption("--sample-seed", type=int, default=0, help="which ones")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Mark slow tests as runs; keep the share of tests that was asked for, by name."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("runs")
+    share, seed = config.getoption("--sample"), config.getoption("--sample-seed")
+    if share < 1:
+        draw = lambda item: zlib.crc32(f"{seed}/{item.nodeid}".encode()) / 2**32
+        left = [item for item in items if draw(item) >= share]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if draw(item) < share]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

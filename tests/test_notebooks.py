@@ -37,6 +37,7 @@ def check_outputs(notebook):
     assert "nan" not in text.lower()
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize("name", NAMES)
 def test_the_source_runs_at_a_small_size(name, monkeypatch):
     # The child must find the packages without being installed, run small, compile fast

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import jax.numpy as jnp
+import pytest
 
 import pruning
 
@@ -16,6 +17,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.mark.runs
 def test_the_example_runs_and_prunes():
     (example,) = blocks("python")
     assert "assert " in example

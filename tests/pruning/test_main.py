@@ -222,6 +222,7 @@ def test_resume_takes_the_newest_unfinished_run_of_these_options(asked, here):
 # --- the report -------------------------------------------------------------------
 
 
+@pytest.mark.runs
 def test_a_run_prints_its_report_and_draws_its_figures(here, capsys):
     assert cli.main([*TINY, "--seeds", "0", "5", "--targets", "1e6"]) == 0
     out = capsys.readouterr().out

@@ -16,6 +16,8 @@ from synaptax.data.images import Batch, Dataset
 from synaptax.nets.models import Network
 from tests.analysis import networks as nets
 
+pytestmark = pytest.mark.runs
+
 X, LABEL = nets.data()
 DATA = Batch(np.asarray(X), np.asarray(LABEL))
 NET = Network(nets.normalised, nets.normalised_apply, lambda p, s, x, key: (x, s))

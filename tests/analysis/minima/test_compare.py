@@ -15,6 +15,8 @@ from analysis.minima.config import defaults
 from synaptax.training import evaluation
 from synaptax.trees import named_leaves
 
+pytestmark = pytest.mark.runs
+
 TINY = replace(
     defaults("digits"),
     seeds=(3, 5),

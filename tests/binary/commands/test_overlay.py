@@ -10,6 +10,8 @@ from binary.overlay import theory as overlay_theory
 from binary.overlay.jobs import SMALL, Job, Overlay, jobs
 from synaptax.runs.folder import read_json
 
+pytestmark = pytest.mark.runs
+
 pytest.importorskip("tyro")
 pytest.importorskip("matplotlib")
 

@@ -8,6 +8,8 @@ import pytest
 from binary import __main__ as program
 from binary.commands import solve
 
+pytestmark = pytest.mark.runs
+
 SMALL = ("--size", "61", "--load", "0.3", "--epochs", "60", "--methods", "free")
 
 

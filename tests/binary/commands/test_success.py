@@ -7,6 +7,8 @@ import pytest
 from binary import __main__ as program
 from binary import success
 
+pytestmark = pytest.mark.runs
+
 OPTIONS = ("--size", "61", "--loads", "0.2", "0.4", "--instances", "3", "--chunk", "2")
 CALL = ("success", "--methods", "free", *OPTIONS, "--run-dir")
 

@@ -2,7 +2,11 @@
 
 import shutil
 
+import pytest
+
 from binary.experiments import _results_solvers, record, results
+
+pytestmark = pytest.mark.runs
 
 
 def test_sections_come_from_records(monkeypatch, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 
 from binary.network import artefact, model
 
+pytestmark = pytest.mark.runs
+
 LAYERS = (model.Dense(13), model.Dense(4))
 
 

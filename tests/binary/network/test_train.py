@@ -13,6 +13,8 @@ from binary.network import artefact, model
 from binary.network import train as training
 from binary.network.config import Config, check
 
+pytestmark = pytest.mark.runs
+
 SMALL = Config(
     widths=(41, 31),
     seeds=(0, 1),

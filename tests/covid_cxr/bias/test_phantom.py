@@ -2,9 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
 from covid_cxr.bias import of_data
 from covid_cxr.phantom import COVID, Cohort, Hospital, generate
+
+pytestmark = pytest.mark.runs
 
 LEFT = {"linear, border only", "linear, boxed out", "linear, lungs removed"}
 SOURCE = {

@@ -15,6 +15,8 @@ from synaptax.runs.folder import read_json
 from tests.covid_cxr import trees
 from tests.covid_cxr.quick import quick_compilation
 
+pytestmark = pytest.mark.runs
+
 __all__ = ["quick_compilation"]
 
 

@@ -20,6 +20,8 @@ from covid_cxr.segmentation import (
 )
 from covid_cxr.segmentation.train import moved
 
+pytestmark = pytest.mark.runs
+
 CONFIG = SegmentConfig(
     net=UNetConfig(depth=1, width=4, outputs=2),
     side=16,

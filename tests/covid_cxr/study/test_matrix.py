@@ -8,6 +8,8 @@ from covid_cxr.study.matrix import path_of
 from synaptax.runs.folder import read_json
 from tests.covid_cxr.study.conftest import STUDY
 
+pytestmark = pytest.mark.runs
+
 
 def test_a_killed_study_goes_on_with_the_unfinished_cell(study):
     _, _, log = study

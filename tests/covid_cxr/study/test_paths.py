@@ -22,6 +22,8 @@ from tests.covid_cxr.models import formula
 from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.train.tiny import tiny
 
+pytestmark = pytest.mark.runs
+
 __all__ = ["quick_compilation"]
 
 # Beside the functions of their names in the package.

@@ -13,6 +13,8 @@ from covid_cxr.study.blocks import Bullets, Heading, Table, Text, as_html, as_ma
 from covid_cxr.study.preparation import library
 from covid_cxr.study.summaries import collect, roc_band
 
+pytestmark = pytest.mark.runs
+
 
 @pytest.fixture(scope="module")
 def written(study):

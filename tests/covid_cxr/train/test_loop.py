@@ -12,6 +12,8 @@ from covid_cxr.train.loop import balanced_order, optimizer
 from synaptax.data.images import epoch_order
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
+pytestmark = pytest.mark.runs
+
 PLAIN = dataclasses.replace(
     published_finetuning(), epochs=2, seeds=(3,), augmentation=None, rate=0.5
 )

@@ -25,6 +25,8 @@ from synaptax.data.images import Batch
 from synaptax.training.errors import NonFiniteError
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
+pytestmark = pytest.mark.runs
+
 NET = tiny()
 TRAIN, VALIDATION = films(32), films(24, seed=1)
 FIXED = dataclasses.replace(

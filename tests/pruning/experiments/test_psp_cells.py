@@ -10,6 +10,8 @@ from pruning.regularisers import train as plain
 from pruning.regularisers.config import Plain, check
 from synaptax import runs
 
+pytestmark = pytest.mark.runs
+
 TINY = Plain(
     model="lenet300", dataset="digits", seeds=(0, 1), epochs=2, batch=50, limit=100
 )

@@ -5,6 +5,8 @@ import pytest
 from pruning.experiments import _variants, lenet5_fashion, lenet5_mnist, lenet300_mnist
 from pruning.gradual.config import check
 
+pytestmark = pytest.mark.runs
+
 SUMMARY = {
     "seeds": [0, 1],
     "wall_s": 12.0,

@@ -17,6 +17,8 @@ from synaptax.nets import models
 from synaptax.training.errors import NonFiniteError
 from synaptax.training.evaluation import cross_entropy
 
+pytestmark = pytest.mark.runs
+
 SMALL = Plain(
     model="lenet300",
     dataset="digits",

@@ -18,6 +18,8 @@ from synaptax.training import replicas, sharding
 from tests.pruning.gradual.small_runs import SMALL
 from tests.pruning.quick import compiled_quickly
 
+pytestmark = pytest.mark.runs
+
 CONFIG = Config(
     method="sensitivity-unspecific", rate=1e-3, lr=0.05, momentum=0.9, batch=8
 )

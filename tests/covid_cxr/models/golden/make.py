@@ -5,6 +5,8 @@ Run once by hand, from the repository's root, where torch and torchvision are
 
     python tests/covid_cxr/models/golden/make.py
 
+Given a path, they are written there instead: .ci/full compares them with those here.
+
 The weights are those of ../formula.py in torchvision's own full-size networks, the
 input its grey images repeated on three channels. Stored: the first 8 logits and,
 for each stage, the first 32 channels' spatial means.
@@ -47,7 +49,7 @@ def main():
         x = torch.from_numpy(formula.images()).permute(0, 3, 1, 2).repeat(1, 3, 1, 1)
         with torch.no_grad():
             out[f"{name}/logits"] = model(x)[:, :8].numpy()
-    np.savez(HERE / "golden.npz", **out)
+    np.savez(sys.argv[1] if len(sys.argv) > 1 else HERE / "golden.npz", **out)
     print({k: (v.shape, float(np.abs(v).mean())) for k, v in out.items()})
 
 
