@@ -17,7 +17,7 @@ import numpy as np
 from pruning.gradual import figures
 from pruning.regularisers import figures as plain_figures
 from pruning.regularisers import train
-from pruning.regularisers.config import Plain, Regulariser, check
+from pruning.regularisers.config import Regulariser, RegulariserConfig, check
 from synaptax import runs
 from synaptax.cli.commands import option
 from synaptax.cli.fields import Help
@@ -96,16 +96,16 @@ def defaults(dataset: str) -> Comparison:
     return Comparison()
 
 
-def configs(job: Comparison) -> dict[str, Plain]:
+def configs(job: Comparison) -> dict[str, RegulariserConfig]:
     """Return the run of each method; a ValueError names a field out of range."""
     if not job.methods or len(set(job.methods)) != len(job.methods):
         raise ValueError(f"methods: expected one or more, all different: {job.methods}")
-    shared = {field.name for field in dataclasses.fields(Plain)}
+    shared = {field.name for field in dataclasses.fields(RegulariserConfig)}
     same = {k: v for k, v in vars(job).items() if k in shared}
     pixels = (0.5, 0.5) if job.dataset == "fashion_mnist" else None  # the authors'
     found = {}
     for method in job.methods:
-        found[method] = Plain(**same, method=method, pixels=pixels)
+        found[method] = RegulariserConfig(**same, method=method, pixels=pixels)
         check(found[method])
     return found
 

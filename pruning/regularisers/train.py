@@ -1,34 +1,26 @@
-"""One-stage training for comparisons: same network, same schedule, one regulariser.
+"""Train one network under one regulariser, several seeds side by side.
 
-:func:`train` runs a vector of seeds. Inside an epoch everything is one jitted call;
-between epochs the host records and checkpoints. A run that is killed at any point and
-resumed ends in the same bits. What comes out is one compact :func:`cell` for each
-seed, small enough to be kept in a repository: from such files alone a comparison can
-be continued elsewhere.
+:func:`train` gives one stage to :func:`synaptax.training.run`. What comes out is one
+compact cell for each seed, small enough to be kept in a repository: from such files
+alone a comparison can be continued elsewhere.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from pruning.regularisers import steps as plain_steps
-from pruning.regularisers.config import Plain, check
-from synaptax import data, runs
+from pruning.regularisers import steps
+from pruning.regularisers.config import RegulariserConfig, check
+from synaptax import data, runs, training
 from synaptax.data.images import Batch, Dataset
 from synaptax.nets import lenets, models
-from synaptax.runs import checkpoints, resuming
-from synaptax.runs.progress import Progress
-from synaptax.training.errors import NonFiniteError
-from synaptax.training.replicas import over_replicas
 from synaptax.trees import named_leaves, weights_only
 
 BIN = 0.0025  # width of the bins of a weight histogram, as in the authors' figure
@@ -36,9 +28,13 @@ _POINTS = 51  # of a curve that is thinned
 
 
 def train(
-    config: Plain, run_dir: str | Path, *, resume: bool = False, quiet: bool = False
+    config: RegulariserConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """Run (or take up) a plain training run.
+    """Run (or take up) the training of one network for each seed.
 
     Args:
         config: what to do.
@@ -48,15 +44,15 @@ def train(
         quiet: show no progress.
 
     Returns:
-        One :func:`cell` for each seed; ``summary.json`` in the folder holds the same.
+        One cell for each seed: its errors, curves, mean squares of the pre-activations
+        and a histogram of weights; ``summary.json`` in the folder holds the same.
 
     Raises:
         ValueError: a config field out of range, a folder that holds another run.
         OSError: a folder that cannot be written.
         FileNotFoundError: a data set that is not there.
         synaptax.runs.checkpoints.CheckpointError: a damaged or foreign checkpoint.
-        synaptax.training.errors.NonFiniteError: a loss that is not finite; names the
-            epoch.
+        synaptax.training.NonFiniteError: a loss that is not finite; names the epoch.
     """
     check(config)
     loaded = load(config, quiet=quiet)
@@ -70,20 +66,55 @@ def train(
     )
     if folder.summary.exists():
         return runs.read_json(folder.summary)["results"]["cells"]
-    steps = len(loaded.train.label) // config.batch
-    tx = plain_steps.optimiser(config, steps)
-    members = resuming.members(folder, lambda: _start(config, net, tx))
-    with Progress(quiet=quiet) as progress:
-        members = _epochs(config, folder, loaded, net, tx, members, progress)
-    cells = _cells(config, folder, loaded, net, members)
-    wall = runs.read_metrics(folder)[-1]["elapsed_s"]
+    outcome = training.run(
+        [stage_of(config, loaded, net)],
+        folder,
+        axis=config.seed_axis,
+        checkpoint_every=config.checkpoint_every,
+        quiet=quiet,
+    )
+    cells = _cells(config, runs.read_metrics(folder), loaded, net, outcome.state)
+    wall = outcome.records[-1]["elapsed_s"]
     runs.write_summary(
         folder, {"cells": cells}, config=config, seeds=config.seeds, wall_s=wall
     )
     return cells
 
 
-def load(config: Plain, *, quiet: bool = True) -> Dataset:
+def stage_of(
+    config: RegulariserConfig, loaded: Dataset, net: models.Network
+) -> training.Stage:
+    """Return the one stage of a run."""
+    tx = steps.optimiser(config, len(loaded.train.label) // config.batch)
+    # The keys are made under jit, as they always were: the initial weights' bits
+    # depend on what XLA may fold.
+    start = lambda: jax.vmap(partial(steps.start, net, tx))(
+        training.keys_of(config.seeds)
+    )
+    where = "validation" if config.validation else "test"
+
+    def record(info: steps.EpochInfo) -> dict[str, Any]:
+        return {
+            "train_loss": info.loss,
+            f"{where}_loss": info.evaluation.loss,
+            f"{where}_error": info.evaluation.error,
+            "mean_squares": info.evaluation.mean_squares,
+        }
+
+    return training.Stage(
+        config.method,
+        config.epochs,
+        start=lambda previous: jax.jit(start)(),
+        epoch=partial(steps.epoch, config=config, net=net, tx=tx, black=loaded.black),
+        data=(loaded.train, getattr(loaded, where)),
+        finite=lambda info: [info.finite, info.evaluation.loss],
+        record=record,
+        replicas=tuple(f"seed {seed}" for seed in config.seeds),
+        advice=f"a smaller lr (now {config.lr}) may help",
+    )
+
+
+def load(config: RegulariserConfig, *, quiet: bool = True) -> Dataset:
     """Return the data of a run, normalised and sized as its network wants it."""
     loaded = data.load(
         config.dataset,
@@ -117,7 +148,7 @@ def load(config: Plain, *, quiet: bool = True) -> Dataset:
     )
 
 
-def network(config: Plain, loaded: Dataset) -> models.Network:
+def network(config: RegulariserConfig, loaded: Dataset) -> models.Network:
     """Return the network of a run; LeNet-5 with its ReLUs on the whole feature maps."""
     options: dict[str, Any] = {}
     if config.model == "lenet5":
@@ -130,78 +161,22 @@ def network(config: Plain, loaded: Dataset) -> models.Network:
     return models.network(config.model, loaded.classes, shape, **options)
 
 
-def _start(config: Plain, net: models.Network, tx: Any) -> Any:
-    keys = jnp.stack([jax.random.key(seed) for seed in config.seeds])
-    return jax.vmap(partial(plain_steps.start, net, tx))(keys)
-
-
-def _epochs(
-    config: Plain,
-    folder: runs.RunFolder,
-    loaded: Dataset,
-    net: models.Network,
-    tx: Any,
-    members: Any,
-    progress: Progress,
-) -> Any:
-    """Run the epochs that are not done yet; return the members at the end."""
-    done, spent = runs.taken_up(folder)
-    started = time.monotonic() - spent
-    fill = tuple(-m / s for m, s in zip(loaded.mean, loaded.std, strict=True))
-    step = partial(plain_steps.epoch, config=config, net=net, tx=tx, fill=fill)
-    run_epoch = jax.jit(over_replicas(config.seed_axis, step))
-    watched = loaded.validation if config.validation else loaded.test
-    where = "validation" if config.validation else "test"
-    sets = jax.device_put((loaded.train, watched))
-    with progress.stage(config.method, done, config.epochs) as report:
-        for number in range(done, config.epochs):
-            members, info = run_epoch(members, jnp.asarray(number, jnp.int32), *sets)
-            info = jax.device_get(info)
-            _guard(config, folder, number, info)
-            record = {
-                "epoch": number + 1,
-                "train_loss": info.loss,
-                f"{where}_loss": info.watched.loss,
-                f"{where}_error": info.watched.error,
-                "mean_squares": info.watched.mean_squares,
-                "elapsed_s": round(time.monotonic() - started, 3),
-            }
-            runs.append_metrics(folder, record)
-            report(record)
-            last = number + 1 == config.epochs
-            if last or (number + 1) % config.checkpoint_every == 0:
-                checkpoints.save(folder.checkpoints, members, step=number + 1)
-    return members
-
-
-def _guard(config: Plain, folder: runs.RunFolder, number: int, info: Any) -> None:
-    """Stop at a loss that is not finite, before anything is saved over."""
-    good = info.finite & np.isfinite(info.watched.loss)
-    if not good.all():
-        raise NonFiniteError(
-            f"{config.method}, epoch {number + 1}: the loss of seed "
-            f"{config.seeds[int(np.argmin(good))]} is not finite. The last checkpoint "
-            f"is kept in {folder.checkpoints}; a smaller lr (now {config.lr}) may help."
-        )
-
-
 # --- what comes out --------------------------------------------------------------
 
 
 def _cells(
-    config: Plain,
-    folder: runs.RunFolder,
+    config: RegulariserConfig,
+    records: Sequence[Mapping[str, Any]],
     loaded: Dataset,
     net: models.Network,
-    members: Any,
+    state: Any,
 ) -> list[dict[str, Any]]:
     """Return what each seed came to."""
-    records = runs.read_metrics(folder)
-    look = jax.jit(partial(plain_steps.look, net))
+    evaluate = jax.jit(partial(steps.evaluate, net))
     cells = []
     for index, seed in enumerate(config.seeds):
-        member = jax.tree.map(lambda leaf, i=index: leaf[i], members)
-        test = jax.device_get(look(member.params, member.stats, loaded.test))
+        replica = training.replica_of(state, index)
+        test = jax.device_get(evaluate(replica.params, replica.stats, loaded.test))
         cells.append(
             {
                 "method": config.method,
@@ -211,7 +186,7 @@ def _cells(
                 "mean_squares": {k: float(v) for k, v in test.mean_squares.items()},
                 "penalty": float(np.mean(list(test.mean_squares.values()))),
                 "curves": _curves(records, index),
-                "weights": histogram(member.params),
+                "weights": histogram(replica.params),
             }
         )
     return runs.jsonable(cells)
@@ -220,17 +195,17 @@ def _cells(
 def _curves(records: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
     """Return one seed's curves: the error of every epoch, the rest thinned."""
     where = "test" if "test_error" in records[0] else "validation"
-    kept = thinned(len(records))
+    shown = thinned(len(records))
     error = [float(f"{record[f'{where}_error'][index]:.5g}") for record in records]
     short = lambda value: float(f"{value[index]:.4g}")
     return {
         "watched": where,
         "error": error,
-        "epochs": [records[i]["epoch"] for i in kept],
-        "loss": [short(records[i][f"{where}_loss"]) for i in kept],
-        "train_loss": [short(records[i]["train_loss"]) for i in kept],
+        "epochs": [records[i]["epoch"] for i in shown],
+        "loss": [short(records[i][f"{where}_loss"]) for i in shown],
+        "train_loss": [short(records[i]["train_loss"]) for i in shown],
         "mean_squares": {
-            path: [short(records[i]["mean_squares"][path]) for i in kept]
+            path: [short(records[i]["mean_squares"][path]) for i in shown]
             for path in records[0]["mean_squares"]
         },
     }

@@ -16,6 +16,32 @@ def Help(*, help: str) -> Any:
     return tyro.conf.arg(help=help)
 
 
+def check_fields(
+    config: Any,
+    *,
+    at_least: Mapping[str, int],
+    finite: Iterable[str] = (),
+    shares: Iterable[str] = (),
+    epochs: Iterable[str] = (),
+) -> None:
+    """Raise a ValueError that names the first field that is not in its own range.
+
+    Args:
+        config: a dataclass with ``seeds``; each field of a ``Literal`` type must have
+            one of its values.
+        at_least: field -> smallest integer.
+        finite: fields that are None, or finite and >= 0.
+        shares: fields in [0, 1).
+        epochs: fields that hold epochs >= 1 that rise.
+    """
+    check_choices(config)
+    check_at_least(config, at_least)
+    check_finite(config, finite)
+    check_shares(config, shares)
+    check_epochs(config, epochs)
+    check_seeds(config.seeds)
+
+
 def check_choices(config: Any) -> None:
     """Raise a ValueError unless every field of a ``Literal`` type has such a value."""
     for name, hint in get_type_hints(type(config)).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruning import __main__ as cli
-from pruning.regularisers import command
+from pruning.regularisers import command, train
 
 TINY = "psp --model lenet300 --methods none psp --seeds 0 1 --epochs 2 --batch 200"
 
@@ -53,12 +53,12 @@ def test_it_compares_reports_draws_and_resumes(here, capsys, monkeypatch):
             raise KeyboardInterrupt
         return trained(config, path, resume=resume)
 
-    monkeypatch.setattr(plain, "train", stop_before_psp)
+    monkeypatch.setattr(train, "train", stop_before_psp)
     assert cli.main(TINY.split()) == 130
     assert asked == [("none", "none", False), ("psp", "psp", False)]
     error = capsys.readouterr().err
     assert "python -m pruning psp --resume --run-dir" in error
-    monkeypatch.setattr(plain, "train", trained)
+    monkeypatch.setattr(train, "train", trained)
     assert cli.main([*TINY.split(), "--resume"]) == 0
     out = capsys.readouterr().out
     folder = here / "runs" / "psp-digits-lenet300-1"
