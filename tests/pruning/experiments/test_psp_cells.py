@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from pruning.experiments import _psp_cells, _results_psp, psp_prune
+from pruning.regularisers import problem
 from pruning.regularisers import train as trainer
 from pruning.regularisers.config import RegulariserConfig, check
 from synaptax import runs
@@ -119,7 +120,7 @@ def test_each_chain_is_made_of_what_its_name_says():
 def test_a_cell_of_pruning_keeps_what_it_should(name, monkeypatch):
     monkeypatch.setattr(psp_prune, "BEGIN", 0)
     monkeypatch.setattr(psp_prune, "END", 1)
-    data = trainer.load(dataclasses.replace(TINY, limit=500, validation=100))
+    data = problem.load(dataclasses.replace(TINY, limit=500, validation=100))
     cell = psp_prune.cell(name, 0.25, data, (0, 1), 3)
     assert cell["kept"] == round(0.25 * cell["total"])
     assert len(cell["test_errors"]) == 2

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from pruning.regularisers import steps, train
+from pruning.regularisers import cells, problem, steps, train
 from pruning.regularisers.config import METHODS, RegulariserConfig, check
 from synaptax import runs, training
 from synaptax.data.images import Batch
@@ -90,8 +90,8 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrong", ["finite", "loss"])
 def test_a_loss_that_is_not_finite_stops_the_run(wrong, tmp_path):
     config = dataclasses.replace(SMALL, method="none", checkpoint_every=1)
-    data = train.load(config)
-    stage = train.stage_of(config, data, train.network(config, data))
+    data = problem.load(config)
+    stage = train.stage_of(config, data, problem.network(config, data))
 
     def breaks(replica, number, *data):
         replica, info = stage.epoch(replica, number, *data)
@@ -200,8 +200,8 @@ def test_the_cifar_networks_train_with_the_penalty_and_augmentation(model, entri
 
 def test_digits_grow_for_lenet5_and_pixels_may_be_normalised_otherwise():
     config = RegulariserConfig(dataset="digits", pixels=(0.5, 0.25), validation=100)
-    own = train.load(dataclasses.replace(config, model="lenet300", pixels=None))
-    grown = train.load(config)
+    own = problem.load(dataclasses.replace(config, model="lenet300", pixels=None))
+    grown = problem.load(config)
     assert grown.train.image.shape[1:] == (16, 16, 1)
     assert len(grown.validation.label) == 100
     ink = own.test.image * own.std[0] + own.mean[0]
@@ -211,14 +211,14 @@ def test_digits_grow_for_lenet5_and_pixels_may_be_normalised_otherwise():
 
 
 def test_long_curves_are_thinned_with_both_ends():
-    assert train.thinned(3) == [0, 1, 2]
-    shown = train.thinned(450)
+    assert cells.thinned(3) == [0, 1, 2]
+    shown = cells.thinned(450)
     assert len(shown) == len(set(shown)) == 51 and (shown[0], shown[-1]) == (0, 449)
 
 
 def test_a_histogram_counts_every_weight_of_the_second_matrix():
     kernel = jnp.asarray([[-0.0024, 0.0001], [0.0026, 0.0049]])
-    histogram = train.histogram({"a": {"w": jnp.ones((2, 2))}, "b": {"w": kernel}})
+    histogram = cells.histogram({"a": {"w": jnp.ones((2, 2))}, "b": {"w": kernel}})
     assert histogram == {
         "name": "b/w",
         "first": -1,
