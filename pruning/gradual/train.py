@@ -33,6 +33,7 @@ def fit(
     *,
     resume: bool = False,
     quiet: bool = False,
+    writer: training.Writer | None = None,
 ) -> Result:
     """Run (or take up) a training run.
 
@@ -42,6 +43,8 @@ def fit(
         resume: take up the run in the folder. The result is the same, bit for bit on
             the same device, as if it had not been interrupted.
         quiet: show no progress.
+        writer: gets the record of each epoch beside ``metrics.jsonl``: anything with
+            ``write(step, values)``.
 
     Returns:
         The operating points; ``summary.json`` in the folder holds the same.
@@ -82,6 +85,7 @@ def fit(
             axis=config.seed_axis,
             mesh=mesh,
             checkpoint_every=config.checkpoint_every,
+            writer=writer,
             quiet=quiet,
         )
         report(run, outcome.state, outcome.started)

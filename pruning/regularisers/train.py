@@ -27,6 +27,7 @@ def train(
     *,
     resume: bool = False,
     quiet: bool = False,
+    writer: training.Writer | None = None,
 ) -> list[dict[str, Any]]:
     """Run (or take up) the training of one network for each seed.
 
@@ -36,6 +37,8 @@ def train(
         resume: take up the run in the folder; the result is the same, bit for bit on
             the same device.
         quiet: show no progress.
+        writer: gets the record of each epoch beside ``metrics.jsonl``: anything with
+            ``write(step, values)``.
 
     Returns:
         One cell for each seed: its errors, curves, mean squares of the pre-activations
@@ -65,6 +68,7 @@ def train(
         folder,
         axis=config.seed_axis,
         checkpoint_every=config.checkpoint_every,
+        writer=writer,
         quiet=quiet,
     )
     cells = cells_of(config, runs.read_metrics(folder), data, net, outcome.state)
