@@ -98,7 +98,6 @@ def hessian(
     *,
     batch: int = 500,
     mask: PyTree | None = None,
-    weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
     """Return the Hessian of the mean loss over a data set.
 
@@ -108,10 +107,6 @@ def hessian(
         data: tree of arrays with a leading axis of N examples.
         batch: examples at a time.
         mask: optional boolean tree like ``params``.
-        weight: ``batch -> scalar``, what a batch's mean weighs in the mean over the
-            set: its number of examples by default. A loss that divides by a sum over
-            the batch (class weights, tokens that are no padding) needs that sum, or
-            the result depends on ``batch``.
 
     Raises:
         ValueError: for parameters of other or mixed dtypes, data without a
@@ -121,7 +116,7 @@ def hessian(
         >>> operator = hessian(loss, params, (x, labels), mask=mask)
         >>> pairs = top_eigenpairs(operator, 10, jax.random.key(0))
     """
-    return _operator(_Hessian(loss), params, data, batch, mask, weight)
+    return _operator(_Hessian(loss), params, data, batch, mask)
 
 
 def gauss_newton(
@@ -132,7 +127,6 @@ def gauss_newton(
     *,
     batch: int = 500,
     mask: PyTree | None = None,
-    weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
     """Return the generalised Gauss-Newton matrix of the mean loss.
 
@@ -143,9 +137,8 @@ def gauss_newton(
         data: ``(x, targets)``.
         batch: as there.
         mask: as there.
-        weight: as there.
     """
-    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask, weight)
+    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask)
 
 
 def fisher(
@@ -230,11 +223,6 @@ class _Fisher:
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, _ = part
         y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
-        if y.ndim != 2:  # the mean over a sequence is not this one
-            raise ValueError(
-                f"apply_fn: expected outputs of shape (B, C), got {y.shape}; for a "
-                "sequence make its positions examples, or use gauss_newton"
-            )
         return pull(information_product(y, dy, self.likelihood) / y.shape[0])
 
 
@@ -244,8 +232,6 @@ class _EmpiricalFisher:
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
-        if each.ndim != 1:
-            raise ValueError(f"losses: expected shape (B,), got {each.shape}")
         return pull(slope / each.shape[0])
 
 
@@ -280,7 +266,6 @@ class _Product:
 
     over_batch: Callable[[PyTree, Any, PyTree], PyTree]
     batch: int
-    weight: Callable[[Any], Any] | None = None
 
     def __call__(
         self, params: PyTree, data: PyTree, mask: Array | None, v: Array
@@ -288,7 +273,7 @@ class _Product:
         unravel = ravel_pytree(params)[1]
         direction = unravel(masked(v, mask))
         one = lambda part: self.over_batch(params, part, direction)
-        mean = mean_over(one, data, self.batch, self.weight)
+        mean = mean_over(one, data, self.batch)
         return masked(ravel_pytree(mean)[0].astype(v.dtype), mask)
 
 
@@ -298,12 +283,7 @@ def masked(v: Array, mask: Array | None) -> Array:
 
 
 def _operator(
-    over_batch: Any,
-    params: PyTree,
-    data: PyTree,
-    batch: int,
-    mask: PyTree | None,
-    weight: Callable[[Any], Any] | None = None,
+    over_batch: Any, params: PyTree, data: PyTree, batch: int, mask: PyTree | None
 ) -> Operator:
     dtype = _one_dtype(params)
     flat, unravel = ravel_pytree(params)
@@ -315,9 +295,7 @@ def _operator(
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
     batches = -(-size_of(data) // batch)
-    matvec = jax.tree_util.Partial(
-        _Product(over_batch, batch, weight), params, data, kept
-    )
+    matvec = jax.tree_util.Partial(_Product(over_batch, batch), params, data, kept)
     return Operator(matvec, flat.size, unravel, kept, batches, dtype)
 
 

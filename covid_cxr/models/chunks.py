@@ -19,8 +19,7 @@ def chunked(function: Callable[[Any], Any], data: Any, *, size: int = CHUNK) -> 
 
     Args:
         function: of a tree whose leaves have a leading axis of examples, or of
-            a stream of them, to such a tree; what it says of one example must not
-            depend on the others.
+            a stream of them, to such a tree; what it says of one example must not depend on the others.
         data: such a tree or stream, N >= 1 examples.
         size: examples at once.
 

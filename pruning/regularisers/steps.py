@@ -1,16 +1,6 @@
-"""The mathematics of a regulariser: objective, gradient, step, epoch, evaluation.
+"""The jitted inside of a plain run: a step, an epoch, a look at the network.
 
-With the mean cross-entropy L, the weights w and mean squares of pre-activations z, the
-methods minimise J =
-
-    none, dropout  L
-    l2             L + l2 / 2 sum w^2
-    l1             L + l1 sum |w|
-    psp            L + gamma R,  R = mean over layers of mean z^2  (arXiv 1907.08544)
-    psp+l2         L + gamma R + l2 / 2 sum w^2
-
-Everything is a pure function of one replica (one seed);
-:func:`synaptax.training.run` maps it over all of them.
+Everything is a function of one member (one seed); the caller maps it over all.
 """
 
 from __future__ import annotations
@@ -21,19 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from pruning._preactivations import preactivations
 from pruning.psp import mean_squares, with_psp
-from pruning.regularisers.config import RegulariserConfig
+from pruning.regularisers.config import Plain
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Batch, epoch_order
 from synaptax.nets.models import Network
-from synaptax.training.epochs import scan_batches
 from synaptax.training.evaluation import cross_entropy, summed
 from synaptax.typing import Array
 
 
-class Replica(NamedTuple):
+class Member(NamedTuple):
     """What the next epoch of one network needs.
 
     Attributes:
@@ -49,7 +39,7 @@ class Replica(NamedTuple):
     key: Array
 
 
-class Evaluation(NamedTuple):
+class Look(NamedTuple):
     """What a network does on a data set, in evaluation mode.
 
     Attributes:
@@ -69,15 +59,15 @@ class EpochInfo(NamedTuple):
     Attributes:
         loss: mean training cross-entropy over its steps, without the regulariser.
         finite: whether the loss of every step was finite.
-        evaluation: on the monitored set, at the end of the epoch.
+        watched: on the watched set, at the end of the epoch.
     """
 
     loss: Array
     finite: Array
-    evaluation: Evaluation
+    watched: Look
 
 
-def optimiser(config: RegulariserConfig, steps: int) -> optax.GradientTransformation:
+def optimiser(config: Plain, steps: int) -> optax.GradientTransformation:
     """Return SGD with the config's momentum and drops of the learning rate.
 
     Args:
@@ -95,8 +85,8 @@ def optimiser(config: RegulariserConfig, steps: int) -> optax.GradientTransforma
     )
 
 
-def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Replica:
-    """Return a replica at the start of its run.
+def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Member:
+    """Return a member at the start of its run.
 
     Args:
         net: the network.
@@ -104,15 +94,11 @@ def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Replica
         key: the seed's own; fixes the initial weights and the order of examples.
     """
     params, stats = net.init(jax.random.fold_in(key, 0))
-    return Replica(params, stats, tx.init(params), jax.random.fold_in(key, 1))
+    return Member(params, stats, tx.init(params), jax.random.fold_in(key, 1))
 
 
-def with_weight_terms(config: RegulariserConfig) -> Callable[[Any, Any], Any]:
-    """Return ``(gradient, weight) -> gradient + l2 w + l1 sign(w)``.
-
-    The terms of J that need no forward pass: their gradient is added by hand. One is 0
-    where the method has no such term.
-    """
+def shrink(config: Plain) -> Callable[[Any, Any], Any]:
+    """Return ``(gradient, weight) -> gradient`` plus that of the l2 or l1 term."""
     l2 = config.l2 if config.method in ("l2", "psp+l2") else 0.0
     l1 = config.l1 if config.method == "l1" else 0.0
 
@@ -124,12 +110,8 @@ def with_weight_terms(config: RegulariserConfig) -> Callable[[Any, Any], Any]:
     return one
 
 
-def objective(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
-    """Return ``(params, stats, batch, key) -> (L + gamma R, (L, stats))``.
-
-    L is the batch's mean cross-entropy; R is left out where the method has no penalty
-    on pre-activations.
-    """
+def objective(config: Plain, net: Network) -> Callable[..., Any]:
+    """Return ``(params, stats, batch, key) -> (J, (cross-entropy, stats))``."""
 
     def loss_fn(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
         logits, stats = net.train(params, stats, batch.image, key)
@@ -137,11 +119,11 @@ def objective(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
 
     if config.method not in ("psp", "psp+l2"):
 
-        def unpenalised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+        def plain(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
             loss, (_, stats) = loss_fn(params, stats, batch, key)
             return loss, (loss, stats)
 
-        return unpenalised
+        return plain
     total = with_psp(
         loss_fn,
         config.gamma,
@@ -159,59 +141,58 @@ def objective(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
 
 
 def epoch(
-    replica: Replica,
+    member: Member,
     number: Array,
     train: Batch,
-    monitored: Batch,
+    watched: Batch,
     *,
-    config: RegulariserConfig,
+    config: Plain,
     net: Network,
     tx: optax.GradientTransformation,
-    black: tuple[float, ...],
-) -> tuple[Replica, EpochInfo]:
-    """Run one epoch of one replica, and evaluate the network.
+    fill: tuple[float, ...],
+) -> tuple[Member, EpochInfo]:
+    """Run one epoch of one member, and look at the network.
 
     Args:
-        replica: its state.
-        number: the epoch's number; with the replica's key it fixes the order of the
+        member: its state.
+        number: the epoch's number; with the member's key it fixes the order of the
             examples, their augmentation and the dropout.
         train: the training examples.
-        monitored: the examples to evaluate it on afterwards.
+        watched: the examples to look at afterwards.
         config: of the run.
         net: the network.
         tx: see :func:`optimiser`.
-        black: value of a black pixel, per channel: what crops are padded with.
+        fill: value of a black pixel, per channel.
 
     Returns:
         The next state and what happened.
     """
-    key = jax.random.fold_in(replica.key, number)
+    key = jax.random.fold_in(member.key, number)
     order = epoch_order(key, train.label.shape[0], config.batch)
     grad_fn = jax.value_and_grad(objective(config, net), has_aux=True)
-    add_terms = with_weight_terms(config)
+    added = shrink(config)
 
-    def step(carry: Any, batch: Batch, place: Array) -> tuple[Any, Array]:
-        params, stats, opt_state = carry
-        own = jax.random.fold_in(key, place)
+    def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
+        (params, stats, opt_state), (number, index) = carry, inputs
+        image = train.image[index]
+        own = jax.random.fold_in(key, number)
         if config.augment:
-            image = crop_flip(
-                jax.random.fold_in(own, 1), batch.image, jnp.asarray(black)
-            )
-            batch = Batch(image, batch.label)
+            image = crop_flip(jax.random.fold_in(own, 1), image, jnp.asarray(fill))
+        batch = Batch(image, train.label[index])
         (_, (loss, stats)), grads = grad_fn(params, stats, batch, own)
-        grads = jax.tree.map(add_terms, grads, params)
+        grads = jax.tree.map(added, grads, params)
         updates, opt_state = tx.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), stats, opt_state), loss
 
-    carry = (replica.params, replica.stats, replica.opt_state)
-    places = jnp.arange(order.shape[0], dtype=jnp.int32)
-    (params, stats, opt_state), losses = scan_batches(step, carry, train, order, places)
-    evaluation = evaluate(net, params, stats, monitored)
-    info = EpochInfo(losses.mean(), jnp.isfinite(losses).all(), evaluation)
-    return Replica(params, stats, opt_state, replica.key), info
+    carry = (member.params, member.stats, member.opt_state)
+    numbers = jnp.arange(order.shape[0], dtype=jnp.int32)
+    (params, stats, opt_state), losses = lax.scan(step, carry, (numbers, order))
+    member = Member(params, stats, opt_state, member.key)
+    seen = look(net, params, stats, watched)
+    return member, EpochInfo(losses.mean(), jnp.isfinite(losses).all(), seen)
 
 
-def evaluate(net: Network, params: Any, stats: Any, data: Batch) -> Evaluation:
+def look(net: Network, params: Any, stats: Any, data: Batch) -> Look:
     """Return loss, error and the pre-activations' mean squares over a data set.
 
     Args:
@@ -223,13 +204,13 @@ def evaluate(net: Network, params: Any, stats: Any, data: Batch) -> Evaluation:
     tapped = preactivations(lambda params, image: net.apply(params, stats, image))
 
     def sums(part: Batch) -> tuple[Array, Array, Any]:
-        logits, z = tapped(params, part.image)
+        logits, zs = tapped(params, part.image)
         wrong = jnp.argmax(logits, axis=-1) != part.label
         size = part.label.shape[0]
-        squares = jax.tree.map(lambda mean: size * mean, mean_squares(z))
+        squares = jax.tree.map(lambda mean: size * mean, mean_squares(zs))
         return cross_entropy(logits, part.label).sum(), wrong.sum(), squares
 
     count = data.label.shape[0]
     loss, wrong, squares = summed(sums, data)
     error = wrong.astype(jnp.float32) / count
-    return Evaluation(loss / count, error, jax.tree.map(lambda s: s / count, squares))
+    return Look(loss / count, error, jax.tree.map(lambda s: s / count, squares))
