@@ -366,3 +366,17 @@ def rows(table: Index) -> Iterator[Row]:
             masks={name: str(c[i]) for name, c in table.masks.items() if c[i]},
             flags=frozenset(name for name, c in table.flags.items() if c[i]),
         )
+
+
+def order(names: Iterable[str], seed: int) -> np.ndarray:
+    """Return positions that put names into a random order fixed by seed and names.
+
+    Args:
+        names: different texts.
+        seed: another seed, another order.
+
+    Returns:
+        (n,) integers; the order of ``names`` makes no difference to who comes first.
+    """
+    keys = [hashlib.sha256(f"{seed}\x00{name}".encode()).digest() for name in names]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Index, concatenate
-from covid_cxr.splits import THREE, assign, assign_images, order
+from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Index, concatenate, order
+from covid_cxr.splits import THREE, assign, assign_images
 
 MIXES = ("target", "target+negatives", "target+second", "second")
+KINDS = (*MIXES, "versus")
 PARTS = tuple(THREE)
 
 
@@ -56,7 +57,8 @@ def mix(
     """Return the parts of a training mix.
 
     Args:
-        name: one of :data:`MIXES`.
+        name: one of :data:`KINDS`; "versus" is the positives of the target against
+            negatives of the other set, as many of them.
         target: the target's parts, as :func:`split` gives them; not for "second".
         other: the second set's parts; not for "target".
         seed: which films are drawn.
@@ -68,8 +70,8 @@ def mix(
         ValueError: for an unknown mix, a set that is missing, or fewer films in the
             other set than the mix needs.
     """
-    if name not in MIXES:
-        raise ValueError(f"mix: expected one of {', '.join(MIXES)}, got {name!r}")
+    if name not in KINDS:
+        raise ValueError(f"mix: expected one of {', '.join(KINDS)}, got {name!r}")
     if target is None and name != "second":
         raise ValueError(f"target: the mix {name!r} needs it")
     if other is None and name != "target":
@@ -80,12 +82,19 @@ def mix(
 def _one(name: str, part: str, target: Any, other: Any, seed: int) -> Index:
     if name == "second":
         return other[part]
-    if name == "target+negatives":
-        return padded(target[part], other[part], seed=seed)
     whole = target[part]
-    if name == "target+second":
+    if name == "target+negatives":
+        return padded(whole, other[part], seed=seed)
+    if name == "versus":
+        whole = concatenate([_of(whole, POSITIVE), _of(other[part], NEGATIVE)])
+    elif name == "target+second":
         whole = concatenate([whole, other[part]])
-    return balanced(whole, seed=seed) if part == "train" else whole
+    cut_down = part == "train" or name == "versus"
+    return balanced(whole, seed=seed) if cut_down else whole
+
+
+def _of(index: Index, value: int) -> Index:
+    return index.select(index.label("covid") == value)
 
 
 def balanced(index: Index, *, seed: int = 42) -> Index:
@@ -130,4 +139,5 @@ def padded(index: Index, source: Index, *, seed: int = 42) -> Index:
         raise ValueError(
             f"source: expected {lacking} films without COVID-19, got {len(spare)}"
         )
-    return concatenate([index, spare.select(order(spare.uid.tolist(), seed)[:lacking])])
+    rows = order(spare.uid.tolist(), seed)[:lacking]
+    return concatenate([index, spare.select(rows)])

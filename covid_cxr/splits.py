@@ -6,15 +6,14 @@ of the rows, and not from a random generator's version.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from covid_cxr import overlaps
 from covid_cxr.hashes import WITHIN, near_duplicates
-from covid_cxr.index import UNKNOWN, Index
+from covid_cxr.index import UNKNOWN, Index, order
 
 THREE = {"train": 0.56, "validation": 0.14, "test": 0.30}  # the paper's shares
 _KINDS = ("images", "patients", "sources", "grouping", "duplicates")
@@ -39,20 +38,6 @@ class Overlapping(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.count} shared {self.kind}, such as {self.example}"
-
-
-def order(names: Iterable[str], seed: int) -> np.ndarray:
-    """Return positions that put names into a random order fixed by seed and names.
-
-    Args:
-        names: different texts.
-        seed: another seed, another order.
-
-    Returns:
-        (n,) integers; the order of ``names`` makes no difference to who comes first.
-    """
-    keys = [hashlib.sha256(f"{seed}\x00{name}".encode()).digest() for name in names]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)
 
 
 def assign(

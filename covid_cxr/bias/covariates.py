@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from covid_cxr.bias.linear import logistic
-from covid_cxr.index import Index
+from covid_cxr.index import Index, order
 from covid_cxr.metrics import Estimate, auc_interval
-from covid_cxr.splits import order
 
 RATIOS = (0.5, 0.75, 1.0)
 

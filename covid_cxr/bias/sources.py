@@ -9,8 +9,7 @@ import numpy as np
 
 from covid_cxr.bias.linear import probe
 from covid_cxr.bias.types import Probe
-from covid_cxr.index import Index
-from covid_cxr.splits import order
+from covid_cxr.index import Index, order
 
 
 def source_probe(

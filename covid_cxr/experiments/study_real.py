@@ -24,7 +24,8 @@ from covid_cxr.experiments import RECORDED
 from covid_cxr.experiments.segmentation_covid import CONFIG, films_of
 from covid_cxr.segmentation import Films, fit, save
 from covid_cxr.study import StudyConfig, parse, run
-from covid_cxr.study.data import LEARNT, library
+from covid_cxr.study.data import library
+from covid_cxr.study.leakage import LEARNT
 from covid_cxr.study.report import write
 from covid_cxr.study.summaries import Finished, collect
 from synaptax import runs

@@ -18,9 +18,9 @@ def chunked(function: Callable[[Any], Any], data: Any, *, size: int = CHUNK) -> 
     """Apply a function of batches to any number of examples, in equal chunks.
 
     Args:
-        function: of a tree whose leaves have a leading axis of examples, or of
-            a stream of them, to such a tree; what it says of one example must not depend on the others.
-        data: such a tree or stream, N >= 1 examples.
+        function: of a tree whose leaves have a leading axis of examples, to another;
+            what it says of one example must not depend on the others.
+        data: such a tree, or one stream, N >= 1 examples.
         size: examples at once.
 
     Returns:

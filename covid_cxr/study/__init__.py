@@ -1,6 +1,7 @@
 """A study: a matrix of cells, each finished once, and the report of them all."""
 
 from covid_cxr.study.config import (
+    Cell,
     Mix,
     Pretraining,
     SetConfig,
@@ -8,7 +9,7 @@ from covid_cxr.study.config import (
     parse,
     read,
 )
-from covid_cxr.study.matrix import Cell, cells, predictions, run
+from covid_cxr.study.matrix import cells, predictions, run
 
 __all__ = [
     "Cell",

@@ -12,7 +12,7 @@ from typing import Any
 
 from covid_cxr.models import ModelConfig
 from covid_cxr.study.config import StudyConfig
-from covid_cxr.study.mixes import trained_on
+from covid_cxr.study.leakage import trained_on
 from covid_cxr.study.summaries import Finished
 
 OPEN = "OPEN: to be stated by the authors"

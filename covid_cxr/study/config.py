@@ -8,13 +8,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from covid_cxr.models import ModelConfig, network
 from covid_cxr.phantom import Cohort, Hospital
-from covid_cxr.protocols import MIXES
+from covid_cxr.protocols import KINDS
 
-KINDS = (*MIXES, "versus")
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
 PROTOCOLS = ("fixed", "published")
@@ -131,6 +130,27 @@ class StudyConfig:
     bias: bool = True
     allow: tuple[str, ...] = ()
     replicates: int = 1000
+
+
+class Cell(NamedTuple):
+    """One combination of the axes of training; its test sets are its rows.
+
+    Attributes:
+        encoder: name of a network.
+        pretraining: name of a stage 1.
+        mix: name of a mix.
+        preprocessing: what is done to radiographs.
+    """
+
+    encoder: str
+    pretraining: str
+    mix: str
+    preprocessing: str
+
+    @property
+    def key(self) -> str:
+        """Return the name of its files."""
+        return "~".join(self)
 
 
 def read(path: Path) -> StudyConfig:

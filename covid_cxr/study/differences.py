@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from covid_cxr.metrics import Estimate, compare_auc, holm
-from covid_cxr.study.matrix import Cell
+from covid_cxr.study.config import Cell
 from covid_cxr.study.summaries import Row
 
 

@@ -10,51 +10,22 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from covid_cxr.index import concatenate
-from covid_cxr.metrics import youden
-from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
-from covid_cxr.study.config import NONE, StudyConfig
-from covid_cxr.study.data import Library, Radiographs
-from covid_cxr.study.leakage import check_leakage
-from covid_cxr.study.mixes import mixed, tables
-from covid_cxr.study.preparation import library
-from covid_cxr.study.stages import finetuning, pretraining
-from covid_cxr.train import Trained, fit, predict
+from covid_cxr.study.config import Cell, StudyConfig
+from covid_cxr.study.data import library
+from covid_cxr.study.leakage import mixture, tables
+from covid_cxr.study.training import TRAINING, train_cell
 from synaptax import runs
 from synaptax.data.cache import cache_folder
 from synaptax.runs.files import replacing
 
 PREPARED = "prepared"  # folder of the prepared radiographs, in the study's
-
-
-class Cell(NamedTuple):
-    """One combination of the axes of training; its test sets are its rows.
-
-    Attributes:
-        encoder: name of a network.
-        pretraining: name of a stage 1.
-        mix: name of a mix.
-        preprocessing: what is done to radiographs.
-    """
-
-    encoder: str
-    pretraining: str
-    mix: str
-    preprocessing: str
-
-    @property
-    def key(self) -> str:
-        """Return the name of its files."""
-        return "~".join(self)
 
 
 def cells(config: StudyConfig) -> list[Cell]:
@@ -86,39 +57,39 @@ def run(
     """
     place = runs.create(folder, config, resume=True).path
     todo = [cell for cell in cells(config) if not finished(place, cell.key)]
-    pairs = itertools.product(config.mixes, config.preprocessing)
-    looks = {(m, kind): f"data~{m}~{kind}" for m, kind in pairs if config.bias}
-    looks = {pair: key for pair, key in looks.items() if not finished(place, key)}
+    looks = [
+        (f"data~{mix}~{kind}", mix, kind)
+        for mix, kind in itertools.product(config.mixes, config.preprocessing)
+        if config.bias and not finished(place, f"data~{mix}~{kind}")
+    ]
     if not todo and not looks:
         report("every cell is finished")
         return place
     report("loading radiographs")
     held = library(config, _prepared_in(place))
     (place / "cells").mkdir(exist_ok=True)
-    runs.write_json(place / "sets.json", described(held))
-    for (mix, kind), key in looks.items():
-        report(f"probes of {mix}, {kind}")
-        whole = concatenate(list(mixed(config, held, mix).values()))
-        runs.write_json(
-            path_of(place, key), probes.of_mix(held.radiographs(whole, kind))
-        )
-    seen, overlaps = {}, {}
-    for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo):
-        seen[pair] = tables(config, held, *pair)
-        # Of all cells before anything is trained.
-        overlaps[pair] = check_leakage(config, held, seen[pair], *pair)
+    runs.write_json(place / "sets.json", held.described)
+    seen = {  # of all cells, before anything is trained
+        pair: tables(config, held, *pair)
+        for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo)
+    }
     for number, cell in enumerate(todo, start=1):
         report(f"cell {number} of {len(todo)} to do: {', '.join(cell)}")
-        pair = cell.mix, cell.pretraining
-        own = lambda table, kind=cell.preprocessing: held.radiographs(table, kind)
-        data = Data(
-            train=own(seen[pair].parts["train"]),
-            validation=own(seen[pair].parts["validation"]),
-            tests={name: own(table) for name, table in seen[pair].tests.items()},
-            first={name: own(table) for name, table in seen[pair].first.items()},
-            overlaps=overlaps[pair],
-        )
-        _run_cell(config, place, cell, data, quiet)
+        own = seen[cell.mix, cell.pretraining]
+        label = config.pretrainings[cell.pretraining].label
+        data = held.for_cell(own, cell.preprocessing, label)
+        scores, record = train_cell(config, place, cell, data, quiet=quiet)
+        record["overlaps_let_pass"] = own.overlaps
+        target = path_of(place, cell.key)
+        with replacing(target.with_suffix(".npz")) as file:
+            np.savez_compressed(file, **scores)  # pyright: ignore
+        runs.write_json(target, record)
+        shutil.rmtree(place / TRAINING / cell.key, ignore_errors=True)
+    for key, mix, kind in looks:
+        report(f"probes of {mix}, {kind}")
+        whole = concatenate(list(mixture(config, held, mix).values()))
+        record = probes.of_mix(held.select(whole, kind))
+        runs.write_json(path_of(place, key), record)
     shutil.rmtree(place / PREPARED, ignore_errors=True)
     return place
 
@@ -155,143 +126,4 @@ def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
         for name in held.files:
             part, column = name.rsplit("/", 1)
             out.setdefault(part, {})[column] = held[name]
-    return out
-
-
-class Data(NamedTuple):
-    """What a cell sees, preprocessed.
-
-    Attributes:
-        train: of stage 2.
-        validation: of stage 2.
-        tests: name to a test set.
-        first: "train" and "validation" of stage 1, if there is one.
-        overlaps: test set to the kinds of overlap that were let pass.
-    """
-
-    train: Radiographs
-    validation: Radiographs
-    tests: dict[str, Radiographs]
-    first: dict[str, Radiographs]
-    overlaps: dict[str, list[str]]
-
-
-def _run_cell(
-    config: StudyConfig, place: Path, cell: Cell, data: Data, quiet: bool
-) -> None:
-    """Train and score a cell, and write its files, the JSON last."""
-    wall, core = time.monotonic(), time.process_time()
-    net = network(config.encoders[cell.encoder])
-    work = place / "training" / cell.key
-    start, before = _pretrained(config, place, cell, data, net, quiet)
-    stage = finetuning(config, data.train, start is not None)
-    trained = fit(
-        net,
-        stage,
-        data.train.batch(),
-        data.validation.batch(),
-        start=start,
-        folder=work,
-        resume=True,
-        quiet=quiet,
-    )
-    scores = {"validation": _scored(net, trained, data.validation)}
-    scores |= {name: _scored(net, trained, one) for name, one in data.tests.items()}
-    threshold = youden(
-        data.validation.label, scores["validation"]["score"].mean(axis=0)
-    )
-    record = {
-        **cell._asdict(),
-        "train": summary(data.train),
-        "validation": summary(data.validation),
-        "tests": {name: summary(one) for name, one in data.tests.items()},
-        "overlaps_let_pass": data.overlaps,
-        "stage_one": before,
-        "stage": stage,
-        "epoch": trained.epoch,
-        "threshold": threshold,
-    }
-    if config.bias:
-        answers, panel = probes.of_cell(net, trained, data.tests, threshold.value)
-        record |= answers
-        scores |= panel
-    record |= {
-        "wall_s": round(time.monotonic() - wall, 1),
-        "core_s": round(time.process_time() - core, 1),
-        **runs.environment(),
-    }
-    target = path_of(place, cell.key)
-    flat = {f"{n}/{k}": v for n, part in scores.items() for k, v in part.items()}
-    with replacing(target.with_suffix(".npz")) as file:
-        np.savez_compressed(file, **flat)  # pyright: ignore
-    runs.write_json(target, record)
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _pretrained(
-    config: StudyConfig, place: Path, cell: Cell, data: Data, net: Network, quiet: bool
-) -> tuple[Any, dict[str, Any] | None]:
-    """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
-    one = config.pretrainings[cell.pretraining]
-    if one.weights:
-        fresh = net.init(jax.random.key(0), config.side)
-        return convert(one.weights, *fresh), None
-    if not one.set:
-        return None, None
-    train, validation = data.first["train"], data.first["validation"]
-    stage = pretraining(config, train, one.epochs)
-    name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
-    trained = fit(
-        net,
-        stage,
-        train.batch(),
-        validation.batch(),
-        folder=place / "pretraining" / name,
-        resume=True,
-        quiet=quiet,
-    )
-    record = {
-        "label": one.label,
-        "train": summary(train),
-        "validation": summary(validation),
-        "stage": stage,
-        "epoch": trained.epoch,
-        # Each seed's, at the epoch that was kept.
-        "validation_auc": [
-            trained.history[epoch - 1]["validation_auc"][seed]
-            for seed, epoch in enumerate(trained.epoch.tolist())
-        ],
-    }
-    return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
-
-
-def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.ndarray]:
-    return {
-        "score": predict(net, trained, data.batch().image),
-        "label": data.label,
-        "patient": np.unique(data.index.patient, return_inverse=True)[1],
-        "row": data.row,
-    }
-
-
-def summary(data: Radiographs) -> dict[str, Any]:
-    """Return what some radiographs are, without the name of a patient."""
-    names, counts = np.unique(data.index.source, return_counts=True)
-    return {
-        "images": len(data.index),
-        "patients": int(np.unique(data.index.patient).size),
-        "positives": int((data.label == 1).sum()),
-        "sources": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-        "digest": data.index.digest() if len(data.index) else "",
-    }
-
-
-def described(held: Library) -> dict[str, Any]:
-    """Return what the sets are; lungs by a network only where one was asked."""
-    out = {}
-    for name, of_kind in held.sets.items():
-        out[name] = {**summary(of_kind[NONE]), "left_out": held.problems[name]}
-        if name in held.segmented:
-            used, abstained = held.segmented[name]
-            out[name] |= {"segmented": used, "abstained": abstained}
     return out

@@ -19,8 +19,8 @@ from covid_cxr.metrics import (
     evaluate,
 )
 from covid_cxr.metrics.roc import roc_curve
-from covid_cxr.study.config import StudyConfig
-from covid_cxr.study.matrix import Cell, cells, finished, path_of, predictions
+from covid_cxr.study.config import Cell, StudyConfig
+from covid_cxr.study.matrix import cells, finished, path_of, predictions
 from synaptax.runs.folder import read_json
 from synaptax.typing import Array
 

@@ -1,19 +1,15 @@
 """One small study of two cells, begun once, killed once, finished once."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
 
-from covid_cxr.study import parse
+from covid_cxr.study import cells, matrix, parse, run, training
 from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.train.tiny import tiny
 
 __all__ = ["quick_compilation"]
 
-# Beside the function of its name in the package.
-module = importlib.import_module("covid_cxr.study.matrix")
 STUDY = {
     "name": "small",
     "side": 48,
@@ -55,8 +51,8 @@ def study(tmp_path_factory):
     """Return (config, folder, log): killed in the second cell, then taken up."""
     patch = pytest.MonkeyPatch()
     # The smallest network: what is tested here is the study around it.
-    patch.setattr(module, "network", lambda config: tiny())
-    log, fit = [], module.fit
+    patch.setattr(training, "network", lambda config: tiny())
+    log, fit = [], training.fit
 
     def killed(net, stage, *data, **options):
         log.append("fit")
@@ -68,14 +64,14 @@ def study(tmp_path_factory):
     config, folder = parse(STUDY), tmp_path_factory.mktemp("study")
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
-    patch.setattr(module, "fit", killed)
+    patch.setattr(training, "fit", killed)
     with pytest.raises(Killed):
-        module.run(config, folder)
-    first = module.path_of(folder, module.cells(config)[0].key)
+        run(config, folder)
+    first = matrix.path_of(folder, cells(config)[0].key)
     stamp = (first.stat().st_mtime_ns, first.read_bytes())
-    unfinished = module.path_of(folder, module.cells(config)[1].key).exists()
-    module.run(config, folder)
-    module.run(config, folder)
+    unfinished = matrix.path_of(folder, cells(config)[1].key).exists()
+    run(config, folder)
+    run(config, folder)
     jax.config.update("jax_disable_most_optimizations", before)
     patch.undo()
     again = (first.stat().st_mtime_ns, first.read_bytes())

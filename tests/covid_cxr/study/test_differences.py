@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from covid_cxr.study.config import Cell
 from covid_cxr.study.differences import differences
-from covid_cxr.study.matrix import Cell
 from covid_cxr.study.summaries import Row
 
 BASE = Cell("r", "none", "m", "none")

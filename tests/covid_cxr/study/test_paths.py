@@ -1,6 +1,5 @@
 """Ways through a study that the small one does not take: folders of real layouts."""
 
-import importlib
 import json
 
 import jax
@@ -10,10 +9,10 @@ import pytest
 from covid_cxr.models import network
 from covid_cxr.segmentation import Films, SegmentConfig, UNetConfig, fit, save
 from covid_cxr.splits import OverlapError
-from covid_cxr.study import cells, checklist, parse, read, report, stages
+from covid_cxr.study import cells, checklist, parse, read, report, run, training
 from covid_cxr.study.blocks import Table, as_markdown
+from covid_cxr.study.data import library
 from covid_cxr.study.matrix import path_of
-from covid_cxr.study.preparation import library
 from covid_cxr.study.summaries import Finished
 from covid_cxr.train.training import with_trunk
 from synaptax.runs.folder import read_json
@@ -26,8 +25,6 @@ pytestmark = pytest.mark.runs
 
 __all__ = ["quick_compilation"]
 
-# Beside the functions of their names in the package.
-module = importlib.import_module("covid_cxr.study.matrix")
 SIDE = 32
 SMALL = {
     "name": "paths",
@@ -113,9 +110,9 @@ def fitted(monkeypatch):
         log.append((stage, start, trained))
         return trained
 
-    original = module.fit
-    monkeypatch.setattr(module, "fit", noted)
-    monkeypatch.setattr(module, "network", lambda config: tiny())
+    original = training.fit
+    monkeypatch.setattr(training, "fit", noted)
+    monkeypatch.setattr(training, "network", lambda config: tiny())
     return log
 
 
@@ -141,12 +138,12 @@ def test_stage_two_starts_from_the_trunk_of_stage_one(folders, fitted, tmp_path)
             "pretrainings": {"lungs": LUNGS},
         }
     )
-    module.run(config, tmp_path)
+    run(config, tmp_path)
     # Stage 1 is asked for by both mixes, and was trained for the first alone.
     assert [stage.epochs for stage, *_ in fitted] == [3, 2, 3, 2]
     (_, _, first), (stage, start, _), (_, _, again) = fitted[:3]
     assert stage.trunk_rate == 0.1
-    assert stages.finetuning(config, films_of(config), False).trunk_rate == 1
+    assert training.finetuning(config, films_of(config), False).trunk_rate == 1
     for one, other, same in zip(
         jax.tree.leaves((first.params, first.stats)),
         jax.tree.leaves(start),
@@ -166,7 +163,8 @@ def test_stage_two_starts_from_the_trunk_of_stage_one(folders, fitted, tmp_path)
 
 
 def films_of(config):
-    return library(config).sets["home"]["none"]
+    held = library(config)
+    return held.select(held.whole["home"])
 
 
 def test_films_of_stage_one_are_no_test_films(folders, fitted, tmp_path):
@@ -179,7 +177,7 @@ def test_films_of_stage_one_are_no_test_films(folders, fitted, tmp_path):
         "pretrainings": {"lungs": LUNGS},
     }
     with pytest.raises(OverlapError, match=r"lungs and again.*images"):
-        module.run(parse(given), tmp_path)
+        run(parse(given), tmp_path)
     assert not fitted
 
 
@@ -195,8 +193,8 @@ def test_weights_of_a_file_are_a_start(tmp_path):
     }
     (tmp_path / "study.json").write_text(json.dumps(study))
     config = read(tmp_path / "study.json")
-    net, nothing = network(config.encoders["small"]), module.Data(*[None] * 5)
-    start, before = module._pretrained(
+    net, nothing = network(config.encoders["small"]), {}
+    start, before = training._pretrained(
         config, tmp_path, cells(config)[0], nothing, net, True
     )
     params, _ = with_trunk(net.init(jax.random.key(7), SIDE), start)
@@ -225,7 +223,7 @@ def test_a_label_that_is_not_there(folders, fitted, tmp_path, set_, label, messa
         "pretrainings": {"lungs": {"set": set_, "label": label}},
     }
     with pytest.raises(ValueError, match=message):
-        module.run(parse(given), tmp_path)
+        run(parse(given), tmp_path)
 
 
 def test_as_published(fitted, tmp_path):
@@ -238,9 +236,9 @@ def test_as_published(fitted, tmp_path):
     }
     # Split by image, so patients are on both sides: only on demand.
     with pytest.raises(OverlapError, match=r"allow=\('patients',\)"):
-        module.run(parse(given), tmp_path / "refused")
+        run(parse(given), tmp_path / "refused")
     config = parse({**given, "allow": ["patients"]})
-    module.run(config, tmp_path / "run")
+    run(config, tmp_path / "run")
     stage = fitted[-1][0]
     assert (stage.loss, stage.batch, stage.rate) == ("focal", 4, 0.1)
     assert (stage.momentum, stage.select, stage.sampling) == (0, "last", "shuffled")
@@ -267,6 +265,10 @@ def segmenter(tmp_path_factory, quick_compilation):
     return folder
 
 
+def lungs_of(held):
+    return np.asarray(held.select(held.whole["home"]).lungs)
+
+
 def masked(folders, segmenter, **fields):
     return parse(
         {
@@ -283,7 +285,7 @@ def masked(folders, segmenter, **fields):
 def test_lungs_from_a_segmenter(folders, segmenter, fitted, tmp_path):
     # At another size than the segmenter's own.
     config = masked(folders, segmenter, side=48)
-    module.run(config, tmp_path)
+    run(config, tmp_path)
     sets = read_json(tmp_path / "sets.json")
     # On the four films with one lung the network abstains.
     assert sets["nih"]["segmented"] == 36 and sets["home"]["segmented"] == 0
@@ -299,10 +301,11 @@ def test_lungs_from_a_segmenter(folders, segmenter, fitted, tmp_path):
 
 
 def test_the_same_hand_for_all_lungs(folders, segmenter):
-    mine = np.asarray(library(masked(folders, segmenter)).sets["home"]["none"].lungs)
+    mine = lungs_of(library(masked(folders, segmenter)))
     held = library(masked(folders, segmenter, segment="all"))
-    assert held.segmented == {"home": (40, 0), "nih": (36, 4)}
-    theirs = np.asarray(held.sets["home"]["none"].lungs)
+    counts = [(one["segmented"], one["abstained"]) for one in held.described.values()]
+    assert counts == [(40, 0), (36, 4)]
+    theirs = lungs_of(held)
     assert (mine != theirs).any()
     assert 2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()) > 0.8
     with pytest.raises(ValueError, match="segment: 'all' needs a segmenter"):
@@ -331,7 +334,7 @@ def test_other_encoders(folders, tmp_path, model):
             "bias": True,
         }
     )
-    module.run(config, tmp_path)
+    run(config, tmp_path)
     record = read_json(path_of(tmp_path, cells(config)[0].key))
     stages = [one["name"] for one in record["probes"] if "source from" in one["name"]]
     assert stages == [

@@ -10,7 +10,7 @@ import pytest
 from covid_cxr import CAUTION
 from covid_cxr.study import report
 from covid_cxr.study.blocks import Bullets, Heading, Table, Text, as_html, as_markdown
-from covid_cxr.study.preparation import library
+from covid_cxr.study.data import library
 from covid_cxr.study.summaries import collect, roc_band
 
 pytestmark = pytest.mark.runs
@@ -50,8 +50,7 @@ def test_both_reports_carry_the_caution_and_every_part(written, study):
 def test_no_file_names_a_patient_or_a_film(written, study):
     config, folder, _ = study
     names = set()
-    for prepared in library(config).sets.values():
-        index = prepared["none"].index
+    for index in library(config).whole.values():
         names |= set(index.patient) | set(index.path)
         names |= {name.split("/")[-1] for name in names}
     assert len(names) > 300

@@ -1,0 +1,185 @@
+"""A cell of a study: two stages of training, scores on every test set, and a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from covid_cxr.images import pooled
+from covid_cxr.metrics import youden
+from covid_cxr.models import Network, convert, network
+from covid_cxr.study import probes
+from covid_cxr.study.config import Cell, StudyConfig
+from covid_cxr.study.data import CellData, Radiographs, summary, unit
+from covid_cxr.train import (
+    StageConfig,
+    Trained,
+    fit,
+    fixed_finetuning,
+    fixed_pretraining,
+    predict,
+    published_finetuning,
+    published_pretraining,
+)
+from synaptax import runs
+
+TRAINING = "training"  # folder of the cells in training, in the study's
+
+
+def train_cell(
+    config: StudyConfig,
+    place: Path,
+    cell: Cell,
+    data: CellData,
+    *,
+    quiet: bool = True,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Train and score a cell.
+
+    Args:
+        config: the study.
+        place: its folder; checkpoints of the training go below it.
+        cell: which.
+        data: what it learns from and is tested on.
+        quiet: show no progress.
+
+    Returns:
+        "PART/COLUMN" to what :func:`covid_cxr.study.matrix.predictions` reads, and the
+        record.
+    """
+    wall, core = time.monotonic(), time.process_time()
+    net = network(config.encoders[cell.encoder])
+    train, validation, tests = data.parts["train"], data.parts["validation"], data.tests
+    start, before = _pretrained(config, place, cell, data.first, net, quiet)
+    stage = finetuning(config, train, start is not None)
+    trained = fit(
+        net,
+        stage,
+        train.batch(),
+        validation.batch(),
+        start=start,
+        folder=place / TRAINING / cell.key,
+        resume=True,
+        quiet=quiet,
+    )
+    scores = {"validation": _scored(net, trained, validation)}
+    scores |= {name: _scored(net, trained, one) for name, one in tests.items()}
+    threshold = youden(validation.label, scores["validation"]["score"].mean(axis=0))
+    record = {
+        **cell._asdict(),
+        "train": summary(train.index),
+        "validation": summary(validation.index),
+        "tests": {name: summary(one.index) for name, one in tests.items()},
+        "stage_one": before,
+        "stage": stage,
+        "epoch": trained.epoch,
+        "threshold": threshold,
+    }
+    if config.bias:
+        answers, panel = probes.of_cell(net, trained, tests, threshold.value)
+        record |= answers
+        scores |= panel
+    record |= {
+        "wall_s": round(time.monotonic() - wall, 1),
+        "core_s": round(time.process_time() - core, 1),
+        **runs.environment(),
+    }
+    flat = {f"{n}/{k}": v for n, part in scores.items() for k, v in part.items()}
+    return flat, record
+
+
+def _pretrained(
+    config: StudyConfig,
+    place: Path,
+    cell: Cell,
+    first: dict[str, Radiographs],
+    net: Network,
+    quiet: bool,
+) -> tuple[Any, dict[str, Any] | None]:
+    """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
+    one = config.pretrainings[cell.pretraining]
+    if one.weights:
+        fresh = net.init(jax.random.key(0), config.side)
+        return convert(one.weights, *fresh), None
+    if not one.set:
+        return None, None
+    train, validation = first["train"], first["validation"]
+    stage = pretraining(config, train, one.epochs)
+    name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
+    trained = fit(
+        net,
+        stage,
+        train.batch(),
+        validation.batch(),
+        folder=place / "pretraining" / name,
+        resume=True,
+        quiet=quiet,
+    )
+    record = {
+        "label": one.label,
+        "train": summary(train.index),
+        "validation": summary(validation.index),
+        "stage": stage,
+        "epoch": trained.epoch,
+        # Each seed's, at the epoch that was kept.
+        "validation_auc": [
+            trained.history[epoch - 1]["validation_auc"][seed]
+            for seed, epoch in enumerate(trained.epoch.tolist())
+        ],
+    }
+    return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
+
+
+def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.ndarray]:
+    return {
+        "score": predict(net, trained, data.batch().image),
+        "label": data.label,
+        "patient": np.unique(data.index.patient, return_inverse=True)[1],
+        "row": data.row,
+    }
+
+
+def pretraining(config: StudyConfig, train: Radiographs, epochs: int) -> StageConfig:
+    """Return stage 1 of a study, for its radiographs and epochs."""
+    if config.protocol == "published":
+        stage = published_pretraining("rsna")
+    else:
+        stage = dataclasses.replace(
+            fixed_pretraining(), batch=config.batch, rate=config.rate
+        )
+    return _normalised(stage, config, train, epochs)
+
+
+def finetuning(
+    config: StudyConfig, train: Radiographs, pretrained: bool
+) -> StageConfig:
+    """Return stage 2 of a study, from a trunk of stage 1 or from random weights."""
+    if config.protocol == "published":
+        stage = published_finetuning()
+    else:
+        stage = fixed_finetuning()
+        # A trunk that has learnt nothing must learn at the full rate.
+        rate = stage.trunk_rate if pretrained else 1.0
+        stage = dataclasses.replace(
+            stage, batch=config.batch, rate=config.rate, trunk_rate=rate
+        )
+    return _normalised(stage, config, train, config.epochs)
+
+
+def _normalised(
+    stage: StageConfig, config: StudyConfig, train: Radiographs, epochs: int
+) -> StageConfig:
+    """Return a stage with the study's seeds and the statistics of its images."""
+    pixels = pooled(map(unit, train.images.chunks()))
+    return dataclasses.replace(
+        stage,
+        epochs=epochs,
+        seeds=tuple(config.seeds),
+        mean=round(pixels.mean, 2),
+        std=max(round(pixels.std, 2), 0.01),
+    )
