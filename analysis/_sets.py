@@ -31,7 +31,12 @@ def size_of(data: Any, argument: str = "data") -> int:
     return sizes.pop()
 
 
-def mean_over(function: Callable[[Any], Any], data: Any, batch: int) -> Any:
+def mean_over(
+    function: Callable[[Any], Any],
+    data: Any,
+    batch: int,
+    weight: Callable[[Any], Any] | None = None,
+) -> Any:
     """Return the mean over all examples of a function that averages over a batch.
 
     A scan over batches in the order of the data; the last one may be smaller and
@@ -41,6 +46,8 @@ def mean_over(function: Callable[[Any], Any], data: Any, batch: int) -> Any:
         function: ``batch -> tree`` of floats, each a mean over the batch's examples.
         data: tree of arrays with a leading axis of N examples.
         batch: examples at a time, at least 1.
+        weight: ``batch -> scalar``, what a batch's mean weighs; default: its number
+            of examples.
 
     Returns:
         A tree like the function's, summed in float32 or wider.
@@ -52,6 +59,17 @@ def mean_over(function: Callable[[Any], Any], data: Any, batch: int) -> Any:
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
     batch = min(batch, count)
+    if weight is not None:
+
+        def weighed(part: Any) -> Any:
+            # Over its size, since the mean over the set multiplies by that again.
+            mass = jnp.asarray(weight(part), jnp.float32) / size_of(part)
+            # A batch that weighs nothing may have no mean: 0 / 0.
+            times = lambda a: jnp.where(mass > 0, mass.astype(a.dtype) * a, 0)
+            return mass, jax.tree.map(times, function(part))
+
+        total, sums = mean_over(weighed, data, batch)
+        return jax.tree.map(lambda a: a / total.astype(a.dtype), sums)
     steps, rest = divmod(count, batch)
     whole = jax.tree.map(
         lambda a: a[: steps * batch].reshape(steps, batch, *a.shape[1:]), data

@@ -1,6 +1,6 @@
 r"""First-order PSP-entropy: how a neuron's ON/OFF state relates to the classes.
 
-A neuron is one entry of a layer's post-synaptic potential z, so each position of each
+A neuron is one entry of a layer's pre-activation z, so each position of each
 channel of a convolution is a neuron of its own. It is ON where z > 0. With
 :math:`f_{ic}` the fraction of the examples of class c that turn neuron i ON,
 
@@ -14,7 +14,8 @@ classes. A neuron that never changes state has the floor 0.00147 a class, not 0.
 
 Counting is a triple of pure functions, :func:`init`, :func:`update`,
 :func:`finalize`, over integers: the result does not depend on batch size or order.
-:func:`measure` drives it over a data set.
+:func:`measure` drives it over a data set. Layers keep the order of evaluation: the
+mappings are ordered ones, which jit does not sort by name as it does a plain dict.
 
 Reference: Tartaglione, Bragagnolo and Grangetto, Pruning artificial neural networks:
 a way to find well-generalizing, high-entropy sharp minima, arXiv 2004.14765, and the
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +38,7 @@ from synaptax.typing import Array, PyTree
 
 CLIP = (1e-4, 0.9999)
 
-Potentials = Mapping[str, Any]
+Layers = Mapping[str, Any]
 Preactivations = Callable[[PyTree, Any], Any]
 
 
@@ -47,7 +49,7 @@ class Counts(NamedTuple):
         on: layer to int32 (\*neurons, C), examples of each class that were ON.
         examples: int32 (C,), examples of each class.
         outside: int32, labels outside [0, C).
-        non_finite: layer to int32, potentials that were NaN or infinite.
+        non_finite: layer to int32, pre-activations that were NaN or infinite.
     """
 
     on: dict[str, Array]
@@ -61,11 +63,11 @@ class FirstOrder(NamedTuple):
 
     Attributes:
         per_class: layer to H[i, c], shape (n, C), neurons in the row-major order of
-            the layer's potentials.
+            the layer's pre-activations.
         per_neuron: layer to H[i], shape (n,), the sum over classes.
         live: layer to boolean (n,): ON for at least one example, and not said to be
             without weights.
-        shapes: layer to the shape of its potentials without the batch axis.
+        shapes: layer to the shape of its pre-activations without the batch axis.
         examples: (C,), the examples of each class.
     """
 
@@ -84,6 +86,7 @@ def binary_entropy(on: Any, total: Any) -> np.ndarray:
         total: out of how many, broadcast against ``on``.
     """
     on, total = np.asarray(on, np.float64), np.asarray(total, np.float64)
+    # P = clip(f), N = clip(1 - f), H = -(P log2 P + N log2 N)  (arXiv 2004.14765)
     up, down = np.clip(on / total, *CLIP), np.clip((total - on) / total, *CLIP)
     return -(up * np.log2(up) + down * np.log2(down))
 
@@ -92,7 +95,7 @@ def init(shapes: Mapping[str, Any], classes: int) -> Counts:
     """Return empty counts.
 
     Args:
-        shapes: layer to the shape of its potentials without the batch axis.
+        shapes: layer to the shape of its pre-activations without the batch axis.
         classes: the number of classes C, at least 2.
 
     Raises:
@@ -103,22 +106,24 @@ def init(shapes: Mapping[str, Any], classes: int) -> Counts:
     if not shapes:
         raise ValueError("shapes: expected at least one layer, got none")
     zero = jnp.zeros([], jnp.int32)
-    on = {
-        name: jnp.zeros((*shape, classes), jnp.int32) for name, shape in shapes.items()
-    }
-    return Counts(on, jnp.zeros(classes, jnp.int32), zero, dict.fromkeys(on, zero))
+    on = OrderedDict(
+        (name, jnp.zeros((*shape, classes), jnp.int32))
+        for name, shape in shapes.items()
+    )
+    non_finite = OrderedDict.fromkeys(on, zero)
+    return Counts(on, jnp.zeros(classes, jnp.int32), zero, non_finite)
 
 
-def update(counts: Counts, zs: Potentials, labels: Array) -> Counts:
+def update(counts: Counts, zs: Layers, labels: Array) -> Counts:
     r"""Count one batch; pure, and exact up to 2**24 examples a batch.
 
     Args:
         counts: what was counted before.
-        zs: layer to potentials, shape (B, \*neurons).
+        zs: layer to pre-activations, shape (B, \*neurons).
         labels: shape (B,), the classes.
 
     Returns:
-        The new counts. A label out of range or a potential that is not finite is
+        The new counts. A label out of range or a pre-activation that is not finite is
         counted as such, and :func:`finalize` refuses.
 
     Raises:
@@ -128,20 +133,21 @@ def update(counts: Counts, zs: Potentials, labels: Array) -> Counts:
     _check_batch(counts, zs, labels)
     classes = counts.examples.shape[0]
     # An index out of range gives a row of zeros.
-    member = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+    of_class = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
     outside = jnp.sum((labels < 0) | (labels >= classes), dtype=jnp.int32)
-    on, non_finite = {}, {}
+    on, non_finite = OrderedDict(), OrderedDict()
     for name, before in counts.on.items():
         z = zs[name].reshape(labels.shape[0], -1)
-        found = (z > 0).astype(jnp.float32).T @ member
-        on[name] = before + found.astype(jnp.int32).reshape(before.shape)
+        # One product counts every neuron and class; float32 is exact up to 2**24.
+        ons = (z > 0).astype(jnp.float32).T @ of_class
+        on[name] = before + ons.astype(jnp.int32).reshape(before.shape)
         bad = jnp.sum(~jnp.isfinite(z), dtype=jnp.int32)
         non_finite[name] = counts.non_finite[name] + bad
-    examples = counts.examples + jnp.sum(member, axis=0).astype(jnp.int32)
+    examples = counts.examples + jnp.sum(of_class, axis=0).astype(jnp.int32)
     return Counts(on, examples, counts.outside + outside, non_finite)
 
 
-def _check_batch(counts: Counts, zs: Potentials, labels: Array) -> None:
+def _check_batch(counts: Counts, zs: Layers, labels: Array) -> None:
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
         raise ValueError(
             f"labels: expected integers of shape (B,), got {labels.dtype} of shape "
@@ -150,10 +156,10 @@ def _check_batch(counts: Counts, zs: Potentials, labels: Array) -> None:
     if set(zs) != set(counts.on):
         raise ValueError(f"zs: expected layers {sorted(counts.on)}, got {sorted(zs)}")
     for name, before in counts.on.items():
-        wanted = (labels.shape[0], *before.shape[:-1])
-        if zs[name].shape != wanted:
+        shape = (labels.shape[0], *before.shape[:-1])
+        if zs[name].shape != shape:
             raise ValueError(
-                f"zs: layer {name} has shape {zs[name].shape}, expected {wanted}"
+                f"zs: layer {name} has shape {zs[name].shape}, expected {shape}"
             )
 
 
@@ -172,14 +178,16 @@ def finalize(counts: Counts, *, alive: Mapping[str, Any] | None = None) -> First
 
     Raises:
         ValueError: for labels out of range, a class with no example, data of one
-            class only, potentials that are not finite, or ``alive`` of an unknown
+            class only, pre-activations that are not finite, or ``alive`` of an unknown
             layer or of a shape that does not fit.
     """
     examples = np.asarray(counts.examples)
     check_labels(examples, int(counts.outside))
     for name, bad in counts.non_finite.items():
         if int(bad):
-            raise ValueError(f"zs: layer {name} has {int(bad)} non-finite potentials")
+            raise ValueError(
+                f"zs: layer {name} has {int(bad)} non-finite pre-activations"
+            )
     shapes = {name: on.shape[:-1] for name, on in counts.on.items()}
     alive = _flat_alive(alive or {}, shapes)
     per_class, live = {}, {}
@@ -231,16 +239,16 @@ def _flat_alive(
     return flat
 
 
-def mean_squares(zs: Potentials) -> dict[str, Array]:
+def mean_squares(zs: Layers) -> dict[str, Array]:
     r"""Return each layer's mean of z**2 over its neurons, one value an example.
 
     Args:
-        zs: layer to potentials, shape (B, \*neurons).
+        zs: layer to pre-activations, shape (B, \*neurons).
 
     Returns:
         Layer to (B,), in float32 or wider.
     """
-    return {name: _mean_square(z) for name, z in zs.items()}
+    return OrderedDict((name, _mean_square(z)) for name, z in zs.items())
 
 
 def _mean_square(z: Array) -> Array:
@@ -249,8 +257,8 @@ def _mean_square(z: Array) -> Array:
     return jnp.mean(wide**2, axis=1)
 
 
-def potentials(preactivations: Preactivations, params: PyTree, x: Any) -> Potentials:
-    """Return layer to potentials, from a function of either form.
+def layers_of(preactivations: Preactivations, params: PyTree, x: Any) -> Layers:
+    """Return layer to pre-activations, from a function of either form.
 
     Args:
         preactivations: ``(params, x) -> {layer: z}`` or ``-> (y, {layer: z})``, as
@@ -261,15 +269,15 @@ def potentials(preactivations: Preactivations, params: PyTree, x: Any) -> Potent
     Raises:
         ValueError: if it returns something else.
     """
-    found = preactivations(params, x)
-    if isinstance(found, tuple) and len(found) == 2:
-        found = found[1]
-    if not isinstance(found, Mapping):
+    layers = preactivations(params, x)
+    if isinstance(layers, tuple) and len(layers) == 2:
+        layers = layers[1]
+    if not isinstance(layers, Mapping):
         raise ValueError(
             "preactivations: expected a function that returns {layer: z} or "
-            f"(y, {{layer: z}}), got {type(found).__name__}"
+            f"(y, {{layer: z}}), got {type(layers).__name__}"
         )
-    return found
+    return layers
 
 
 def measure(
@@ -283,7 +291,7 @@ def measure(
     """Return the first-order entropy and the mean z**2 of each layer over a data set.
 
     Args:
-        preactivations: see :func:`potentials`.
+        preactivations: see :func:`layers_of`.
         params: the parameters.
         batches: ``(x, labels)`` pairs; sizes may differ (each size compiles once).
         classes: the number of classes.
@@ -317,12 +325,12 @@ def measure(
     return result, {name: math.fsum(each) / total for name, each in squares.items()}
 
 
-# Compiled once for each function of potentials, whatever the parameters.
+# Compiled once for each function of pre-activations, whatever the parameters.
 @functools.partial(jax.jit, static_argnums=0)
 def _count(
     preactivations: Preactivations, params: PyTree, counts: Counts, x: Any, labels: Any
 ) -> tuple[Counts, dict[str, Array]]:
-    zs = potentials(preactivations, params, x)
+    zs = layers_of(preactivations, params, x)
     return update(counts, zs, labels), mean_squares(zs)
 
 
@@ -330,17 +338,18 @@ def _count(
 def _states(
     preactivations: Preactivations, params: PyTree, x: Any
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    zs = potentials(preactivations, params, x)
+    zs = layers_of(preactivations, params, x)
     finite = {name: jnp.all(jnp.isfinite(z)) for name, z in zs.items()}
-    return {name: z.reshape(z.shape[0], -1) > 0 for name, z in zs.items()}, finite
+    on = OrderedDict((n, z.reshape(z.shape[0], -1) > 0) for n, z in zs.items())
+    return on, finite
 
 
 def layer_shapes(
     preactivations: Preactivations, params: PyTree, x: Any
 ) -> dict[str, tuple[int, ...]]:
-    """Return layer to the shape of its potentials without the batch axis."""
-    zs = jax.eval_shape(lambda p, x: potentials(preactivations, p, x), params, x)
-    return {name: z.shape[1:] for name, z in zs.items()}
+    """Return layer to the shape of its pre-activations without the batch axis."""
+    zs = jax.eval_shape(lambda p, x: layers_of(preactivations, p, x), params, x)
+    return OrderedDict((name, z.shape[1:]) for name, z in zs.items())
 
 
 def states(
@@ -349,7 +358,7 @@ def states(
     """Return every example's ON/OFF states, for what needs more than counts.
 
     Args:
-        preactivations: see :func:`potentials`.
+        preactivations: see :func:`layers_of`.
         params: the parameters.
         batches: ``(x, labels)`` pairs.
 
@@ -358,7 +367,7 @@ def states(
         labels (M,).
 
     Raises:
-        ValueError: for no batch, or potentials that are not finite.
+        ValueError: for no batch, or pre-activations that are not finite.
     """
     found: dict[str, list[np.ndarray]] = {}
     labels = []
@@ -366,7 +375,7 @@ def states(
         on, finite = _states(preactivations, params, x)
         for name, each in on.items():
             if not bool(finite[name]):
-                raise ValueError(f"zs: layer {name} has non-finite potentials")
+                raise ValueError(f"zs: layer {name} has non-finite pre-activations")
             found.setdefault(name, []).append(np.asarray(each))
         labels.append(np.asarray(label))
     if not labels:

@@ -125,19 +125,30 @@ class Survey(NamedTuple):
         places: (n,) or (n, 2), the coordinates.
         loss: (n,) float32, mean over the set.
         error: (n,) float32, the fraction of examples whose largest output is not at
-            their label.
+            their label; None where the targets are no integer labels of shape (N,).
         eigenvalue: (n,) float32, or None if not asked for.
     """
 
     places: Array
     loss: Array
-    error: Array
+    error: Array | None
     eigenvalue: Array | None
 
 
 def cross_entropy(outputs: Array, labels: Array) -> Array:
-    """Return the cross-entropy of logits and integer labels, in nats, shape (B,)."""
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+    """Return the cross-entropy of logits and integer labels, in nats.
+
+    Args:
+        outputs: (B, ..., C) logits.
+        labels: (B, ...) integers in [0, C). A label outside gives NaN, and so do the
+            derivatives: what computes with it is refused as not finite.
+    """
+    known = (labels >= 0) & (labels < outputs.shape[-1])
+    # A product and not a selection: the derivatives of a selected NaN would be 0.
+    poison = jnp.where(known, 1, jnp.nan).astype(outputs.dtype)
+    return poison * optax.softmax_cross_entropy_with_integer_labels(
+        outputs, jnp.where(known, labels, 0)
+    )
 
 
 def mean_loss(
@@ -240,12 +251,14 @@ def survey(
         geometry: has ``at(place) -> params``: :class:`analysis.Line`,
             :class:`analysis.Bezier` or :class:`analysis.Plane`.
         places: (n,) positions on a line or curve, (n, 2) coordinates on a plane.
-        data: ``(x, labels)``; labels are integers, shape (N,).
+        data: ``(x, targets)``; integer labels of shape (N,) for classes, anything with
+            a leading axis of N that ``loss`` understands otherwise (regression, several
+            labels, sequences).
         statistics: what a batch-norm uses at each point; needed only by networks
             that have one.
         eigenvalue: ``(params, data) -> scalar``, or with ``statistics``
             ``(params, stats, data) -> scalar``; e.g. the top Hessian eigenvalue.
-        loss: ``(outputs, labels) -> (B,)``.
+        loss: ``(outputs, targets) -> (B,)``, or more axes, all averaged.
         batch: examples at a time.
         lanes: points computed at once by ``vmap``; 1 is best on a CPU.
 
@@ -253,22 +266,26 @@ def survey(
         A :class:`Survey`.
 
     Raises:
-        ValueError: if the data do not fit together, or the loss at a point is not
-            finite; names the point.
+        ValueError: if the data do not fit together, a label is outside the classes, or
+            the loss at a point is not finite; names the point.
     """
     places = _checked_places(places, lanes)
-    x, label = data
+    x, label = (jnp.asarray(part) for part in data)
     size_of((x, label))
-    if not jnp.issubdtype(label.dtype, jnp.integer) or label.ndim != 1:
+    labelled = bool(jnp.issubdtype(label.dtype, jnp.integer))
+    if labelled:
+        _check_labels(apply_fn, geometry, places, statistics, x, label)
+    elif loss is cross_entropy:
         raise ValueError(
-            f"data: expected integer labels of shape (N,), got {label.dtype} of shape "
-            f"{tuple(label.shape)}"
+            f"data: cross-entropy wants integer labels, got {label.dtype} of shape "
+            f"{tuple(label.shape)}; give the loss of these targets"
         )
     found = _survey(
         geometry,
         places,
-        (jnp.asarray(x), jnp.asarray(label)),
+        (x, label),
         statistics,
+        classified=labelled and label.ndim == 1,
         apply_fn=apply_fn,
         eigenvalue=eigenvalue,
         loss=loss,
@@ -281,27 +298,57 @@ def survey(
     return found
 
 
-@partial(jax.jit, static_argnames=("apply_fn", "eigenvalue", "loss", "batch", "lanes"))
+def _check_labels(
+    apply_fn: Callable[..., Any],
+    geometry: Any,
+    places: Array,
+    statistics: Statistics | None,
+    x: Array,
+    label: Array,
+) -> None:
+    """Raise unless integer labels fit the outputs' last axis."""
+
+    def outputs(place: Array, x: Array) -> Array:
+        params = geometry.at(place)
+        state = () if statistics is None else (statistics.at(place, params),)
+        return apply_fn(params, *state, x)
+
+    shape = jax.eval_shape(outputs, places[0], x[:1]).shape
+    if len(shape) != label.ndim + 1:
+        return  # no classes: what the targets mean is the loss's to say
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or high >= shape[-1]:
+        bad = low if low < 0 else high
+        raise ValueError(f"data: label {bad} lies outside [0, {shape[-1]})")
+
+
+@partial(
+    jax.jit,
+    static_argnames=("classified", "apply_fn", "eigenvalue", "loss", "batch", "lanes"),
+)
 def _survey(
     geometry: Any,
     places: Array,
     data: Any,
     statistics: Statistics | None,
     *,
+    classified: bool,
     apply_fn: Callable[..., Any],
     eigenvalue: Callable[..., Any] | None,
     loss: ExampleLoss,
     batch: int,
     lanes: int,
 ) -> Survey:
-    def point(place: Array) -> tuple[Array, Array, Array | None]:
+    def point(place: Array) -> tuple[Array, Array | None, Array | None]:
         params = geometry.at(place)
         state = (params,)
         if statistics is not None:
             state = (params, statistics.at(place, params))
 
-        def means(part: Any) -> tuple[Array, Array]:
+        def means(part: Any) -> tuple[Array, Array | None]:
             outputs = apply_fn(*state, part[0])
+            if not classified or outputs.ndim != 2:
+                return loss(outputs, part[1]).mean(), None
             wrong = jnp.argmax(outputs, axis=-1) != part[1]
             return loss(outputs, part[1]).mean(), wrong.astype(jnp.float32).mean()
 

@@ -98,6 +98,7 @@ def hessian(
     *,
     batch: int = 500,
     mask: PyTree | None = None,
+    weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
     """Return the Hessian of the mean loss over a data set.
 
@@ -107,6 +108,10 @@ def hessian(
         data: tree of arrays with a leading axis of N examples.
         batch: examples at a time.
         mask: optional boolean tree like ``params``.
+        weight: ``batch -> scalar``, what a batch's mean weighs in the mean over the
+            set: its number of examples by default. A loss that divides by a sum over
+            the batch (class weights, tokens that are no padding) needs that sum, or
+            the result depends on ``batch``.
 
     Raises:
         ValueError: for parameters of other or mixed dtypes, data without a
@@ -116,7 +121,7 @@ def hessian(
         >>> operator = hessian(loss, params, (x, labels), mask=mask)
         >>> pairs = top_eigenpairs(operator, 10, jax.random.key(0))
     """
-    return _operator(_Hessian(loss), params, data, batch, mask)
+    return _operator(_Hessian(loss), params, data, batch, mask, weight)
 
 
 def gauss_newton(
@@ -127,6 +132,7 @@ def gauss_newton(
     *,
     batch: int = 500,
     mask: PyTree | None = None,
+    weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
     """Return the generalised Gauss-Newton matrix of the mean loss.
 
@@ -137,8 +143,9 @@ def gauss_newton(
         data: ``(x, targets)``.
         batch: as there.
         mask: as there.
+        weight: as there.
     """
-    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask)
+    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask, weight)
 
 
 def fisher(
@@ -223,6 +230,11 @@ class _Fisher:
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, _ = part
         y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
+        if y.ndim != 2:  # the mean over a sequence is not this one
+            raise ValueError(
+                f"apply_fn: expected outputs of shape (B, C), got {y.shape}; for a "
+                "sequence make its positions examples, or use gauss_newton"
+            )
         return pull(information_product(y, dy, self.likelihood) / y.shape[0])
 
 
@@ -232,6 +244,8 @@ class _EmpiricalFisher:
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
+        if each.ndim != 1:
+            raise ValueError(f"losses: expected shape (B,), got {each.shape}")
         return pull(slope / each.shape[0])
 
 
@@ -266,6 +280,7 @@ class _Product:
 
     over_batch: Callable[[PyTree, Any, PyTree], PyTree]
     batch: int
+    weight: Callable[[Any], Any] | None = None
 
     def __call__(
         self, params: PyTree, data: PyTree, mask: Array | None, v: Array
@@ -273,7 +288,7 @@ class _Product:
         unravel = ravel_pytree(params)[1]
         direction = unravel(masked(v, mask))
         one = lambda part: self.over_batch(params, part, direction)
-        mean = mean_over(one, data, self.batch)
+        mean = mean_over(one, data, self.batch, self.weight)
         return masked(ravel_pytree(mean)[0].astype(v.dtype), mask)
 
 
@@ -283,7 +298,12 @@ def masked(v: Array, mask: Array | None) -> Array:
 
 
 def _operator(
-    over_batch: Any, params: PyTree, data: PyTree, batch: int, mask: PyTree | None
+    over_batch: Any,
+    params: PyTree,
+    data: PyTree,
+    batch: int,
+    mask: PyTree | None,
+    weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
     dtype = _one_dtype(params)
     flat, unravel = ravel_pytree(params)
@@ -295,7 +315,9 @@ def _operator(
     if batch < 1:
         raise ValueError(f"batch: expected at least 1, got {batch}")
     batches = -(-size_of(data) // batch)
-    matvec = jax.tree_util.Partial(_Product(over_batch, batch), params, data, kept)
+    matvec = jax.tree_util.Partial(
+        _Product(over_batch, batch, weight), params, data, kept
+    )
     return Operator(matvec, flat.size, unravel, kept, batches, dtype)
 
 

@@ -64,18 +64,22 @@ def orthogonal(direction: PyTree, other: PyTree) -> PyTree:
     return combine((1, -share), (direction, other))
 
 
-def filter_normalised(direction: PyTree, params: PyTree) -> PyTree:
+def filter_normalised(
+    direction: PyTree, params: PyTree, *, filter_axis: int = -1
+) -> PyTree:
     r"""Scale a direction so that each filter has the norm of the network's own.
 
     .. math:: d_f \leftarrow d_f \, \|w_f\| / \|d_f\|
 
-    A filter is what one output unit (the last axis) of a kernel receives. In leaves
+    A filter is what one output unit of a kernel receives. In leaves
     of one axis or none (biases, scales) the direction becomes 0: they are few, and a
     random step along a batch-norm's scale says little.
 
     Args:
         direction: tree of arrays.
         params: tree of the same structure.
+        filter_axis: the axis of a kernel that counts its output units: -1 in Flax and
+            plain JAX, 0 in Equinox and PyTorch.
 
     Returns:
         A tree like ``direction``. A filter whose norm is 0 in either stays put.
@@ -87,15 +91,16 @@ def filter_normalised(direction: PyTree, params: PyTree) -> PyTree:
         Li et al., Visualizing the loss landscape of neural nets, arXiv 1712.09913.
     """
     check_same_structure(params, direction, argument="direction")
+    if filter_axis not in (-1, 0):
+        raise ValueError(f"filter_axis: expected -1 or 0, got {filter_axis}")
 
     def leaf(step: Array, weight: Array) -> Array:
         if weight.ndim < 2:
             return jnp.zeros_like(step)
         wide = wide_dtype(weight.dtype, jnp.float32)
-        axes = tuple(range(weight.ndim - 1))
-        norm = lambda a: jnp.linalg.norm(
-            a.astype(wide).reshape(-1, a.shape[-1]), axis=0
-        ).reshape((1,) * len(axes) + (-1,))
+        unit = filter_axis % weight.ndim
+        rest = tuple(axis for axis in range(weight.ndim) if axis != unit)
+        norm = lambda a: jnp.sqrt(jnp.sum(a.astype(wide) ** 2, rest, keepdims=True))
         own = norm(step)
         scale = jnp.where(own > 0, norm(weight) / jnp.where(own > 0, own, 1), 0)
         return (step.astype(wide) * scale).astype(step.dtype)

@@ -35,7 +35,8 @@ class Ascent(NamedTuple):
     Attributes:
         rise: the largest loss found in the ball, minus the loss at its centre.
         loss: the loss at the centre.
-        rises: (steps,) the rise after each step; the first is SAM's.
+        rises: (steps,) the rise after each step of the ascent from the centre; the
+            first is SAM's.
     """
 
     rise: Array
@@ -66,6 +67,8 @@ def ascent_sharpness(
     *,
     radius: float,
     steps: int = 5,
+    restarts: int = 2,
+    key: Key[Array, ""] | None = None,
     mask: PyTree | None = None,
     batch: int = 500,
 ) -> Ascent:
@@ -74,15 +77,20 @@ def ascent_sharpness(
     .. math:: \max_{\|e\| \le \rho} L(w + e) - L(w)
 
     The first step is :math:`e = \rho g / \|g\|`, which SAM takes; each further one
-    adds half a radius along the gradient there and goes back to the ball. The result
-    is a lower bound of the maximum. Gradients are over the whole set.
+    adds half a radius along the gradient there and goes back to the ball. At a minimum
+    that gradient is zero or noise, so the ascent is repeated from random points of the
+    sphere; near a minimum such an ascent is a power iteration that turns towards the
+    top eigenvector. The result is the best of all, a lower bound of the maximum.
+    Gradients are over the whole set.
 
     Args:
         loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
         params: the weights.
         data: tree of arrays with a leading axis of N examples.
         radius: rho > 0, in the Euclidean norm over all leaves.
-        steps: gradients taken, at least 1.
+        steps: gradients taken in each ascent, at least 1.
+        restarts: ascents from random points, after the one from the centre.
+        key: of those points; by default always the same ones.
         mask: optional boolean tree; only weights that are True are disturbed.
         batch: examples at a time.
 
@@ -90,8 +98,8 @@ def ascent_sharpness(
         An :class:`Ascent`.
 
     Raises:
-        ValueError: for a radius that is not positive, steps below 1, a mask of
-            another structure, or a loss that is not finite.
+        ValueError: for a radius that is not positive, steps below 1, restarts below 0,
+            a mask of another structure, or a loss that is not finite.
 
     Reference:
         Foret et al., Sharpness-aware minimization for efficiently improving
@@ -100,11 +108,27 @@ def ascent_sharpness(
     _check_positive("radius", radius)
     if steps < 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
+    if restarts < 0:
+        raise ValueError(f"restarts: expected 0 or more, got {restarts}")
     _check_mask(params, mask)
-    losses = _ascend(params, data, mask, jnp.float32(radius), loss_fn, steps, batch)
+    key = jax.random.key(0) if key is None else key
+    ascend = partial(
+        _ascend, params, data, mask, jnp.float32(radius), loss_fn, steps, batch
+    )
+    nowhere = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, wide_dtype(a.dtype, jnp.float32)), params
+    )
+    losses = ascend(nowhere)
     check_finite(losses, ["the centre", *range(1, steps + 1)], "loss_fn, step")
-    rises = losses[1:] - losses[0]
-    return Ascent(jnp.maximum(rises.max(), 0), losses[0], rises)
+    best = losses.max()
+    for one in jax.random.split(key, restarts):
+        noise = random_direction(one, params, mask=mask)
+        length = optax.tree.norm(noise)
+        share = radius / jnp.where(length > 0, length, 1)
+        again = ascend(combine((share,), (noise,)))
+        check_finite(again, ["a random start", *range(1, steps + 1)], "loss_fn, step")
+        best = jnp.maximum(best, again.max())
+    return Ascent(best - losses[0], losses[0], losses[1:] - losses[0])
 
 
 @partial(jax.jit, static_argnames=("loss_fn", "steps", "batch"))
@@ -116,13 +140,14 @@ def _ascend(
     loss_fn: LossFn,
     steps: int,
     batch: int,
+    start: PyTree,
 ) -> Array:
-    """Return the losses at the centre and after each step, shape (steps + 1,)."""
-    felt = jax.value_and_grad(loss_fn)
+    """Return the losses at the start and after each step, shape (steps + 1,)."""
+    loss_and_slope = jax.value_and_grad(loss_fn)
 
     def climb(offset: PyTree, share: Array) -> tuple[PyTree, Array]:
         here = combine((1, 1), (params, offset))
-        loss, grads = mean_over(lambda part: felt(here, part), data, batch)
+        loss, grads = mean_over(lambda part: loss_and_slope(here, part), data, batch)
         grads = _masked(grads, mask)
         norm = optax.tree.norm(grads)
         scale = share * radius / jnp.where(norm > 0, norm, 1)
@@ -131,11 +156,8 @@ def _ascend(
         inside = jnp.minimum(1, radius / jnp.where(length > 0, length, 1))
         return combine((inside,), (moved,)), loss
 
-    nowhere = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, wide_dtype(a.dtype, jnp.float32)), params
-    )
     shares = jnp.full(steps, 0.5).at[0].set(1)
-    offset, losses = lax.scan(climb, nowhere, shares)
+    offset, losses = lax.scan(climb, start, shares)
     here = combine((1, 1), (params, offset))
     last = mean_over(lambda part: loss_fn(here, part), data, batch)
     return jnp.append(losses, last.astype(losses.dtype))

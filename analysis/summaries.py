@@ -3,7 +3,8 @@
 Two things can be resampled, and they answer different questions:
 
 over neurons
-    another layer of the same kind, the data fixed: :func:`over_neurons`.
+    another layer of the same kind, the data fixed: :func:`over_neurons`. What is drawn
+    are units: the positions of a channel share a filter and are drawn together.
 over examples
     the same network on another sample of the data, class by class:
     :func:`over_examples`.
@@ -15,6 +16,7 @@ take out, to first order, the bias that resampling adds to an entropy.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy import stats
 
 from analysis.entropy import FirstOrder, binary_entropy
 from synaptax.typing import Array, Key
@@ -68,15 +71,21 @@ def over_neurons(
     key: Key[Array, ""],
     *,
     live: bool = False,
+    axis: int = -1,
     level: float = 0.95,
     replicates: int = 1000,
 ) -> dict[str, Interval]:
-    """Return each layer's mean H_i with an interval over neurons.
+    """Return each layer's mean H_i with an interval over its units.
+
+    The neurons of a unit (the positions of a channel) share their weights, so units
+    are drawn with replacement, each with all its neurons.
 
     Args:
         entropy: first-order entropies.
         key: of the resampling.
         live: only live neurons. A layer without any is left out.
+        axis: the axis of a layer's shape that counts its units: -1 for images whose
+            channels come last, 0 where they come first.
         level: of the interval, in (0, 1).
         replicates: how often to resample, at least 2.
 
@@ -84,18 +93,57 @@ def over_neurons(
         Layer to interval; ``"network"`` is over all neurons, resampled layer by layer.
 
     Raises:
-        ValueError: for a level or number of replicates out of range.
+        ValueError: for a level or number of replicates out of range, or a layer
+            without that axis.
     """
     _check(level, replicates)
     kept = {name: H for name, H in _kept(entropy, live).items() if H.size}
     keys = jax.random.split(key, max(len(kept), 1))
-    drawn = {
-        name: np.asarray(_resample(jnp.asarray(H, jnp.float32), keys[i], replicates))
-        for i, (name, H) in enumerate(kept.items())
-    }
+    drawn = {}
+    for i, name in enumerate(kept):
+        sums, counts = _by_unit(entropy, name, axis, live)
+        means = _resample(jnp.asarray(sums), jnp.asarray(counts), keys[i], replicates)
+        centre = sums.sum() / counts.sum()
+        factor = _expansion(sums.size, level)
+        drawn[name] = centre + factor * (np.asarray(means) - centre)
     sizes = {name: H.size for name, H in kept.items()}
     means = {name: _mean(H) for name, H in _with_network(kept).items()}
     return _intervals(means, drawn, sizes, level, "neurons")
+
+
+def _expansion(units: int, level: float) -> float:
+    """Return what the deviations of resampled means are short of, with few units.
+
+    Drawing from n units gives them the variance (n - 1) / n too small, and quantiles of
+    a Gaussian where the mean has Student's: with 20 units an interval at nominal 95 %
+    would hold 91 % (Hesterberg, What teachers should know about the bootstrap, 2015).
+    One unit tells nothing of others: NaN.
+    """
+    if units < 2:
+        return float("nan")
+    tail = (1 + level) / 2
+    ratio = stats.t.ppf(tail, units - 1) / stats.norm.ppf(tail)
+    return float(ratio) * math.sqrt(units / (units - 1))
+
+
+def _by_unit(
+    entropy: FirstOrder, name: str, axis: int, live: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (sum of H_i, number of neurons) of each unit of a layer, float32.
+
+    Units without a neuron that counts are left out.
+    """
+    shape = entropy.shapes[name]
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"axis: layer {name} has shape {shape}, no axis {axis}")
+    counted = entropy.live[name] if live else np.ones(entropy.live[name].shape, bool)
+    units = lambda values: np.moveaxis(values.reshape(shape), axis, 0).reshape(
+        shape[axis], -1
+    )
+    counts = units(counted).sum(axis=1)
+    sums = units(np.where(counted, entropy.per_neuron[name], 0)).sum(axis=1)
+    there = counts > 0
+    return sums[there].astype(np.float32), counts[there].astype(np.float32)
 
 
 def pairs_over_neurons(
@@ -119,7 +167,8 @@ def pairs_over_neurons(
     _check(level, replicates)
     values = jnp.asarray(per_neuron, jnp.float32)
     mean = _mean(np.asarray(per_neuron))
-    drawn = mean + 2 * (np.asarray(_resample(values, key, replicates)) - mean)
+    means = _resample(values, jnp.ones_like(values), key, replicates)
+    drawn = mean + 2 * (np.asarray(means) - mean)
     return _interval(mean, drawn, level, "neurons", values.size)
 
 
@@ -208,12 +257,13 @@ def _check(level: float, replicates: int) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="replicates")
-def _resample(values: Array, key: Array, replicates: int) -> Array:
-    """Return the means of ``replicates`` resamples, shape (replicates,)."""
+def _resample(sums: Array, counts: Array, key: Array, replicates: int) -> Array:
+    """Return the means of ``replicates`` resamples of units, shape (replicates,)."""
 
     def one(key: Array) -> Array:
-        drawn = jax.random.randint(key, values.shape, 0, values.size)
-        return jnp.mean(values[drawn])
+        drawn = jax.random.randint(key, sums.shape, 0, sums.size)
+        # The ratio of means: units may have different numbers of live neurons.
+        return jnp.sum(sums[drawn]) / jnp.sum(counts[drawn])
 
     return lax.map(one, jax.random.split(key, replicates))
 

@@ -21,8 +21,6 @@ from analysis.paths import barrier, line
 from analysis.planes import Plane, grid, plane_along, random_direction
 from pruning.masks import union
 
-REACH = (-0.5, 1.5)  # of the plane along the line from G to S
-HEIGHT = (-1.0, 1.0)  # of the plane across it, in lengths of that line
 EIGENVALUE_EXAMPLES = 500
 _LINE_POINTS = 21
 
@@ -84,8 +82,19 @@ def eigenvalues(shared: Meter, first: Solution, second: Solution) -> dict[str, A
 
 
 def axes(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates along and across the line between the solutions."""
-    return np.linspace(*REACH, points), np.linspace(*HEIGHT, points)
+    """Return the coordinates along and across the line between the solutions.
+
+    The solutions are nodes of every grid: 0 and 1 are among the first coordinates, 0
+    among the second, in lengths of the line. About half of the first lie outside.
+
+    Args:
+        points: of each axis, at least 2.
+    """
+    steps = max(1, round((points - 1) / 2))  # from G to S
+    before = (points - steps) // 2
+    along = (np.arange(points) - before) / steps
+    across = (np.arange(points) - points // 2) / max(1, points // 2)
+    return along, across
 
 
 def _survey(

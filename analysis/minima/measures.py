@@ -266,7 +266,9 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
     }
     for key in layers[hidden[0]]:
         if key.startswith("H2") or key in ("selectivity", "variance", "information"):
-            found[key] = _mean(np.asarray([layers[name][key] for name in hidden]))
+            # NaN where a layer has none: a mean over the layers that are left would
+            # be one of other layers than the network it is compared with.
+            found[key] = float(np.mean([layers[name][key] for name in hidden]))
     return found
 
 

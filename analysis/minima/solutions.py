@@ -1,14 +1,14 @@
 """The solutions to compare: trained side by side, or read from finished runs.
 
 ``gradual/`` in the comparison's folder is an ordinary run of :mod:`pruning.gradual`.
-Each of the others is trained by its own epochs from a checkpoint after every epoch,
-so a comparison that is killed at any point goes on from there.
+The others are trained by the same epochs, one network at a time, with checkpoints of
+their own: a comparison that is killed at any point goes on from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +18,15 @@ import numpy as np
 
 from analysis.minima.config import Config, gradual
 from pruning.gradual import loop, snapshots
-from pruning.gradual.keeping import unprunable
+from pruning.gradual.handover import unprunable
 from pruning.gradual.methods import prunable_of, transform
 from pruning.gradual.outcome import load_points
 from pruning.gradual.train import fit
 from pruning.selection import magnitude_mask
-from synaptax import runs
+from synaptax import runs, training
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Dataset, load
 from synaptax.nets import models
-from synaptax.runs import checkpoints
-from synaptax.training.errors import NonFiniteError
 from synaptax.trees import check_same_structure
 
 GRADUAL, ONE_SHOT, REWOUND, DENSE = "gradual", "one-shot", "rewound", "dense"
@@ -135,7 +133,7 @@ def read_run(
             f"{folder}: not a run of pruning.gradual: {error!r}"
         ) from error
     seeds = len({one.point.seed for one in points})  # the dense ones come first
-    found = []
+    solutions = []
     for point, params, stats, mask in points[:seeds] if dense else points[seeds:]:
         try:
             check_same_structure(like[0], params, argument="params")
@@ -145,8 +143,10 @@ def read_run(
         if point.reached:
             level = None if dense else point.target
             error = point.validation_error
-            found.append(Solution(arm, point.seed, level, params, mask, stats, error))
-    return found
+            solutions.append(
+                Solution(arm, point.seed, level, params, mask, stats, error)
+            )
+    return solutions
 
 
 def cut_once(config: Config, dense: Solution, kept: int) -> Any:
@@ -181,95 +181,96 @@ def retrain(
         NonFiniteError: if the loss stops being a number.
         synaptax.runs.checkpoints.CheckpointError: for a damaged checkpoint.
     """
-    done = _recorded(folder, solution)
-    if done is not None:
-        return done
-    config, where = shared.config, folder / _RECORDS / solution.name
-    stages = ((config.prune_epochs, config.lr), (config.tune_epochs, config.tune_lr))
-    first, epochs, member = _resumed(shared, solution, where)
-    for index in range(first, len(stages)):
-        if index > first:
-            last = member.best if epochs else member
-            member = _begin(shared, solution, index, last.params, last.stats)
-            epochs = 0
-        step = _epoch_of(shared, stages[index][1])
-        for number in range(epochs, stages[index][0]):
-            member, info = step(member, jnp.int32(number))
-            info = jax.device_get(info)
-            if not (np.isfinite(info.losses).all() and np.isfinite(info.loss)):
-                raise NonFiniteError(
-                    f"{solution.name}, epoch {number + 1}: the loss is not finite; a "
-                    f"smaller learning rate (now {stages[index][1]}) may help"
-                )
-            epochs = number + 1
-            report({"validation_loss": info.loss, "validation_error": info.error})
-            if epochs % _every(config) == 0 or epochs == stages[index][0]:
-                meta = {"stage": index, "done": epochs}
-                total = sum(s[0] for s in stages[:index]) + epochs
-                checkpoints.save(where, member, step=total, meta=meta, keep=1)
-    best = jax.device_get(member.best)
-    return _record(folder, solution, best)
-
-
-def _every(config: Config) -> int:
-    """Return the epochs between two checkpoints."""
-    return gradual(config).checkpoint_every
-
-
-def _begin(
-    shared: Setting, solution: Solution, index: int, params: Any, stats: Any
-) -> Any:
-    """Return the member at the start of a stage."""
-    tx, rules = _chain(shared, shared.config.lr), _rules(shared.config)
-    key = jax.random.fold_in(jax.random.key(solution.seed), 10 + index)
-    return loop.start(params, key, tx, solution.masks, rules, stats)
-
-
-def _resumed(
-    shared: Setting, solution: Solution, where: Path
-) -> tuple[int, int, loop.Member]:
-    """Return (stage, epochs done in it, member) of the newest checkpoint."""
-    begin = partial(_begin, shared, solution, 0, solution.params, solution.stats)
-    if checkpoints.latest(where) is None:
-        return 0, 0, begin()
-    found = checkpoints.restore(where, jax.eval_shape(begin))
-    return found.meta["stage"], found.meta["done"], found.state
-
-
-_CACHE: dict[Any, Any] = {}
-
-
-def _epoch_of(shared: Setting, lr: float) -> Callable[..., Any]:
-    """Return the jitted epoch; one compilation for all solutions of a comparison."""
+    trained = _recorded(folder, solution)
+    if trained is not None:
+        return trained
     config = shared.config
-    key = (id(shared.net), lr)
-    if key not in _CACHE:
-        step = partial(
-            loop.epoch,
-            apply_fn=shared.net,
-            tx=_chain(shared, lr),
-            rules=_rules(config),
-            batch=config.batch,
-            augment=_augment(shared),
+    place = _Folder(folder / _RECORDS / solution.name)
+    place.path.mkdir(parents=True, exist_ok=True)
+    outcome = training.run(
+        [
+            _stage(shared, solution, 0, "prune", config.prune_epochs, config.lr),
+            _stage(shared, solution, 1, "tune", config.tune_epochs, config.tune_lr),
+        ],
+        place,
+        axis="single",
+        checkpoint_every=gradual(config).checkpoint_every,
+        writer=_Reporting(report),
+    )
+    return _record(folder, solution, jax.device_get(outcome.state.best))
+
+
+class _Folder(runs.RunFolder):
+    """The folder of one solution: its checkpoints lie in it, not below."""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path
+
+
+class _Reporting(NamedTuple):
+    """A writer of epochs' records that calls a function."""
+
+    report: Callable[[Mapping[str, Any]], None]
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        del step
+        self.report(values)
+
+
+def _stage(
+    shared: Setting, solution: Solution, index: int, name: str, epochs: int, lr: float
+) -> training.Stage:
+    """Return a stage of :func:`retrain`, from the best weights of the one before."""
+    config, data = shared.config, shared.data
+
+    def begin(previous: Any) -> loop.Replica:
+        best = solution if previous is None else previous.best
+        key = jax.random.fold_in(jax.random.key(solution.seed), 10 + index)
+        tx = transform(
+            gradual(config), shared.net, data.classes, lr=config.lr, decay=False
         )
-        train, validation = jax.device_put((shared.data.train, shared.data.validation))
-        jitted = jax.jit(step)
-        _CACHE[key] = lambda member, number: jitted(member, number, train, validation)
-    return _CACHE[key]
+        rules = _rules(config)
+        return loop.start(best.params, key, tx, solution.masks, rules, best.stats)
+
+    return training.Stage(
+        name,
+        epochs,
+        start=begin,
+        epoch=_epoch_of(config, shared.net, data.classes, data.black, lr),
+        data=(data.train, data.validation),
+        finite=lambda info: [info.losses, info.loss],
+        record=lambda info: {
+            "train_loss": info.losses.mean(),
+            "validation_loss": info.loss,
+            "validation_error": info.error,
+        },
+        replicas=(solution.name,),
+        advice=f"a smaller learning rate (now {lr}) may help",
+    )
 
 
-def _chain(shared: Setting, lr: float) -> Any:
-    config = gradual(shared.config)
-    return transform(config, shared.net, shared.data.classes, lr=lr, decay=False)
-
-
-def _augment(shared: Setting) -> Callable[[Any, Any], Any] | None:
-    """Return crops and flips, where the run of G has them too."""
-    if gradual(shared.config).augment == "none":
-        return None
-    moments = zip(shared.data.mean, shared.data.std, strict=True)
-    black = jnp.asarray([-mean / std for mean, std in moments], jnp.float32)
-    return lambda key, image: crop_flip(key, image, black)
+@lru_cache(maxsize=8)
+def _epoch_of(
+    config: Config,
+    net: models.Network,
+    classes: int,
+    black: tuple[float, ...],
+    lr: float,
+) -> Callable[..., Any]:
+    """Return the epoch at a learning rate; one compilation for all solutions."""
+    run = gradual(config)
+    augment = None
+    if run.augment != "none":
+        augment = lambda key, image: crop_flip(key, image, jnp.asarray(black))
+    return partial(
+        loop.epoch,
+        apply_fn=net,
+        tx=transform(run, net, classes, lr=lr, decay=False),
+        rules=_rules(config),
+        batch=config.batch,
+        augment=augment,
+    )
 
 
 def _rules(config: Config) -> loop.Rules:
@@ -297,10 +298,12 @@ def _recorded(folder: Path, solution: Solution) -> Solution | None:
     """Return a solution that was trained before, or None."""
     for snapshot in snapshots.listing(folder / _RECORDS):
         if snapshot.name == solution.name:
-            params, masks = snapshots.read(folder / _RECORDS, snapshot, solution.params)
+            place = folder / _RECORDS
+            params, masks = snapshots.read(place, snapshot, solution.params)
             return solution._replace(
                 params=params,
                 masks=masks,
+                stats=snapshots.read_stats(place, snapshot, solution.stats),
                 validation_error=snapshot.error,
             )
     return None

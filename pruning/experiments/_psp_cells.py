@@ -16,7 +16,7 @@ import jax
 
 from pruning.experiments._variants import parse
 from pruning.regularisers import train
-from pruning.regularisers.config import Plain
+from pruning.regularisers.config import RegulariserConfig
 from synaptax import runs
 
 
@@ -33,7 +33,7 @@ def read(recorded: Path, experiment: str) -> list[dict[str, Any]]:
 
 def run(
     experiment: str,
-    variants: Mapping[str, Plain],
+    variants: Mapping[str, RegulariserConfig],
     *,
     description: str,
     arguments: Sequence[str] | None = None,
@@ -72,7 +72,7 @@ def _together(seeds: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def _run_cells(
-    experiment: str, name: str, config: Plain, folder: Path, recorded: Path
+    experiment: str, name: str, config: RegulariserConfig, folder: Path, recorded: Path
 ) -> None:
     seeds = " ".join(map(str, config.seeds))
     path = folder / experiment / f"{name}-{seeds.replace(' ', '-')}"

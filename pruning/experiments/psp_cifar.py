@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pruning.experiments._psp_cells import run
-from pruning.regularisers.config import Plain
+from pruning.regularisers.config import RegulariserConfig
 
-BASE = Plain(
+BASE = RegulariserConfig(
     model="resnet18",
     dataset="cifar10_jpeg75",
     method="psp",

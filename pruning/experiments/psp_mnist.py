@@ -1,6 +1,6 @@
 """LeNet-5 on MNIST under five regularisers, in the settings of 1907.08544's code.
 
-Plain SGD at 0.1, batch 100, 50 epochs, all 60,000 training examples, images
+RegulariserConfig SGD at 0.1, batch 100, 50 epochs, all 60,000 training examples, images
 normalised with (0.1307, 0.3081), weights from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 There is no validation split: the authors' logs give the test error of every epoch, and
 so do we; what is reported is the last epoch, nothing is chosen. Their logs at epoch 50:
@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pruning.experiments._psp_cells import run
-from pruning.regularisers.config import Plain
+from pruning.regularisers.config import RegulariserConfig
 
-BASE = Plain(
+BASE = RegulariserConfig(
     model="lenet5",
     dataset="mnist",
     method="psp",

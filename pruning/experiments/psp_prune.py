@@ -26,18 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 import pruning
 from pruning.experiments._variants import RECORDED
 from pruning.gradual import loop
 from pruning.masks import full_mask
-from synaptax import runs
+from synaptax import runs, training
 from synaptax.data.images import Dataset, load
 from synaptax.nets import models
 from synaptax.training import evaluation
-from synaptax.training.replicas import over_replicas
 from synaptax.trees import weights_only
 
 SEEDS, DENSITIES = (0, 1, 2), (0.1, 0.05, 0.02, 0.01)
@@ -57,7 +55,7 @@ def chain(name: str, density: float, apply_fn: Any, classes: int, steps: int) ->
         steps: steps of one epoch.
     """
 
-    def feel(params: Any, batch: Any) -> Any:
+    def sensitivity(params: Any, batch: Any) -> Any:
         alpha = pruning.unspecific(classes)
         return pruning.sensitivity(apply_fn, params, batch.image, alpha)
 
@@ -66,7 +64,7 @@ def chain(name: str, density: float, apply_fn: Any, classes: int, steps: int) ->
         "psp": [pruning.psp_regularization(apply_fn, GAMMA)],
     }
     first, _, second = name.partition("+")
-    decay = pruning.sensitivity_decay(RATE, sensitivity_fn=feel, refresh=REFRESH)
+    decay = pruning.sensitivity_decay(RATE, sensitivity_fn=sensitivity, refresh=REFRESH)
     schedule = pruning.polynomial(BEGIN * steps, END * steps, density, every=50)
     return optax.chain(
         *before.get(first, []),
@@ -95,7 +93,7 @@ def cell(
     steps = len(data.train.label) // BATCH
     tx = chain(name, density, apply_fn, data.classes, steps)
     rules = loop.Rules(False, 1, 0.0, 0.0, weights_only)
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    keys = training.keys_of(seeds)
 
     def begin(key: Any) -> Any:
         params = init_fn(jax.random.fold_in(key, 0))
@@ -103,19 +101,24 @@ def cell(
             params, jax.random.fold_in(key, 1), tx, full_mask(params), rules
         )
 
-    step = partial(loop.epoch, apply_fn=apply_fn, tx=tx, rules=rules, batch=BATCH)
-    run_epoch = jax.jit(over_replicas("auto", step))
-    train, validation, test = jax.device_put((data.train, data.validation, data.test))
-    members = jax.jit(jax.vmap(begin))(keys)
-    for number in range(epochs):
-        members, info = run_epoch(members, jnp.int32(number), train, validation)
-    look = jax.jit(
-        lambda members: jax.lax.map(
-            lambda m: evaluation.evaluate(apply_fn, m.params, test), members
+    stage = training.Stage(
+        name,
+        epochs,
+        start=lambda previous: jax.jit(jax.vmap(begin))(keys),
+        epoch=partial(loop.epoch, apply_fn=apply_fn, tx=tx, rules=rules, batch=BATCH),
+        data=(data.train, data.validation),
+        finite=lambda info: [info.losses],
+        record=lambda info: {"validation_error": info.error},
+    )
+    outcome = training.run([stage])
+    state, test = outcome.state, jax.device_put(data.test)
+    evaluate = jax.jit(
+        lambda state: jax.lax.map(
+            lambda replica: evaluation.evaluate(apply_fn, replica.params, test), state
         )
     )
-    loss, error = look(members)
-    masks = jax.tree.map(lambda leaf: leaf[0], pruning.masks_of(members.opt_state))
+    loss, error = evaluate(state)
+    masks = jax.tree.map(lambda leaf: leaf[0], pruning.masks_of(state.opt_state))
     counted = pruning.count(masks)
     return {
         "chain": name,
@@ -126,7 +129,7 @@ def cell(
         "epochs": epochs,
         "test_errors": error,
         "test_losses": loss,
-        "validation_errors": info.error,
+        "validation_errors": outcome.records[-1]["validation_error"],
         "wall_s": round(time.monotonic() - started, 1),
         **runs.environment(),
     }
@@ -147,11 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             path = options.recorded / f"psp_prune-{name}-{density:g}.json"
             if path.exists():
                 continue
-            found = cell(name, density, data, SEEDS, EPOCHS)
+            record = cell(name, density, data, SEEDS, EPOCHS)
             command = f"--only {name} --densities {density:g}"
-            found["command"] = f"python -m pruning.experiments.psp_prune {command}"
-            runs.write_json(path, found)
-            errors = ", ".join(f"{100 * float(e):.2f}" for e in found["test_errors"])
+            record["command"] = f"python -m pruning.experiments.psp_prune {command}"
+            runs.write_json(path, record)
+            errors = ", ".join(f"{100 * float(e):.2f}" for e in record["test_errors"])
             print(f"{name} at {1 / density:g}x: test error {errors} %", flush=True)
 
 

@@ -6,16 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from synaptax.cli.fields import (
-    Help,
-    NotHelp,
-    check_at_least,
-    check_choices,
-    check_epochs,
-    check_finite,
-    check_seeds,
-    check_shares,
-)
+from synaptax.cli.fields import Help, check_fields
 
 Method = Literal[
     "sensitivity-unspecific",
@@ -32,7 +23,7 @@ Method = Literal[
 class Config:
     """A run: train dense, regularise and prune gradually, fine-tune, report.
 
-    The dense stage is plain SGD. The pruning stage adds the method's shrink term,
+    The dense stage is SGD. The pruning stage adds the method's shrink term,
     and each time the validation loss has not improved for ``patience`` epochs the
     best weights are restored and all below one global magnitude threshold are cut,
     the largest for which the validation loss stays within ``1 + tolerance`` of its
@@ -139,7 +130,7 @@ class Config:
     ] = 1
     center: Annotated[
         bool,
-        NotHelp(help="Do not subtract the mean pixel: a black pixel stays 0."),
+        Help(help="Subtract the mean pixel; else a black pixel stays 0."),
     ] = True
     validation: Annotated[
         int | None,
@@ -175,9 +166,25 @@ def check(config: Config) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
-    check_choices(config)
-    _check_numbers(config)
-    check_seeds(config.seeds)
+    check_fields(
+        config,
+        at_least={
+            "patience": 1,
+            "dense_epochs": 1,
+            "prune_epochs": 0,
+            "tune_epochs": 0,
+            "batch": 1,
+            "refresh": 1,
+            "rewind_epoch": 0,
+            "checkpoint_every": 1,
+        },
+        finite=(
+            *("rate", "lr", "prune_lr", "tune_lr", "weight_decay"),
+            *("margin", "tolerance", "accept"),
+        ),
+        shares=["momentum"],
+        epochs=["lr_drops", "tune_drops"],
+    )
     if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
         raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
     if any(count < 0 for count in config.keep):
@@ -197,25 +204,6 @@ def check(config: Config) -> None:
                 f"rewind_epoch: expected at most dense_epochs = {config.dense_epochs}, "
                 f"got {config.rewind_epoch}"
             )
-
-
-def _check_numbers(config: Config) -> None:
-    """Raise unless every number is in its range."""
-    at_least = {
-        "patience": 1,
-        "dense_epochs": 1,
-        "prune_epochs": 0,
-        "tune_epochs": 0,
-        "batch": 1,
-        "refresh": 1,
-        "rewind_epoch": 0,
-        "checkpoint_every": 1,
-    }
-    check_at_least(config, at_least)
-    rates = ("rate", "lr", "prune_lr", "tune_lr", "weight_decay")
-    check_finite(config, (*rates, "margin", "tolerance", "accept"))
-    check_shares(config, ["momentum"])
-    check_epochs(config, ["lr_drops", "tune_drops"])
 
 
 def _check_mesh(config: Config) -> None:

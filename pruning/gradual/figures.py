@@ -39,8 +39,8 @@ def frontier(
     Args:
         records: the lines of ``metrics.jsonl``.
         kept: the snapshots of all seeds (:func:`pruning.gradual.snapshots.listing`).
-        seeds: the seeds, in the order of the members.
-        chosen: fine-tuned operating points, (member, compression, validation error
+        seeds: the seeds, in the order of the replicas.
+        chosen: fine-tuned operating points, (replica, compression, validation error
             as a fraction).
         title: the first line.
 
@@ -51,13 +51,13 @@ def frontier(
     error, time = figure.subplots(1, 2, width_ratios=(3, 2))
     # A one-shot cut is recorded with the error before it: only what was tuned counts.
     kept = [s for s in kept if s.name == "dense" or s.name.startswith("cut-")]
-    for member, seed in enumerate(seeds):
-        colour = COLOURS[member % len(COLOURS)]
-        own = [s for s in kept if s.member == member]
+    for replica, seed in enumerate(seeds):
+        colour = COLOURS[replica % len(COLOURS)]
+        own = [s for s in kept if s.replica == replica]
         dense = [s for s in own if s.name == "dense"]
         cuts = [s for s in own if s.name != "dense"]
         path = dense + cuts
-        epochs, sizes, errors = _epochs(records, cuts, member)
+        epochs, sizes, errors = _epochs(records, cuts, replica)
         error.plot(sizes, errors, ".", color=colour, alpha=0.35, ms=5, mew=0)
         error.plot(
             [s.compression for s in path],
@@ -71,8 +71,8 @@ def frontier(
         for s in dense:
             error.axhline(100 * s.error, color=colour, ls=(0, (4, 3)), lw=0.9)
         time.plot(epochs, sizes, color=colour, lw=1.4)
-    for member, compression, fraction in chosen:
-        colour = COLOURS[member % len(COLOURS)]
+    for replica, compression, fraction in chosen:
+        colour = COLOURS[replica % len(COLOURS)]
         error.plot(
             compression, 100 * fraction, "*", color=colour, mec="black", ms=13, zorder=5
         )
@@ -228,10 +228,10 @@ def write(run_dir: str | Path, *, point: int = 0) -> list[Path]:
     title = f"{config['model']} on {config['dataset']}, {config['method']}"
     like = dict.fromkeys(results["shapes"], 0)
     kept = snapshots.listing(folder.path / "snapshots")
-    member = seeds.index(tuned[point]["seed"])
-    (dense,) = (s for s in kept if (s.member, s.name) == (member, "dense"))
+    replica = seeds.index(tuned[point]["seed"])
+    (dense,) = (s for s in kept if (s.replica, s.name) == (replica, "dense"))
     before, _ = snapshots.read(folder.path / "snapshots", dense, like)
-    last = dense._replace(member=point, name="tuned")
+    last = dense._replace(replica=point, name="tuned")
     after, _ = snapshots.read(folder.path / "tuned", last, like)
     name = next(n for n, shape in results["shapes"].items() if len(shape) > 1)
     chosen = [
@@ -239,7 +239,7 @@ def write(run_dir: str | Path, *, point: int = 0) -> list[Path]:
         for p in tuned
     ]
     records = runs.read_metrics(folder)
-    one = f"{title}, seed {seeds[member]}, {tuned[point]['compression']:.1f}x"
+    one = f"{title}, seed {seeds[replica]}, {tuned[point]['compression']:.1f}x"
     drawn = {
         "frontier": frontier(records, kept, seeds=seeds, chosen=chosen, title=title),
         "weights": histograms(before, after, title=one),
@@ -263,9 +263,9 @@ def _image_shape(inputs: int) -> tuple[int, int, int]:
 
 
 def _epochs(
-    records: Sequence[Mapping[str, Any]], cuts: Sequence[Snapshot], member: int
+    records: Sequence[Mapping[str, Any]], cuts: Sequence[Snapshot], replica: int
 ) -> tuple[list[int], list[float], list[float]]:
-    """Return epoch, compression and error (%) of one member's pruning epochs."""
+    """Return epoch, compression and error (%) of one replica's pruning epochs."""
     epochs, sizes, errors = [], [], []
     stage = [r for r in records if r["stage"] == "prune"]
     for number, record in enumerate(stage, start=1):
@@ -273,7 +273,7 @@ def _epochs(
         if following is not None:
             epochs.append(number)
             sizes.append(following.compression)
-            errors.append(100 * record["validation_error"][member])
+            errors.append(100 * record["validation_error"][replica])
     return epochs, sizes, errors
 
 

@@ -1,7 +1,7 @@
-"""The jitted inside of a run: steps scanned into epochs, epochs over seeds.
+"""The mathematics of an epoch: SGD steps, the validation loss, the plateau, the cut.
 
-Everything is a function of one member (one seed, or one operating point); the
-caller maps it over all of them.
+Everything is a pure function of one replica (one seed, or one operating point);
+:func:`synaptax.training.run` maps it over all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pruning.thresholds import PlateauState, plateau, search_threshold
 from pruning.transforms import masks_of, with_masks
 from synaptax.data.images import Batch, epoch_order
 from synaptax.nets.models import ApplyFn, Network, as_network
+from synaptax.training.epochs import scan_batches
 from synaptax.training.evaluation import cross_entropy, evaluate, evaluating
 from synaptax.trees import Prunable
 from synaptax.typing import Array
@@ -42,7 +43,7 @@ class Best(NamedTuple):
     stats: Any
 
 
-class Member(NamedTuple):
+class Replica(NamedTuple):
     """What the next epoch of one network needs.
 
     Attributes:
@@ -62,7 +63,7 @@ class Member(NamedTuple):
     stats: Any
 
 
-class Seen(NamedTuple):
+class Examples(NamedTuple):
     """The examples of a step, as the optax chain gets them.
 
     Attributes:
@@ -123,8 +124,8 @@ def start(
     masks: Any,
     rules: Rules,
     stats: Any = None,
-) -> Member:
-    """Return a member at the start of a stage, under given masks.
+) -> Replica:
+    """Return a replica at the start of a stage, under given masks.
 
     Args:
         params: the weights; those outside the masks become 0.
@@ -137,14 +138,18 @@ def start(
     stats = {} if stats is None else stats
     trigger = plateau(rules.patience, margin=rules.margin)
     opt_state = with_masks(tx.init(params), masks)
-    params = apply_mask(params, masks)
+    best = _no_best(apply_mask(params, masks), stats)
+    return Replica(best.params, opt_state, key, trigger.init(), best, stats)
+
+
+def _no_best(params: Any, stats: Any) -> Best:
+    """Return the best before any epoch: whatever comes next is better."""
     # Not a weakly typed inf: the second epoch would be compiled again.
-    best = Best(params, jnp.float32(jnp.inf), jnp.ones(()), stats)
-    return Member(params, opt_state, key, trigger.init(), best, stats)
+    return Best(params, jnp.float32(jnp.inf), jnp.ones(()), stats)
 
 
 def epoch(
-    member: Member,
+    replica: Replica,
     number: Array,
     train: Batch,
     validation: Batch,
@@ -155,12 +160,12 @@ def epoch(
     batch: int,
     augment: Callable[[Array, Array], Array] | None = None,
     place: Callable[[Batch], Batch] = lambda batch: batch,
-) -> tuple[Member, EpochInfo]:
-    """Run one epoch of one member and, if it is time, cut.
+) -> tuple[Replica, EpochInfo]:
+    """Run one epoch of one replica and, if it is time, cut.
 
     Args:
-        member: its state.
-        number: the epoch's number in the stage; with the member's key it fixes the
+        replica: its state.
+        number: the epoch's number in the stage; with the replica's key it fixes the
             order of the examples and all that is drawn.
         train: the training examples.
         validation: the validation examples.
@@ -169,40 +174,42 @@ def epoch(
         rules: when and how to cut.
         batch: examples per step.
         augment: ``(key, image) -> image``, applied to each training batch.
-        place: puts a batch on its devices (:mod:`synaptax.training.sharding`).
+        place: puts a batch on its devices (:func:`synaptax.training.placing`).
 
     Returns:
         The next state and what happened.
     """
     net = as_network(apply_fn)
-    key = jax.random.fold_in(member.key, number)
+    key = jax.random.fold_in(replica.key, number)
     order = epoch_order(key, train.label.shape[0], batch)
     draws = jax.random.fold_in(key, _DRAWS)
 
-    def step(carry: tuple[Any, Any, Any], at: tuple[Array, Array]) -> Any:
-        index, now = at[0], jax.random.fold_in(draws, at[1])
-        batch = place(Batch(train.image[index], train.label[index]))
+    def step(carry: tuple[Any, Any, Any], batch: Batch, place: Array) -> Any:
+        own = jax.random.fold_in(draws, place)
         if augment is not None:
-            image = augment(jax.random.fold_in(now, 0), batch.image)
+            image = augment(jax.random.fold_in(own, 0), batch.image)
             batch = batch._replace(image=image)
-        return _step(carry, batch, jax.random.fold_in(now, 1), net, tx)
+        return _step(carry, batch, jax.random.fold_in(own, 1), net, tx)
 
-    carry = member.params, member.stats, member.opt_state
-    numbered = order, jnp.arange(order.shape[0])
-    (params, stats, opt_state), losses = lax.scan(step, carry, numbered)
-    loss, error = evaluate(evaluating(net, stats), params, validation)
-    better = loss < member.best.loss
-    best = jax.tree.map(
-        lambda new, old: jnp.where(better, new, old),
-        Best(params, loss, error, stats),
-        member.best,
+    carry = replica.params, replica.stats, replica.opt_state
+    places = jnp.arange(order.shape[0])
+    (params, stats, opt_state), losses = scan_batches(
+        step, carry, train, order, places, place=place
     )
-    member = member._replace(params=params, opt_state=opt_state, best=best, stats=stats)
+    loss, error = evaluate(evaluating(net, stats), params, validation)
+    best = jax.tree.map(
+        lambda new, old: jnp.where(loss < replica.best.loss, new, old),
+        Best(params, loss, error, stats),
+        replica.best,
+    )
+    replica = replica._replace(
+        params=params, opt_state=opt_state, best=best, stats=stats
+    )
     no, none = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     info = EpochInfo(losses, loss, error, no, jnp.zeros(()), best, none)
     if not rules.cuts:
-        return member, info
-    return _watch(member, info, validation, net, rules)
+        return replica, info
+    return _cut_on_plateau(replica, info, validation, net, rules)
 
 
 def _step(
@@ -212,7 +219,11 @@ def _step(
     net: Network,
     tx: optax.GradientTransformation,
 ) -> tuple[tuple[Any, Any, Any], Array]:
-    """Take one step on a batch; the key is for what the network draws."""
+    """Take one step, w <- w + tx(dL/dw); the key is for what the network draws.
+
+    L is the mean cross-entropy of the batch; the chain holds the learning rate, the
+    shrink term and, last, the projection on the masks.
+    """
     params, stats, opt_state = carry
 
     def loss_of(weights: Any) -> tuple[Array, Any]:
@@ -221,47 +232,53 @@ def _step(
 
     (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
     updates, opt_state = optax.with_extra_args_support(tx).update(
-        grads, opt_state, params, batch=Seen(*batch, stats), grads=grads, value=loss
+        grads, opt_state, params, batch=Examples(*batch, stats), grads=grads, value=loss
     )
     return (optax.apply_updates(params, updates), stats, opt_state), loss
 
 
-def _watch(
-    member: Member,
+def _cut_on_plateau(
+    replica: Replica,
     info: EpochInfo,
     validation: Batch,
     net: Network,
     rules: Rules,
-) -> tuple[Member, EpochInfo]:
-    """Advance the plateau and cut if it fires."""
-    trigger = plateau(rules.patience, margin=rules.margin)
-    watched, seen = trigger.step(member.plateau, info.loss)
+) -> tuple[Replica, EpochInfo]:
+    """Advance the plateau and cut the best weights if it fires.
 
-    def cut(member: Member) -> tuple[Member, Array, Array]:
-        best = member.best
-        found = search_threshold(
-            lambda weights: evaluate(evaluating(net, best.stats), weights, validation)[
-                0
-            ],
+    The threshold T is the largest for which the best weights w, cut at |w| < T, have
+    a validation loss L(w_T) <= (1 + tolerance) L(w).
+    """
+    trigger = plateau(rules.patience, margin=rules.margin)
+    advanced, event = trigger.step(replica.plateau, info.loss)
+
+    def cut(replica: Replica) -> tuple[Replica, Array, Array]:
+        best = replica.best
+        network = evaluating(net, best.stats)
+        search = search_threshold(
+            lambda weights: evaluate(network, weights, validation)[0],
             best.params,
             (1 + rules.tolerance) * best.loss,
             prunable=rules.prunable,
         )
         masks = intersect(
-            masks_of(member.opt_state),
-            threshold_mask(best.params, found.threshold, prunable=rules.prunable),
+            masks_of(replica.opt_state),
+            threshold_mask(best.params, search.threshold, prunable=rules.prunable),
         )
         params = apply_mask(best.params, masks)
-        fresh = Best(params, jnp.float32(jnp.inf), jnp.ones(()), best.stats)
-        opt_state = with_masks(member.opt_state, masks)
-        done = member._replace(
-            params=params, opt_state=opt_state, best=fresh, stats=best.stats
+        after = replica._replace(
+            params=params,
+            opt_state=with_masks(replica.opt_state, masks),
+            best=_no_best(params, best.stats),
+            stats=best.stats,
         )
-        return done, found.threshold.astype(jnp.float32), found.iterations
+        return after, search.threshold.astype(jnp.float32), search.iterations
 
-    def keep(member: Member) -> tuple[Member, Array, Array]:
-        return member, jnp.zeros(()), jnp.zeros((), jnp.int32)
+    def go_on(replica: Replica) -> tuple[Replica, Array, Array]:
+        return replica, jnp.zeros(()), jnp.zeros((), jnp.int32)
 
-    member = member._replace(plateau=watched)
-    member, threshold, searched = lax.cond(seen.fired, cut, keep, member)
-    return member, info._replace(cut=seen.fired, threshold=threshold, searched=searched)
+    replica, threshold, searched = lax.cond(
+        event.fired, cut, go_on, replica._replace(plateau=advanced)
+    )
+    info = info._replace(cut=event.fired, threshold=threshold, searched=searched)
+    return replica, info

@@ -14,9 +14,14 @@ from jax import lax
 
 from pruning.gradual import snapshots
 from pruning.gradual.config import Config
-from pruning.gradual.keeping import member_of
-from pruning.gradual.members import Target, operating_points, read_point, targets_of
-from pruning.gradual.stages import Run
+from pruning.gradual.handover import (
+    Run,
+    Target,
+    host_replica,
+    operating_points,
+    read_point,
+    targets_of,
+)
 from pruning.transforms import masks_of
 from synaptax import runs
 from synaptax.nets import models
@@ -67,83 +72,87 @@ class Result:
     wall_s: float
 
 
-def report(run: Run, members: Any) -> Result:
-    """Test every operating point, once, and write the summary."""
+def report(run: Run, state: Any, started: float) -> None:
+    """Test every operating point, once, and write the summary.
+
+    Args:
+        run: what the stages shared.
+        state: of the tuning stage, a replica for each operating point.
+        started: when the run began, on the monotonic clock.
+    """
     config = run.config
-    test = jax.device_put(run.data.test)
+    test, validation = jax.device_put((run.data.test, run.data.validation))
+
+    def error_of(network: tuple[Any, Any], data: Any) -> Any:
+        params, stats = network
+        apply_fn = evaluation.evaluating(run.net, stats)
+        return evaluation.evaluate(apply_fn, params, data)[1]
+
     errors = jax.jit(
-        lambda networks, test: lax.map(
-            lambda n: evaluation.evaluate(
-                evaluation.evaluating(run.net, n[1]), n[0], test
-            )[1],
-            networks,
-        )
+        lambda networks, data: lax.map(lambda n: error_of(n, data), networks)
     )
     chosen = operating_points(run)
     targets = targets_of(config)
-    table = {(s.member, s.name): s for s in snapshots.listing(run.snapshots)}
-    dense = []
-    for member in range(len(config.seeds)):
-        params, _, stats = read_point(run, table[member, "dense"])
-        dense.append((params, stats))
-    best = members.best.params, members.best.stats
-    tuned = [member_of(best, i) for i in range(len(chosen))]
+    table = {(s.replica, s.name): s for s in snapshots.listing(run.snapshots)}
+    records = [table[index, "dense"] for index in range(len(config.seeds))]
+    dense = [(params, s) for params, _, s in (read_point(run, r) for r in records)]
+    best = state.best.params, state.best.stats
+    tuned = [host_replica(best, i) for i in range(len(chosen))]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
     tested = np.asarray(errors(stacked, test))
-    validation = jax.device_put(run.data.validation)
-    validated = np.asarray(errors(stacked, validation))[len(dense) :]
-    points = []
-    for member, seed in enumerate(config.seeds):
-        record = table[member, "dense"]
-        points.append(
-            _point(seed, 1.0, True, dense[member][0], record.error, tested[member])
-        )
+    validated = np.asarray(errors(stacked, validation))
+    points = [
+        _point(seed, 1.0, True, dense[i][0], records[i].error, tested[i])
+        for i, seed in enumerate(config.seeds)
+    ]
     for i, (snapshot, reached) in enumerate(chosen):
-        asked = targets[i % len(targets)]
+        target = _compression(targets[i % len(targets)], snapshot.total)
+        seed, errors_at = config.seeds[snapshot.replica], len(dense) + i
         points.append(
             _point(
-                config.seeds[snapshot.member],
-                _compression(asked, record.total),
+                seed,
+                target,
                 reached,
                 tuned[i][0],
-                float(validated[i]),
-                tested[len(dense) + i],
+                validated[errors_at],
+                tested[errors_at],
             )
         )
-    shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(run.like[0])}
-    wall = time.monotonic() - run.started
-    result = Result(config, run.folder.path, tuple(points), shapes, wall)
     if processes.first():
-        masks = masks_of(members.opt_state)
-        kept = [member_of(masks, i) for i in range(len(chosen))]
-        _write(run, result, [c[0] for c in chosen], tuned, kept)
+        masks = masks_of(state.opt_state)
+        masks = [host_replica(masks, i) for i in range(len(chosen))]
+        _write(run, points, [c[0] for c in chosen], tuned, masks, started)
     processes.barrier("synaptax run: summary")
-    return result
 
 
-def _compression(asked: Target, total: int) -> float | None:
+def _compression(target: Target, total: int) -> float | None:
     """Return the compression that a target stands for; None: the accepted point."""
-    return asked.compression if asked.keep is None else total / max(asked.keep, 1)
+    return target.compression if target.keep is None else total / max(target.keep, 1)
 
 
 def _write(
-    run: Run, result: Result, chosen: list[Any], tuned: list[Any], masks: list[Any]
+    run: Run,
+    points: list[Point],
+    chosen: list[Any],
+    tuned: list[Any],
+    masks: list[Any],
+    started: float,
 ) -> None:
     """Write the fine-tuned networks and the summary."""
     for i, (params, stats) in enumerate(tuned):
-        snapshot = chosen[i]._replace(member=i, name="tuned")
+        snapshot = chosen[i]._replace(replica=i, name="tuned")
         snapshots.write(run.folder.path / "tuned", snapshot, params, masks[i], stats)
     runs.write_summary(
         run.folder,
         {
-            "points": [p._asdict() for p in result.points],
-            "shapes": result.shapes,
+            "points": [point._asdict() for point in points],
+            "shapes": {name: leaf.shape for name, leaf in named_leaves(run.like[0])},
             "classes": run.data.classes,
             "image_shape": run.data.train.image.shape[1:],
         },
         config=run.config,
         seeds=run.config.seeds,
-        wall_s=result.wall_s,
+        wall_s=time.monotonic() - started,
     )
 
 
@@ -152,7 +161,7 @@ def _point(
     target: float | None,
     reached: bool,
     params: Any,
-    validation: float,
+    validation: Any,
     test: Any,
 ) -> Point:
     kept = {n: int(np.count_nonzero(leaf)) for n, leaf in named_leaves(params)}
@@ -164,7 +173,7 @@ def _point(
 
 
 def finished(config: Config, folder: runs.RunFolder) -> Result:
-    """Return the result of a run that had already ended."""
+    """Return what the summary of a run that has ended says."""
     summary = runs.read_json(folder.summary)
     results = summary["results"]
     points = tuple(Point(**point) for point in results["points"])
@@ -214,9 +223,9 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
     for index, point in enumerate(points):
         dense = index < seeds
         where = folder.path / ("snapshots" if dense else "tuned")
-        member, name = (index, "dense") if dense else (index - seeds, "tuned")
-        found = snapshots.read_all(where, member, name)
-        params, mask, stats = jax.tree.map(jnp.asarray, found)
+        replica, name = (index, "dense") if dense else (index - seeds, "tuned")
+        trees = snapshots.read_all(where, replica, name)
+        params, mask, stats = jax.tree.map(jnp.asarray, trees)
         loaded.append(Loaded(point, params, stats, mask))
     return loaded
 

@@ -24,7 +24,8 @@ class Snapshot(NamedTuple):
     """The record of one snapshot; the weights are in its file.
 
     Attributes:
-        member: index of the seed.
+        replica: index of the seed, or of a fine-tuned operating point; files and their
+            records call it ``member``.
         name: ``dense``, ``rewind`` or ``cut-NNN``.
         epoch: the epoch of the run at which it was written.
         loss: validation cross-entropy, nats.
@@ -33,7 +34,7 @@ class Snapshot(NamedTuple):
         total: all parameters.
     """
 
-    member: int
+    replica: int
     name: str
     epoch: int
     loss: float
@@ -54,7 +55,7 @@ def write(
 
     Args:
         folder: where; made if absent.
-        snapshot: its record; member and name fix the file.
+        snapshot: its record; replica and name fix the file.
         params: the weights.
         masks: likewise, boolean.
         stats: what the network keeps beside them (batch-norm's running moments).
@@ -66,8 +67,10 @@ def write(
         for part, tree in parts.items()
         for name, leaf in named_leaves(tree)
     }
-    record = np.frombuffer(json.dumps(snapshot._asdict()).encode(), np.uint8)
-    with replacing(_path(folder, snapshot.member, snapshot.name)) as file:
+    fields = snapshot._asdict()
+    body = {"member": fields.pop("replica"), **fields}
+    record = np.frombuffer(json.dumps(body).encode(), np.uint8)
+    with replacing(_path(folder, snapshot.replica, snapshot.name)) as file:
         np.savez_compressed(file, record=record, **arrays)
 
 
@@ -91,19 +94,19 @@ def read_stats(folder: Path, snapshot: Snapshot, like: Any) -> Any:
     return _read(folder, snapshot, "stats", like)
 
 
-def read_all(folder: Path, member: int, name: str) -> tuple[Any, Any, Any]:
+def read_all(folder: Path, replica: int, name: str) -> tuple[Any, Any, Any]:
     """Return (params, masks, stats) of a snapshot as nested dicts of arrays.
 
     Args:
         folder: where it is.
-        member: of its record.
+        replica: of its record.
         name: of its record.
 
     Raises:
         ValueError: naming the file, if it is damaged.
     """
     trees: dict[str, Any] = {"params": {}, "masks": {}, "stats": {}}
-    path = _path(folder, member, name)
+    path = _path(folder, replica, name)
     with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
         for entry in file:
             part, *keys = entry.split("/")
@@ -116,7 +119,7 @@ def read_all(folder: Path, member: int, name: str) -> tuple[Any, Any, Any]:
 
 
 def _read(folder: Path, snapshot: Snapshot, part: str, like: Any) -> Any:
-    path = _path(folder, snapshot.member, snapshot.name)
+    path = _path(folder, snapshot.replica, snapshot.name)
     names = [name for name, _ in named_leaves(like)]
     with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
         leaves = [file[f"{part}/{name}"] for name in names]
@@ -133,7 +136,7 @@ def _named_damage(path: Path) -> Iterator[None]:
 
 
 def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
-    """Return the snapshots in a folder, ordered by member and then by epoch.
+    """Return the snapshots in a folder, ordered by replica and then by epoch.
 
     Args:
         folder: where they are; may not exist yet.
@@ -142,25 +145,25 @@ def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
     Raises:
         ValueError: naming a file that is damaged.
     """
-    found = []
+    records = []
     for path in folder.glob("*.npz"):
         try:
             with open(path, "rb") as raw, np.load(raw) as file:
                 record = json.loads(file["record"].tobytes())
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: a damaged snapshot: {error}") from error
-        found.append(Snapshot(**record))
-    kept = [s for s in found if last_epoch is None or s.epoch <= last_epoch]
-    return sorted(kept, key=lambda s: (s.member, s.epoch, s.name))
+        records.append(Snapshot(record.pop("member"), **record))
+    early = [s for s in records if last_epoch is None or s.epoch <= last_epoch]
+    return sorted(early, key=lambda s: (s.replica, s.epoch, s.name))
 
 
 def choose(
     snapshots: list[Snapshot], *, target: float | None, accept: float
 ) -> tuple[Snapshot, bool]:
-    """Choose the operating point of one member on validation.
+    """Choose the operating point of one replica on validation.
 
     Args:
-        snapshots: those of one member, the dense one among them.
+        snapshots: those of one replica, the dense one among them.
         target: the least compression wanted: of the snapshots that reach it, the one
             with the lowest validation loss (the error is too coarse a measure on a
             few thousand examples). ``None``: the sparsest snapshot within
@@ -181,5 +184,5 @@ def choose(
     return min(reached, key=lambda s: s.loss), True
 
 
-def _path(folder: Path, member: int, name: str) -> Path:
-    return folder / f"member{member:03d}-{name}.npz"
+def _path(folder: Path, replica: int, name: str) -> Path:
+    return folder / f"member{replica:03d}-{name}.npz"

@@ -1,27 +1,19 @@
-"""What one plain training run is asked to do: one stage, one regulariser."""
+"""What one training run under a regulariser is asked to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from synaptax.cli.fields import (
-    Help,
-    check_at_least,
-    check_choices,
-    check_epochs,
-    check_finite,
-    check_seeds,
-    check_shares,
-)
+from synaptax.cli.fields import Help, check_fields
 
 Regulariser = Literal["none", "l2", "l1", "dropout", "psp", "psp+l2"]
 METHODS: tuple[Regulariser, ...] = get_args(Regulariser)
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A run: train with one regulariser at a fixed schedule, look after every epoch.
+class RegulariserConfig:
+    """A run: one regulariser at a fixed schedule, evaluated after every epoch.
 
     J = mean cross-entropy, plus ``gamma`` R (psp), plus ``l2`` / 2 times the sum of
     squares or ``l1`` times the sum of absolute values of all parameters, biases too.
@@ -95,7 +87,7 @@ class Plain:
     ] = "auto"
 
 
-def check(config: Plain) -> None:
+def check(config: RegulariserConfig) -> None:
     """Raise unless every field is in its range.
 
     Args:
@@ -104,13 +96,13 @@ def check(config: Plain) -> None:
     Raises:
         ValueError: naming the field, its value and what was expected.
     """
-    check_choices(config)
-    least = {"epochs": 1, "batch": 1, "validation": 0, "checkpoint_every": 1}
-    check_at_least(config, least)
-    check_finite(config, ["lr", "gamma", "l2", "l1"])
-    check_shares(config, ["momentum", "dropout"])
-    check_epochs(config, ["drops"])
-    check_seeds(config.seeds)
+    check_fields(
+        config,
+        at_least={"epochs": 1, "batch": 1, "validation": 0, "checkpoint_every": 1},
+        finite=("lr", "gamma", "l2", "l1"),
+        shares=("momentum", "dropout"),
+        epochs=["drops"],
+    )
     if config.pixels is not None and not config.pixels[1] > 0:
         raise ValueError(f"pixels: expected a deviation > 0, got {config.pixels}")
     if config.method == "dropout" and config.model not in ("lenet5", "allcnn_c"):

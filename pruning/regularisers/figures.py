@@ -1,6 +1,6 @@
 """Figures of a comparison of regularisers: curves, mean z^2 by layer, weights.
 
-Each function takes cells of :mod:`pruning.regularisers.train`, all of one experiment,
+Each function takes cells of :mod:`pruning.regularisers.cells`, all of one experiment,
 and returns a :class:`matplotlib.figure.Figure` that belongs to no backend, no window.
 """
 

@@ -1,6 +1,16 @@
-"""The jitted inside of a plain run: a step, an epoch, a look at the network.
+"""The mathematics of a regulariser: objective, gradient, step, epoch, evaluation.
 
-Everything is a function of one member (one seed); the caller maps it over all.
+With the mean cross-entropy L, the weights w and mean squares of pre-activations z, the
+methods minimise J =
+
+    none, dropout  L
+    l2             L + l2 / 2 sum w^2
+    l1             L + l1 sum |w|
+    psp            L + gamma R,  R = mean over layers of mean z^2  (arXiv 1907.08544)
+    psp+l2         L + gamma R + l2 / 2 sum w^2
+
+Everything is a pure function of one replica (one seed);
+:func:`synaptax.training.run` maps it over all of them.
 """
 
 from __future__ import annotations
@@ -11,19 +21,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from pruning._preactivations import preactivations
 from pruning.psp import mean_squares, with_psp
-from pruning.regularisers.config import Plain
+from pruning.regularisers.config import RegulariserConfig
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Batch, epoch_order
 from synaptax.nets.models import Network
+from synaptax.training.epochs import scan_batches
 from synaptax.training.evaluation import cross_entropy, summed
 from synaptax.typing import Array
 
 
-class Member(NamedTuple):
+class Replica(NamedTuple):
     """What the next epoch of one network needs.
 
     Attributes:
@@ -39,7 +49,7 @@ class Member(NamedTuple):
     key: Array
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """What a network does on a data set, in evaluation mode.
 
     Attributes:
@@ -59,15 +69,15 @@ class EpochInfo(NamedTuple):
     Attributes:
         loss: mean training cross-entropy over its steps, without the regulariser.
         finite: whether the loss of every step was finite.
-        watched: on the watched set, at the end of the epoch.
+        evaluation: on the monitored set, at the end of the epoch.
     """
 
     loss: Array
     finite: Array
-    watched: Look
+    evaluation: Evaluation
 
 
-def optimiser(config: Plain, steps: int) -> optax.GradientTransformation:
+def optimiser(config: RegulariserConfig, steps: int) -> optax.GradientTransformation:
     """Return SGD with the config's momentum and drops of the learning rate.
 
     Args:
@@ -85,8 +95,8 @@ def optimiser(config: Plain, steps: int) -> optax.GradientTransformation:
     )
 
 
-def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Member:
-    """Return a member at the start of its run.
+def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Replica:
+    """Return a replica at the start of its run.
 
     Args:
         net: the network.
@@ -94,11 +104,15 @@ def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Member:
         key: the seed's own; fixes the initial weights and the order of examples.
     """
     params, stats = net.init(jax.random.fold_in(key, 0))
-    return Member(params, stats, tx.init(params), jax.random.fold_in(key, 1))
+    return Replica(params, stats, tx.init(params), jax.random.fold_in(key, 1))
 
 
-def shrink(config: Plain) -> Callable[[Any, Any], Any]:
-    """Return ``(gradient, weight) -> gradient`` plus that of the l2 or l1 term."""
+def with_weight_terms(config: RegulariserConfig) -> Callable[[Any, Any], Any]:
+    """Return ``(gradient, weight) -> gradient + l2 w + l1 sign(w)``.
+
+    The terms of J that need no forward pass: their gradient is added by hand. One is 0
+    where the method has no such term.
+    """
     l2 = config.l2 if config.method in ("l2", "psp+l2") else 0.0
     l1 = config.l1 if config.method == "l1" else 0.0
 
@@ -110,8 +124,12 @@ def shrink(config: Plain) -> Callable[[Any, Any], Any]:
     return one
 
 
-def objective(config: Plain, net: Network) -> Callable[..., Any]:
-    """Return ``(params, stats, batch, key) -> (J, (cross-entropy, stats))``."""
+def objective(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
+    """Return ``(params, stats, batch, key) -> (L + gamma R, (L, stats))``.
+
+    L is the batch's mean cross-entropy; R is left out where the method has no penalty
+    on pre-activations.
+    """
 
     def loss_fn(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
         logits, stats = net.train(params, stats, batch.image, key)
@@ -119,11 +137,11 @@ def objective(config: Plain, net: Network) -> Callable[..., Any]:
 
     if config.method not in ("psp", "psp+l2"):
 
-        def plain(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+        def unpenalised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
             loss, (_, stats) = loss_fn(params, stats, batch, key)
             return loss, (loss, stats)
 
-        return plain
+        return unpenalised
     total = with_psp(
         loss_fn,
         config.gamma,
@@ -141,58 +159,59 @@ def objective(config: Plain, net: Network) -> Callable[..., Any]:
 
 
 def epoch(
-    member: Member,
+    replica: Replica,
     number: Array,
     train: Batch,
-    watched: Batch,
+    monitored: Batch,
     *,
-    config: Plain,
+    config: RegulariserConfig,
     net: Network,
     tx: optax.GradientTransformation,
-    fill: tuple[float, ...],
-) -> tuple[Member, EpochInfo]:
-    """Run one epoch of one member, and look at the network.
+    black: tuple[float, ...],
+) -> tuple[Replica, EpochInfo]:
+    """Run one epoch of one replica, and evaluate the network.
 
     Args:
-        member: its state.
-        number: the epoch's number; with the member's key it fixes the order of the
+        replica: its state.
+        number: the epoch's number; with the replica's key it fixes the order of the
             examples, their augmentation and the dropout.
         train: the training examples.
-        watched: the examples to look at afterwards.
+        monitored: the examples to evaluate it on afterwards.
         config: of the run.
         net: the network.
         tx: see :func:`optimiser`.
-        fill: value of a black pixel, per channel.
+        black: value of a black pixel, per channel: what crops are padded with.
 
     Returns:
         The next state and what happened.
     """
-    key = jax.random.fold_in(member.key, number)
+    key = jax.random.fold_in(replica.key, number)
     order = epoch_order(key, train.label.shape[0], config.batch)
     grad_fn = jax.value_and_grad(objective(config, net), has_aux=True)
-    added = shrink(config)
+    add_terms = with_weight_terms(config)
 
-    def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
-        (params, stats, opt_state), (number, index) = carry, inputs
-        image = train.image[index]
-        own = jax.random.fold_in(key, number)
+    def step(carry: Any, batch: Batch, place: Array) -> tuple[Any, Array]:
+        params, stats, opt_state = carry
+        own = jax.random.fold_in(key, place)
         if config.augment:
-            image = crop_flip(jax.random.fold_in(own, 1), image, jnp.asarray(fill))
-        batch = Batch(image, train.label[index])
+            image = crop_flip(
+                jax.random.fold_in(own, 1), batch.image, jnp.asarray(black)
+            )
+            batch = Batch(image, batch.label)
         (_, (loss, stats)), grads = grad_fn(params, stats, batch, own)
-        grads = jax.tree.map(added, grads, params)
+        grads = jax.tree.map(add_terms, grads, params)
         updates, opt_state = tx.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), stats, opt_state), loss
 
-    carry = (member.params, member.stats, member.opt_state)
-    numbers = jnp.arange(order.shape[0], dtype=jnp.int32)
-    (params, stats, opt_state), losses = lax.scan(step, carry, (numbers, order))
-    member = Member(params, stats, opt_state, member.key)
-    seen = look(net, params, stats, watched)
-    return member, EpochInfo(losses.mean(), jnp.isfinite(losses).all(), seen)
+    carry = (replica.params, replica.stats, replica.opt_state)
+    places = jnp.arange(order.shape[0], dtype=jnp.int32)
+    (params, stats, opt_state), losses = scan_batches(step, carry, train, order, places)
+    evaluation = evaluate(net, params, stats, monitored)
+    info = EpochInfo(losses.mean(), jnp.isfinite(losses).all(), evaluation)
+    return Replica(params, stats, opt_state, replica.key), info
 
 
-def look(net: Network, params: Any, stats: Any, data: Batch) -> Look:
+def evaluate(net: Network, params: Any, stats: Any, data: Batch) -> Evaluation:
     """Return loss, error and the pre-activations' mean squares over a data set.
 
     Args:
@@ -204,13 +223,13 @@ def look(net: Network, params: Any, stats: Any, data: Batch) -> Look:
     tapped = preactivations(lambda params, image: net.apply(params, stats, image))
 
     def sums(part: Batch) -> tuple[Array, Array, Any]:
-        logits, zs = tapped(params, part.image)
+        logits, z = tapped(params, part.image)
         wrong = jnp.argmax(logits, axis=-1) != part.label
         size = part.label.shape[0]
-        squares = jax.tree.map(lambda mean: size * mean, mean_squares(zs))
+        squares = jax.tree.map(lambda mean: size * mean, mean_squares(z))
         return cross_entropy(logits, part.label).sum(), wrong.sum(), squares
 
     count = data.label.shape[0]
     loss, wrong, squares = summed(sums, data)
     error = wrong.astype(jnp.float32) / count
-    return Look(loss / count, error, jax.tree.map(lambda s: s / count, squares))
+    return Evaluation(loss / count, error, jax.tree.map(lambda s: s / count, squares))

@@ -7,23 +7,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
-def Help(*, help: str, hint: str | None = None) -> Any:
-    """Return tyro's marker for a help text; nothing where tyro is absent.
-
-    Args:
-        help: the text.
-        hint: what stands after it; default: the default value.
-    """
+def Help(*, help: str) -> Any:
+    """Return tyro's marker for a help text; nothing where tyro is absent."""
     try:
         import tyro
     except ImportError:
         return None
-    return tyro.conf.arg(help=help, help_behavior_hint=hint)
+    return tyro.conf.arg(help=help)
 
 
-def NotHelp(*, help: str) -> Any:
-    """Return the marker of a field that is True by default: what ``--no-NAME`` does."""
-    return Help(help=help, hint="(default: False)")
+def check_fields(
+    config: Any,
+    *,
+    at_least: Mapping[str, int],
+    finite: Iterable[str] = (),
+    shares: Iterable[str] = (),
+    epochs: Iterable[str] = (),
+) -> None:
+    """Raise a ValueError that names the first field that is not in its own range.
+
+    Args:
+        config: a dataclass with ``seeds``; each field of a ``Literal`` type must have
+            one of its values.
+        at_least: field -> smallest integer.
+        finite: fields that are None, or finite and >= 0.
+        shares: fields in [0, 1).
+        epochs: fields that hold epochs >= 1 that rise.
+    """
+    check_choices(config)
+    check_at_least(config, at_least)
+    check_finite(config, finite)
+    check_shares(config, shares)
+    check_epochs(config, epochs)
+    check_seeds(config.seeds)
 
 
 def check_choices(config: Any) -> None:

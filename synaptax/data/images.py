@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,8 +27,6 @@ from synaptax.data.tfds import (
     prepared_folder,
 )
 from synaptax.typing import Array, Int
-
-KNOWN = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg75")
 
 _EXTRA = "needs the laboratory's packages: pip install 'synaptax[lab]'"
 _DIGITS_TEST, _DIGITS_VALIDATION = 400, 297  # of 1,797, leaving 1,100 to train
@@ -66,6 +65,11 @@ class Dataset:
     test: Batch
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def black(self) -> tuple[float, ...]:
+        """A black pixel as the network sees it, per channel: -mean / std."""
+        return tuple(-m / s for m, s in zip(self.mean, self.std, strict=True))
 
 
 def normalise(
@@ -221,17 +225,14 @@ def load(
         FileNotFoundError: if the set is not prepared; says where it was looked for.
         OSError: if the cache folder cannot be written.
     """
-    if name not in KNOWN:
+    if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(KNOWN)}")
-    if name == "digits":
-        whole, test, scale = *_digits(), 16.0
-        default = _DIGITS_VALIDATION
-    else:
-        whole, test = _tfds_splits(name, data_dir, cache_dir, progress)
-        scale, default = 255.0, len(whole.label) // 12
-    rest, held = hold_out(
-        whole.label, default if validation is None else validation, split_seed
-    )
+    source = SOURCES[name]
+    whole, test = source.read(name, data_dir, cache_dir, progress)
+    scale = source.scale
+    if validation is None:
+        validation = source.validation or len(whole.label) // 12
+    rest, held = hold_out(whole.label, validation, split_seed)
     if limit is not None and not 1 <= limit <= len(rest):
         raise ValueError(
             f"limit must be between 1 and {len(rest)} (the training examples), "
@@ -258,7 +259,7 @@ def load(
     )
 
 
-def _digits() -> tuple[Raw, Raw]:
+def _digits(*_: Any) -> tuple[Raw, Raw]:
     """Return scikit-learn's digits as (train with validation, test)."""
     try:
         from sklearn.datasets import load_digits
@@ -292,3 +293,26 @@ def _tfds_splits(
         check_labels(raw.label, raw.classes, source=str(cache / f"{split}-label.npy"))
         parts.append(raw)
     return parts[0], parts[1]
+
+
+class Source(NamedTuple):
+    """Where a data set comes from.
+
+    Attributes:
+        read: ``(name, data_dir, cache_dir, progress) -> (train, test)``.
+        scale: the pixel value that stands for 1.
+        validation: examples of train to hold out by default; None: 1 in 12.
+    """
+
+    read: Callable[..., tuple[Raw, Raw]]
+    scale: float
+    validation: int | None = None
+
+
+SOURCES = {
+    "digits": Source(_digits, 16.0, _DIGITS_VALIDATION),
+    "mnist": Source(_tfds_splits, 255.0),
+    "fashion_mnist": Source(_tfds_splits, 255.0),
+    "cifar10_jpeg75": Source(_tfds_splits, 255.0),
+}
+KNOWN = tuple(SOURCES)

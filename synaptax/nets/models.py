@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synaptax.nets import allcnn, layers, lenets, mobilenet, resnets
-from synaptax.nets.layers import check_choice
 from synaptax.typing import Array, Key
 
 InitFn = Callable[[Any], Any]
@@ -100,7 +99,8 @@ def network(
         >>> net.apply(params, stats, jnp.zeros((2, 28, 28, 1))).shape
         (2, 10)
     """
-    check_choice("name", name, NAMES)
+    if name not in _TABLE:
+        raise ValueError(f"name: unknown {name!r}, expected one of {', '.join(NAMES)}")
     entry = _TABLE[name]
     _check_options(name, entry, options)
     if classes < 2:
@@ -181,9 +181,9 @@ def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
     def checked(x: Any) -> Any:
         x = jnp.asarray(x)
         if x.shape[1:] != shape or not jnp.issubdtype(x.dtype, jnp.floating):
-            wanted = ", ".join(map(str, ("B", *shape)))
+            expected = ", ".join(map(str, ("B", *shape)))
             raise ValueError(
-                f"x: expected floats of shape ({wanted}), got {x.dtype}{x.shape}"
+                f"x: expected floats of shape ({expected}), got {x.dtype}{x.shape}"
             )
         return x
 
@@ -216,7 +216,10 @@ def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
         if option not in known:
             listed = ", ".join(sorted(known))
             raise ValueError(f"{option}: {name} has no such option; it has {listed}")
-        if option in choices:
-            check_choice(option, value, choices[option])
-        elif option.endswith("dropout") and not 0 <= value < 1:
+        if option in choices and value not in choices[option]:
+            raise ValueError(
+                f"{option}: unknown {value!r}, expected one of "
+                f"{', '.join(choices[option])}"
+            )
+        if option.endswith("dropout") and not 0 <= value < 1:
             raise ValueError(f"{option}: expected a number in [0, 1), got {value}")

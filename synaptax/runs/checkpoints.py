@@ -155,23 +155,23 @@ def restore(
     path = _find(root, step)
     body = _read_manifest(path)
     _verify_files(path, body["files"])
-    for key, wanted in (expect or {}).items():
-        wanted = json.loads(json.dumps(wanted))
-        if key not in body["meta"] or body["meta"][key] != wanted:
-            found = body["meta"].get(key, "nothing")
+    for key, expected in (expect or {}).items():
+        expected = json.loads(json.dumps(expected))
+        if key not in body["meta"] or body["meta"][key] != expected:
+            saved = body["meta"].get(key, "nothing")
             raise CheckpointError(
-                f"{path}: saved with {key} = {found!r}, expected {wanted!r}"
+                f"{path}: saved with {key} = {saved!r}, expected {expected!r}"
             )
     named = named_leaves(like)
     _match(path, body["leaves"], [_describe(name, leaf) for name, leaf in named])
-    wanted = {
+    abstract = {
         str(index): _abstract(leaf)
         for index, (_, leaf) in enumerate(named)
         if body["leaves"][index]["size"]
     }
     try:
         with _orbax() as reader:
-            arrays = reader.restore(path / _ARRAYS, wanted) if wanted else {}
+            arrays = reader.restore(path / _ARRAYS, abstract) if abstract else {}
     except Exception as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     leaves = [
@@ -278,30 +278,26 @@ def _verify_files(path: Path, files: dict[str, list[int]]) -> None:
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"{file}: missing, expected {size} bytes")
-        found = file.stat().st_size
-        if found != size:
-            raise CheckpointError(f"{file}: {found} bytes, expected {size}")
+        length = file.stat().st_size
+        if length != size:
+            raise CheckpointError(f"{file}: {length} bytes, expected {size}")
         if _crc_of(file) != crc:
             raise CheckpointError(f"{file}: fails its checksum")
 
 
-def _match(path: Path, saved: list[dict], wanted: list[dict]) -> None:
+def _match(path: Path, saved: list[dict], expected: list[dict]) -> None:
     """Raise a CheckpointError naming the first leaf in which two states differ."""
-    saved_by, wanted_by = ({d["path"]: d for d in side} for side in (saved, wanted))
-    for name in wanted_by:
-        if name not in saved_by:
+    ours, theirs = ({d["path"]: d for d in side} for side in (saved, expected))
+    for name in theirs:
+        if name not in ours:
             raise CheckpointError(f"{path}: holds no leaf {name}, which was expected")
-    for name in saved_by:
-        if name not in wanted_by:
+    for name in ours:
+        if name not in theirs:
             raise CheckpointError(f"{path}: holds leaf {name}, which was not expected")
-    for name, leaf in wanted_by.items():
-        found, expected = (
-            f"{d['dtype']}{tuple(d['shape'])}" for d in (saved_by[name], leaf)
-        )
-        if found != expected:
-            raise CheckpointError(
-                f"{path}: leaf {name} is {found}, expected {expected}"
-            )
+    for name, leaf in theirs.items():
+        a, b = (f"{d['dtype']}{tuple(d['shape'])}" for d in (ours[name], leaf))
+        if a != b:
+            raise CheckpointError(f"{path}: leaf {name} is {a}, expected {b}")
 
 
 def _is_key(leaf: Any) -> bool:

@@ -84,27 +84,28 @@ def create(
         OSError: if the folder cannot be written; names the folder.
     """
     folder = RunFolder(Path(path).expanduser().absolute())
-    wanted = jsonable(config)
+    fields = jsonable(config)
     if folder.config.exists():
         if not resume:
             raise ValueError(
                 f"{folder.path} already holds a run: resume it or name another folder"
             )
-        _check_config(folder, wanted, set(ignore))
+        _check_config(folder, fields, set(ignore))
         keep_metrics(folder)
         return folder
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(folder.config, wanted)
+        write_json(folder.config, fields)
     except OSError as error:
         raise OSError(f"cannot write the run folder {folder.path}: {error}") from error
     return folder
 
 
-def _check_config(folder: RunFolder, wanted: dict[str, Any], ignore: set[str]) -> None:
-    found = read_json(folder.config)
-    for name in sorted((set(found) | set(wanted)) - ignore):
-        a, b = found.get(name, "nothing"), wanted.get(name, "nothing")
+def _check_config(folder: RunFolder, fields: dict[str, Any], ignore: set[str]) -> None:
+    """Raise a ValueError naming the first field that the folder holds otherwise."""
+    saved = read_json(folder.config)
+    for name in sorted((set(saved) | set(fields)) - ignore):
+        a, b = saved.get(name, "nothing"), fields.get(name, "nothing")
         if a != b:
             raise ValueError(
                 f"{folder.path} holds a run with {name} = {a!r}, not {b!r}: resume it "
@@ -170,13 +171,13 @@ def keep_metrics(
     """
     if not folder.metrics.exists():
         return
-    kept = [
+    records = [
         record
         for record in read_metrics(folder)
         if last is None or record.get(key, -math.inf) <= last
     ]
     with replacing(folder.metrics) as file:
-        file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+        file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 
 
 def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -> Any:
@@ -191,10 +192,10 @@ def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -
     Raises:
         ValueError: naming the file, if it holds something else.
     """
-    found = read_json(path)
+    fields = read_json(path)
     try:
-        lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
-        config = kind(**{**found, **lists})
+        lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+        config = kind(**{**fields, **lists})
         check(config)
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the config of {of}: {error}") from error

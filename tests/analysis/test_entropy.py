@@ -222,4 +222,4 @@ def test_no_batches_and_strange_preactivations():
     with pytest.raises(ValueError, match="batches: expected at least one"):
         entropy.states(lambda params, x: {"a": x}, None, [])
     with pytest.raises(ValueError, match="preactivations: expected a function"):
-        entropy.potentials(lambda params, x: x, None, jnp.ones(2))
+        entropy.layers_of(lambda params, x: x, None, jnp.ones(2))

@@ -111,3 +111,24 @@ def test_bad_input(key):
     with pytest.raises(ValueError, match="labels: no example of class 1"):
         on = {"a": np.ones((2, 2), bool)}
         summaries.over_examples(on, np.zeros(2, int), 2, key)
+
+
+def test_the_positions_of_a_channel_are_drawn_together():
+    """A 95 % interval over channels holds the mean of the channels they come from."""
+    rng, hits, count = np.random.default_rng(0), 0, 100
+    for seed in range(count):
+        channel = rng.uniform(2, 8, 20)  # mean 5
+        H = np.broadcast_to(channel, (64, 20)) + 0.3 * rng.standard_normal((64, 20))
+        layer = entropy.FirstOrder(
+            {"conv": np.repeat(H.reshape(-1, 1) / 2, 2, 1)},
+            {"conv": H.reshape(-1)},
+            {"conv": np.ones(H.size, bool)},
+            {"conv": (8, 8, 20)},
+            np.array([10, 10]),
+        )
+        key = jax.random.key(seed)
+        found = summaries.over_neurons(layer, key, replicates=200)["conv"]
+        hits += found.low <= 5 <= found.high
+    assert hits >= 88
+    with pytest.raises(ValueError, match=r"axis: layer conv has shape \(8, 8, 20\)"):
+        summaries.over_neurons(layer, key, axis=3)

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import pytest
 
 from pruning.experiments import _psp_cells, _results_psp, psp_prune
-from pruning.regularisers import train as plain
-from pruning.regularisers.config import Plain, check
+from pruning.regularisers import problem
+from pruning.regularisers import train as trainer
+from pruning.regularisers.config import RegulariserConfig, check
 from synaptax import runs
 
 pytestmark = pytest.mark.runs
 
-TINY = Plain(
+TINY = RegulariserConfig(
     model="lenet300", dataset="digits", seeds=(0, 1), epochs=2, batch=50, limit=100
 )
 VARIANTS = {"psp": TINY, "none": dataclasses.replace(TINY, method="none")}
@@ -49,7 +50,7 @@ def test_cells_are_recorded_one_by_one_and_never_run_again(recorded, monkeypatch
         asked.append((config.method, config.seeds, resume))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plain, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     with pytest.raises(KeyboardInterrupt):
         run(folders(recorded))
     assert asked == [("none", (0,), True)]  # psp is recorded in full
@@ -119,7 +120,7 @@ def test_each_chain_is_made_of_what_its_name_says():
 def test_a_cell_of_pruning_keeps_what_it_should(name, monkeypatch):
     monkeypatch.setattr(psp_prune, "BEGIN", 0)
     monkeypatch.setattr(psp_prune, "END", 1)
-    data = plain.load(dataclasses.replace(TINY, limit=500, validation=100))
+    data = problem.load(dataclasses.replace(TINY, limit=500, validation=100))
     cell = psp_prune.cell(name, 0.25, data, (0, 1), 3)
     assert cell["kept"] == round(0.25 * cell["total"])
     assert len(cell["test_errors"]) == 2

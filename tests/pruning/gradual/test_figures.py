@@ -30,8 +30,8 @@ def record(epoch, stage, errors):
     return {"epoch": epoch, "stage": stage, "validation_error": errors}
 
 
-def shot(member, name, epoch, error, kept):
-    return Snapshot(member, name, epoch, 0.1, error, kept, 100)
+def shot(replica, name, epoch, error, kept):
+    return Snapshot(replica, name, epoch, 0.1, error, kept, 100)
 
 
 RECORDS = [

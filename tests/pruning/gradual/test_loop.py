@@ -1,4 +1,4 @@
-"""An epoch of one small network, beside plain numpy."""
+"""An epoch of one small network, beside NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def weights(seed=1):
     return {"kernel": kernel, "bias": jnp.array([0.1, -0.2, 0.3])}
 
 
-def member(rules=RULES, seed=1, config=CONFIG):
+def replica(rules=RULES, seed=1, config=CONFIG):
     tx = transform(config, apply_fn, CLASSES, lr=config.lr, decay=True)
     params = weights(seed)
     start = loop.start(params, jax.random.key(7), tx, full_mask(params), rules)
@@ -67,7 +67,7 @@ def test_evaluate_uses_every_example_once(count):
 def test_start_applies_the_masks_it_is_given():
     params = weights()
     masks = threshold_mask(params, 0.5, prunable=every_leaf)
-    _, tx = member()
+    _, tx = replica()
     begun = loop.start(params, jax.random.key(0), tx, masks, RULES)
     for name, leaf in begun.params.items():
         np.testing.assert_array_equal(leaf, np.where(masks[name], params[name], 0))
@@ -77,11 +77,11 @@ def test_start_applies_the_masks_it_is_given():
 
 def test_an_epoch_is_sgd_on_every_example_in_the_drawn_order():
     config = Config(method="l2", rate=1e-2, lr=0.1)
-    begun, tx = member(RULES._replace(cuts=False), config=config)
+    begun, tx = replica(RULES._replace(cuts=False), config=config)
     train, held = batch(20), batch(30, seed=5)
     run = jax.jit(
-        lambda member, number: loop.epoch(
-            member,
+        lambda state, number: loop.epoch(
+            state,
             number,
             train,
             held,
@@ -121,7 +121,7 @@ def test_an_epoch_is_sgd_on_every_example_in_the_drawn_order():
 def trail():
     """Run epochs that often cut; return the validation set and what happened."""
     train, held = batch(40), batch(60, seed=5)
-    state, tx = member()
+    state, tx = replica()
     run = jax.jit(
         lambda m, n: loop.epoch(
             m, n, train, held, apply_fn=apply_fn, tx=tx, rules=RULES, batch=10
@@ -177,10 +177,10 @@ def test_what_is_cut_stays_cut(trail):
 
 def test_map_and_vmap_agree_over_seeds():
     train, held = batch(40), batch(60, seed=5)
-    members = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *(member(seed=s)[0] for s in (1, 2, 3))
+    replicas = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *(replica(seed=s)[0] for s in (1, 2, 3))
     )
-    _, tx = member()
+    _, tx = replica()
 
     def epoch(state, number):
         return loop.epoch(
@@ -190,7 +190,7 @@ def test_map_and_vmap_agree_over_seeds():
     ends = {}
     for axis in ("map", "vmap"):
         run = jax.jit(over_replicas(axis, epoch))
-        state, cuts = members, []
+        state, cuts = replicas, []
         for number in range(6):
             state, info = run(state, jnp.int32(number))
             cuts.append(info.cut)
@@ -202,7 +202,7 @@ def test_map_and_vmap_agree_over_seeds():
         ends["vmap"],
     )
     for index, seed in enumerate((1, 2, 3)):
-        state = member(seed=seed)[0]
+        state = replica(seed=seed)[0]
         run = jax.jit(epoch)
         for number in range(6):
             state, _ = run(state, jnp.int32(number))

@@ -16,8 +16,8 @@ MASKS = {
 }
 
 
-def snapshot(name="dense", *, member=0, epoch=1, loss=0.5, error=0.1, kept=100):
-    return Snapshot(member, name, epoch, loss, error, kept, 100)
+def snapshot(name="dense", *, replica=0, epoch=1, loss=0.5, error=0.1, kept=100):
+    return Snapshot(replica, name, epoch, loss, error, kept, 100)
 
 
 def test_round_trip(tmp_path):
@@ -37,8 +37,8 @@ def test_round_trip(tmp_path):
 def test_listing_is_ordered_and_may_end_early(tmp_path):
     assert listing(tmp_path / "absent") == []
     made = [
-        snapshot("cut-00009", member=1, epoch=9),
-        snapshot("dense", member=1, epoch=2),
+        snapshot("cut-00009", replica=1, epoch=9),
+        snapshot("dense", replica=1, epoch=2),
         snapshot("cut-00011-end", epoch=11),
         snapshot("cut-00009", epoch=9),
         snapshot("dense", epoch=2),
@@ -71,7 +71,7 @@ def test_damage_names_the_file(tmp_path):
     with pytest.raises(ValueError, match=f"{path}: not a snapshot of this network"):
         read(tmp_path, snapshot(), {"other": 0})
     with pytest.raises(ValueError, match="member003-gone"):
-        read(tmp_path, snapshot("gone", member=3), PARAMS)
+        read(tmp_path, snapshot("gone", replica=3), PARAMS)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=f"{path}: a damaged snapshot"):
         listing(tmp_path)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pruning.gradual import members, snapshots, train
+from pruning.gradual import handover, snapshots, train
 from pruning.gradual.train import fit
 from synaptax import runs
 from synaptax.data.images import load
@@ -73,11 +73,11 @@ def test_a_finished_run_gives_its_result_again(whole):
 def test_pruned_weights_are_zero_and_stay_so(whole):
     _, folder, _ = whole
     listing = snapshots.listing(folder / "snapshots")
-    for member in (0, 1):
+    for replica in (0, 1):
         alive = None
-        for record in (s for s in listing if s.member == member):
+        for record in (s for s in listing if s.replica == replica):
             file = np.load(
-                folder / "snapshots" / f"member{member:03d}-{record.name}.npz"
+                folder / "snapshots" / f"member{replica:03d}-{record.name}.npz"
             )
             masks = {k[6:]: file[k] for k in file if k.startswith("masks/")}
             for name, mask in masks.items():
@@ -86,7 +86,7 @@ def test_pruned_weights_are_zero_and_stay_so(whole):
             assert record.kept == sum(int(mask.sum()) for mask in masks.values())
             alive = masks
     records = snapshots.listing(folder / "tuned")
-    assert [s.member for s in records] == [0, 1, 2, 3]
+    assert [s.replica for s in records] == [0, 1, 2, 3]
     for index, record in enumerate(records):
         params, masks = tuned(folder, index)
         assert record.kept >= sum(np.count_nonzero(w) for w in params.values())
@@ -95,7 +95,7 @@ def test_pruned_weights_are_zero_and_stay_so(whole):
             assert (weight[~masks[name]] == 0.0).all()
         # Of the same epoch as the snapshot that it was tuned from.
         (source,) = (
-            s for s in listing if (s.member, s.epoch) == (index // 2, record.epoch)
+            s for s in listing if (s.replica, s.epoch) == (index // 2, record.epoch)
         )
         file = np.load(
             folder / "snapshots" / f"member{index // 2:03d}-{source.name}.npz"
@@ -234,4 +234,4 @@ def test_one_shot_points_are_those_that_were_asked_for(tmp_path):
     assert kept[0] == 50610
     assert kept[1:] == [50610 // 5, 4601, 5061]
     assert all(p.reached for p in result.points)
-    assert members.one_shot_name(members.Target(11.0)) == "one-shot-11"
+    assert handover.Target(11.0).one_shot_name == "one-shot-11"

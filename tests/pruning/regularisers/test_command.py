@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruning import __main__ as cli
-from pruning.regularisers import command
+from pruning.regularisers import command, train
 
 TINY = "psp --model lenet300 --methods none psp --seeds 0 1 --epochs 2 --batch 200"
 
@@ -19,7 +19,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def trained(config, path, *, resume, quiet):
+def trained(config, path, *, resume):
     """Stand in for the training: a folder, and a made-up cell for each seed."""
     Path(path).mkdir(parents=True, exist_ok=True)
     curve = [0.3, 0.2]
@@ -47,18 +47,18 @@ def trained(config, path, *, resume, quiet):
 def test_it_compares_reports_draws_and_resumes(here, capsys, monkeypatch):
     asked = []
 
-    def stop_before_psp(config, path, *, resume, quiet):
+    def stop_before_psp(config, path, *, resume):
         asked.append((config.method, path.name, resume))
         if config.method == "psp":
             raise KeyboardInterrupt
-        return trained(config, path, resume=resume, quiet=quiet)
+        return trained(config, path, resume=resume)
 
-    monkeypatch.setattr(command.train, "train", stop_before_psp)
+    monkeypatch.setattr(train, "train", stop_before_psp)
     assert cli.main(TINY.split()) == 130
     assert asked == [("none", "none", False), ("psp", "psp", False)]
     error = capsys.readouterr().err
     assert "python -m pruning psp --resume --run-dir" in error
-    monkeypatch.setattr(command.train, "train", trained)
+    monkeypatch.setattr(train, "train", trained)
     assert cli.main([*TINY.split(), "--resume"]) == 0
     out = capsys.readouterr().out
     folder = here / "runs" / "psp-digits-lenet300-1"

@@ -1,4 +1,4 @@
-"""Plain runs: what a step adds, the same bits after an interruption, what is kept."""
+"""What a regulariser adds to a step, exact resumption, and what a run records."""
 
 import dataclasses
 import json
@@ -9,17 +9,18 @@ import numpy as np
 import optax
 import pytest
 
-from pruning.regularisers import steps, train
-from pruning.regularisers.config import METHODS, Plain, check
-from synaptax import runs
+from pruning.regularisers import cells, problem, steps, train
+from pruning.regularisers.config import METHODS, RegulariserConfig, check
+from synaptax import runs, training
 from synaptax.data.images import Batch
 from synaptax.nets import models
+from synaptax.runs import checkpoints
 from synaptax.training.errors import NonFiniteError
 from synaptax.training.evaluation import cross_entropy
 
 pytestmark = pytest.mark.runs
 
-SMALL = Plain(
+SMALL = RegulariserConfig(
     model="lenet300",
     dataset="digits",
     method="psp+l2",
@@ -38,7 +39,7 @@ SMALL = Plain(
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Return the folder and the cells of an uninterrupted run."""
-    folder = tmp_path_factory.mktemp("plain") / "whole"
+    folder = tmp_path_factory.mktemp("regularisers") / "whole"
     return folder, train.train(SMALL, folder, quiet=True)
 
 
@@ -64,12 +65,12 @@ def test_cells_hold_what_a_comparison_needs(whole):
 
 def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch):
     _, cells = whole
-    kept = runs.append_metrics
+    append = runs.append_metrics
 
     def stop_at_four(folder, record):
         if record["epoch"] == 4:
             raise KeyboardInterrupt
-        kept(folder, record)
+        append(folder, record)
 
     monkeypatch.setattr(runs, "append_metrics", stop_at_four)
     with pytest.raises(KeyboardInterrupt):
@@ -88,14 +89,24 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong", ["finite", "loss"])
 def test_a_loss_that_is_not_finite_stops_the_run(wrong, tmp_path):
-    finite, loss = np.array([True, wrong != "finite"]), np.array([0.1, 0.2])
-    if wrong == "loss":
-        loss[1] = np.inf
-    seen = steps.Look(loss, loss, {})
-    info = steps.EpochInfo(loss, finite, seen)
-    folder = runs.RunFolder(tmp_path)
-    with pytest.raises(NonFiniteError, match="epoch 3: the loss of seed 1"):
-        train._guard(SMALL, folder, 2, info)
+    config = dataclasses.replace(SMALL, method="none", checkpoint_every=1)
+    data = problem.load(config)
+    stage = train.stage_of(config, data, problem.network(config, data))
+
+    def breaks(replica, number, *data):
+        replica, info = stage.epoch(replica, number, *data)
+        bad = (number == 2) & (replica.key == jax.random.fold_in(jax.random.key(1), 1))
+        if wrong == "finite":
+            return replica, info._replace(finite=info.finite & ~bad)
+        loss = jnp.where(bad, jnp.inf, info.evaluation.loss)
+        evaluation = info.evaluation._replace(loss=loss)
+        return replica, info._replace(evaluation=evaluation)
+
+    folder = runs.create(tmp_path, config)
+    with pytest.raises(NonFiniteError, match="epoch 3: the loss of seed 1") as caught:
+        training.run([stage._replace(epoch=breaks)], folder)
+    assert "a smaller lr (now 0.1)" in str(caught.value)
+    assert checkpoints.latest(folder.checkpoints) == 2
 
 
 NET = models.network("lenet300", 10, (2, 2, 1))
@@ -130,14 +141,14 @@ def test_the_gradient_of_each_method_is_that_of_its_objective(method):
         grads, (loss, _) = jax.grad(total, has_aux=True)(
             params, STATS, BATCH, jax.random.key(2)
         )
-        grads = jax.tree.map(steps.shrink(config), grads, params)
+        grads = jax.tree.map(steps.with_weight_terms(config), grads, params)
         return grads, jax.grad(lambda p: by_hand(method, p))(params), loss
 
-    found, wanted, loss = both(PARAMS)
+    ours, by_definition, loss = both(PARAMS)
     jax.tree.map(
         lambda f, w: np.testing.assert_allclose(f, w, rtol=1e-4, atol=1e-7),
-        found,
-        wanted,
+        ours,
+        by_definition,
     )
     np.testing.assert_allclose(loss, by_hand("none", PARAMS), rtol=1e-5)
 
@@ -159,54 +170,61 @@ def test_the_learning_rate_drops_after_its_epochs():
 )
 def test_the_cifar_networks_train_with_the_penalty_and_augmentation(model, entries):
     """Traced, not compiled: state, crops, dropout keys and every ReLU fit together."""
-    config = Plain(model=model, dataset="cifar10_jpeg75", batch=4, augment=True)
+    config = RegulariserConfig(
+        model=model, dataset="cifar10_jpeg75", batch=4, augment=True
+    )
     net = models.network(model, 10, (32, 32, 3))
     tx = steps.optimiser(config, steps=2)
     data = Batch(jnp.zeros((8, 32, 32, 3)), jnp.zeros(8, jnp.int32))
 
     def run(key):
-        member = steps.start(net, tx, key)
+        replica = steps.start(net, tx, key)
         after, info = steps.epoch(
-            member,
+            replica,
             jnp.int32(0),
             data,
             data,
             config=config,
             net=net,
             tx=tx,
-            fill=(0.0, 0.0, 0.0),
+            black=(0.0, 0.0, 0.0),
         )
-        assert jax.tree.structure(after) == jax.tree.structure(member)
+        assert jax.tree.structure(after) == jax.tree.structure(replica)
         return info
 
     info = jax.eval_shape(run, jax.random.key(0))
-    paths = list(info.watched.mean_squares)
+    paths = list(info.evaluation.mean_squares)
     assert paths[-1] == "logits"
     assert len(paths) - 1 == entries or (entries is None and len(paths) > 30)
 
 
 def test_digits_grow_for_lenet5_and_pixels_may_be_normalised_otherwise():
-    config = Plain(dataset="digits", pixels=(0.5, 0.25), validation=100)
-    own = train.load(dataclasses.replace(config, model="lenet300", pixels=None))
-    found = train.load(config)
-    assert found.train.image.shape[1:] == (16, 16, 1)
-    assert len(found.validation.label) == 100
+    config = RegulariserConfig(dataset="digits", pixels=(0.5, 0.25), validation=100)
+    own = problem.load(dataclasses.replace(config, model="lenet300", pixels=None))
+    grown = problem.load(config)
+    assert grown.train.image.shape[1:] == (16, 16, 1)
+    assert len(grown.validation.label) == 100
     ink = own.test.image * own.std[0] + own.mean[0]
-    wanted = np.kron((ink - 0.5) / 0.25, np.ones((1, 2, 2, 1)))
-    np.testing.assert_allclose(found.test.image, wanted, atol=1e-5)
-    assert (found.mean, found.std) == ((0.5,), (0.25,))
+    expected = np.kron((ink - 0.5) / 0.25, np.ones((1, 2, 2, 1)))
+    np.testing.assert_allclose(grown.test.image, expected, atol=1e-5)
+    assert (grown.mean, grown.std) == ((0.5,), (0.25,))
 
 
 def test_long_curves_are_thinned_with_both_ends():
-    assert train.thinned(3) == [0, 1, 2]
-    kept = train.thinned(450)
-    assert len(kept) == len(set(kept)) == 51 and (kept[0], kept[-1]) == (0, 449)
+    assert cells.thinned(3) == [0, 1, 2]
+    shown = cells.thinned(450)
+    assert len(shown) == len(set(shown)) == 51 and (shown[0], shown[-1]) == (0, 449)
 
 
 def test_a_histogram_counts_every_weight_of_the_second_matrix():
     kernel = jnp.asarray([[-0.0024, 0.0001], [0.0026, 0.0049]])
-    found = train.histogram({"a": {"w": jnp.ones((2, 2))}, "b": {"w": kernel}})
-    assert found == {"name": "b/w", "first": -1, "width": 0.0025, "counts": [1, 1, 2]}
+    histogram = cells.histogram({"a": {"w": jnp.ones((2, 2))}, "b": {"w": kernel}})
+    assert histogram == {
+        "name": "b/w",
+        "first": -1,
+        "width": 0.0025,
+        "counts": [1, 1, 2],
+    }
 
 
 @pytest.mark.parametrize(
@@ -235,4 +253,4 @@ def test_bad_fields_are_one_clear_error(change, text, tmp_path):
 
 
 def test_the_defaults_are_in_range():
-    check(Plain())
+    check(RegulariserConfig())
