@@ -34,7 +34,8 @@ def test_the_example_runs_and_prunes():
 def test_the_commands_name_extras_and_modules_that_exist():
     commands = [block.strip() for block in blocks("sh")]
     assert commands == [
-        "pip install -e '.[lab]' && python -m pruning",
+        "git clone REPOSITORY synaptax && cd synaptax "
+        "&& pip install -e '.[lab]' && python -m pruning",
         "pip install -e '.[test]' && pytest -n auto",
     ]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
