@@ -5,13 +5,17 @@ persistent cache. The commands that tests start inherit it; a cache or a flag gi
 from outside stands.
 """
 
+import gc
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
 # A whole run's programs several times over, for a few sets of flags side by side.
 PROGRAMS_BYTES = 2 << 30
+# Folders whose files look at one training.
+SHARED_TRAININGS = ("tests/covid_cxr/study", "tests/pruning/gradual")
 CACHE = {
     "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS),
     # Every program: a test's are many, and small.
@@ -60,16 +64,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Mark slow tests as runs; keep the share of tests that was asked for, by name."""
+    """Mark slow tests as runs; keep the share of tests that was asked for, by name.
+
+    Among several processes those that train come first: a long one that is begun last
+    leaves the others idle.
+    """
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker("runs")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("runs") is None)
     share, seed = config.getoption("--sample"), config.getoption("--sample-seed")
     if share < 1:
         draw = lambda item: zlib.crc32(f"{seed}/{item.nodeid}".encode()) / 2**32
         left = [item for item in items if draw(item) >= share]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if draw(item) < share]
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported by now out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal out files, and whole folders where files share a training."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByTraining(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            folder = file.rpartition("/")[0]
+            return folder if folder in SHARED_TRAININGS else file
+
+    return ByTraining(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -8,11 +8,14 @@ import pytest
 from binary.network import model, straight
 
 LAYERS = (model.Dense(31), model.Dense(21), model.Dense(3))
+# One program each; op by op, every operation is compiled by itself.
+RUN = jax.jit(straight.run, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
 def network():
-    params = model.init(jax.random.key(0), LAYERS, (11,), wanted=0.3)
+    init = jax.jit(lambda key: model.init(key, LAYERS, (11,), wanted=0.3))
+    params = init(jax.random.key(0))
     for key, own in zip(
         jax.random.split(jax.random.key(2), 3), params.values(), strict=True
     ):
@@ -37,16 +40,16 @@ def test_the_run_is_batch_normalisation_and_signs_by_hand(network):
         if index < 2:
             z = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-4)
             values = np.where(z + np.asarray(own["bias"]) >= 0, 1.0, -1.0)
-    found, norms = straight.run(LAYERS, params, x)
+    found, norms = RUN(LAYERS, params, x)
     assert len(norms) == 2
     np.testing.assert_allclose(found, z + np.asarray(own["bias"]), atol=1e-4)
 
 
 def test_folding_gives_the_same_network_without_norms(network):
     params, x = network
-    folded = straight.fold(LAYERS, params, x)
+    folded = jax.jit(straight.fold, static_argnums=0)(LAYERS, params, x)
     hard = model.run_signs(LAYERS, model.mode(folded), x)
-    field, _ = straight.run(LAYERS, params, x)
+    field, _ = RUN(LAYERS, params, x)
     np.testing.assert_allclose(hard, field * np.sqrt(21), atol=1e-3)
     np.testing.assert_array_equal(folded["layer_2"]["bias"], params["layer_2"]["bias"])
 
@@ -54,5 +57,5 @@ def test_folding_gives_the_same_network_without_norms(network):
 def test_every_parameter_gets_a_gradient(network):
     params, x = network
     loss = lambda p: jnp.square(straight.logits(LAYERS, p, x)).mean()
-    for own in jax.grad(loss)(params).values():
+    for own in jax.jit(jax.grad(loss))(params).values():
         assert all(float(jnp.abs(g).max()) > 0 for g in own.values())
