@@ -14,11 +14,15 @@ from binary.projection import project_magnetisations
 
 LAYERS = (model.Dense(31), model.Dense(21), model.Dense(3))
 CONVOLUTIONS = (model.Conv(4, 3, 2), model.Conv(5, 3, 1, "SAME"), model.Dense(3))
+# One program each; op by op, every operation is compiled by itself.
+INIT = jax.jit(model.init, static_argnums=(1, 2), static_argnames="wanted")
+PROPAGATE = jax.jit(model.propagate, static_argnums=0)
+RUN_SIGNS = jax.jit(model.run_signs, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
 def params():
-    return model.init(jax.random.key(0), LAYERS, (11,), wanted=0.3)
+    return INIT(jax.random.key(0), LAYERS, (11,), wanted=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +53,20 @@ def with_biases(params, key):
 def test_the_mode_runs_on_signs(params, x):
     weights = model.mode(with_biases(params, jax.random.key(2)))
     assert all(set(np.unique(own["m"])) == {-1.0, 1.0} for own in weights.values())
-    found = model.run_signs(LAYERS, weights, x)
+    found = RUN_SIGNS(LAYERS, weights, x)
     np.testing.assert_allclose(found, by_hand(weights, x), atol=1e-4)
 
 
 def test_a_certain_network_propagates_as_it_runs(params, x):
     weights = model.mode(with_biases(params, jax.random.key(2)))
-    mean = model.propagate(LAYERS, weights, x).mean
+    mean = PROPAGATE(LAYERS, weights, x).mean
     # Real inputs may bring a field as near to zero as the floor of the variance.
-    np.testing.assert_allclose(mean, model.run_signs(LAYERS, weights, x), atol=0.02)
+    np.testing.assert_allclose(mean, RUN_SIGNS(LAYERS, weights, x), atol=0.02)
 
 
 def test_draws_have_the_means_of_the_parameters(params):
     keys = jax.random.split(jax.random.key(4), 500)
-    drawn = jax.vmap(lambda key: model.draw(params, key))(keys)
+    drawn = jax.jit(jax.vmap(lambda key: model.draw(params, key)))(keys)
     for name, own in params.items():
         error = np.sqrt((1 - np.square(own["m"])) / 500)
         away = np.abs(drawn[name]["m"].mean(0) - own["m"]) / np.maximum(error, 1e-3)
@@ -72,11 +76,12 @@ def test_draws_have_the_means_of_the_parameters(params):
 def test_propagation_is_the_mean_of_sampled_runs(params, x):
     """One hidden layer apart, where independence is exact but for the CLT."""
     layers = (model.Dense(400), model.Dense(3))
-    own = model.init(jax.random.key(5), layers, (11,), wanted=0.3)
+    own = INIT(jax.random.key(5), layers, (11,), wanted=0.3)
     keys = jax.random.split(jax.random.key(6), 2000)
-    runs = jax.vmap(lambda key: model.sampled(layers, own, x, key).mean)(keys)
+    sampled = jax.vmap(lambda key: model.sampled(layers, own, x, key).mean)
+    runs = jax.jit(sampled)(keys)
     error = np.asarray(runs.std(0)) / np.sqrt(2000)
-    gap = np.abs(runs.mean(0) - model.propagate(layers, own, x).mean)
+    gap = np.abs(runs.mean(0) - PROPAGATE(layers, own, x).mean)
     assert (gap < 5 * error).all()
 
 
@@ -85,8 +90,9 @@ def test_the_gradient_runs_through_the_variance(params, x):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
         wide_x = jnp.asarray(x, jnp.float64)
 
+        @jax.jit
         def total(params):
-            field = model.propagate(LAYERS, params, wide_x)
+            field = PROPAGATE(LAYERS, params, wide_x)
             return model.logits(field, 21)[:, 0].sum()
 
         grads = jax.grad(total)(wide)
@@ -103,25 +109,28 @@ def test_the_gradient_runs_through_the_variance(params, x):
 
 def test_convolutional_networks_run_in_every_way():
     x = jax.random.normal(jax.random.key(1), (4, 9, 9, 2))
-    own = model.init(jax.random.key(0), CONVOLUTIONS, (9, 9, 2))
+    own = INIT(jax.random.key(0), CONVOLUTIONS, (9, 9, 2))
     own = with_biases(own, jax.random.key(3))  # an even number of terms may tie
     weights = model.mode(own)
-    assert model.propagate(CONVOLUTIONS, own, x).mean.shape == (4, 3)
-    assert model.sampled(CONVOLUTIONS, own, x, jax.random.key(2)).mean.shape == (4, 3)
-    hard = model.run_signs(CONVOLUTIONS, weights, x)
-    mean = model.propagate(CONVOLUTIONS, weights, x).mean
+    assert PROPAGATE(CONVOLUTIONS, own, x).mean.shape == (4, 3)
+    sampled = jax.jit(model.sampled, static_argnums=0)
+    drawn = sampled(CONVOLUTIONS, own, x, jax.random.key(2))
+    assert drawn.mean.shape == (4, 3)
+    hard = RUN_SIGNS(CONVOLUTIONS, weights, x)
+    mean = PROPAGATE(CONVOLUTIONS, weights, x).mean
     np.testing.assert_allclose(mean, hard, atol=0.02)
 
 
 def test_the_overlaps_rise_to_their_target(params):
     target = jnp.float32(0.9)
     raised = params
+    raise_overlaps = jax.jit(objective.raise_overlaps)
     for _ in range(60):
-        raised = objective.raise_overlaps(raised, target)
+        raised = raise_overlaps(raised, target)
     for name, q in model.self_overlaps(raised).items():
         np.testing.assert_allclose(q, 0.9, atol=1e-3)
         assert (np.sign(raised[name]["m"]) == np.sign(params[name]["m"])).all()
-    lowered = objective.raise_overlaps(params, jnp.float32(0.01))
+    lowered = raise_overlaps(params, jnp.float32(0.01))
     for name, own in lowered.items():
         np.testing.assert_array_equal(own["m"], params[name]["m"])
 
