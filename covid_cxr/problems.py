@@ -6,6 +6,8 @@ import collections
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from synaptax.cli.terminal import printable
+
 #: Every kind of problem, and what it means. Sources and ``verify`` use no others.
 KINDS = {
     "ambiguous": "the same file or id is claimed twice, with different contents",
@@ -27,18 +29,6 @@ KINDS = {
 #: Kinds that only count rows left out on purpose, or say what was assumed; they do
 #: not make a data folder faulty.
 NOTES = frozenset({"grouping", "not a radiograph", "unlabelled"})
-
-
-def printable(text: object) -> str:
-    """Return text in which nothing acts on a terminal: controls become escapes.
-
-    Names of files and cells of tables are another's text. Escape sequences, changes
-    of writing direction, line ends and bytes that are no text are shown, not sent.
-    """
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode()
-        for sign in str(text)
-    )
 
 
 class Problem(NamedTuple):

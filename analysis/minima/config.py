@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pruning.gradual import config as lab
+from synaptax.cli.fields import NotHelp
 
 Transfer = Literal["none", "transposed", "mnist", "fashion_mnist"]
 
@@ -63,7 +64,9 @@ class Config:
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"] = "digits"
     seeds: tuple[int, ...] = (0, 1, 2)
     levels: tuple[float, ...] = ()
-    rewind: bool = True
+    rewind: Annotated[
+        bool, NotHelp(help="Do not train R, S rewound to its initial weights.")
+    ] = True
     rate: float = 3e-4
     patience: int = 1
     tolerance: float = 0.5

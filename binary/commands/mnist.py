@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 
-from binary.commands.solve import parse
 from binary.network import artefact
 from binary.network.config import Config
 from binary.network.train import dataset_of, packed, train, trained
-from synaptax import runs
+from synaptax.cli.options import NEW, Run, run_of
 
 _DESCRIPTION = """Train a network of stochastic binary weights, then binarise it.
 
@@ -23,7 +19,7 @@ _DESCRIPTION = """Train a network of stochastic binary weights, then binarise it
 - straight-through: the usual baseline, same network and budget.
 
 Every figure of the binarised network is checked in integer arithmetic, and its
-weights are written one bit each. With --config.dataset digits it takes a minute.
+weights are written one bit each. With --dataset digits it takes a minute.
 """
 
 
@@ -32,48 +28,39 @@ class Job:
     """The options.
 
     Attributes:
-        config: what to train.
-        run_dir: Folder of the run; None: a new runs/binary-DATASET-METHOD-N.
-        resume: Go on with the run in --run-dir, begun with the same options.
+        config: What to train.
     """
 
-    config: Config = dataclasses.field(default_factory=lambda: Config(dataset="mnist"))
-    run_dir: Path | None = None
-    resume: bool = False
+    config: Config
+    run: Run = NEW
 
 
-def main(given: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m binary mnist") -> int:
     """Train, write the run folder and the artefacts, print the table.
 
     Args:
         given: the options.
+        prog: what was typed to get here.
 
     Returns:
         The exit code.
     """
-    job = parse(Job, "mnist", _DESCRIPTION, given)
-    config = job.config
-    path = job.run_dir or runs.fresh_path(
-        "runs", f"binary-{config.dataset}-{config.method}"
-    )
-    try:
-        results = train(config, path, resume=job.resume)
-    except KeyboardInterrupt:
-        words = [word for word in given if word != "--resume"]
-        if job.run_dir is None:
-            words += ["--run-dir", str(path)]
-        again = shlex.join([*words, "--resume"])
-        print(
-            "\ninterrupted; what was done is kept. Go on with:\n"
-            f"  python -m binary mnist {again}",
-            file=sys.stderr,
-        )
-        return 130
-    data = dataset_of(config)
-    params, layers = trained(path, config, data)
-    for index, seed in enumerate(config.seeds):
-        own = jax.tree.map(lambda leaf, i=index: leaf[i], params)
-        artefact.save(Path(path) / f"weights-{seed}.npz", packed(data, layers, own))
+    with run_of(
+        Job,
+        given,
+        prog,
+        _DESCRIPTION,
+        defaults=lambda dataset: Config(dataset="mnist"),
+        stem=lambda config: f"binary-{config.dataset}-{config.method}",
+        last=lambda config: f"weights-{config.seeds[-1]}.npz",
+    ) as (job, path):
+        config = job.config
+        results = train(config, path, resume=job.run.resume, quiet=job.run.quiet)
+        data = dataset_of(config)
+        params, layers = trained(path, config, data)
+        for index, seed in enumerate(config.seeds):
+            own = jax.tree.map(lambda leaf, i=index: leaf[i], params)
+            artefact.save(path / f"weights-{seed}.npz", packed(data, layers, own))
     show(results["networks"])
     print(f"everything is in {path}: summary.json, weights-SEED.npz, ...")
     return 0

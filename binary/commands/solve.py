@@ -16,6 +16,7 @@ from binary.instances import Instance, storage, teacher_student
 from binary.perceptron import verify
 from binary.solvers import Result, Solver, annealed, free, power, solve
 from synaptax import runs
+from synaptax.cli.options import parse
 
 _DESCRIPTION = """Solve one binary perceptron by gradient ascent, and show how.
 
@@ -35,12 +36,12 @@ class Config:
         size: N, the number of weights; odd.
         load: alpha, patterns a weight.
         margin: kappa, asked of W . x / sqrt(N).
-        methods: what to solve by.
+        methods: What to solve by.
         rate: eta; None: 0.3.
-        epochs: passes over the patterns at most; None: 300 free, 1000 annealed.
-        power: exponent p of the ramp q* = 1 - (1 - t)^p; 1 is a straight line.
-        teacher: labels from random binary weights instead of random ones.
-        seed: of the instance and the runs.
+        epochs: Passes over the patterns at most; None: 300 free, 1000 annealed.
+        power: Exponent p of the ramp q* = 1 - (1 - t)^p; 1 is a straight line.
+        teacher: Labels from random binary weights instead of random ones.
+        seed: Of the instance and the runs.
         run_dir: Folder of the run; None: a new runs/binary-solve-N.
     """
 
@@ -56,13 +57,14 @@ class Config:
     run_dir: Path | None = None
 
 
-def main(given: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m binary") -> int:
     """Solve, write the run folder, print the report; return the exit code.
 
     Args:
         given: the options.
+        prog: what was typed to get here.
     """
-    config = parse(Config, "solve", _DESCRIPTION, given)
+    config = parse(Config, given, prog, _DESCRIPTION)
     started = time.perf_counter()
     one, key = _instance(config)
     found = {name: _run(config, name, one, key) for name in config.methods}
@@ -84,23 +86,6 @@ def main(given: Sequence[str]) -> int:
     print(f"wall time {time.perf_counter() - started:.1f} s; everything is in {path}")
     print(f"figure: {picture}")
     return 0
-
-
-def parse(kind: Any, command: str, description: str, given: Sequence[str]) -> Any:
-    """Return the options of a command as its frozen dataclass."""
-    try:
-        import tyro
-    except ImportError as error:
-        raise ImportError(
-            "the command line needs tyro: pip install 'synaptax[lab]'"
-        ) from error
-    return tyro.cli(
-        kind,
-        prog=f"python -m binary {command}",
-        description=description,
-        args=list(given),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
 
 
 def _instance(config: Config) -> tuple[Instance, jax.Array]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from binary.commands import _figures
-from binary.commands.solve import parse
 from binary.methods import METHODS
 from binary.success import Chunk, Point, curves, run
 from synaptax import runs
+from synaptax.cli.options import NEW, Run, run_of
 
 _DESCRIPTION = f"""Measure how many random instances are solved at each load.
 
-Chunk by chunk, and resumable: an interrupted run goes on with --resume --run-dir.
+Chunk by chunk, and resumable: an interrupted run goes on with --resume.
 
 Methods: {", ".join(METHODS)}.
 """
@@ -25,17 +23,15 @@ Methods: {", ".join(METHODS)}.
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The options.
+    """What to measure.
 
     Attributes:
-        methods: which to measure.
+        methods: Which to measure.
         loads: alpha, patterns a weight.
         size: N, the number of weights; odd.
-        instances: a method and load.
-        first_seed: of the instances, the same for every method.
-        chunk: instances solved in one call.
-        run_dir: Folder of the run; None: a new runs/binary-success-N.
-        resume: Go on with the run in --run-dir, begun with the same options.
+        instances: A method and load.
+        first_seed: Of the instances, the same for every method.
+        chunk: Instances solved in one call.
     """
 
     methods: tuple[str, ...] = ("free", "power-300")
@@ -44,50 +40,54 @@ class Config:
     instances: int = 50
     first_seed: int = 1000
     chunk: int = 25
-    run_dir: Path | None = None
-    resume: bool = False
 
 
-def main(given: Sequence[str]) -> int:
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    config: Config
+    run: Run = NEW
+
+
+def main(given: Sequence[str], prog: str = "python -m binary success") -> int:
     """Measure, write the run folder, print the report; return the exit code.
 
     Args:
         given: the options.
+        prog: what was typed to get here.
     """
-    config = parse(Config, "success", _DESCRIPTION, given)
-    _check(config)
     started = time.perf_counter()
-    path = config.run_dir or runs.fresh_path("runs", "binary-success")
-    folder = runs.create(path, config, resume=config.resume)
-    points = [
-        Point(m, a, config.instances) for m in config.methods for a in config.loads
-    ]
-    try:
+    with run_of(
+        _Job,
+        given,
+        prog,
+        _DESCRIPTION,
+        defaults=lambda dataset: Config(),
+        check=_check,
+        stem=lambda config: "binary-success",
+    ) as (job, path):
+        config = job.config
+        folder = runs.create(path, config, resume=job.run.resume)
+        points = [
+            Point(m, a, config.instances) for m in config.methods for a in config.loads
+        ]
         records = run(
             folder,
             points,
             size=config.size,
             first_seed=config.first_seed,
             chunk=config.chunk,
-            report=progress(),
+            report=None if job.run.quiet else progress(),
         )
-    except KeyboardInterrupt:
-        again = shlex.join([*given, "--resume", "--run-dir", str(path)])
-        print(
-            "\ninterrupted; what was done is kept. Go on with:\n"
-            f"  python -m binary success {again}",
-            file=sys.stderr,
+        rows = curves(records)
+        title = (
+            f"N = {config.size}, {config.instances} instances a point, 95 % intervals"
         )
-        return 130
-    rows = curves(records)
-    labels = {
-        name: f"{METHODS[name].label}, {METHODS[name].epochs}" for name in METHODS
-    }
-    title = f"N = {config.size}, {config.instances} instances a point, 95 % intervals"
-    _figures.save(_figures.success(rows, labels, title), folder.path / "success.png")
-    seeds = range(config.first_seed, config.first_seed + config.instances)
-    wall = time.perf_counter() - started
-    runs.write_summary(folder, {"rows": rows}, config=config, seeds=seeds, wall_s=wall)
+        _figures.save(_figures.success(rows, labels(), title), path / "success.png")
+        seeds = range(config.first_seed, config.first_seed + config.instances)
+        wall = time.perf_counter() - started
+        runs.write_summary(
+            folder, {"rows": rows}, config=config, seeds=seeds, wall_s=wall
+        )
     show(rows)
     print(f"wall time {wall:.1f} s; everything is in {path}")
     return 0
@@ -157,5 +157,3 @@ def _check(config: Config) -> None:
             raise ValueError(
                 f"{name}: expected at least 1, got {getattr(config, name)}"
             )
-    if config.resume and config.run_dir is None:
-        raise ValueError("resume: name the folder of the run with --run-dir")

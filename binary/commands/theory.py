@@ -11,6 +11,7 @@ from typing import Any
 
 from binary.commands._figures import save
 from binary.commands.theory_curves import CURVES, Curve, Theory
+from synaptax.cli.options import parse
 from synaptax.reports.drawing import COLOURS, blank
 from synaptax.runs.files import replacing
 
@@ -21,32 +22,20 @@ All in float64; a point that does not converge is an error, not a number.
 """
 
 
-def main(given: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m binary theory") -> int:
     """Solve, write and print one curve.
 
     Args:
         given: the options.
+        prog: what was typed to get here.
 
     Returns:
         The exit code.
 
     Raises:
         ValueError: for an option out of range.
-        ImportError: without the packages of the extra ``lab``.
     """
-    try:
-        import matplotlib  # noqa: F401  (before the work, not after)
-        import tyro
-    except ImportError as error:
-        raise ImportError(
-            f"this needs {error.name}: pip install 'synaptax[lab]'"
-        ) from error
-    config = tyro.cli(
-        Theory,
-        prog="python -m binary theory",
-        description=_DESCRIPTION,
-        args=list(given),
-    )
+    config = parse(Theory, given, prog, _DESCRIPTION)
     started = time.monotonic()
     curve = CURVES[config.curve](config)
     took = time.monotonic() - started

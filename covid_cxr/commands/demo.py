@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from covid_cxr import study
 from covid_cxr.commands.study import carry_out
-from covid_cxr.study import StudyConfig, parse
+from synaptax.cli.options import parse
 
 _DESCRIPTION = """A reduced study on synthetic films: no data, no patient.
 
@@ -25,25 +24,26 @@ class Options:
     """What to run.
 
     Attributes:
-        out: Folder for cells, figures and reports; one that was begun is taken up.
+        run_dir: Folder for cells, figures and reports; one that was begun is taken up.
         patients: Synthetic patients of each set.
         epochs: Passes over the films.
         side: Pixels a side.
         quiet: Show no progress.
     """
 
-    out: Path = Path("runs/demo")
+    run_dir: Path = Path("runs/demo")
     patients: int = 240
     epochs: int = 6
     side: int = 64
     quiet: bool = False
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m covid_cxr demo") -> int:
     """Run the demonstration.
 
     Args:
-        arguments: the options.
+        given: the options.
+        prog: what was typed to get here.
 
     Returns:
         The exit code: 0.
@@ -51,19 +51,16 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ValueError: for options that make no sense.
     """
-    options = tyro.cli(
-        Options,
-        prog="python -m covid_cxr demo",
-        description=_DESCRIPTION,
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    study = config(options.patients, options.epochs, options.side)
-    carry_out(study, options.out, quiet=options.quiet)
+    options = parse(Options, given, prog, _DESCRIPTION)
+    sizes = {name: getattr(options, name) for name in ("patients", "epochs", "side")}
+    again = [*prog.split()]
+    for name, value in sizes.items():
+        again += [f"--{name}", str(value)]
+    carry_out(config(**sizes), options.run_dir, again, quiet=options.quiet)
     return 0
 
 
-def config(patients: int, epochs: int, side: int) -> StudyConfig:
+def config(patients: int, epochs: int, side: int) -> study.StudyConfig:
     """Return the demonstration as a study."""
 
     def phantom(seed: int, name: str, **cohort: Any) -> dict[str, Any]:
@@ -71,7 +68,7 @@ def config(patients: int, epochs: int, side: int) -> StudyConfig:
         return {"phantom": {**fields, **cohort}, "seed": seed}
 
     ordinary = [{"name": "pneumonia_clinic", "covid": 0.0, "pneumonia": 0.5}]
-    return parse(
+    return study.parse(
         {
             "name": "demo",
             "side": side,

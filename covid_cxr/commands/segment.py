@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from covid_cxr.images.radiograph import ImageError
 from covid_cxr.images.reader import read
 from covid_cxr.images.resizing import resize, square
 from covid_cxr.phantom import Cohort, generate
-from covid_cxr.problems import printable
 from covid_cxr.segmentation import (
     Agreement,
     Films,
@@ -37,9 +37,11 @@ from covid_cxr.segmentation.regions import PUBLISHED_BLUR
 from covid_cxr.sources import build, has_mask
 from covid_cxr.sources import load as load_films
 from covid_cxr.splits import assign
+from synaptax.cli.options import Interrupted, parse
+from synaptax.cli.terminal import printable
 from synaptax.reports.tables import markdown
 from synaptax.runs.files import replacing
-from synaptax.runs.folder import write_json
+from synaptax.runs.folder import RunFolder, write_json
 
 PHANTOM = "phantom"
 _PHANTOM_PATIENTS = 200
@@ -60,7 +62,8 @@ class Train:
         data: The films.
         out: Folder for the network, its checkpoints and the report.
         test: Share of the patients held out.
-        resume: Take up an interrupted run in the folder.
+        resume: Take up the interrupted training in the folder, to the same bits.
+        quiet: Show no progress.
         config: How to train.
     """
 
@@ -68,6 +71,7 @@ class Train:
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     test: float = 0.2
     resume: bool = False
+    quiet: bool = False
     config: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
 
 
@@ -105,40 +109,50 @@ class Apply:
     blur: float = PUBLISHED_BLUR
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m covid_cxr segment") -> int:
     """Train, judge or use a lung segmentation.
 
     Args:
-        arguments: the options.
+        given: the options.
+        prog: what was typed to get here.
 
     Returns:
         The exit code: 0.
 
     Raises:
         OSError: for a folder or file that cannot be read.
-        ValueError: for options or films that do not fit.
+        ValueError: for options or radiographs that do not fit.
     """
     commands: Any = Annotated[Train, tyro.conf.subcommand("train")]
     commands |= Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     commands |= Annotated[Apply, tyro.conf.subcommand("apply")]
-    options = tyro.cli(
-        commands,
-        prog="python -m covid_cxr segment",
-        description=_DESCRIPTION,
-        args=list(arguments),
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.FlagCreatePairsOff,
-            tyro.conf.AvoidSubcommands,
-        ),
-    )
-    job = {Train: train, Evaluate: judge, Apply: apply}[type(options)]
-    job(options)
+    options = parse(commands, given, prog, _DESCRIPTION)
+    try:
+        {Train: train, Evaluate: judge, Apply: apply}[type(options)](options)
+    except KeyboardInterrupt as error:
+        if not isinstance(options, Train) or not _begun(options.out):
+            raise
+        raise Interrupted(_again(options, given, prog)) from error
     return 0
+
+
+def _begun(out: Path) -> bool:
+    return RunFolder(out.expanduser() / "run").config.exists()
+
+
+def _again(options: Train, given: Sequence[str], prog: str) -> str:
+    """Return the command that goes on with a training, wherever it is typed."""
+    places = {str(options.out): str(options.out.expanduser().absolute())}
+    if options.data != PHANTOM:
+        places[options.data] = str(Path(options.data).expanduser().absolute())
+    words = [places.get(word, word) for word in given if word != "--resume"]
+    return shlex.join([*prog.split(), *words, "--resume"])
 
 
 def train(options: Train) -> None:
     """Train on most patients, judge on the rest, save network and report."""
+    if options.resume and not _begun(options.out):
+        raise ValueError(f"{options.out}: no training to go on with")
     config = options.config
     films, index = films_of(options.data, config.side, config.net.outputs)
     shares = {"train": 1 - options.test, "test": options.test}
@@ -151,7 +165,7 @@ def train(options: Train) -> None:
         *sets,
         folder=options.out / "run",
         resume=options.resume,
-        quiet=False,
+        quiet=options.quiet,
     )
     save(trained, options.out)
     patient = index.patient[part == "test"]
@@ -327,7 +341,7 @@ def _show(found: Agreement, title: str) -> None:
         [name if name != "hd95" else f"hd95 ({found.unit})", one.text()]
         for name, one in found.mean.items()
     ]
-    print(f"{title}: {found.films} films of {found.patients} patients\n")
+    print(f"{printable(title)}: {found.films} films of {found.patients} patients\n")
     print("\n".join(markdown(("measure", "mean (95 % interval)"), rows)))
 
 

@@ -12,6 +12,7 @@ import tyro
 
 from covid_cxr import verify
 from covid_cxr.problems import KINDS
+from synaptax.cli.options import parse
 from synaptax.runs.folder import write_json
 
 _DESCRIPTION = """Check a folder of chest X-rays, in the layout of a public set.
@@ -31,6 +32,7 @@ class Options:
         tables_only: Look at tables and file names alone; decode nothing.
         json: Also write the problems to this file.
         notes: Also list what was left out on purpose, row by row.
+        quiet: Show no progress.
     """
 
     dir: tyro.conf.Positional[Path]
@@ -38,13 +40,15 @@ class Options:
     tables_only: bool = False
     json: Path | None = None
     notes: bool = False
+    quiet: bool = False
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str], prog: str = "python -m covid_cxr verify") -> int:
     """Check a folder and print what is wrong.
 
     Args:
-        arguments: the options.
+        given: the options.
+        prog: what was typed to get here.
 
     Returns:
         0 if nothing is wrong, 1 if something is.
@@ -53,12 +57,12 @@ def main(arguments: Sequence[str]) -> int:
         OSError: for an absent folder or table.
         ValueError: for a layout that is not clear, or a table that cannot be read.
     """
-    options = _parse(arguments)
+    options = parse(Options, given, prog, _DESCRIPTION)
     report = verify.verify(
         options.dir,
         options.source,
         decode=not options.tables_only,
-        progress=_shown,
+        progress=iter if options.quiet else _shown,
     )
     faults = report.problems.faults()
     for problem in report.problems if options.notes else faults:
@@ -98,13 +102,3 @@ def _shown(rows: Iterable[int]) -> Iterable[int]:
     from rich.progress import track
 
     return track(list(rows), description="images", console=Console(stderr=True))
-
-
-def _parse(arguments: Sequence[str]) -> Options:
-    return tyro.cli(
-        Options,
-        prog="python -m covid_cxr verify",
-        description=_DESCRIPTION,
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )

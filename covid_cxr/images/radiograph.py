@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from covid_cxr.problems import printable
+from synaptax.cli.terminal import printable
 
 MAX_PIXELS = 100_000_000  # the largest image in use, a V7 mask, has 27 million
 MAX_BYTES = 2**30  # of a file: MAX_PIXELS in 16-bit colour and half as much again

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from covid_cxr.segmentation.losses import bce_dice, hard_dice
 from covid_cxr.segmentation.unet import UNet, UNetConfig
 from covid_cxr.train.keeping import take_up
 from synaptax import runs
+from synaptax.cli.fields import NotHelp
 from synaptax.data.images import epoch_order
 from synaptax.runs import checkpoints
 from synaptax.runs.progress import Progress
@@ -60,7 +61,7 @@ class SegmentConfig:
     weight_decay: float = 1e-4
     dice_weight: float = 1.0
     augmentation: Augmentation | None = _MOVES
-    exposure: bool = True
+    exposure: Annotated[bool, NotHelp(help="Do not change exposures at random.")] = True
     select: str = "last"
     seed: int = 0
     checkpoint_every: int = 10

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from synaptax.cli.fields import Help, check_fields
+from synaptax.cli.fields import Help, NotHelp, check_fields
 
 Method = Literal[
     "sensitivity-unspecific",
@@ -130,7 +130,7 @@ class Config:
     ] = 1
     center: Annotated[
         bool,
-        Help(help="Subtract the mean pixel; else a black pixel stays 0."),
+        NotHelp(help="Do not subtract the mean pixel: a black pixel stays 0."),
     ] = True
     validation: Annotated[
         int | None,

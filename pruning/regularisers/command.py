@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +16,9 @@ from pruning.regularisers import figures as plain_figures
 from pruning.regularisers import train
 from pruning.regularisers.config import Regulariser, RegulariserConfig, check
 from synaptax import runs
-from synaptax.cli.commands import option
 from synaptax.cli.fields import Help
+from synaptax.cli.options import NEW, Run, run_of
 
-_ROOT = Path("runs")
-_NEEDS = ("tyro", "rich", "orbax", "matplotlib")
 _DESCRIPTION = """Train one network under several regularisers, and compare.
 
 With no option:
@@ -36,10 +31,7 @@ With no option:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What is compared. The test set is looked at after every epoch, nothing chosen.
-
-    The defaults shown are those of the --dataset that is chosen.
-    """
+    """What is compared. The test set is looked at after every epoch, nothing chosen."""
 
     dataset: Annotated[
         Literal["digits", "mnist", "fashion_mnist"],
@@ -70,17 +62,18 @@ class Comparison:
     data_dir: Annotated[
         str | None, Help(help="Folder of prepared TFDS sets (else TFDS_DATA_DIR).")
     ] = None
-    run_dir: Annotated[
-        Path | None, Help(help="Folder; None: a new runs/psp-DATASET-MODEL-N.")
-    ] = None
-    resume: Annotated[
-        bool,
-        Help(
-            help="Take up an interrupted comparison: the one in --run-dir, with the "
-            "options it was begun with, or else the newest unfinished one under runs/ "
-            "that was begun with these options."
-        ),
-    ] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """The options.
+
+    Attributes:
+        config: The defaults shown are those of the --dataset that is chosen.
+    """
+
+    config: Comparison
+    run: Run = NEW
 
 
 def defaults(dataset: str) -> Comparison:
@@ -96,131 +89,68 @@ def defaults(dataset: str) -> Comparison:
     return Comparison()
 
 
-def configs(job: Comparison) -> dict[str, RegulariserConfig]:
+def configs(config: Comparison) -> dict[str, RegulariserConfig]:
     """Return the run of each method; a ValueError names a field out of range."""
-    if not job.methods or len(set(job.methods)) != len(job.methods):
-        raise ValueError(f"methods: expected one or more, all different: {job.methods}")
+    if not config.methods or len(set(config.methods)) != len(config.methods):
+        raise ValueError(
+            f"methods: expected one or more, all different: {config.methods}"
+        )
     shared = {field.name for field in dataclasses.fields(RegulariserConfig)}
-    same = {k: v for k, v in vars(job).items() if k in shared}
-    pixels = (0.5, 0.5) if job.dataset == "fashion_mnist" else None  # the authors'
+    same = {k: v for k, v in vars(config).items() if k in shared}
+    pixels = (0.5, 0.5) if config.dataset == "fashion_mnist" else None  # the authors'
     found = {}
-    for method in job.methods:
+    for method in config.methods:
         found[method] = RegulariserConfig(**same, method=method, pixels=pixels)
         check(found[method])
     return found
 
 
-def run(given: Sequence[str]) -> int:
-    """Run the comparison and return the exit code: 0, or 130 if interrupted.
+def main(given: Sequence[str], prog: str = "python -m pruning psp") -> int:
+    """Train under each regulariser, draw, report; return the exit code.
 
     Args:
         given: the options.
+        prog: what was typed to get here.
     """
     started = time.monotonic()
-    for package in _NEEDS:  # before minutes of training, not after
-        if importlib.util.find_spec(package) is None:
-            raise ImportError(f"this needs {package}: pip install 'synaptax[lab]'")
-    job = _held(_parse(given))
-    wanted = configs(job)
-    folder = runs.create(
-        job.run_dir or (_newest(job) if job.resume else _fresh(job)),
-        job,
-        resume=job.resume,
-        ignore=("data_dir", "run_dir", "resume"),
-    )
-    print(f"run folder: {folder.path}", file=sys.stderr, flush=True)
-    cells = []
-    try:
-        for method, config in wanted.items():
-            cells += train.train(config, folder.path / method, resume=job.resume)
-    except KeyboardInterrupt:
-        again = shlex.join(["--resume", "--run-dir", str(folder.path)])
-        print(
-            "\ninterrupted; what was done is kept. Go on with:\n"
-            f"  python -m pruning psp {again}",
-            file=sys.stderr,
+    with run_of(
+        _Job,
+        given,
+        prog,
+        _DESCRIPTION,
+        defaults=defaults,
+        stem=lambda config: f"psp-{config.dataset}-{config.model}",
+        of="comparison",
+    ) as (job, path):
+        config, quiet = job.config, job.run.quiet
+        methods = configs(config)
+        folder = runs.create(path, config, resume=job.run.resume, ignore=("data_dir",))
+        cells = []
+        for method, own in methods.items():
+            begun = runs.RunFolder(path / method).config.exists()
+            cells += train.train(own, path / method, resume=begun, quiet=quiet)
+        drawn = _draw(config, cells, path)
+        wall = time.monotonic() - started
+        results = {"cells": cells}
+        runs.write_summary(
+            folder, results, config=config, seeds=config.seeds, wall_s=wall
         )
-        return 130
-    runs.write_summary(
-        folder,
-        {"cells": cells},
-        config=job,
-        seeds=job.seeds,
-        wall_s=time.monotonic() - started,
-    )
-    drawn = _draw(job, cells, folder.path)
-    _show(job, cells, time.monotonic() - started)
-    print(f"everything is in {folder.path}: {', '.join(drawn)}, ...")
+    _show(config, cells, wall)
+    print(f"everything is in {path}: {', '.join(drawn)}, ...")
     return 0
-
-
-def _parse(given: Sequence[str]) -> Comparison:
-    import tyro
-
-    named = option(given, "--dataset")
-    return tyro.cli(
-        Comparison,
-        prog="python -m pruning psp",
-        description=_DESCRIPTION,
-        args=list(given),
-        default=defaults("digits" if named is None else named),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def _held(job: Comparison) -> Comparison:
-    """Return the comparison that a named folder holds, if it is to be resumed."""
-    if not job.resume or job.run_dir is None:
-        return job
-    path = runs.RunFolder(job.run_dir.expanduser()).config
-    if not path.exists():
-        return job
-    found = runs.read_json(path)
-    try:
-        lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
-        held = Comparison(**{**found, **lists})
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: not the config of a comparison: {error}") from error
-    return dataclasses.replace(
-        held, run_dir=job.run_dir, resume=True, data_dir=job.data_dir or held.data_dir
-    )
-
-
-def _stem(job: Comparison) -> str:
-    return f"psp-{job.dataset}-{job.model}"
-
-
-def _fresh(job: Comparison) -> Path:
-    return runs.fresh_path(_ROOT, _stem(job))
-
-
-def _newest(job: Comparison) -> Path:
-    """Return the folder of the newest comparison with these options, unfinished."""
-    ignored = ("data_dir", "run_dir", "resume")
-    wanted = {k: v for k, v in runs.jsonable(job).items() if k not in ignored}
-    found = []
-    for path in _ROOT.glob(f"{_stem(job)}-*/config.json"):
-        held = runs.read_json(path)
-        alike = all(held.get(key) == value for key, value in wanted.items())
-        if alike and not (path.parent / "summary.json").exists():
-            found.append((path.stat().st_mtime_ns, path.parent))
-    if not found:
-        raise ValueError(
-            f"resume: no unfinished comparison with these options under {_ROOT}; name "
-            "its folder with --run-dir"
-        )
-    return max(found)[1]
 
 
 # --- the report ------------------------------------------------------------------
 
 
 def _draw(
-    job: Comparison, cells: Sequence[Mapping[str, Any]], folder: Path
+    config: Comparison, cells: Sequence[Mapping[str, Any]], folder: Path
 ) -> list[str]:
     """Write the three figures; return their names."""
-    count = len(job.seeds)
-    title = f"{job.model} on {job.dataset}, {count} seed{'s' if count > 1 else ''}"
+    count = len(config.seeds)
+    title = (
+        f"{config.model} on {config.dataset}, {count} seed{'s' if count > 1 else ''}"
+    )
     drawn = {
         "curves": plain_figures.curves(cells, title=title),
         "layers": plain_figures.layers(cells, title=title),
@@ -231,14 +161,14 @@ def _draw(
     return [f"figures/{name}.png" for name in drawn]
 
 
-def _show(job: Comparison, cells: Sequence[Mapping[str, Any]], wall: float) -> None:
+def _show(config: Comparison, cells: Sequence[Mapping[str, Any]], wall: float) -> None:
     """Print what each regulariser came to after the last epoch."""
     from rich.console import Console
     from rich.table import Table
 
-    count = len(job.seeds)
+    count = len(config.seeds)
     over = "mean ± standard deviation over seeds; " if count > 1 else ""
-    title = f"{job.model} on {job.dataset}, {job.epochs} epochs, {count} seed"
+    title = f"{config.model} on {config.dataset}, {config.epochs} epochs, {count} seed"
     errors = Table(title=title + ("s" if count > 1 else ""))
     layers = Table(
         title="mean z² on the test set", caption=f"{over}z: what enters a ReLU; logits"

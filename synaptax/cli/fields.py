@@ -7,13 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
-def Help(*, help: str) -> Any:
-    """Return tyro's marker for a help text; nothing where tyro is absent."""
+def Help(*, help: str, hint: str | None = None) -> Any:
+    """Return tyro's marker for a help text; nothing where tyro is absent.
+
+    Args:
+        help: the text.
+        hint: what stands after it; default: the default value.
+    """
     try:
         import tyro
     except ImportError:
         return None
-    return tyro.conf.arg(help=help)
+    return tyro.conf.arg(help=help, help_behavior_hint=hint)
+
+
+def NotHelp(*, help: str) -> Any:
+    """Return the marker of a field that is True by default: what ``--no-NAME`` does."""
+    return Help(help=help, hint="(default: False)")
 
 
 def check_fields(

@@ -1,6 +1,7 @@
 """The command line: options, the printed report, one-line errors, interruption."""
 
 import dataclasses
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pruning import __main__ as cli
+from pruning.gradual import command
 from pruning.gradual.config import Config, check
 from pruning.gradual.outcome import Point, Result
 from synaptax import runs
@@ -38,12 +40,13 @@ def asked(monkeypatch):
     """Replace the training by a note of what it was asked for."""
     calls = []
 
-    def fit(config, run_dir, *, resume):
-        folder = runs.create(run_dir, config, resume=resume, ignore=cli._MAY_DIFFER)
+    def fit(config, run_dir, *, resume, quiet):
+        may_differ = ("data_dir", "checkpoint_every")
+        folder = runs.create(run_dir, config, resume=resume, ignore=may_differ)
         calls.append((config, folder.path, resume))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "fit", fit)
+    monkeypatch.setattr(command, "fit", fit)
     return calls
 
 
@@ -65,12 +68,13 @@ def test_help_names_every_option_and_fits_the_terminal(capsys):
     assert ended.value.code == 0
     said = capsys.readouterr().out
     names = [field.name for field in dataclasses.fields(Config)]
-    for name in [*names, "run_dir", "resume"]:
+    for name in [*names, "run_dir", "resume", "quiet"]:
         assert re.search(rf"--(no-)?{name.replace('_', '-')}\b", said)
     assert "--config" not in said
     assert max(map(len, said.splitlines())) <= 80
     assert "such as 0 1 2" in said
     assert "(default: 300)" in said  # of digits
+    assert "Do not subtract the mean pixel" in said
 
 
 def test_help_shows_the_defaults_of_the_data_set(capsys):
@@ -82,7 +86,7 @@ def test_help_shows_the_defaults_of_the_data_set(capsys):
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist"])
 def test_the_defaults_of_each_data_set(dataset):
-    config = cli.defaults(dataset)
+    config = command.defaults(dataset)
     assert config.dataset == dataset
     if dataset == "digits":
         check(config)
@@ -95,8 +99,8 @@ def test_no_argument_is_the_main_job_on_digits(asked, here):
     assert cli.main(["prune"]) == 130
     name = "digits-lenet300-sensitivity-unspecific"
     assert asked == [
-        (cli.defaults("digits"), here / "runs" / f"{name}-1", False),
-        (cli.defaults("digits"), here / "runs" / f"{name}-2", False),
+        (command.defaults("digits"), here / "runs" / f"{name}-1", False),
+        (command.defaults("digits"), here / "runs" / f"{name}-2", False),
     ]
 
 
@@ -154,7 +158,7 @@ def test_an_unknown_choice_shows_the_choices(asked, capsys, words, expected):
 )
 def test_errors_are_one_line(here, capsys, words, expected):
     (here / "file").write_text("in the way")
-    runs.create("other", dataclasses.replace(cli.defaults("digits"), rate=0.5))
+    runs.create("other", dataclasses.replace(command.defaults("digits"), rate=0.5))
     for name, text in {"odd": '{"colour": "red"}', "broken": '{"rate": 1'}.items():
         (here / name).mkdir()
         (here / name / "config.json").write_text(text)
@@ -175,15 +179,15 @@ def test_every_error_of_a_run_is_one_line(monkeypatch, capsys, error):
     def fit(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(cli, "fit", fit)
+    monkeypatch.setattr(command, "fit", fit)
     assert cli.main([]) == 2
     assert one_line(capsys) == "error: " + str(error).replace("\n", " ")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys, asked):
-    find = cli.importlib.util.find_spec
+    find = importlib.util.find_spec
     absent = lambda name, *rest: None if name == "matplotlib" else find(name, *rest)
-    monkeypatch.setattr(cli.importlib.util, "find_spec", absent)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
     assert cli.main([]) == 2 and asked == []
     assert one_line(capsys) == (
         "error: this needs matplotlib: pip install 'synaptax[lab]'"
@@ -196,8 +200,8 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys, asked):
 def test_interruption_says_how_to_go_on(asked, capsys, here):
     assert cli.main([*TINY, "--run-dir", "my run"]) == 130
     said = capsys.readouterr().err
-    command = said.splitlines()[-1].strip()
-    assert command == "python -m pruning --resume --run-dir 'my run'"
+    again = said.splitlines()[-1].strip()
+    assert again == f"python -m pruning --resume --run-dir '{here / 'my run'}'"
     # The run's own options come back with it; a change is refused, by name.
     assert cli.main(["--resume", "--run-dir", "my run"]) == 130
     assert asked[0][:2] == asked[1][:2] and asked[1][2]
@@ -210,13 +214,27 @@ def test_resume_takes_the_newest_unfinished_run_of_these_options(asked, here):
     for _ in range(3):
         cli.main([*TINY])
     cli.main([*TINY, "--seeds", "8"])
-    (here / "runs" / "digits-lenet300-l2-3" / "summary.json").write_text("{}")
+    for name in ("summary.json", "report.txt"):
+        (here / "runs" / "digits-lenet300-l2-3" / name).write_text("{}")
     (here / "runs" / "foreign").mkdir()
     (here / "runs" / "foreign" / "config.json").write_text('{"rate": "fast"}')
     asked.clear()
     assert cli.main([*TINY, "--resume", "--checkpoint-every", "3"]) == 130
     assert asked[0][1:] == (here / "runs" / "digits-lenet300-l2-2", True)
     assert cli.main(["--resume"]) == 2
+    # A run without its report is not finished; the summary is not the end of it.
+    (here / "runs" / "digits-lenet300-l2-3" / "report.txt").unlink()
+    asked.clear()
+    assert cli.main([*TINY, "--resume"]) == 130
+    assert asked[0][1] == here / "runs" / "digits-lenet300-l2-3"
+
+
+@pytest.mark.parametrize("words", [[], ["psp"]])
+def test_resume_never_begins_a_run(asked, capsys, here, words):
+    (here / "thesis.txt").write_text("mine")
+    assert cli.main([*words, "--resume", "--run-dir", str(here)]) == 2 and not asked
+    assert f"{here}: no " in (said := one_line(capsys)) and "to go on with" in said
+    assert [path.name for path in here.iterdir()] == ["thesis.txt"]
 
 
 # --- the report -------------------------------------------------------------------
@@ -270,8 +288,8 @@ def test_one_shot_shows_its_last_target():
     ]
     config = Config(method="one-shot", seeds=(3,), targets=(1.0, 4.0))
     result = Result(config, Path("run"), tuple(points), {"k": (8,)}, 1.0)
-    assert cli._shown(result) == points[2:]
-    table = cli._points(result)
+    assert command._shown(result) == points[2:]
+    table = command._points(result)
     assert table.row_count == 3
     assert list(table.columns[0].cells) == ["dense", "target 1x", "target 4x"]
     assert list(table.columns[3].cells) == ["20.00 %", "20.00 %", "40.00 %"]

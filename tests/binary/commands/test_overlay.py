@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from binary import __main__ as program
 from binary.commands import overlay
 from binary.experiments._results_theory import RECORDED
 from binary.overlay import theory as overlay_theory
@@ -65,7 +66,7 @@ def test_an_interrupted_run_goes_on_with_the_rest(quick, monkeypatch, tmp_path, 
 
     broken = [*listed[:2], Job(listed[2].name, stop), *listed[3:]]
     monkeypatch.setattr(overlay, "jobs", lambda config: broken)
-    assert overlay.main(["--small", "--run-dir", folder]) == 130
+    assert program.main(["overlay", "--small", "--run-dir", folder]) == 130
     assert "--resume" in capsys.readouterr().err
     assert len(quick) == 2
     monkeypatch.setattr(overlay, "jobs", lambda config: listed)
@@ -82,9 +83,10 @@ def test_an_interrupted_run_goes_on_with_the_rest(quick, monkeypatch, tmp_path, 
         (["--alpha", "0"], "alpha: expected a load between 0 and 0.83"),
         (["--size", "200"], "size: expected an odd number"),
         (["--instances", "1"], "instances: expected at least 2"),
-        (["--resume"], "resume: expected the folder"),
+        (["--resume"], "resume: name the folder"),
     ],
 )
-def test_options_out_of_range_are_named(options, message):
+def test_options_out_of_range_are_named(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         overlay.main(options)

@@ -58,14 +58,8 @@ def test_a_finished_folder_is_not_overwritten(done, capsys):
     assert "already holds a run" in capsys.readouterr().err
 
 
-def test_only_commands_that_are_installed_are_listed(monkeypatch):
-    assert {"solve", "success"} <= set(program.commands())
-    monkeypatch.setitem(program._COMMANDS, "absent", "not there")
-    assert "absent" not in program.commands()
-
-
 def test_an_interrupt_is_exit_code_130(monkeypatch, capsys):
-    def interrupted(given):
+    def interrupted(given, prog):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(solve, "main", interrupted)

@@ -33,7 +33,7 @@ def test_the_recorded_studies_are_studies(tmp_path):
 def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path, capsys, content, message):
     file = tmp_path / "study.json"
     file.write_text(content)
-    assert main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert main(["study", str(file), "--run-dir", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
 
@@ -52,7 +52,7 @@ def test_the_example_in_the_help_is_a_study(tmp_path, capsys):
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     file = tmp_path / "study.json"
     file.write_text(json.dumps(STUDY))
-    given = ["study", str(file), "--out", str(tmp_path / "out"), "--report-only"]
+    given = ["study", str(file), "--run-dir", str(tmp_path / "out"), "--report-only"]
     assert main(given) == 2
     assert "no finished cell" in capsys.readouterr().err
     assert main(["study", str(tmp_path / "absent.json")]) == 2

@@ -19,7 +19,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def trained(config, path, *, resume):
+def trained(config, path, *, resume, quiet):
     """Stand in for the training: a folder, and a made-up cell for each seed."""
     Path(path).mkdir(parents=True, exist_ok=True)
     curve = [0.3, 0.2]
@@ -47,11 +47,11 @@ def trained(config, path, *, resume):
 def test_it_compares_reports_draws_and_resumes(here, capsys, monkeypatch):
     asked = []
 
-    def stop_before_psp(config, path, *, resume):
+    def stop_before_psp(config, path, *, resume, quiet):
         asked.append((config.method, path.name, resume))
         if config.method == "psp":
             raise KeyboardInterrupt
-        return trained(config, path, resume=resume)
+        return trained(config, path, resume=resume, quiet=quiet)
 
     monkeypatch.setattr(train, "train", stop_before_psp)
     assert cli.main(TINY.split()) == 130
