@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from synaptax.reports.tables import cell, markdown
 
@@ -48,7 +50,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A picture in a file beside the report."""
+    """A figure in a file beside the report."""
 
     path: Path
     caption: str
@@ -58,23 +60,38 @@ Block = Heading | Text | Bullets | Table | Figure
 
 
 def as_markdown(blocks: Iterable[Block], folder: Path) -> str:
-    """Return blocks as Markdown; figures by their path relative to a folder."""
+    """Return blocks as Markdown; figures by their path relative to a folder.
+
+    Text comes from configs and tables: it is escaped, and stays on its line.
+    """
     lines: list[str] = []
     for block in blocks:
         if isinstance(block, Heading):
-            lines.append("#" * block.level + " " + block.text)
+            lines.append("#" * block.level + " " + _plain(block.text))
         elif isinstance(block, Text):
-            lines.append(f"> **{block.text}**" if block.caution else block.text)
+            text = _plain(block.text)
+            lines.append(f"> **{text}**" if block.caution else text)
         elif isinstance(block, Bullets):
-            lines += [f"- {item}" for item in block.items]
+            lines += [f"- {_plain(item)}" for item in block.items]
         elif isinstance(block, Table):
-            safe = [[cell(one).replace("|", "/") for one in row] for row in block.rows]
-            lines += markdown(block.head, safe)
+            rows = [[_in_table(one) for one in row] for row in block.rows]
+            lines += markdown([_in_table(one) for one in block.head], rows)
         else:
             path = block.path.relative_to(folder).as_posix()
-            lines.append(f"![{block.caption}]({path})")
+            lines.append(f"![{_plain(block.caption)}]({quote(path)})")
         lines.append("")
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line: no tag, link, emphasis."""
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split()))
+    line = line.replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+
+
+def _in_table(value: Any) -> str:
+    return _plain(cell(value)).replace("|", "/")  # a bar would begin another cell
 
 
 def as_html(blocks: Iterable[Block], title: str) -> str:

@@ -33,46 +33,51 @@ def items(
             "Purpose and intended use",
             f"research on shortcuts; {OPEN}, if more is meant",
         ),
-        ("Design", "retrospective, on films that were there already"),
-        *_on_films(config, sets),
+        ("Design", "retrospective, on radiographs that were there already"),
+        *_on_radiographs(config, sets),
         *_on_training(config, found),
         *_on_evaluation(config),
-        ("Failure analysis", f"the pictures have not been read; {OPEN}"),
+        ("Failure analysis", f"the radiographs have not been read; {OPEN}"),
         ("Groups of patients, fairness", f"{OPEN}"),
         ("Ethics, registration, funding", OPEN),
         ("Code and data", "the study's file, versions and seeds are in its folder"),
     ]
 
 
-def _on_films(config: StudyConfig, sets: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is asked of the films: whose, which, how divided and prepared."""
+def _on_radiographs(
+    config: StudyConfig, sets: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what is asked of the radiographs: whose, which, split, prepared how."""
     size = sum(one["images"] for one in sets.values())
     people = sum(one["patients"] for one in sets.values())
     left = {name: one["left_out"] for name, one in sets.items()}
     split = (
-        "by image, as published: films of a patient are on both sides"
+        "by image, as published: radiographs of a patient are on both sides"
         if config.protocol == "published"
         else "by patient, stratified by label and source; no patient is in two parts"
     )
     return [
-        ("Sources of the films", _sources(sets)),
+        ("Sources of the radiographs", _sources(sets)),
         ("Eligibility, time and place", f"as the sources chose; {OPEN}"),
-        ("Films left out", _left(left)),
+        ("Radiographs left out", _left(left)),
         (
             "Reference standard",
             f"label {config.label!r} as the sources give it; {OPEN}",
         ),
-        ("Sample size", f"{size} films of {people} patients; not planned beforehand"),
+        (
+            "Sample size",
+            f"{size} radiographs of {people} patients; not planned beforehand",
+        ),
         ("Age and sex", "as far as the tables say; see the metadata probe"),
         ("Partition", f"{split}; seed {config.split_seed}"),
         (
-            "Independence of test films",
-            "patients, pictures, near-duplicates and known overlaps of sources are "
-            "checked against the films of both stages; let pass: "
+            "Independence of test radiographs",
+            "patients, radiographs, near-duplicates and known overlaps of sources are "
+            "checked against the radiographs of both stages; let pass: "
             + (", ".join(config.allow) or "nothing"),
         ),
         (
-            "Preparation of films",
+            "Preparation of radiographs",
             f"centred square, {config.side}x{config.side} pixels, "
             + " or ".join(config.preprocessing)
             + _lungs(config),
@@ -142,7 +147,7 @@ def listed(kinds: Mapping[str, int]) -> str:
 def _lungs(config: StudyConfig) -> str:
     if not config.segmenter:
         return ""
-    which = "all films" if config.segment == "all" else "films without a mask"
+    which = "all" if config.segment == "all" else "radiographs without a mask"
     return f"; lungs of {which} by a trained network that may abstain"
 
 
@@ -155,7 +160,8 @@ def _starts(config: StudyConfig) -> str:
     for name, one in config.pretrainings.items():
         text = f"{one.label} on {one.set}, {one.epochs} epochs" if one.set else "random"
         if one.weights:
-            text = f"from {Path(one.weights).name}; {OPEN}: which films they have seen"
+            file = Path(one.weights).name
+            text = f"from {file}; {OPEN}: which radiographs they have seen"
         told.append(f"{name}: {text}")
     return "; ".join(told)
 

@@ -26,13 +26,13 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass(frozen=True)
 class SetConfig:
-    """One set of films.
+    """One set of radiographs.
 
     Attributes:
-        path: folder in the set's own layout; empty for synthetic films.
+        path: folder in the set's own layout; empty for synthetic radiographs.
         source: the layout's name, or "auto".
-        phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic films.
-        seed: of the synthetic films.
+        phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
+        seed: of the synthetic radiographs.
     """
 
     path: str = ""
@@ -50,7 +50,7 @@ class Pretraining:
         weights: a file of torchvision weights, instead of a set, see
             :func:`covid_cxr.models.convert`. What they have seen is not checked.
         label: what it learns to tell.
-        epochs: passes over the films.
+        epochs: passes over the radiographs.
     """
 
     set: str = ""
@@ -88,21 +88,22 @@ class StudyConfig:
         tests: names of sets, and "own" for the test part of the cell's own mix. A set
             that is trained on is tested on its test part, another one whole.
         preprocessing: some of "none", "equalised", "masked" (as published: the whole
-            film equalised, then all but the lungs black), "lungs" (all but the lungs
-            black, nothing else) and "lungs-equalised" (that, the lungs equalised by
-            themselves). Equalising a whole film carries what is outside the lungs,
-            such as a black border, into their contrast, where no mask removes it.
+            radiograph equalised, then all but the lungs black), "lungs" (all but the
+            lungs black, nothing else) and "lungs-equalised" (that, the lungs equalised
+            by themselves). Equalising a whole radiograph carries what is outside the
+            lungs, such as a black border, into their contrast, where no mask removes
+            it.
         label: what is to be told.
         side: pixels a side.
         seeds: a network for each.
         protocol: "fixed" or "published", see :mod:`covid_cxr.train.stages`.
         epochs: of stage 2.
-        batch: films a step.
+        batch: radiographs a step.
         rate: learning rate.
         split_seed: of the split by patient.
         segmenter: folder of a trained lung segmentation.
-        segment: what it is for: "missing", films without mask, or "all". Where the
-            label or the source decides who has a mask, a drawn one tells the label.
+        segment: what it is for: "missing", radiographs without mask, or "all". Where
+            the label or the source decides who has a mask, a drawn one tells the label.
         bias: whether the probes are run.
         allow: kinds of overlap between training and test that are let pass.
         replicates: resamples of the patient bootstrap.

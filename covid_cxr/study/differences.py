@@ -1,4 +1,4 @@
-"""Cells that differ in one thing, on the same films: is one of them better?"""
+"""Cells that differ in one thing, on the same radiographs: is one of them better?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from covid_cxr.metrics import Estimate, compare_auc, holm
 from covid_cxr.study.config import Cell
 from covid_cxr.study.summaries import Row
+
+_A_PAIR = 80  # resamples for each comparison: twice what 0.05 needs after Holm
 
 
 class Difference(NamedTuple):
@@ -35,20 +37,28 @@ class Difference(NamedTuple):
 
 
 def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
-    """Compare every two cells that differ in one axis and were tested on equal films.
+    """Compare every two cells that differ in one axis, on the same radiographs.
 
     Args:
         rows: of the study, in order; the earlier cell is the one compared with.
-        replicates: resamples of patients, the same for both cells.
+        replicates: least resamples of patients, the same for both cells. A p-value of
+            R resamples is at least 2 / (R + 1), and Holm multiplies the smallest by
+            the number of comparisons m: so at least 80 m are drawn, or no difference
+            could ever be told from chance.
 
     Returns:
         The differences of sets with both classes.
     """
-    found = []
-    for first, second in itertools.combinations(rows, 2):
-        apart = sum(a != b for a, b in zip(first.cell, second.cell, strict=True))
-        if first.test != second.test or apart != 1 or not _alike(first, second):
-            continue
+    pairs = [
+        (first, second)
+        for first, second in itertools.combinations(rows, 2)
+        if first.test == second.test
+        and sum(a != b for a, b in zip(first.cell, second.cell, strict=True)) == 1
+        and _alike(first, second)
+    ]
+    replicates = max(replicates, _A_PAIR * len(pairs))
+    compared = []
+    for first, second in pairs:
         estimate, p = compare_auc(
             first.label,
             second.score,
@@ -57,16 +67,17 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
             patient=first.patient,
             replicates=replicates,
         )
-        found.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
-    adjusted = holm(np.array([one.p for one in found]))
+        compared.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
+    adjusted = holm(np.array([one.p for one in compared]))
     return [
-        one._replace(adjusted=float(p)) for one, p in zip(found, adjusted, strict=True)
+        one._replace(adjusted=float(p))
+        for one, p in zip(compared, adjusted, strict=True)
     ]
 
 
 def _alike(first: Row, second: Row) -> bool:
-    """Say whether two rows are of the same films, and of both classes."""
+    """Say whether two rows are of the same radiographs, and of both classes."""
     return np.unique(first.label).size == 2 and all(
         np.array_equal(getattr(first, part), getattr(second, part))
-        for part in ("label", "patient", "film")
+        for part in ("label", "patient", "radiograph")
     )

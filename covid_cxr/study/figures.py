@@ -76,15 +76,15 @@ def matrix(
 
 
 def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Draw films with the outline of the lungs and both saliency maps."""
+    """Draw radiographs with the outline of the lungs and both saliency maps."""
     count = len(arrays["image"])
     figure, axes = _drawn(3, count, (1.9 * count, 5.6))
     for i in range(count):
-        film, lungs = arrays["image"][i], arrays["lungs"][i]
+        radiograph, lungs = arrays["image"][i], arrays["lungs"][i]
         kind = "positive" if arrays["positive"][i] else "negative"
         axes[0, i].set_title(f"row {arrays['number'][i]}, {kind}", fontsize=8)
         for axis in axes[:, i]:
-            axis.imshow(film, cmap="gray", vmin=0, vmax=1)
+            axis.imshow(radiograph, cmap="gray", vmin=0, vmax=1)
             if lungs.any() and not lungs.all():
                 axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
             axis.set_xticks([])
@@ -92,7 +92,7 @@ def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         axes[1, i].imshow(arrays["cam"][i], cmap="inferno", alpha=0.5)
         axes[2, i].imshow(np.abs(arrays["gradients"][i]), cmap="inferno", alpha=0.6)
     for axis, text in zip(
-        axes[:, 0], ("film", "Grad-CAM", "integrated\ngradients"), strict=True
+        axes[:, 0], ("radiograph", "Grad-CAM", "integrated\ngradients"), strict=True
     ):
         axis.set_ylabel(text, fontsize=8)
     _save(figure, path)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr import CAUTION
-from covid_cxr.metrics import Estimate
+from covid_cxr.metrics import Estimate, Recalibration
 from covid_cxr.study import checklist, figures
 from covid_cxr.study.blocks import (
     Block,
@@ -32,13 +32,13 @@ from synaptax.runs.folder import read_json
 
 NOTICE = f"Research on confounded data, not a diagnostic device. {CAUTION}"
 _METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy", "brier")
-_AXES = ("encoder", "pre-training", "mix", "films")
+_AXES = ("encoder", "pre-training", "mix", "radiographs")
 _CURVES = 6
 _LEAK = (
-    "Films called masked were equalised whole before their lungs were cut out, as "
-    "published. That carries what is outside the lungs, such as a border, into their "
-    "contrast, where networks find it and no probe here does; with lungs-equalised it "
-    "does not."
+    "Radiographs called masked were equalised whole before their lungs were cut out, "
+    "as published. That carries what is outside the lungs, such as a border, into "
+    "their contrast, where networks find it and no probe here does; with "
+    "lungs-equalised it does not."
 )
 _SIDES = ("same", "reversed")  # of a point of the sweep
 
@@ -51,8 +51,8 @@ def write(config: StudyConfig, folder: Path) -> tuple[Path, Path]:
         folder: its folder, with at least one finished cell.
 
     Returns:
-        The paths of the two reports. No patient's name, id or path of a film is in
-        any of the files: films are called by their row in the set's table.
+        The paths of the two reports. No patient's name, id or path of a radiograph is
+        in any of the files: radiographs are called by their row in the set's table.
 
     Raises:
         ValueError: if no cell is finished.
@@ -91,14 +91,14 @@ def _blocks(
         Text(NOTICE, caution=True),
         Text(
             f"Label: {config.label}. {done} of {total} cells are finished. Intervals "
-            "are 95 %, by a bootstrap over patients; the score of a film is the mean "
-            f"over {len(config.seeds)} seeds. With this few patients most differences "
-            "between cells cannot be told from chance."
+            "are 95 %, by a bootstrap over patients; the score of a radiograph is the "
+            f"mean over {len(config.seeds)} seeds. With this few patients most "
+            "differences between cells cannot be told from chance."
         ),
         Heading(2, "What may be believed"),
         *_belief(config, found),
-        Heading(2, "Films"),
-        *_films(sets),
+        Heading(2, "Radiographs"),
+        *_radiographs(sets),
         Heading(2, "Results"),
         *_results(config, folder, found),
         *_compared(config, found),
@@ -117,9 +117,9 @@ def _blocks(
     return blocks
 
 
-def _films(sets: Mapping[str, Any]) -> list[Block]:
-    """Say what films there are, what was left out, and whose the lungs are."""
-    head = ["set", "films", "patients", "positives", "sources", "left out"]
+def _radiographs(sets: Mapping[str, Any]) -> list[Block]:
+    """Say what radiographs there are, what was left out, and whose the lungs are."""
+    head = ["set", "radiographs", "patients", "positives", "sources", "left out"]
     rows = [
         [
             name,
@@ -135,8 +135,8 @@ def _films(sets: Mapping[str, Any]) -> list[Block]:
     if not asked:
         return [Table(head, rows)]
     bullets = [
-        f"{name}: the lungs of {one['segmented']} films are a network's; it abstained "
-        f"on {one['abstained']}"
+        f"{name}: the lungs of {one['segmented']} radiographs are a network's; it "
+        f"abstained on {one['abstained']}"
         for name, one in asked.items()
     ]
     return [Table(head, rows), Bullets(bullets)]
@@ -172,10 +172,13 @@ def _first_stage(config: StudyConfig, found: Finished) -> list[Block]:
             rows[made] = [*made, one["label"], *size, areas]
     if not rows:
         return []
-    head = ("encoder", "pre-training", "films", "label", "trained on", "validated on")
+    head = ("encoder", "pre-training", "radiographs", "label", "trained on")
     return [
         Heading(3, "Stage 1"),
-        Table((*head, "validation AUC of single seeds"), list(rows.values())),
+        Table(
+            (*head, "validated on", "validation AUC of single seeds"),
+            list(rows.values()),
+        ),
     ]
 
 
@@ -192,16 +195,16 @@ def _belief(config: StudyConfig, found: Finished) -> list[Block]:
             *leak,
             Text(
                 "No probe fired. That is no proof: the probes know some shortcuts, on "
-                "these films. Only other hospitals' films can tell."
+                "these radiographs. Only other hospitals' radiographs can tell."
             ),
         ]
     return [
         *leak,
         Text(
             f"{len(fired)} probes fired: label or source can be told without the "
-            "disease. As long as that is so, a score on films of the same origin says "
-            "how well origins can be told, and no score below may be believed beyond "
-            "what the fired probes reach by themselves."
+            "disease. As long as that is so, a score on radiographs of the same origin "
+            "says how well origins can be told, and no score below may be believed "
+            "beyond what the fired probes reach by themselves."
         ),
         Bullets(fired[:12] + ([f"and {len(fired) - 12} more"] * (len(fired) > 12))),
     ]
@@ -215,14 +218,15 @@ def _results(config: StudyConfig, folder: Path, found: Finished) -> list[Block]:
             row.report.images,
             row.report.positives,
             *(row.report.metrics[name].text(2) for name in _METRICS),
+            *_calibration(row.report.recalibration),
             row.report.dor_analytic.text(1),
             _spread(row.seeds),
         ]
         for row in found.rows
     ]
-    head = [*_AXES, "test", "films", "positives"]
+    head = [*_AXES, "test", "radiographs", "positives"]
     head += ["AUC", "sensitivity", "specificity", "balanced accuracy", "Brier score"]
-    head += ["odds ratio", "AUC of single seeds"]
+    head += ["calibration slope", "intercept", "odds ratio", "AUC of single seeds"]
     blocks: list[Block] = [Table(head, rows)]
     tests = list(dict.fromkeys(row.test for row in found.rows))
     names = list(dict.fromkeys(row.cell for row in found.rows))
@@ -257,7 +261,7 @@ def _probes(found: Finished) -> list[Block]:
             "An alarm is a probe that should be silent and whose whole interval lies "
             "more than 0.05 above silence (0.5 for an area, 0 for a gain). Linear "
             "probes are judged on patients they have not seen; networks on their test "
-            "films."
+            "radiographs."
         )
     ]
     for key, record in found.records.items():
@@ -273,7 +277,9 @@ def _probes(found: Finished) -> list[Block]:
             for one in record["probes"]
         ]
         title = (
-            key.replace("data~", "films of ~").replace("~", ", ").replace(" , ", " ")
+            key.replace("data~", "radiographs of ~")
+            .replace("~", ", ")
+            .replace(" , ", " ")
         )
         blocks.append(Heading(3, title))
         if record.get("probed_on"):
@@ -290,7 +296,7 @@ def _sweep(record: Mapping[str, Any]) -> list[Block]:
         [one["ratio"], one["films"], *(estimate(one[k]).text(2) for k in _SIDES)]
         for one in record["sweep"]
     ]
-    head = ("source follows label", "films", "AUC, same ratio", "AUC, ratio reversed")
+    head = ("source follows label", "radiographs", "AUC, same ratio", "ratio reversed")
     return [Text("Ratio sweep, linear classifier:"), Table(head, rows)]
 
 
@@ -302,10 +308,10 @@ def _transfer(record: Mapping[str, Any]) -> list[Block]:
     ]
     if not rows:
         return []
-    head = ("test", "films", "AUC for pneumonia", "called positive")
+    head = ("test", "radiographs", "AUC for pneumonia", "called positive")
     head += ("with pneumonia", "without", "shift of the score")
     return [
-        Text("Films without the disease, pneumonia scored as it:"),
+        Text("Radiographs without the disease, pneumonia scored as it:"),
         Table(head, rows),
     ]
 
@@ -324,7 +330,7 @@ def _saliency(record: Mapping[str, Any]) -> list[Block]:
     ]
     if not rows:
         return []
-    head = ("method", "films", "fraction inside the lungs", "lungs' share of the film")
+    head = ("method", "radiographs", "fraction inside the lungs", "lungs' share of all")
     head += ("peak inside", "correlation after redrawing down to")
     return [Text("Saliency of the first seed:"), Table(head, rows)]
 
@@ -346,11 +352,23 @@ def _csv(found: Finished) -> str:
     writer.writerow([*head, "value", "low", "high", "films", "patients"])
     for row in found.rows:
         named = {**row.report.metrics, "dor": row.report.dor_analytic}
+        line = row.report.recalibration
+        if line is not None:
+            named["calibration_slope"] = Estimate(line.slope, note=line.note)
+            named["calibration_intercept"] = Estimate(line.intercept, note=line.note)
         for name, one in named.items():
             numbers = (one.value, one.low, one.high)
             size = (row.report.images, row.report.patients)
             writer.writerow([*row.cell, row.test, name, *numbers, *size])
     return text.getvalue()
+
+
+def _calibration(line: Recalibration | None) -> tuple[str, str]:
+    """Return slope and intercept of the calibration line, or why there are none."""
+    if line is None:
+        return "no probabilities", ""
+    one = lambda x: f"{x:.2f}" if np.isfinite(x) else line.note
+    return one(line.slope), one(line.intercept)
 
 
 def _spread(areas: np.ndarray) -> str:

@@ -38,7 +38,7 @@ class Row(NamedTuple):
         label: (n,).
         score: (n,), the mean of the seeds'.
         patient: (n,) numbers.
-        film: (n,) the films' rows in their sets' tables.
+        radiograph: (n,) the radiographs' rows in their sets' tables.
     """
 
     cell: Cell
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     label: np.ndarray
     score: np.ndarray
     patient: np.ndarray
-    film: np.ndarray
+    radiograph: np.ndarray
 
 
 class Finished(NamedTuple):

@@ -125,7 +125,7 @@ def told(config, folder):
     records = {c.key: read_json(path_of(folder, c.key)) for c in cells(config)}
     found, sets = Finished(records, [], {}, []), read_json(folder / "sets.json")
     items = checklist.items(config, found, sets)
-    blocks = [*report._films(sets), *report._first_stage(config, found)]
+    blocks = [*report._radiographs(sets), *report._first_stage(config, found)]
     return as_markdown([*blocks, Table(("item", "answer"), items)], folder)
 
 
@@ -295,9 +295,9 @@ def test_lungs_from_a_segmenter(folders, segmenter, fitted, tmp_path):
     # Black but for the lungs.
     assert fitted[-1][0].mean < 0.5
     text = told(config, tmp_path)
-    assert "the lungs of 36 films are a network's; it abstained on 4" in text
+    assert "the lungs of 36 radiographs are a network's; it abstained on 4" in text
     assert "4 lungs not known" in text
-    assert "lungs of films without a mask by a trained network" in text
+    assert "lungs of radiographs without a mask by a trained network" in text
 
 
 def test_the_same_hand_for_all_lungs(folders, segmenter):

@@ -35,9 +35,10 @@ def test_both_reports_carry_the_caution_and_every_part(written, study):
             "linear, border only",
             "ALARM",
             "integrated gradients",
-            "Films without the disease",
+            "Radiographs without the disease",
             "equalised whole before their lungs were cut out",
             "Cells that differ in one thing",
+            "calibration slope",
         ):
             assert part in text, part
     names = {path.name for path in (folder / "figures").iterdir()}
@@ -67,7 +68,8 @@ def test_the_table_of_results(written, study):
     assert len(areas) == 2
     for row in areas:
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
-    assert {"sensitivity", "dor", "brier"} <= {row["metric"] for row in rows}
+    names = {row["metric"] for row in rows}
+    assert {"sensitivity", "dor", "brier", "calibration_slope"} <= names
 
 
 def test_a_band_holds_its_curve(study):
@@ -95,4 +97,20 @@ def test_blocks_are_escaped():
     page = as_html(blocks, "<t>")
     assert "a &lt;b&gt;" in page and "x &amp; y" in page and "<t>" not in page
     text = as_markdown(blocks, Path())
-    assert "> **x & y**" in text and "| r/s |" in text and "| 0.5 |" in text
+    assert (
+        "a &lt;b&gt;" in text
+        and "> **x & y**" in text
+        and "| r/s |" in text
+        and "| 0.5 |" in text
+    )
+
+
+def test_text_of_a_config_stays_text_in_markdown():
+    evil = "<script>x</script> [a](b) *c* _d_ e_f `g` h|i\nj &lt;"
+    content = [Heading(1, evil), Text(evil), Bullets([evil]), Table([evil], [[evil]])]
+    text = as_markdown(content, Path())
+    assert "<script" not in text and "e_f" in text and "&amp;lt;" in text
+    for mark in ("[a]", " *c", " _d", " `g"):
+        assert mark not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 3 and {row.count("|") for row in rows} == {2}
