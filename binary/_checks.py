@@ -14,6 +14,11 @@ def concrete(value: Any) -> np.ndarray | None:
     return None if isinstance(value, Tracer) else np.asarray(value)
 
 
+def wide(dtype: Any) -> Any:
+    """Return a floating dtype of at least 32 bits: sums overflow or round in fewer."""
+    return jax.numpy.float32 if jax.numpy.finfo(dtype).bits < 32 else dtype
+
+
 def check_magnetisations(m: Any, size: int | None = None, name: str = "m") -> None:
     """Raise unless m is floating, of length ``size`` and within [-1, 1]."""
     if not jax.numpy.issubdtype(m.dtype, jax.numpy.floating):

@@ -10,6 +10,7 @@ from binary.solvers import (
     amp,
     annealed,
     annealing,
+    committee,
     free,
     power,
     sbpi,
@@ -43,6 +44,10 @@ def _power(exponent: float, rate: float) -> Solver:
     return annealed(schedule=power(exponent), rate=rate)
 
 
+def _committee(units: int) -> Solver:
+    return committee(units, schedule=power(3.0), rate=0.3)
+
+
 METHODS: dict[str, Method] = {
     "free": Method("free ascent on m", lambda n: free(), 300),
     "free-h": Method("free ascent on h", lambda n: free(on="h"), 3000),
@@ -57,6 +62,12 @@ METHODS: dict[str, Method] = {
     "power-1000": Method("annealed, power ramp", lambda n: _power(3.0, 0.3), 1000),
     "power-3000": Method("annealed, power ramp", lambda n: _power(3.0, 0.3), 3000),
     "power-10000": Method("annealed, power ramp", lambda n: _power(3.0, 0.2), 10000),
+    **{
+        f"committee-{k}": Method(
+            f"committee of {k}, annealed", lambda n, k=k: _committee(k), 1000
+        )
+        for k in (3, 5, 7, 9)
+    },
     "sbpi": Method("SBPI", lambda n: sbpi(bound=_bound(n)), 4000, None),
     "amp": Method("reinforced AMP", lambda n: amp(), 2000),
     "straight-through": Method(

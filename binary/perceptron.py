@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from binary._checks import check_binary, check_magnetisations
+from binary._checks import check_binary, check_magnetisations, concrete, wide
+from binary._signs import sign
 from binary.instances import Instance, instance, stack, storage, teacher_student
 from binary.likelihood import is_binary, threshold
 from synaptax.typing import Array, Float, Int, Key, Shaped
@@ -46,7 +47,7 @@ class Verdict(NamedTuple):
 
 def mode(m: Float[Array, "*batch N"]) -> Int[Array, "*batch N"]:
     """Return sign(m), the most likely binary weights, as int8; 0 counts as +1."""
-    return jnp.where(m >= 0, 1, -1).astype(jnp.int8)
+    return sign(m, jnp.int8)
 
 
 def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
@@ -64,27 +65,54 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
     return jnp.where(up, 1, -1).astype(jnp.int8)
 
 
-def predict(weights: Int[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
-    """Return the labels sign(W . x) of inputs, as int8."""
-    if jnp.issubdtype(inputs.dtype, jnp.floating):
-        return jnp.sign(inputs @ weights.astype(inputs.dtype)).astype(jnp.int8)
-    return jnp.sign(_integer_fields(weights, inputs)).astype(jnp.int8)
+def predict(weights: Int[Array, N * K], inputs: Shaped[Array, "M N"]) -> Array:
+    """Return the labels sign(W . x) of inputs, as int8; a tie is +1.
+
+    Args:
+        weights: (N,) of +-1; (N, K) of a committee, whose majority is the label.
+        inputs: of any real dtype; sums of integers are exact.
+
+    Raises:
+        ValueError: for inputs that are not finite, or whose sums overflow int32.
+    """
+    fields = _fields(weights, inputs)
+    return sign(majority(fields) if fields.ndim == 2 else fields, jnp.int8)
+
+
+def majority(fields: Array, axis: int = -1) -> Array:
+    """Return the sum of the signs of K fields, the majority's sign, int32.
+
+    Raises:
+        ValueError: if K is even, so that the signs could tie.
+    """
+    if fields.shape[axis] % 2 == 0:
+        raise ValueError(
+            f"weights: expected an odd number of units, got {fields.shape[axis]}"
+        )
+    return jnp.sum(sign(fields, jnp.int32), axis=axis, dtype=jnp.int32)
 
 
 def mean_predict(m: Float[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
-    """Return the labels sign(m . x) of the averaged predictor, as int8."""
-    return jnp.sign(inputs.astype(m.dtype) @ m).astype(jnp.int8)
+    """Return the labels sign(m . x) of the averaged predictor, as int8; a tie is +1."""
+    dtype = wide(m.dtype)
+    return sign(_finite(inputs.astype(dtype)) @ m.astype(dtype), jnp.int8)
 
 
-def errors(weights: Int[Array, " N"], one: Instance) -> Int[Array, ""]:
+def errors(weights: Int[Array, N * K], one: Instance) -> Int[Array, ""]:
     """Return how many patterns binary weights get wrong, as int32.
 
     Integer arithmetic for +-1 inputs. A pattern at the margin or on a tie is wrong.
+
+    Args:
+        weights: (N,) of +-1, or (N, K) of a committee.
+        one: the instance.
     """
     if is_binary(one):
         fields = _integer_fields(weights, one.patterns).astype(jnp.float32)
     else:
         fields = one.patterns @ weights.astype(one.patterns.dtype)
+    if fields.ndim == 2:
+        fields = majority(fields).astype(jnp.float32)
     wrong = fields <= threshold(one, fields.dtype)
     return jnp.sum(wrong & one.valid, dtype=jnp.int32)
 
@@ -95,8 +123,8 @@ def verify(weights: Any, one: Instance) -> Verdict:
     It shares no code with the solvers.
 
     Args:
-        weights: (N,) of +-1.
-        one: an instance with +-1 inputs.
+        weights: (N,) of +-1, or (N, K) of a committee.
+        one: an instance with +-1 inputs; without a margin for a committee.
 
     Raises:
         ValueError: if the weights are not +-1 or do not fit, or the inputs are real.
@@ -105,17 +133,49 @@ def verify(weights: Any, one: Instance) -> Verdict:
         raise ValueError("one: expected an instance with +-1 inputs, got real ones")
     check_binary(weights, "weights")
     patterns = np.asarray(one.patterns)
-    if weights.shape != patterns.shape[-1:]:
-        raise ValueError(
-            f"weights: expected {patterns.shape[-1]} entries, got shape {weights.shape}"
-        )
-    kept = patterns[np.asarray(one.valid)]
-    up = np.packbits(np.asarray(weights) > 0)
-    differ = np.bitwise_count(np.packbits(kept > 0, axis=-1) ^ up)
-    fields = patterns.shape[-1] - 2 * differ.sum(-1, dtype=np.int64)
-    bound = float(one.margin) * float(np.sqrt(patterns.shape[-1]))
+    size, weights = patterns.shape[-1], np.asarray(weights)
+    if weights.shape[:1] != (size,) or weights.ndim > 2:
+        raise ValueError(f"weights: expected {size} entries, got shape {weights.shape}")
+    kept = np.packbits(patterns[np.asarray(one.valid)] > 0, axis=-1)
+    columns = weights.reshape(size, -1).T > 0
+    differ = [
+        np.bitwise_count(kept ^ np.packbits(up)).sum(-1, dtype=np.int64)
+        for up in columns
+    ]
+    fields = size - 2 * np.stack(differ)
+    if weights.ndim == 2:
+        if one.margin != 0 or size % 2 == 0 or weights.shape[1] % 2 == 0:
+            raise ValueError(
+                "weights: expected a committee of odd N and K without a margin, got "
+                f"{weights.shape} and margin {float(one.margin)}"
+            )
+        fields = np.sign(fields).sum(axis=0)
+    # float32, as the solvers compare: kappa sqrt(N) may be a whole number to rounding.
+    bound = np.float32(one.margin) * np.float32(np.sqrt(size))
     wrong = int(np.sum(fields <= bound))
     return Verdict(wrong == 0, wrong, len(kept))
+
+
+def _fields(weights: Array, inputs: Array) -> Array:
+    """Return W . x: exact for integers, else in at least float32."""
+    if jnp.issubdtype(inputs.dtype, jnp.floating):
+        dtype = wide(inputs.dtype)
+        return _finite(inputs.astype(dtype)) @ weights.astype(dtype)
+    if inputs.dtype == jnp.int8:
+        return _integer_fields(weights, inputs)
+    values = concrete(inputs)
+    if values is not None and values.size:
+        largest = max(int(values.max()), -int(values.min()))
+        if largest * inputs.shape[-1] >= 2**31:
+            raise ValueError(f"inputs: up to {largest}, so that sums overflow int32")
+    return inputs.astype(jnp.int32) @ weights.astype(jnp.int32)
+
+
+def _finite(inputs: Array) -> Array:
+    values = concrete(inputs)
+    if values is not None and not np.all(np.isfinite(values)):
+        raise ValueError("inputs: expected finite numbers")
+    return inputs
 
 
 def _integer_fields(weights: Array, inputs: Array) -> Array:

@@ -10,7 +10,8 @@ import jax
 
 from binary.network import artefact
 from binary.network.config import Config
-from binary.network.train import dataset_of, packed, train, trained
+from binary.network.evaluation import packed
+from binary.network.train import dataset_of, train, trained
 from synaptax.cli.options import NEW, Run, run_of
 
 _DESCRIPTION = """Train a network of stochastic binary weights, then binarise it.

@@ -81,7 +81,7 @@ def main(given: Sequence[str], prog: str = "python -m binary") -> int:
         wall_s=time.perf_counter() - started,
     )
     for name, result in found.items():
-        np.save(folder.path / f"weights-{name}.npy", np.asarray(result.weights))
+        np.save(folder.path / f"weights-{name}.npy", np.asarray(result.best_weights))
     _show(config, found, traces, one)
     print(f"wall time {time.perf_counter() - started:.1f} s; everything is in {path}")
     print(f"figure: {picture}")
@@ -118,7 +118,7 @@ def _trace(result: Result) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _summary(result: Result, one: Instance) -> dict[str, Any]:
-    verdict = verify(result.weights, one)
+    verdict = verify(result.best_weights, one)
     summary = {
         "solved": bool(result.solved),
         "epochs": int(result.epochs),
@@ -127,7 +127,7 @@ def _summary(result: Result, one: Instance) -> dict[str, Any]:
     }
     if np.any(np.asarray(one.teacher)):
         teacher = np.asarray(one.teacher, int)
-        summary["teacher_overlap"] = float(np.mean(teacher * result.weights))
+        summary["teacher_overlap"] = float(np.mean(teacher * result.best_weights))
     return summary
 
 
@@ -157,7 +157,7 @@ def _show(
     console = Console(highlight=False)
     console.print(table)
     for name, result in found.items():
-        verdict = verify(result.weights, one)
+        verdict = verify(result.best_weights, one)
         outcome = "solved" if verdict.solved else "not solved"
         console.print(
             f"{name}: {outcome} after {int(result.epochs)} epochs; recount in "

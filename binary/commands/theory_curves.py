@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -106,39 +106,53 @@ def _pick(point: Any, *names: str) -> dict[str, float]:
     return {name: getattr(point, name) for name in names}
 
 
+def _points(
+    solve: Callable[[float], Any], values: Sequence[float]
+) -> tuple[list[Any], tuple[float, ...]]:
+    """Return the points that were found, and the values that have none.
+
+    Raises:
+        NotConverged: if there is none at all.
+    """
+    points, missing = [], []
+    for value in values:
+        try:
+            points.append(solve(value))
+        except NotConverged as error:
+            missing.append(value)
+            if len(missing) == len(values):
+                raise NotConverged(
+                    f"no point of the curve was found: {error}"
+                ) from error
+    return points, tuple(missing)
+
+
 def _gardner(config: Theory) -> Curve:
     top = capacity(config.kappa)
-    rows = [
-        _pick(gardner(a, config.kappa), "alpha", "q", "q_hat", "entropy", "replicon")
-        for a in _axis(config, 0.02, top.alpha)
-    ]
+    loads = _axis(config, 0.02, top.alpha)
+    points, missing = _points(lambda a: gardner(a, config.kappa), loads)
+    names = ("alpha", "q", "q_hat", "entropy", "replicon")
+    rows = [_pick(point, *names) for point in points]
     drawn = (("entropy", "entropy per weight (nats)"), ("q", "overlap q"))
     marks = ((top.alpha, f"capacity {top.alpha:.4f}"),)
-    return Curve("alpha", "load M/N", rows, drawn, marks=marks)
+    return Curve("alpha", "load M/N", rows, drawn, marks=marks, missing=missing)
 
 
 def _capacity(config: Theory) -> Curve:
+    points, missing = _points(capacity, _axis(config, 0.0, 2.0))
     rows = [
-        {"kappa": k, **_pick(capacity(k), "alpha", "q", "q_hat", "replicon")}
-        for k in _axis(config, 0.0, 2.0)
+        _pick(point, "kappa", "alpha", "q", "q_hat", "replicon") for point in points
     ]
     drawn = (("alpha", "capacity M/N"), ("q", "overlap q at capacity"))
-    return Curve("kappa", "margin (standard deviations)", rows, drawn)
+    label = "margin (standard deviations)"
+    return Curve("kappa", label, rows, drawn, missing=missing)
 
 
 def _teacher_student(config: Theory) -> Curve:
     end, turn = spinodal(), first_order_point()
-    rows = [
-        _pick(
-            teacher_student(a),
-            "alpha",
-            "overlap",
-            "conjugate",
-            "entropy",
-            "generalization_error",
-        )
-        for a in _axis(config, 0.05, end.alpha)
-    ]
+    points, missing = _points(teacher_student, _axis(config, 0.05, end.alpha))
+    names = ("alpha", "overlap", "conjugate", "entropy", "generalization_error")
+    rows = [_pick(point, *names) for point in points]
     drawn = (
         ("overlap", "overlap with the teacher"),
         ("generalization_error", "generalisation error"),
@@ -148,47 +162,47 @@ def _teacher_student(config: Theory) -> Curve:
         (turn.alpha, f"first order {turn.alpha:.4f}"),
         (end.alpha, f"spinodal {end.alpha:.4f}"),
     )
-    return Curve("alpha", "load M/N", rows, drawn, marks=marks)
+    return Curve("alpha", "load M/N", rows, drawn, marks=marks, missing=missing)
 
 
-def _along_q_star(config: Theory) -> Iterator[Any]:
-    for q_star in _axis(config, 0.05, 0.95):
-        yield stochastic(config.alpha, q_star, config.beta)
+def _along_q_star(config: Theory) -> tuple[list[Any], tuple[float, ...]]:
+    return _points(
+        lambda q_star: stochastic(config.alpha, q_star, config.beta),
+        _axis(config, 0.05, 0.95),
+    )
 
 
 def _stochastic(config: Theory) -> Curve:
     names = ("q_star", "q", "q_hat", "multiplier", "free_entropy", "loss")
     energies = ("energy_draw", "energy_mode", "replicon")
-    rows = [_pick(p, *names, *energies) for p in _along_q_star(config)]
+    points, missing = _along_q_star(config)
+    rows = [_pick(point, *names, *energies) for point in points]
     drawn = (
         ("loss", "loss per pattern (nats)"),
         ("energy_draw", "error of a draw"),
         ("energy_mode", "error of sign(m)"),
         ("replicon", "replicon (RS stable below 1)"),
     )
-    return Curve("q_star", "q*", rows, drawn)
+    return Curve("q_star", "q*", rows, drawn, missing=missing)
 
 
 def _bc(config: Theory) -> Curve:
     names = ("q_star", "energy_mode", "mean_abs", "alignment", "replicon")
-    rows = [_pick(p, *names) for p in _along_q_star(config)]
+    points, missing = _along_q_star(config)
+    rows = [_pick(point, *names) for point in points]
     drawn = (("energy_mode", "training error of sign(m)"),)
-    return Curve("q_star", "q*", rows, drawn, logarithmic=True)
+    return Curve("q_star", "q*", rows, drawn, logarithmic=True, missing=missing)
 
 
 def _replicon(config: Theory) -> Curve:
-    rows, missing = [], []
-    for q_star in _axis(config, 0.75, 0.95):
-        try:
-            point = critical_beta(config.alpha, q_star)
-        except NotConverged:
-            missing.append(q_star)
-            continue
-        rows.append(_pick(point, "q_star", "beta", "q", "replicon", "energy_mode"))
-    if not rows:
-        raise NotConverged("replicon: stable up to beta = 100 at every q* asked for")
+    points, missing = _points(
+        lambda q_star: critical_beta(config.alpha, q_star),
+        _axis(config, 0.75, 0.95),
+    )
+    names = ("q_star", "beta", "q", "replicon", "energy_mode")
+    rows = [_pick(point, *names) for point in points]
     drawn = (("beta", "inverse temperature where RS becomes unstable"),)
-    return Curve("q_star", "q*", rows, drawn, missing=tuple(missing))
+    return Curve("q_star", "q*", rows, drawn, missing=missing)
 
 
 def _robustness(config: Theory) -> Curve:
@@ -203,18 +217,21 @@ def _robustness(config: Theory) -> Curve:
 
 def _franz_parisi(config: Theory) -> Curve:
     points = franz_parisi_curve(_reference(config), _axis(config, 0.01, 0.5))
+    missing = tuple(p.distance for p in points if not p.converged)
+    if len(missing) == len(points):
+        raise NotConverged(f"franz-parisi: no point was found among {len(points)}")
+    names = ("distance", "entropy", "coupling", "q", "s1", "s0")
     rows = [
-        {
-            **_pick(p, "distance", "entropy", "coupling", "q", "s1", "s0"),
-            "all_weights": binary_entropy(p.distance),
-        }
+        {**_pick(p, *names), "all_weights": binary_entropy(p.distance)}
         for p in points
+        if p.converged
     ]
     drawn = (
         ("entropy", "entropy of solutions (nats)"),
         ("all_weights", "entropy of all weights (nats)"),
     )
-    return Curve("distance", "Hamming distance per weight", rows, drawn)
+    label = "Hamming distance per weight"
+    return Curve("distance", label, rows, drawn, missing=missing)
 
 
 def _reference(config: Theory) -> Any:

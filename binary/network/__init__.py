@@ -1,14 +1,15 @@
 """Deep networks of stochastic binary weights and sign activations."""
 
-from binary.network.artefact import Packed, load, pack, predict, save
+from binary.network import committee
+from binary.network.artefact import ArtefactError, Packed, load, pack, predict, save
+from binary.network.layers import Conv, Dense
 from binary.network.model import (
     BinaryNetwork,
-    Conv,
-    Dense,
     StochasticLayer,
     draw,
     init,
     logits,
+    magnetisations,
     mode,
     propagate,
     pull,
@@ -18,15 +19,18 @@ from binary.network.model import (
 )
 
 __all__ = [
+    "ArtefactError",
     "BinaryNetwork",
     "Conv",
     "Dense",
     "Packed",
     "StochasticLayer",
+    "committee",
     "draw",
     "init",
     "load",
     "logits",
+    "magnetisations",
     "mode",
     "pack",
     "predict",

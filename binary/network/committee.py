@@ -12,26 +12,27 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
+from binary._signs import sign
 from binary.network import moments
-from synaptax.typing import Array, Float, Int
+from synaptax.typing import Array, Float, Int, Shaped
 
 
 def stabilities(
-    m: Float[Array, "N K"], x: Float[Array, "M N"], y: Float[Array, " M"]
+    m: Float[Array, "N K"], x: Shaped[Array, "M N"], y: Float[Array, " M"]
 ) -> Float[Array, " M"]:
     """Return how many standard deviations each pattern's vote is on the right side.
 
     Args:
         m: magnetisations, one column a hidden unit.
-        x: inputs, +-1.
+        x: inputs, +-1 or real.
         y: labels, +-1.
 
     Raises:
         ValueError: if K is even, so that votes could tie.
     """
     units = m.shape[1]
-    if units % 2 == 0:
-        raise ValueError(f"m: expected an odd number of hidden units, got {units}")
+    check_units(units)
+    # a_k = erf(mu_k / sqrt(2 v_k)), then sum_k a_k / sqrt(sum_k (1 - a_k^2))
     mean = moments.sign_mean(moments.dense(m, x, signs=False))
     variance = jnp.sum((1 - mean) * (1 + mean), axis=1)
     floor = moments.FLOOR * units
@@ -52,7 +53,11 @@ def errors(
 
     N has to be odd for fields never to be zero.
     """
-    weights = jnp.where(m >= 0, 1, -1).astype(jnp.int32)
-    fields = x.astype(jnp.int32) @ weights
-    votes = jnp.where(fields > 0, 1, -1).sum(axis=1)
+    votes = sign(x.astype(jnp.int32) @ sign(m, jnp.int32)).sum(axis=1)
     return (votes * y.astype(jnp.int32) <= 0).sum()
+
+
+def check_units(units: int) -> None:
+    """Raise unless the number of hidden units is odd, so that votes cannot tie."""
+    if units < 1 or units % 2 == 0:
+        raise ValueError(f"m: expected an odd number of hidden units, got {units}")

@@ -14,48 +14,24 @@ gives logits. Three ways to run it:
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from binary._checks import concrete
+from binary._signs import sign
 from binary.network import initial, moments
-from synaptax.typing import Array, Float, Key, PyTree
+from binary.network.layers import Conv, Dense, Layer, kernel_shape, pooled
+from synaptax.trees import named_leaves
+from synaptax.typing import Array, Key, PyTree, Shaped
 
-
-@dataclasses.dataclass(frozen=True)
-class Dense:
-    """A fully connected layer.
-
-    Attributes:
-        units: outputs.
-    """
-
-    units: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Conv:
-    """A convolution with square windows.
-
-    Attributes:
-        filters: output channels.
-        size: side of the window.
-        stride: along both axes.
-        padding: ``"VALID"`` or ``"SAME"``.
-    """
-
-    filters: int
-    size: int
-    stride: int = 1
-    padding: str = "VALID"
-
-
-Layer = Dense | Conv
+_OWN = {"m", "bias"}  # the parameters of a stochastic layer
 
 
 class StochasticLayer(nn.Module):
@@ -96,20 +72,13 @@ class BinaryNetwork(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> moments.Moments:
         """Return the moments of the last field by mean and variance propagation."""
-        field = moments.Moments(x, jnp.ones_like(x))
+        inputs, field = x, None
         for index, layer in enumerate(self.layers):
-            inputs = moments.sign_mean(field) if index else x
             field = StochasticLayer(
                 layer, index > 0, self.second_moment, name=f"layer_{index}"
             )(inputs)
-        return field
-
-
-def kernel_shape(layer: Layer, inputs: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a layer's weights for inputs of a shape."""
-    if isinstance(layer, Dense):
-        return (math.prod(inputs[1:]), layer.units)
-    return (layer.size, layer.size, inputs[-1], layer.filters)
+            inputs = pooled(layer, moments.sign_mean(field))
+        return field  # pyright: ignore
 
 
 def init(
@@ -142,26 +111,28 @@ def init(
 
 
 def propagate(
-    layers: tuple[Layer, ...], params: PyTree, x: Float[Array, "B ..."]
+    layers: tuple[Layer, ...], params: PyTree, x: Shaped[Array, "B ..."]
 ) -> moments.Moments:
     """Return the moments of the last field, signs replaced by their means.
 
     Args:
         layers: as :func:`init` took.
         params: as :func:`init` gave.
-        x: inputs, given numbers.
+        x: inputs, given numbers of any real dtype.
 
     Raises:
-        ValueError: if the parameters are not those of these layers, or leave [-1, 1].
+        ValueError: if the parameters are not those of these layers, or leave [-1, 1],
+            or inputs are not finite numbers.
     """
     check(layers, params)
+    x = numbers(x)
     return BinaryNetwork(layers).apply({"params": params}, x)  # pyright: ignore
 
 
 def sampled(
     layers: tuple[Layer, ...],
     params: PyTree,
-    x: Float[Array, "B ..."],
+    x: Shaped[Array, "B ..."],
     key: Key[Array, ""],
 ) -> moments.Moments:
     """Return the moments of the last field with every hidden sign drawn.
@@ -174,15 +145,16 @@ def sampled(
         x: inputs, given numbers.
         key: typed PRNG key of the draws.
     """
-    inputs, last = x, len(layers) - 1
+    check(layers, params)
+    inputs, last = numbers(x), len(layers) - 1
     for index, layer in enumerate(layers):
         field = field_of(layer, params[f"layer_{index}"], inputs, signs=False)
         if index == last:
             break
         mean = moments.sign_mean(field)
-        drawn = jax.random.uniform(jax.random.fold_in(key, index), mean.shape)
-        sign = jnp.where(2 * drawn - 1 < mean, 1.0, -1.0).astype(mean.dtype)
-        inputs = mean + lax.stop_gradient(sign - mean)
+        uniform = jax.random.uniform(jax.random.fold_in(key, index), mean.shape)
+        drawn = jnp.where(2 * uniform - 1 < mean, 1.0, -1.0).astype(mean.dtype)
+        inputs = pooled(layer, mean + lax.stop_gradient(drawn - mean))
     return field
 
 
@@ -200,43 +172,93 @@ def logits(field: moments.Moments, inputs: int) -> Array:
 
 
 def run_signs(
-    layers: tuple[Layer, ...], weights: PyTree, x: Float[Array, "B ..."]
+    layers: tuple[Layer, ...], weights: PyTree, x: Shaped[Array, "B ..."]
 ) -> Array:
     """Return the last field of the network with given weights and sign activations.
+
+    A field of exactly 0 is a sign of +1, as m = 0 is a weight of +1.
 
     Args:
         layers: as :func:`init` took.
         weights: like the parameters, each ``m`` of +-1.
-        x: inputs.
+        x: inputs of any real dtype.
+
+    Raises:
+        ValueError: if the weights are not those of these layers, or inputs are not
+            finite numbers.
     """
-    inputs = x
+    check(layers, weights)
+    inputs, field = numbers(x), None
     for index, layer in enumerate(layers):
-        if index:
-            inputs = jnp.where(inputs > 0, 1.0, -1.0).astype(x.dtype)
         own = weights[f"layer_{index}"]
-        inputs = field_of(layer, own, inputs, signs=False).mean
-    return inputs
+        field = field_of(layer, own, inputs, signs=False).mean
+        inputs = pooled(layer, sign(field))
+    return field  # pyright: ignore
+
+
+def magnetisations(params: PyTree) -> PyTree:
+    """Return a mask of any tree: True at each ``m`` of a :class:`StochasticLayer`.
+
+    Such an ``m`` lies beside a ``bias`` and nothing else; other leaves are left alone
+    by all that works on magnetisations.
+
+    Args:
+        params: parameters with a stochastic layer anywhere.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    names = [name.removesuffix("/value") for name, _ in named_leaves(params)]
+    beside: dict[str, set[str]] = {}
+    for name in names:
+        layer, _, leaf = name.rpartition("/")
+        beside.setdefault(layer, set()).add(leaf)
+    here = [
+        name.rpartition("/")[2] == "m" and beside[name.rpartition("/")[0]] == _OWN
+        for name in names
+    ]
+    if not any(here):
+        raise ValueError(
+            "params: expected a stochastic layer, of m and bias, somewhere; got "
+            f"leaves {names[:8]}"
+        )
+    return jax.tree.unflatten(jax.tree.structure(params), here)
+
+
+def over_magnetisations(function: Callable[[Array], Array], params: PyTree) -> PyTree:
+    """Return any tree with a function applied to each of its magnetisations."""
+    return jax.tree.map(
+        lambda here, leaf: function(leaf) if here else leaf,
+        magnetisations(params),
+        params,
+    )
 
 
 def mode(params: PyTree) -> PyTree:
-    """Return the most probable weights: m -> sign(m), +1 at zero; biases kept."""
-    return _over_m(lambda m: jnp.where(m >= 0, 1.0, -1.0).astype(m.dtype), params)
+    """Return the most probable weights: m -> sign(m), +1 at zero; the rest is kept."""
+    return over_magnetisations(sign, params)
 
 
 def draw(params: PyTree, key: Key[Array, ""]) -> PyTree:
-    """Return weights drawn from Q_m; biases kept."""
-    keys = iter(jax.random.split(key, len(params)))
+    """Return weights drawn from Q_m; what is not a magnetisation is kept."""
+    count = sum(jax.tree.leaves(magnetisations(params)))
+    keys = iter(jax.random.split(key, count))
 
     def one(m: Array) -> Array:
         uniform = jax.random.uniform(next(keys), m.shape, m.dtype, -1, 1)
         return jnp.where(uniform < m, 1.0, -1.0).astype(m.dtype)
 
-    return _over_m(one, params)
+    return over_magnetisations(one, params)
 
 
 def self_overlaps(params: PyTree) -> dict[str, Array]:
-    """Return q* = mean m^2 of each layer."""
-    return {name: jnp.mean(jnp.square(own["m"])) for name, own in params.items()}
+    """Return q* = mean m^2 of each stochastic layer, by its path: ``layer_0``."""
+    here = jax.tree.leaves(magnetisations(params))
+    return {
+        name.removesuffix("/value").rpartition("/")[0]: jnp.mean(jnp.square(leaf))
+        for is_m, (name, leaf) in zip(here, named_leaves(params), strict=True)
+        if is_m
+    }
 
 
 def pull(params: PyTree) -> Array:
@@ -257,33 +279,64 @@ def check(layers: tuple[Layer, ...], params: PyTree) -> None:
             f"{sorted(params) if isinstance(params, dict) else type(params).__name__}"
         )
     for name, own in params.items():
-        if set(own) != {"m", "bias"}:
+        if set(own) != _OWN:
             raise ValueError(f"params: {name}: expected m and bias, got {sorted(own)}")
+        m = concrete(own["m"])
+        # A step's update rounds: m + (clip(m + u) - m) may leave the cube by an ulp.
+        if m is not None and not np.all(np.abs(m) <= 1 + 1e-5):
+            raise ValueError(
+                f"params: {name}/m: expected magnetisations in [-1, 1], got "
+                f"{np.max(np.abs(m))}"
+            )
+
+
+def numbers(x: Any) -> Array:
+    """Return inputs as an array.
+
+    Raises:
+        ValueError: unless they are real numbers, finite where that can be seen.
+    """
+    x = jnp.asarray(x)
+    if not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool):
+        raise ValueError(f"x: expected real numbers, got {x.dtype}")
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise ValueError(f"x: expected real numbers, got {x.dtype}")
+    values = concrete(x)  # NumPy's: under jit even a constant's jnp result is traced
+    if values is not None and not np.isfinite(values).all():
+        raise ValueError("x: expected finite numbers")
+    return x
 
 
 def field_of(
     layer: Layer, own: PyTree, inputs: Array, *, signs: bool
 ) -> moments.Moments:
-    """Return the moments of a layer's field, its bias included."""
+    """Return the moments of a layer's field, its bias included.
+
+    Raises:
+        ValueError: for inputs of another shape than the layer's weights want.
+    """
     m = own["m"]
     if isinstance(layer, Dense):
         inputs = inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
-        field = moments.dense(m, inputs, signs=signs)
-    else:
-        field = moments.convolution(
-            m, inputs, signs=signs, stride=layer.stride, padding=layer.padding
+    if inputs.ndim != m.ndim or inputs.shape[-1] != m.shape[-2]:
+        raise ValueError(
+            f"x: {layer} with weights {m.shape} cannot take inputs {inputs.shape}"
         )
-    bias = jnp.broadcast_to(fan_in(own) ** 0.5 * own["bias"], field.mean.shape)
-    return field._replace(mean=field.mean + bias)
+    if isinstance(layer, Conv):
+        field = moments.convolution(
+            m,
+            inputs,
+            signs=signs,
+            stride=layer.stride,
+            padding=layer.padding,
+            fill=layer.fill,
+        )
+    else:
+        field = moments.dense(m, inputs, signs=signs)
+    shift = fan_in(own) ** 0.5 * moments.widened(own["bias"])
+    return field._replace(mean=field.mean + jnp.broadcast_to(shift, field.mean.shape))
 
 
 def fan_in(own: PyTree) -> int:
     """Return the number of inputs of one unit of a layer."""
     return math.prod(own["m"].shape[:-1])
-
-
-def _over_m(function: Any, params: PyTree) -> PyTree:
-    return {
-        name: {"m": function(own["m"]), "bias": own["bias"]}
-        for name, own in params.items()
-    }

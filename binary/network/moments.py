@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf
 
-from synaptax.typing import Array, Float
+from binary._checks import wide
+from synaptax.typing import Array, Float, Shaped
 
 # Of a variance, in units of the number of inputs: a field of +-1 terms differs from
 # zero by at least one (or a bias), so a saturated layer still acts as exact signs.
@@ -43,13 +44,21 @@ class Moments(NamedTuple):
     variance: Array
 
 
+def widened(m: Array, given: Array | None = None) -> Array:
+    """Return m, or given numbers, in the dtype that fields are computed in.
+
+    That is the dtype of m, at least float32: a sum of pixels overflows 8 and 16 bits.
+    """
+    return (m if given is None else given).astype(wide(m.dtype))
+
+
 def sign_mean(field: Moments) -> Array:
     """Return the mean of the sign of a Gaussian field, erf(mu / sqrt(2 v))."""
     return erf(field.mean / jnp.sqrt(2 * field.variance))
 
 
 def dense(
-    m: Float[Array, "I O"], inputs: Float[Array, "*B I"], *, signs: bool
+    m: Float[Array, "I O"], inputs: Shaped[Array, "*B I"], *, signs: bool
 ) -> Moments:
     """Return the moments of ``inputs @ W`` for W ~ Q_m.
 
@@ -58,7 +67,8 @@ def dense(
         inputs: given numbers, or means of signs.
         signs: whether the inputs are means of signs.
     """
-    mean = inputs @ m
+    m, inputs = widened(m), widened(m, inputs)
+    mean = inputs @ m  # mu = sum_j m_ij a_j
     if signs:
         variance = m.shape[0] - jnp.square(inputs) @ jnp.square(m)
     else:
@@ -68,21 +78,27 @@ def dense(
 
 def convolution(
     m: Float[Array, "h w C O"],
-    inputs: Float[Array, "B H W C"],
+    inputs: Shaped[Array, "B H W C"],
     *,
     signs: bool,
     stride: int = 1,
     padding: str = "VALID",
+    fill: int = 0,
 ) -> Moments:
     """Return the moments of the convolution (cross-correlation) of inputs with W ~ Q_m.
 
     Args:
         m: means of the kernel, in [-1, 1].
         inputs: images of given numbers, or of means of signs.
-        signs: whether the inputs are means of signs; padding is a given zero.
+        signs: whether the inputs are means of signs.
         stride: the same along both axes.
         padding: ``"VALID"`` or ``"SAME"``.
+        fill: what ``"SAME"`` pads with: a given zero, or a sign of +1 or -1.
     """
+    m, inputs = widened(m), widened(m, inputs)
+    if padding == "SAME" and fill:
+        inputs = padded(inputs, m.shape[0], stride, fill)
+        padding = "VALID"
 
     def convolve(x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(
@@ -99,3 +115,40 @@ def convolution(
         variance = convolve(jnp.square(inputs), (1 - m) * (1 + m))
     floor = FLOOR * m.shape[0] * m.shape[1] * m.shape[2]
     return Moments(mean, jnp.maximum(variance, floor))
+
+
+def padded(inputs: Array, size: int, stride: int, fill: int) -> Array:
+    """Return images with the border that ``"SAME"`` adds, of a value of one's own.
+
+    Args:
+        inputs: (B, H, W, C).
+        size: side of the window.
+        stride: along both axes.
+        fill: the value.
+    """
+    sides = [border(length, size, stride) for length in inputs.shape[1:3]]
+    return jnp.pad(inputs, [(0, 0), *sides, (0, 0)], constant_values=fill)
+
+
+def border(length: int, size: int, stride: int) -> tuple[int, int]:
+    """Return what ``"SAME"`` adds before and after a side, so that ceil(L / s) fit."""
+    short = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return short // 2, short - short // 2
+
+
+def pool(means: Float[Array, "B H W C"], side: int) -> Array:
+    r"""Return the means of the largest of the signs of each window.
+
+    .. math:: a = 1 - 2 \prod_j \tfrac12 (1 - a_j)
+
+    Signs are independent, as everywhere here; signs themselves are pooled exactly.
+
+    Args:
+        means: of signs.
+        side: of the windows, which do not overlap; rows that fill none are left out.
+    """
+    batch, height, width, channels = means.shape
+    rows, columns = height // side, width // side
+    cut = means[:, : rows * side, : columns * side]
+    windows = cut.reshape(batch, rows, side, columns, side, channels)
+    return 1 - 2 * jnp.prod((1 - windows) / 2, axis=(2, 4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -77,16 +77,12 @@ def raise_overlaps(params: PyTree, target: Array) -> PyTree:
         factor = jnp.sqrt(target / jnp.mean(jnp.square(m)))
         return jnp.clip(jnp.maximum(factor, 1) * m, -1, 1)
 
-    return {name: own | {"m": one(own["m"])} for name, own in params.items()}
+    return model.over_magnetisations(one, params)
 
 
 def masked_projection() -> optax.GradientTransformation:
     """Return :func:`binary.project_magnetisations` for the ``m`` leaves alone."""
-
-    def of_m(params: Any) -> Any:
-        return {name: {"m": True, "bias": False} for name in params}
-
-    return optax.masked(project_magnetisations(), of_m)
+    return optax.masked(project_magnetisations(), model.magnetisations)
 
 
 def drop_inputs(x: Array, share: float, key: Array) -> Array:

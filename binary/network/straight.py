@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
+from binary._signs import sign
 from binary.network import model
 from synaptax.typing import Array, PyTree
 
@@ -36,7 +37,7 @@ class Norm(NamedTuple):
 def straight_sign(x: Array) -> Array:
     """Return sign(x), +1 at zero; the gradient is 1 for |x| <= 1, else 0."""
     clipped = jnp.clip(x, -1, 1)
-    return clipped + lax.stop_gradient(jnp.where(x >= 0, 1.0, -1.0) - clipped)
+    return clipped + lax.stop_gradient(sign(x) - clipped)
 
 
 def norm(field: Array) -> Norm:
@@ -56,7 +57,7 @@ def run(
         params: the same parameters; each ``m`` is the real shadow of a weight.
         x: inputs; hidden fields are normalised over them.
     """
-    inputs, last, norms = x, len(layers) - 1, []
+    inputs, last, norms = model.numbers(x), len(layers) - 1, []
     for index, layer in enumerate(layers):
         own = params[f"layer_{index}"]
         bare = {"m": straight_sign(own["m"]), "bias": jnp.zeros_like(own["bias"])}
@@ -66,7 +67,9 @@ def run(
             break
         norms.append(norm(field))
         shift = jnp.broadcast_to(own["bias"], field.shape)
-        inputs = straight_sign(normalised(field, norms[-1]) + shift)
+        inputs = model.pooled(
+            layer, straight_sign(normalised(field, norms[-1]) + shift)
+        )
     return field + jnp.broadcast_to(own["bias"], field.shape), norms
 
 

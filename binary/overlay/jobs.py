@@ -232,7 +232,7 @@ def teacher(config: Overlay, kind: str) -> dict[str, Any]:
     turns = jax.random.split(_key(config, 9), len(loads))
     found = binary.solve(solver, instances, turns, epochs=epochs)
     overlap = np.mean(
-        np.asarray(found.weights, np.float64) * np.asarray(instances.teacher), axis=1
+        np.asarray(found.best_weights, float) * np.asarray(instances.teacher), axis=1
     )
     solved = np.asarray(found.solved)
     table = (len(LOADS), count)

@@ -3,6 +3,7 @@
 from binary.solvers._amp import amp
 from binary.solvers._annealed import annealed
 from binary.solvers._annealing import annealing
+from binary.solvers._committee import committee
 from binary.solvers._free import free
 from binary.solvers._sbpi import sbpi
 from binary.solvers._solve import solve
@@ -18,6 +19,7 @@ __all__ = [
     "amp",
     "annealed",
     "annealing",
+    "committee",
     "free",
     "linear",
     "power",

@@ -14,7 +14,7 @@ from binary._checks import check_binary
 from binary.bits import sign_product
 from binary.instances import Instance
 from binary.likelihood import batch_of, is_binary, self_overlap
-from binary.perceptron import errors, mode, verify
+from binary.perceptron import errors, majority, mode, verify
 from binary.solvers.types import Clock, Problem, Result, Solver
 from synaptax.typing import Array
 
@@ -24,6 +24,7 @@ class _Carry(NamedTuple):
     state: Any
     errors: Array
     best: Array
+    best_up: Array  # where the weights of ``best`` are +1
     moving: Array
     trace: tuple[Array, Array] | None
 
@@ -42,10 +43,10 @@ def solve(
     """Run a solver on every instance, with every key and rate, in one program.
 
     Runs that are solved, or that have stopped moving, are frozen; the program ends when
-    none is left. Every solution is counted again in NumPy's integers.
+    none is left. The errors of the best weights are counted again in NumPy's integers.
 
     Args:
-        solver: :func:`free`, :func:`annealed`, or one of the baselines.
+        solver: :func:`free`, :func:`annealed`, :func:`committee`, or a baseline.
         instances: one instance, or a batch of B by :func:`binary.instances.stack`,
             whose members may differ in load.
         keys: typed keys: () for one run; (B,) for a run an instance; (B, R), or (R,)
@@ -65,7 +66,7 @@ def solve(
     Raises:
         ValueError: for shapes that do not fit, fewer than 1 epoch, rates that are not
             finite, or inputs that are not +-1 where they are int8.
-        AssertionError: if a solution fails the recount, which would be a bug.
+        AssertionError: if a recount differs, which would be a bug.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0))
@@ -74,6 +75,8 @@ def solve(
         True
     """
     _check(instances, keys, epochs, slack, width)
+    if solver.units > 1 and np.any(np.asarray(instances.margin) != 0):
+        raise ValueError(f"instances: {solver.name} knows no margin; expected 0")
     single = instances.patterns.ndim == 2
     shape = keys.shape
     if single:
@@ -90,9 +93,9 @@ def solve(
             f"rates: expected a shape that broadcasts to the keys' {shape}, got "
             f"{rates.shape}"
         ) from error
-    found = _run(solver, instances, keys, rates, epochs, slack, width, trace)
-    _recount(found, instances)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), found)
+    result = _run(solver, instances, keys, rates, epochs, slack, width, trace)
+    _recount(result, instances)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), result)
 
 
 def _check(
@@ -153,7 +156,11 @@ def count_errors(m: Array, problem: Problem) -> Array:
     batch = problem.batch
     if batch.packed is None:
         return errors(mode(m), problem.given)
-    exact = sign_product(batch.packed.rows, m >= 0).astype(jnp.float32)
+    if m.ndim == 2:
+        fields = jax.vmap(sign_product, (None, 1))(batch.packed.rows, m >= 0)
+        exact = majority(fields, axis=0).astype(jnp.float32)
+    else:
+        exact = sign_product(batch.packed.rows, m >= 0).astype(jnp.float32)
     wrong = (exact <= batch.threshold) & batch.valid
     return jnp.sum(wrong, dtype=jnp.int32)
 
@@ -187,9 +194,15 @@ def run(
         if solver.tolerance:
             shift = jnp.abs(m - solver.magnetisations(carry.state))
             moving = jnp.max(shift) > solver.tolerance
-        record = _record(carry.trace, done, wrong, m)
+        better = wrong < carry.best
         return _Carry(
-            done, state, wrong, jnp.minimum(carry.best, wrong), moving, record
+            epoch=done,
+            state=state,
+            errors=wrong,
+            best=jnp.where(better, wrong, carry.best),
+            best_up=jnp.where(better, m >= 0, carry.best_up),
+            moving=moving,
+            trace=_record(carry.trace, done, wrong, m),
         )
 
     m = solver.magnetisations(state)
@@ -198,7 +211,7 @@ def run(
     if trace:
         blank = (jnp.full(total + 1, -1, jnp.int32), jnp.full(total + 1, jnp.nan))
         record = _record(blank, jnp.int32(0), wrong, m)
-    start = _Carry(jnp.int32(0), state, wrong, wrong, jnp.bool_(True), record)
+    start = _Carry(jnp.int32(0), state, wrong, wrong, m >= 0, jnp.bool_(True), record)
     end = lax.while_loop(more, body, start)
     m = solver.magnetisations(end.state)
     return Result(
@@ -206,9 +219,10 @@ def run(
         epochs=end.epoch,
         errors=end.errors,
         best=end.best,
+        best_weights=jnp.where(end.best_up, 1, -1).astype(jnp.int8),
         weights=mode(m),
         m=m,
-        overlap=self_overlap(m),
+        overlap=self_overlap(m.ravel()),
         trace=end.trace,
     )
 
@@ -218,19 +232,27 @@ def _record(
 ) -> tuple[Array, Array] | None:
     if trace is None:
         return None
-    return trace[0].at[epoch].set(wrong), trace[1].at[epoch].set(self_overlap(m))
+    return trace[0].at[epoch].set(wrong), trace[1].at[epoch].set(
+        self_overlap(m.ravel())
+    )
 
 
-def _recount(found: Result, instances: Instance) -> None:
-    """Raise if a solution of +-1 patterns has an error by NumPy's integers."""
+def _recount(result: Result, instances: Instance) -> None:
+    """Raise unless the weights of +-1 patterns err as often as the solver counted."""
     if not is_binary(instances):
         return
-    weights = np.asarray(found.weights)
-    host = jax.tree.map(np.asarray, instances)
-    for row, column in np.argwhere(np.asarray(found.solved)):
-        one = Instance(*(leaf[row] for leaf in host))
-        verdict = verify(weights[row, column], one)
-        if not verdict.solved:
+    host, runs = jax.tree.map(np.asarray, (instances, result._replace(trace=None)))
+    for at in np.ndindex(runs.best.shape):
+        one = Instance(*(leaf[at[0]] for leaf in host))
+        verdict = verify(runs.best_weights[at], one)
+        if verdict.errors != runs.best[at]:
             raise AssertionError(
-                f"run {row}, {column}: {verdict.errors} errors in a solution"
+                f"run {at[0]}, {at[1]}: the best weights make {verdict.errors} errors, "
+                f"counted as {runs.best[at]}"
             )
+        if runs.solved[at]:
+            verdict = verify(runs.weights[at], one)
+            if not verdict.solved:
+                raise AssertionError(
+                    f"run {at[0]}, {at[1]}: {verdict.errors} errors in a solution"
+                )

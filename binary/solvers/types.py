@@ -43,9 +43,11 @@ class Solver(NamedTuple):
         name: what tables call it.
         init: (key, problem) -> state, a pytree.
         step: (key, state, problem, rate, clock) -> state after one epoch.
-        magnetisations: state -> (N,) m in [-1, 1]; its mode is the candidate.
+        magnetisations: state -> (N,) m in [-1, 1], or (N, K) of a committee; its mode
+            is the candidate.
         rate: the default of the one knob that runs may be batched over.
         tolerance: a run ends when no m moves by more than this; 0 for never.
+        units: K, of a committee; a perceptron has one.
     """
 
     name: str
@@ -54,16 +56,20 @@ class Solver(NamedTuple):
     magnetisations: Callable[[Any], Array]
     rate: float
     tolerance: float = 0.0
+    units: int = 1
 
 
 class Result(NamedTuple):
     """What came out of runs; every leaf has their batch shape in front.
 
+    Weights and m of a committee are (N, K), a column a unit.
+
     Attributes:
         solved: boolean, whether a weight vector without errors was met.
         epochs: int32, updates done when the run ended.
         errors: int32, errors of ``weights``.
-        best: int32, the fewest errors of any epoch.
+        best: int32, the fewest errors of any epoch; those of ``best_weights``.
+        best_weights: (N,) int8, the first candidate with so few errors.
         weights: (N,) int8, the candidate of the last epoch; the solution if solved.
         m: (N,) float32, magnetisations of the last epoch.
         overlap: float32, self-overlap q* of ``m``.
@@ -75,6 +81,7 @@ class Result(NamedTuple):
     epochs: Array
     errors: Array
     best: Array
+    best_weights: Array
     weights: Array
     m: Array
     overlap: Array

@@ -18,6 +18,7 @@ from binary.theory.special import hazard, log_2cosh, log_tail
 
 _INNER, _TABLE = 81, 800
 _FIRST = 0.45
+_LIMIT = 120  # evaluations of the map at one point
 _NEGLIGIBLE = 1e-15
 
 
@@ -38,6 +39,8 @@ class FranzParisiPoint:
         s0: its overlap with an independent m.
         iterations: evaluations of the fixed-point map.
         residual: largest change of (Q, s1, s0) in one more turn.
+        converged: False where no saddle point was found: only what was asked for
+            (``distance``, or ``coupling``) is a number then, the rest NaN.
     """
 
     reference: str
@@ -50,6 +53,7 @@ class FranzParisiPoint:
     s0: float
     iterations: int
     residual: float
+    converged: bool = True
 
 
 class _Conjugates(NamedTuple):
@@ -197,7 +201,7 @@ class _Saddle:
             return np.array([new.q, new.s1, new.s0])
 
         found = fixed_point(
-            step, start, project=self._project, tolerance=1e-9, limit=120, name=name
+            step, start, project=self._project, tolerance=1e-9, limit=_LIMIT, name=name
         )
         q, s1, s0 = map(float, found.value)
         hat = self.conjugates(q, s1, s0, of.alpha)
@@ -255,11 +259,11 @@ def franz_parisi_curve(
         distances: fractions of differing weights, each in (0, 0.5].
 
     Returns:
-        One point for each distance, in the order given.
+        One point for each distance, in the order given; ``converged`` says of each
+        whether its saddle point was found. Close to the reference it may be lost.
 
     Raises:
         ValueError: for no distance, or one outside (0, 0.5].
-        NotConverged: when a saddle point is not found.
 
     Example:
         >>> from binary.theory import typical
@@ -281,22 +285,39 @@ def franz_parisi_curve(
         sorted((d for d in wanted if d <= _FIRST), reverse=True),
         sorted(d for d in wanted if d > _FIRST),
     ):
-        last = None
+        start, coupling = None, 0.0
         for d in _ladder(path):
             overlap = 1 - 2 * d
-            start = (
-                saddle.guess(overlap)
-                if last is None
-                else np.array([last.q, last.s1, last.s0])
-            )
-            last = saddle.solve(
-                start,
-                last.coupling if last else 0.0,
-                overlap,
-                f"franz_parisi({ensemble.name}, d={d:g})",
-            )
-            solved[d] = last
+            name = f"franz_parisi({ensemble.name}, d={d:g})"
+            guess = saddle.guess(overlap) if start is None else start
+            try:
+                point = saddle.solve(guess, coupling, overlap, name)
+            except NotConverged:
+                solved[d] = _lost(ensemble, distance=d)
+                continue  # the next one starts at the last that was found
+            solved[d] = point
+            start, coupling = np.array([point.q, point.s1, point.s0]), point.coupling
     return [solved[d] for d in wanted]
+
+
+def _lost(
+    ensemble: Ensemble, *, distance: float = np.nan, coupling: float = np.nan
+) -> FranzParisiPoint:
+    """Return the mark of a point that was not found."""
+    nan = float("nan")
+    return FranzParisiPoint(
+        reference=ensemble.name,
+        alpha=ensemble.alpha,
+        distance=distance,
+        entropy=nan,
+        coupling=coupling,
+        q=nan,
+        s1=nan,
+        s0=nan,
+        iterations=_LIMIT,
+        residual=nan,
+        converged=False,
+    )
 
 
 def _ladder(path: list[float]) -> list[float]:
@@ -315,8 +336,18 @@ def _ladder(path: list[float]) -> list[float]:
 
 
 def franz_parisi(ensemble: Ensemble, distance: float) -> FranzParisiPoint:
-    """Return S(d) at one distance; see :func:`franz_parisi_curve`."""
-    return franz_parisi_curve(ensemble, [distance])[0]
+    """Return S(d) at one distance; see :func:`franz_parisi_curve`.
+
+    Raises:
+        NotConverged: when the saddle point is not found.
+    """
+    point = franz_parisi_curve(ensemble, [distance])[0]
+    if not point.converged:
+        raise NotConverged(
+            f"franz_parisi({ensemble.name}, d={distance:g}): no saddle point after "
+            f"{point.iterations} iterations"
+        )
+    return point
 
 
 def franz_parisi_coupled(
@@ -331,9 +362,11 @@ def franz_parisi_coupled(
         ensemble: the reference.
         couplings: fields along sign(m), finite and >= 0.
 
+    Returns:
+        One point for each; ``converged`` says whether its saddle point was found.
+
     Raises:
         ValueError: for a coupling that is negative or not finite.
-        NotConverged: when a saddle point is not found.
     """
     wanted = [float(g) for g in couplings]
     if not all(np.isfinite(g) and g >= 0 for g in wanted):
@@ -343,6 +376,10 @@ def franz_parisi_coupled(
     start = saddle.guess(ensemble.q)
     for gamma in sorted(wanted):
         name = f"franz_parisi({ensemble.name}, coupling={gamma:g})"
-        solved[gamma] = saddle.solve(start, gamma, None, name)
-        start = np.array([solved[gamma].q, solved[gamma].s1, solved[gamma].s0])
+        try:
+            point = saddle.solve(start, gamma, None, name)
+        except NotConverged:
+            solved[gamma] = _lost(ensemble, coupling=gamma)
+            continue
+        solved[gamma], start = point, np.array([point.q, point.s1, point.s0])
     return [solved[g] for g in wanted]

@@ -53,6 +53,15 @@ def test_stability_line_leaves_out_where_there_is_none():
         CURVES["replicon"](Theory(low=0.5, high=0.5, points=1))
 
 
+def test_a_curve_says_which_points_were_lost():
+    options = {"reference": "spherical", "low": 0.05, "high": 0.4, "points": 2}
+    curve = CURVES["franz-parisi"](Theory(**options))
+    assert curve.missing == (0.05,)
+    assert [row["distance"] for row in curve.rows] == [0.4]
+    with pytest.raises(NotConverged, match="franz-parisi: no point was found"):
+        CURVES["franz-parisi"](Theory(**{**options, "high": 0.05, "points": 1}))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,14 +2,17 @@
 
 import itertools
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
+from flax import nnx
 from jax.scipy.special import log_ndtr
 
-from binary.network import committee, model, objective
+from binary.network import committee, model, moments, objective
 from binary.projection import project_magnetisations
 
 LAYERS = (model.Dense(31), model.Dense(21), model.Dense(3))
@@ -166,6 +169,101 @@ def test_parameters_of_other_layers_are_refused(params, x):
     broken = params | {"layer_0": {"kernel": params["layer_0"]["m"]}}
     with pytest.raises(ValueError, match="layer_0: expected m and bias"):
         model.propagate(LAYERS, broken, x)
+
+
+# --- trees of one's own ----------------------------------------------------------
+
+
+class Body(nn.Module):
+    """A module as a user writes it: stochastic layers here and there."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(7)(x)
+        field = model.StochasticLayer(model.Dense(5), signs=False)(x)
+        means = nn.LayerNorm()(moments.sign_mean(field))
+        return model.StochasticLayer(model.Dense(3), signs=True, name="last")(means)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    params = Body().init(jax.random.key(0), jnp.ones((2, 4)))["params"]
+    return {"body": params, "scale": jnp.ones(3), "m": jnp.full(2, 0.5)}
+
+
+def test_stochastic_layers_are_found_anywhere_and_the_rest_is_left_alone(tree):
+    """Each function on the tree is that on its two layers; all else is untouched."""
+    layers = {"last", "StochasticLayer_0"}
+    flat = {name: tree["body"][name] for name in layers}
+    drawn = model.draw(tree, jax.random.key(1))
+    for changed in (
+        model.mode(tree),
+        drawn,
+        objective.raise_overlaps(tree, jnp.float32(0.9)),
+    ):
+        assert jax.tree.structure(changed) == jax.tree.structure(tree)
+        for name in layers:
+            assert (changed["body"][name]["m"] != tree["body"][name]["m"]).any()
+            np.testing.assert_array_equal(
+                changed["body"][name]["bias"], tree["body"][name]["bias"]
+            )
+        for name in ("Dense_0", "LayerNorm_0"):
+            for leaf, value in tree["body"][name].items():
+                np.testing.assert_array_equal(changed["body"][name][leaf], value)
+        np.testing.assert_array_equal(changed["m"], tree["m"])  # no bias beside it
+    for name in layers:
+        assert set(np.unique(drawn["body"][name]["m"])) == {-1.0, 1.0}
+        np.testing.assert_array_equal(
+            model.mode(tree)["body"][name]["m"], model.mode(flat)[name]["m"]
+        )
+    overlaps = model.self_overlaps(tree)
+    assert set(overlaps) == {"body/StochasticLayer_0", "body/last"}
+    np.testing.assert_allclose(
+        overlaps["body/last"], jnp.square(tree["body"]["last"]["m"]).mean()
+    )
+    np.testing.assert_allclose(model.pull(tree), model.pull(flat), rtol=1e-6)
+    tx = objective.masked_projection()
+    far = jax.tree.map(lambda leaf: jnp.full_like(leaf, 3.0), tree)
+    updates, _ = tx.update(far, tx.init(tree), tree)
+    moved = optax.apply_updates(tree, updates)
+    np.testing.assert_allclose(moved["body"]["last"]["m"], 1.0, atol=1e-6)
+    np.testing.assert_allclose(moved["scale"], 4.0)
+
+
+def test_trees_of_tuples_frozen_dicts_and_nnx_are_trees_too(tree):
+    signs = model.mode(tree)["body"]["last"]["m"]
+    listed = model.mode([tree["body"], 1.0])
+    np.testing.assert_array_equal(listed[0]["last"]["m"], signs)
+    frozen = model.mode(flax.core.freeze(tree))
+    np.testing.assert_array_equal(frozen["body"]["last"]["m"], signs)
+
+    class Layer(nnx.Module):
+        def __init__(self):
+            own = tree["body"]["last"]
+            self.m, self.bias = nnx.Param(own["m"]), nnx.Param(own["bias"])
+
+    state = nnx.state(Layer())
+    np.testing.assert_array_equal(model.mode(state)["m"].get_value(), signs)
+    assert len(model.self_overlaps(state)) == 1
+    alone = model.mode(tree["body"]["last"])
+    np.testing.assert_array_equal(alone["m"], signs)
+
+
+def test_a_tree_without_a_stochastic_layer_is_refused():
+    with pytest.raises(ValueError, match=r"expected a stochastic layer.*kernel"):
+        model.mode({"Dense_0": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}})
+
+
+def test_the_largest_of_independent_signs_has_the_mean_of_the_formula():
+    means = jax.random.uniform(jax.random.key(0), (2, 5, 4, 3), minval=-1, maxval=1)
+    states = np.array(list(itertools.product([-1, 1], repeat=4)))
+    pooled = moments.pool(means, 2)
+    assert pooled.shape == (2, 2, 2, 3)
+    window = np.asarray(means)[1, 2:4, 0:2, 2].ravel()
+    chances = np.prod((1 + states * window) / 2, axis=1)
+    np.testing.assert_allclose(
+        pooled[1, 1, 0, 2], chances @ states.max(axis=1), atol=1e-6
+    )
 
 
 # --- the committee ---------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from binary.commands import mnist
-from binary.network import artefact, model
+from binary.network import artefact, evaluation, model
 from binary.network import train as training
 from binary.network.config import Config, check
 
@@ -55,8 +55,8 @@ def test_the_packed_network_is_that_of_the_run(run):
     data = training.dataset_of(SMALL)
     params, layers = training.trained(run[1], SMALL, data)
     own = {k: {n: a[0] for n, a in v.items()} for k, v in params.items()}
-    packed = training.packed(data, layers, own)
-    pixels = training.pixels_of(data, data.test.image)
+    packed = evaluation.packed(data, layers, own)
+    pixels = evaluation.pixels_of(data, data.test.image)
     assert pixels.min() == 0 and pixels.max() == 16
     wrong = np.mean(artefact.predict(packed, pixels) != data.test.label)
     assert wrong == run[0]["networks"][0]["integer_error"]
@@ -93,7 +93,7 @@ def test_straight_through_trains_the_same_network(tmp_path):
 
 
 def test_the_command_writes_packed_weights(tmp_path, capsys):
-    words = "--config.dataset digits --config.widths 21 --config.epochs 2"
+    words = "--dataset digits --widths 21 --epochs 2"
     folder = tmp_path / "run"
     assert mnist.main([*words.split(), "--run-dir", str(folder)]) == 0
     assert "binarised" in capsys.readouterr().out

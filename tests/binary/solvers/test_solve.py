@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from binary import instances, perceptron, solvers
+from binary.methods import METHODS
 from tests.binary import _exact
 
 module = importlib.import_module("binary.solvers._solve")
@@ -113,6 +114,43 @@ def test_a_wrong_solution_would_be_caught(ones, batched):
     lie = batched._replace(weights=-batched.weights)
     with pytest.raises(AssertionError, match=r"run 0, 0: .* errors in a solution"):
         module._recount(lie, instances.stack(ones))
+
+
+def test_wrong_best_weights_would_be_caught(ones, batched):
+    lie = batched._replace(best_weights=-batched.best_weights)
+    with pytest.raises(AssertionError, match=r"run 0, 0: the best .* as 0"):
+        module._recount(lie, instances.stack(ones))
+
+
+FAMILIES = ("free", "free-h", "free-minibatch", "power-300", "sbpi", "amp")
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "straight-through", "annealing"])
+def test_every_solver_keeps_its_best_weights(name):
+    """Far above the capacity nothing is solved, and the last weights are not the best.
+
+    The instance is that of every method; its plain count is the oracle.
+    """
+    one = instances.storage(jax.random.key(5), 61, 1.5)
+    keys = jax.random.split(jax.random.key(6), 2)
+    solver = METHODS[name].solver(61)
+    result = solvers.solve(solver, one, keys, epochs=40, trace=True)
+    assert not result.solved.any()
+    for row in range(2):
+        best = np.asarray(result.best_weights[row])
+        wrong = np.asarray(result.trace[0][row])[: int(result.epochs[row]) + 1]
+        counted = _exact.errors(best, np.asarray(one.patterns))
+        assert counted == int(result.best[row]) == wrong.min()
+        assert perceptron.verify(best, one).errors == counted
+
+
+def test_a_margin_on_an_integer_counts_alike_everywhere():
+    """kappa sqrt(N) = 5 to rounding: fields of 5 are at the margin, or not, for all."""
+    one = instances.storage(jax.random.key(5), 61, 1.0, margin=5 / 61**0.5)
+    result = solvers.solve(FREE, one, jax.random.key(6), epochs=20)
+    wrong = int(perceptron.errors(result.best_weights, one))
+    assert wrong == int(result.best)
+    assert wrong == perceptron.verify(result.best_weights, one).errors
 
 
 def test_bad_calls_are_refused(ones, keys):

@@ -3,6 +3,8 @@ import pytest
 
 from binary.theory import (
     Ensemble,
+    NotConverged,
+    _franz_parisi,
     binary_entropy,
     control,
     franz_parisi,
@@ -126,3 +128,24 @@ def test_distances_out_of_range_are_named(distances):
 def test_a_negative_coupling_is_named():
     with pytest.raises(ValueError, match="couplings: expected finite numbers >= 0"):
         franz_parisi_coupled(typical(0.4), [-1.0])
+
+
+def test_a_curve_keeps_the_points_that_were_found():
+    """Around a spherical reference no solution is left near d = 0.09."""
+    points = franz_parisi_curve(spherical(0.55), [0.4, 0.05, 0.3])
+    assert [p.converged for p in points] == [True, False, True]
+    np.testing.assert_allclose(
+        [points[0].entropy, points[2].entropy], [0.267769, 0.260663], atol=1e-6
+    )
+    assert points[1].distance == 0.05 and np.isnan(points[1].entropy)
+    with pytest.raises(NotConverged, match=r"d=0\.05\): no saddle point"):
+        franz_parisi(spherical(0.55), 0.05)
+    alone = franz_parisi_curve(spherical(0.55), [0.4, 0.3])
+    assert [alone[0], alone[1]] == [points[0], points[2]]
+
+
+def test_couplings_keep_the_points_that_were_found(monkeypatch):
+    monkeypatch.setattr(_franz_parisi, "_LIMIT", 2)
+    points = franz_parisi_coupled(spherical(0.55), [0.0, 3.0])
+    assert [p.converged for p in points] == [False, False]
+    assert points[1].coupling == 3.0 and np.isnan(points[1].distance)
