@@ -197,8 +197,9 @@ def epoch(
         step, carry, train, order, places, place=place
     )
     loss, error = evaluate(evaluating(net, stats), params, validation)
+    better = loss < replica.best.loss
     best = jax.tree.map(
-        lambda new, old: jnp.where(loss < replica.best.loss, new, old),
+        lambda new, old: jnp.where(better, new, old),
         Best(params, loss, error, stats),
         replica.best,
     )
