@@ -32,7 +32,8 @@ CELLS = [cell("none", 0, 0.0), cell("none", 1, 0.02), cell("psp", 0, 0.01)]
 @pytest.mark.parametrize("draw", ["curves", "layers", "weights"])
 def test_each_figure_is_drawn_with_a_line_for_each_method(draw, tmp_path):
     figure = getattr(figures, draw)(CELLS, title="a title")
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    (legend,) = figure.legends or [figure.axes[0].get_legend()]
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["none", "psp"]
     assert all(axes.get_xlabel() for axes in figure.axes if axes.get_visible())
     save(figure, tmp_path / "figure.png")
