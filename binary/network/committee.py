@@ -4,7 +4,8 @@ The hidden signs have means a_k = erf(mu_k / sqrt(2 v_k)); their sum is Gaussian
 mean sum a_k and variance sum (1 - a_k^2), so a pattern is on the right side with
 probability Phi(y sum a_k / sqrt(sum (1 - a_k^2))).
 
-Reference: Baldassi et al., arXiv 1710.09825 (the extension beyond one layer).
+A committee is not in the sources of arXiv 1710.09825 that were read; the moments of its
+units are those of that paper, the vote of the units is ours.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def committee(
         ValueError: for an even number of units.
 
     Reference:
-        Baldassi et al., arXiv 1710.09825 (the extension beyond one layer).
+        Baldassi et al., arXiv 1710.09825, for a unit; the vote of units is ours.
     """
     check_units(units)
 

@@ -130,7 +130,7 @@ def teacher_student(alpha: float, *, branch: str = "metastable") -> TeacherStude
         0.560715
 
     Reference:
-        Baldassi et al., arXiv 1710.09825.
+        Gyoergyi, Physical Review A 41 (1990), the binary teacher and student.
     """
     alpha = check_alpha(alpha)
     if branch not in ("metastable", "equilibrium"):
