@@ -13,7 +13,6 @@ from synaptax.runs.folder import (
     keep_metrics,
     read_json,
     read_metrics,
-    taken_up,
     write_json,
     write_summary,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "keep_metrics",
     "read_json",
     "read_metrics",
-    "taken_up",
     "write_json",
     "write_summary",
 ]

@@ -202,12 +202,6 @@ def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -
     return config
 
 
-def taken_up(folder: RunFolder) -> tuple[int, float]:
-    """Return (epochs done, seconds spent), as last recorded; zeros without a record."""
-    last = read_metrics(folder)[-1:]
-    return (last[0]["epoch"], last[0]["elapsed_s"]) if last else (0, 0.0)
-
-
 def write_summary(
     folder: RunFolder,
     results: Mapping[str, Any],
