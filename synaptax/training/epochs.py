@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from synaptax.data.streaming import take
 from synaptax.typing import Array
 
 
@@ -30,7 +31,8 @@ def scan_batches(
         step: of one batch; pure.
         carry: what the first step begins with.
         data: a tree of arrays with a leading axis of N examples, such as a
-            :class:`synaptax.data.images.Batch`.
+            :class:`synaptax.data.images.Batch`; one that is too large for the device
+            may be a :class:`synaptax.data.streaming.Streamed`.
         order: (steps, B) int32, the examples of each step
             (:func:`synaptax.data.images.epoch_order`).
         keys: a tree whose leaves have a leading axis of steps: typed PRNG keys, the
@@ -50,7 +52,7 @@ def scan_batches(
 
     def one(carry: Any, drawn: tuple[Array, Any]) -> tuple[Any, Any]:
         index, key = drawn
-        batch = place(jax.tree.map(lambda leaf: leaf[index], data))
+        batch = place(take(data, index))
         return step(carry, batch, key)
 
     return lax.scan(one, carry, (order, keys))

@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from synaptax.data.images import Batch
-from synaptax.data.streaming import Streamed, resident, take
+from synaptax.data.streaming import Streamed, resident
+from synaptax.training import scan_batches
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,13 @@ def test_a_scanned_epoch_has_the_same_bits(both, over):
     def epochs(data, order):
         compiled.append(1)
 
-        def step(w, index):
-            batch = take(data, index)
+        def step(w, batch, _):
             x = batch.image.astype(jnp.float32) / 65535
             loss = (jnp.tanh(w * x).mean((1, 2)) * batch.label).sum()
             return w - 0.1 * loss, loss
 
-        return over(lambda one: lax.scan(step, jnp.float32(0.3), one))(order)
+        run = lambda one: scan_batches(step, jnp.float32(0.3), data, one, one)
+        return over(run)(order)
 
     label = jnp.arange(46, dtype=jnp.float32)
     expected = epochs(Batch(jnp.asarray(whole), label), order)
