@@ -8,11 +8,14 @@ more, so 20 parts them widely.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from covid_cxr.images.resizing import resize
+from synaptax.data.streaming import Streamed
 
 WITHIN = 20
 _SIDE, _LOW = 32, 16
@@ -55,6 +58,20 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     bits = np.zeros((len(images), _LOW * _LOW), bool)
     bits[:, 1:] = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)
+
+
+def fingerprint(data: Any) -> int:
+    """Return the CRC-32 of all arrays of a tree, streamed ones read a part at a time.
+
+    It binds a run's checkpoints to its data; it is no proof against intent.
+    """
+    total = 0
+    streamed = lambda leaf: isinstance(leaf, Streamed)
+    for leaf in jax.tree.leaves(data, is_leaf=streamed):
+        parts = leaf.chunks() if streamed(leaf) else (np.asarray(leaf),)
+        for part in parts:
+            total = zlib.crc32(part.tobytes(), total)
+    return total
 
 
 def near_duplicates(

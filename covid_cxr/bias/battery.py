@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.bias import matched, metadata, sources, variants
+from covid_cxr.bias import matched, metadata, sources, spectra, variants
 from covid_cxr.bias.linear import pixels
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
@@ -27,8 +27,9 @@ def of_data(
         seed: of folds and deals.
 
     Returns:
-        Metadata only, name of the source, linear classifiers of the film and its
-        variants, the source from pixels, labels shuffled within source.
+        Metadata only, name of the source, linear classifiers of the radiograph and
+        its variants, the power spectrum of it and of its border, the source from
+        pixels, labels shuffled within source.
     """
     small = pixels(images)
     probes = [metadata.metadata_only(index, label, seed=seed)]
@@ -36,6 +37,7 @@ def of_data(
     if several:
         probes.append(metadata.source_only(index, label, seed=seed))
     probes += variants.linear(index, label, images, lungs, seed=seed)
+    probes += spectra.texture(index, label, images, seed=seed)
     probes += sources.source_probe(index, {"pixels": small}, seed=seed)
     if several:
         probes.append(sources.within_source(index, label, small, seed=seed))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.bias.types import Probe
+from covid_cxr.bias.types import Probe, smallest_area
 from covid_cxr.index import Index
 from covid_cxr.metrics import auc_interval
 from covid_cxr.splits import folds
@@ -135,9 +135,18 @@ def scored(
     note: str = "",
 ) -> Probe:
     """Return the probe of scores that are there already."""
-    found = auc_interval(np.asarray(target), scores, patient=index.patient)
-    people = np.unique(index.patient).size
-    return Probe(name, found, len(index), int(people), alarm=alarm, note=note)
+    target = np.asarray(target)
+    area = auc_interval(target, scores, patient=index.patient)
+    people = lambda rows: int(np.unique(index.patient[rows]).size)
+    return Probe(
+        name,
+        area,
+        len(index),
+        people(slice(None)),
+        alarm=alarm,
+        note=note,
+        smallest=smallest_area(people(target == 1), people(target == 0)),
+    )
 
 
 def pixels(images: Any, side: int = SIDE) -> np.ndarray:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+from scipy.special import ndtri
+
 from covid_cxr.metrics import Estimate
+from covid_cxr.metrics.intervals import quantile
+
+#: A probe that could see only leaks above this area is not called silent.
+WEAK = 0.8
+_POWER = 0.8  # share of draws in which the smallest leak is to be seen
 
 #: How far above silence an interval must lie for a probe to fire.
 MARGIN = 0.05
@@ -23,6 +31,8 @@ class Probe(NamedTuple):
             tell the label, a film without them may not.
         silence: the value that says nothing: 1/2 for an area, 0 for a difference.
         note: what a reader must know.
+        smallest: the smallest true area that would fire with these numbers in four of
+            five draws (:func:`smallest_area`); NaN where that is not known.
     """
 
     name: str
@@ -32,9 +42,58 @@ class Probe(NamedTuple):
     alarm: bool = True
     silence: float = 0.5
     note: str = ""
+    smallest: float = math.nan
 
     @property
     def fires(self) -> bool:
         """Whether it found a fault: the whole interval is above silence + MARGIN."""
         low = self.found.low if not math.isnan(self.found.low) else self.found.value
         return self.alarm and low > self.silence + MARGIN
+
+    @property
+    def verdict(self) -> str:
+        """What may be said: an alarm, silence and of what, or that it saw nothing."""
+        if self.fires:
+            return "ALARM"
+        if not self.alarm:
+            return "no alarm"
+        if math.isnan(self.found.value):
+            return "undefined"
+        if math.isnan(self.smallest):
+            return "silent"
+        if self.smallest > WEAK:
+            return f"a leak below {self.smallest:.2f} could not be seen"
+        return f"silent; a leak of {self.smallest:.2f} would be seen"
+
+
+def smallest_area(positives: int, negatives: int) -> float:
+    r"""Return the smallest area whose interval would lie above silence + MARGIN.
+
+    .. math:: A - (z_{0.975} + z_{0.8})\, \mathrm{SE}(A) > 1/2 + \mathrm{MARGIN}
+
+    with Hanley and McNeil's standard error for m positive and n negative patients,
+
+    .. math:: \mathrm{SE}^2 = \frac{A(1-A) + (m-1)(Q_1-A^2) + (n-1)(Q_2-A^2)}{mn},
+        \quad Q_1 = \frac{A}{2-A},\; Q_2 = \frac{2A^2}{1+A}
+
+    Args:
+        positives: patients with an image of the class.
+        negatives: patients with one of the other.
+
+    Returns:
+        An area to 0.001; 1 if there are too few for any, NaN if a class is absent.
+
+    Reference:
+        Hanley and McNeil, The meaning and use of the area under a ROC curve,
+        Radiology 1982.
+    """
+    if not positives or not negatives:
+        return math.nan
+    area = np.arange(0.5 + MARGIN, 1, 0.001)
+    first = area / (2 - area) - area**2
+    second = 2 * area**2 / (1 + area) - area**2
+    variance = area * (1 - area) + (positives - 1) * first + (negatives - 1) * second
+    error = np.sqrt(variance / (positives * negatives))
+    reach = quantile(0.95) + float(ndtri(_POWER))
+    seen = area[area - reach * error > 0.5 + MARGIN]
+    return float(seen[0]) if seen.size else 1.0

@@ -22,7 +22,7 @@ from covid_cxr.images.resizing import resize, square
 from covid_cxr.phantom import Cohort, generate
 from covid_cxr.segmentation import (
     Agreement,
-    Films,
+    Radiographs,
     SegmentConfig,
     checked,
     evaluate,
@@ -49,8 +49,8 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".dcm", ".dicom")
 _DESCRIPTION = """Train, judge or use a lung segmentation.
 
 DATA is a folder in the layout of a public set with lung masks, or "phantom" for
-synthetic films. Films are cut to a centred square. Masks that do not look like two
-lungs are not used: the network abstains and says why.
+synthetic radiographs. They are cut to a centred square. Masks that do not look like
+two lungs are not used: the network abstains and says why.
 """
 
 
@@ -158,7 +158,8 @@ def train(options: Train) -> None:
     shares = {"train": 1 - options.test, "test": options.test}
     part = assign(index, shares, labels=(), by_source=False)
     sets = [
-        Films(films.image[part == name], films.mask[part == name]) for name in shares
+        Radiographs(films.image[part == name], films.mask[part == name])
+        for name in shares
     ]
     trained = fit(
         config,
@@ -293,7 +294,7 @@ def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def films_of(data: str, side: int, outputs: int | None) -> tuple[Films, Any]:
+def films_of(data: str, side: int, outputs: int | None) -> tuple[Radiographs, Any]:
     """Return films with lung masks, and their table.
 
     Args:
@@ -311,7 +312,7 @@ def films_of(data: str, side: int, outputs: int | None) -> tuple[Films, Any]:
         )
         whole = drawn.lungs.any(axis=1, keepdims=True)
         mask = whole if outputs == 1 else drawn.lungs
-        return Films(drawn.images, mask), drawn.index
+        return Radiographs(drawn.images, mask), drawn.index
     index = build(data).index
     names = ("right_lung", "left_lung") if outputs == 2 else ("lungs",)
     rows = [
@@ -326,7 +327,9 @@ def films_of(data: str, side: int, outputs: int | None) -> tuple[Films, Any]:
         print(problem, file=sys.stderr)
     whole = np.all([loaded.masked[name] for name in names], axis=0)
     mask = np.stack([loaded.masks[name][whole] for name in names], axis=1)
-    return Films(loaded.images[whole], mask), loaded.index.select(np.flatnonzero(whole))
+    return Radiographs(loaded.images[whole], mask), loaded.index.select(
+        np.flatnonzero(whole)
+    )
 
 
 def summary(found: Agreement) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Lungs of the COVID-19 image collection: three folds by patient.
 
 Command: ``python -m covid_cxr.experiments.segmentation_covid --data-dir DIR``, DIR in
-the layout of ieee8023/covid-chestxray-dataset with its lung masks. Films are cut
+the layout of ieee8023/covid-chestxray-dataset with its lung masks. Radiographs are cut
 square and reduced to 64x64 pixels. Each film is judged once, by the U-Net that never
 saw its patient; nothing is chosen on the held-out films (last epoch, default cleaning
 and quality limits). Takes up where it was interrupted; ``--only fold0`` trains one fold
@@ -23,7 +23,7 @@ import numpy as np
 from covid_cxr.experiments import RECORDED
 from covid_cxr.experiments.segmentation_phantom import cohort
 from covid_cxr.segmentation import (
-    Films,
+    Radiographs,
     SegmentConfig,
     Segmenter,
     UNetConfig,
@@ -43,17 +43,19 @@ CONFIG = SegmentConfig(net=UNetConfig(depth=3, width=8), epochs=20)
 SIDE, FOLDS = 64, 3
 
 
-def films_of(folder: Path, side: int) -> tuple[Films, Any]:
+def films_of(folder: Path, side: int) -> tuple[Radiographs, Any]:
     """Return the films that have a lung mask, and their table."""
     index = build(folder, "covid_chestxray").index
     rows = [row for row in range(len(index)) if has_mask(index, row)]
     loaded = load_films(index.select(np.array(rows)), side, masks=("lungs",))
     masked = loaded.masked["lungs"]
-    films = Films(loaded.images[masked], loaded.masks["lungs"][masked][:, None])
+    films = Radiographs(loaded.images[masked], loaded.masks["lungs"][masked][:, None])
     return films, loaded.index.select(np.flatnonzero(masked))
 
 
-def trained(films: Films, held: np.ndarray, folder: Path) -> tuple[Segmenter, float]:
+def trained(
+    films: Radiographs, held: np.ndarray, folder: Path
+) -> tuple[Segmenter, float]:
     """Train on the films that are not held out, or take up that run.
 
     Args:
@@ -67,8 +69,8 @@ def trained(films: Films, held: np.ndarray, folder: Path) -> tuple[Segmenter, fl
     core = time.process_time()
     net = fit(
         CONFIG,
-        Films(films.image[~held], films.mask[~held]),
-        Films(films.image[held], films.mask[held]),
+        Radiographs(films.image[~held], films.mask[~held]),
+        Radiographs(films.image[held], films.mask[held]),
         folder=folder,
         resume=True,
         quiet=False,
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def record_of(
-    films: Films,
+    films: Radiographs,
     index: Any,
     fold: np.ndarray,
     probability: np.ndarray,
@@ -143,11 +145,11 @@ def record_of(
 
 
 def _across(
-    films: Films, index: Any, last: Segmenter, phantom: str | os.PathLike[str]
+    films: Radiographs, index: Any, last: Segmenter, phantom: str | os.PathLike[str]
 ) -> dict[str, Any]:
     """Return what either network makes of the other's films."""
     key, drawn = jax.random.key(1), cohort(1, 64)
-    there = Films(drawn.images, drawn.lungs)
+    there = Radiographs(drawn.images, drawn.lungs)
     found = {"real on phantom": evaluate(last, there, key=key).mean["dice"]}
     if Path(phantom).exists():
         found["phantom on real"] = evaluate(

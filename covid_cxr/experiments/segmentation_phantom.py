@@ -18,7 +18,7 @@ import jax
 from covid_cxr.experiments import RECORDED
 from covid_cxr.phantom import Cohort, Hospital, Phantom, generate
 from covid_cxr.segmentation import (
-    Films,
+    Radiographs,
     SegmentConfig,
     UNetConfig,
     across_sources,
@@ -47,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     drawn = cohort(0, TRAIN)
     wall, core = time.monotonic(), time.process_time()
-    trained = fit(CONFIG, Films(drawn.images, drawn.lungs), quiet=False)
+    trained = fit(CONFIG, Radiographs(drawn.images, drawn.lungs), quiet=False)
     wall, core = time.monotonic() - wall, time.process_time() - core
     save(trained, options.run_dir)
     sets = {}
     for number, trait in enumerate((None, *SHIFTS), start=1):
         films = cohort(number, TEST, trait)
         sets[trait or "as trained"] = (
-            Films(films.images, films.lungs),
+            Radiographs(films.images, films.lungs),
             films.index.patient,
         )
     found = across_sources(trained, sets, key=jax.random.key(0))

@@ -22,7 +22,7 @@ import numpy as np
 
 from covid_cxr.experiments import RECORDED
 from covid_cxr.experiments.segmentation_covid import CONFIG, films_of
-from covid_cxr.segmentation import Films, fit, save
+from covid_cxr.segmentation import Radiographs, fit, save
 from covid_cxr.study import StudyConfig, parse, run
 from covid_cxr.study.data import library
 from covid_cxr.study.leakage import LEARNT
@@ -86,7 +86,7 @@ def segmenter(data: Path, folder: Path) -> Path:
         index.patient, [p for part in LEARNT for p in parts[part].patient]
     )
     rows = np.flatnonzero(known)
-    wanted = Films(films.image[rows], films.mask[rows])
+    wanted = Radiographs(films.image[rows], films.mask[rows])
     save(fit(CONFIG, wanted, folder=folder / "run", resume=True), folder)
     return folder
 

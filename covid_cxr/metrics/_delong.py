@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit, ndtr
+from scipy.stats import rankdata
 
 from covid_cxr.metrics.inputs import Scored, binary, finite, scored
 from covid_cxr.metrics.intervals import NAN, Estimate, quantile
-from covid_cxr.metrics.roc import midranks
 
 
 class Areas(NamedTuple):
@@ -55,9 +55,9 @@ def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.nda
         Shares in [0, 1], in O(N log N), in the order of the images.
     """
     positive, negative = score[label], score[~label]
-    ranks = midranks(score)
-    above = (ranks[label] - midranks(positive)) / negative.size
-    below = 1 - (ranks[~label] - midranks(negative)) / positive.size
+    ranks = rankdata(score)
+    above = (ranks[label] - rankdata(positive)) / negative.size
+    below = 1 - (ranks[~label] - rankdata(negative)) / positive.size
     return above, below
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from covid_cxr.metrics.inputs import binary, finite, fraction, probability
 from covid_cxr.metrics.intervals import NAN, Estimate, wilson
 
 _EDGE = 1e-12  # probabilities are kept this far from 0 and 1 before a logit
-_STEEPEST = 50.0  # a slope beyond this means that the classes are separated
 
 
 class Bin(NamedTuple):
@@ -150,10 +148,13 @@ def recalibration(label: Any, probabilities: Any) -> Recalibration:
     large = _offset(truth, x)
     if np.ptp(x) == 0:
         return Recalibration(NAN, NAN, large, "constant predictions")
-    intercept, slope = _logistic(truth, x)
-    if math.isnan(slope):
+    if x[truth].min() >= x[~truth].max() or x[truth].max() <= x[~truth].min():
+        # Then, and only then, the likelihood has no maximum.
         return Recalibration(NAN, NAN, large, "the predictions separate the classes")
-    return Recalibration(slope, intercept, large)
+    # Standardised: a timid model's logits span little, and its slope may be hundreds.
+    centre, spread = x.mean(), x.std()
+    intercept, slope = _logistic(truth, (x - centre) / spread)
+    return Recalibration(slope / spread, intercept - slope * centre / spread, large)
 
 
 def temperature(label: Any, logits: Any) -> float:
@@ -233,7 +234,7 @@ def _offset(truth: np.ndarray, x: np.ndarray) -> float:
 
 
 def _logistic(truth: np.ndarray, x: np.ndarray) -> tuple[float, float]:
-    """Return intercept and slope by damped Newton steps; NaN if there is no maximum."""
+    """Return intercept and slope by damped Newton steps, for classes that overlap."""
     design = np.stack([np.ones_like(x), x], axis=1)
     loss = lambda w: float(np.mean(np.logaddexp(0, design @ w) - truth * (design @ w)))
     weights = np.zeros(2)
@@ -246,8 +247,6 @@ def _logistic(truth: np.ndarray, x: np.ndarray) -> tuple[float, float]:
         while loss(weights - size * step) > loss(weights) + 1e-15 and size > 1e-8:
             size /= 2
         weights = weights - size * step
-        if abs(weights[1]) > _STEEPEST or not np.isfinite(weights).all():
-            return NAN, NAN
         if np.abs(step).max() < 1e-10:
-            return float(weights[0]), float(weights[1])
-    return NAN, NAN
+            break
+    return float(weights[0]), float(weights[1])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
+from scipy.stats import binomtest
 
 from covid_cxr.metrics.inputs import fraction
 
@@ -69,13 +70,11 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Estimate:
         raise ValueError(
             f"successes: expected 0 to {trials} (the trials), got {successes}"
         )
-    z = quantile(level)
+    fraction("level", level)
     if not trials:
         return Estimate(NAN, note="no trials")
-    p, shrink = successes / trials, z * z / trials
-    centre = (p + shrink / 2) / (1 + shrink)
-    half = z * math.sqrt(p * (1 - p) / trials + shrink / (4 * trials)) / (1 + shrink)
-    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half))
+    ends = binomtest(successes, trials).proportion_ci(level, method="wilson")
+    return Estimate(successes / trials, float(ends.low), float(ends.high))
 
 
 def holm(p_values: Any) -> np.ndarray:

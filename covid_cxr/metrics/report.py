@@ -169,8 +169,10 @@ def compare_auc(
     )
     value = auc(label, first) - auc(label, second)
     draws = found.draws["auc"]
-    estimate = percentile(value, draws, patients=found.patients, level=level)
     known = draws[~np.isnan(draws)]
+    if value == 0 and known.size and not known.any():  # both rank the images alike
+        return Estimate(0.0, 0.0, 0.0), 1.0
+    estimate = percentile(value, draws, patients=found.patients, level=level)
     if not known.size or np.isnan(estimate.low):
         return estimate, NAN
     sides = [np.mean(known < 0), np.mean(known > 0)]

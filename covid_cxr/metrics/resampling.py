@@ -75,7 +75,11 @@ class Replicates(NamedTuple):
 def percentile(
     value: float, draws: np.ndarray, *, patients: int, level: float = 0.95
 ) -> Estimate:
-    """Return a value with the percentile interval of its bootstrap draws."""
+    """Return a value with the percentile interval of its bootstrap draws.
+
+    Draws that do not vary, as those of an area of 1 from ten patients, bound nothing:
+    then there is no interval, and a note.
+    """
     tail = (1 - fraction("level", level)) / 2
     if np.isnan(value):
         return Estimate(NAN, note="undefined on this sample")
@@ -88,6 +92,8 @@ def percentile(
             float(value), note=f"undefined on {100 * lost:.0f} % of the resamples"
         )
     low, high = np.quantile(known, [tail, 1 - tail])
+    if low == high:
+        return Estimate(float(value), note="no variance observed")
     note = f"{100 * lost:.1f} % of the resamples left out" if lost else ""
     return Estimate(float(value), float(low), float(high), note)
 

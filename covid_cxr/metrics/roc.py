@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import rankdata
 
 from covid_cxr.metrics.inputs import Scored, scored
 from synaptax.typing import Array, Float, Int
@@ -25,14 +26,6 @@ class Curve(NamedTuple):
     threshold: np.ndarray
     sensitivity: np.ndarray
     false_positive_rate: np.ndarray
-
-
-def midranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 1, tied values sharing their mean rank: (N,) float64."""
-    ordered = np.sort(values)
-    below = np.searchsorted(ordered, values, "left")
-    upto = np.searchsorted(ordered, values, "right")
-    return (below + upto + 1) / 2
 
 
 def auc(label: Any, score: Any) -> float:
@@ -55,7 +48,7 @@ def auc(label: Any, score: Any) -> float:
     m, n = data.positives, data.negatives
     if not m or not n:
         return float("nan")
-    ranks = midranks(data.score)[data.label].sum()
+    ranks = rankdata(data.score)[data.label].sum()
     return float((ranks - m * (m + 1) / 2) / (m * n))
 
 

@@ -9,6 +9,8 @@ from covid_cxr.segmentation.evaluation import (
     hausdorff95,
     iou,
 )
+from covid_cxr.segmentation.inference import load, predict, save
+from covid_cxr.segmentation.inputs import Radiographs, SegmentConfig
 from covid_cxr.segmentation.postprocess import clean, two_lungs
 from covid_cxr.segmentation.quality import LIMITS, Checked, Limits, Quality, checked
 from covid_cxr.segmentation.regions import (
@@ -20,15 +22,7 @@ from covid_cxr.segmentation.regions import (
     lungs_removed,
     variants,
 )
-from covid_cxr.segmentation.train import (
-    Films,
-    SegmentConfig,
-    Segmenter,
-    fit,
-    load,
-    predict,
-    save,
-)
+from covid_cxr.segmentation.train import Segmenter, fit
 from covid_cxr.segmentation.unet import UNet, UNetConfig
 
 __all__ = [
@@ -36,9 +30,9 @@ __all__ = [
     "VARIANTS",
     "Agreement",
     "Checked",
-    "Films",
     "Limits",
     "Quality",
+    "Radiographs",
     "SegmentConfig",
     "Segmenter",
     "UNet",

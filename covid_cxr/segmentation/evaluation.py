@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from covid_cxr.metrics.intervals import Estimate
 from covid_cxr.metrics.resampling import Replicates, bootstrap
+from covid_cxr.segmentation.inference import predict
+from covid_cxr.segmentation.inputs import Radiographs
 from covid_cxr.segmentation.postprocess import clean
-from covid_cxr.segmentation.train import Films, Segmenter, predict
+from covid_cxr.segmentation.train import Segmenter
 from synaptax.typing import Array
 
 MEASURES = ("dice", "iou", "hd95")
@@ -136,7 +138,7 @@ def agreement(
 
 def evaluate(
     segmenter: Segmenter,
-    films: Films,
+    films: Radiographs,
     *,
     key: Array,
     patient: Any = None,
@@ -172,7 +174,7 @@ def evaluate(
 
 
 def across_sources(
-    segmenter: Segmenter, sets: Mapping[str, tuple[Films, Any]], *, key: Array
+    segmenter: Segmenter, sets: Mapping[str, tuple[Radiographs, Any]], *, key: Array
 ) -> dict[str, Agreement]:
     """Evaluate one U-Net on films of several sources.
 

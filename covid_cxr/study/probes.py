@@ -15,7 +15,7 @@ from covid_cxr.models import Network
 from covid_cxr.study.config import OWN
 from covid_cxr.study.data import Radiographs
 from covid_cxr.train import Trained, features, predict
-from covid_cxr.train.loop import standardise
+from covid_cxr.train.scaling import standardise
 from synaptax.runs.folder import jsonable
 
 _JUDGED = 48  # radiographs whose saliency is judged
@@ -87,8 +87,8 @@ def of_cell(
 
 
 def recorded(probe: Probe) -> dict[str, Any]:
-    """Return a probe as JSON holds it, with whether it fires."""
-    return {**jsonable(probe), "fires": probe.fires}
+    """Return a probe as JSON holds it, with whether it fires and what that says."""
+    return {**jsonable(probe), "fires": probe.fires, "verdict": probe.verdict}
 
 
 def _features(
@@ -96,7 +96,7 @@ def _features(
 ) -> dict[str, np.ndarray]:
     """Return the first seed's features, the stem's first."""
     image = data.batch().image
-    by_stage = features(net, *trained.member(0), image, trained.config)
+    by_stage = features(net, *trained.replica(0), image, trained.config)
     return dict(sorted(by_stage.items(), key=lambda item: (item[0] != "stem", item[0])))
 
 
@@ -133,7 +133,7 @@ def _saliency(
     if rows.size < 2:
         return [], {}
     some = data.select(rows)
-    params, stats = trained.member(0)
+    params, stats = trained.replica(0)
     x = standardise(jnp.asarray(some.pixels()[..., None]), trained.config)
     patient = some.index.patient
     judged = bias.saliency(

@@ -271,7 +271,7 @@ def _probes(found: Finished) -> list[Block]:
             [
                 one["name"],
                 estimate(one["found"]).text(),
-                "ALARM" if one["fires"] else ("silent" if one["alarm"] else "no alarm"),
+                one["verdict"],
                 one["note"],
             ]
             for one in record["probes"]

@@ -1,5 +1,6 @@
 """Two stages of training, as published and repaired."""
 
+from covid_cxr.train.inference import features, predict
 from covid_cxr.train.stages import (
     StageConfig,
     fixed_finetuning,
@@ -7,7 +8,7 @@ from covid_cxr.train.stages import (
     published_finetuning,
     published_pretraining,
 )
-from covid_cxr.train.training import Trained, features, fit, predict, with_trunk
+from covid_cxr.train.training import Trained, fit, with_trunk
 
 __all__ = [
     "StageConfig",

@@ -1,8 +1,9 @@
-"""The jitted inside of a stage: steps scanned into epochs, for one seed."""
+"""The mathematics of a stage: one epoch of one network, as a pure function."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,12 +13,14 @@ from jax import lax
 
 from covid_cxr.images.augmentation import augment
 from covid_cxr.metrics.roc import weighted_auc
-from covid_cxr.models.chunks import chunked
 from covid_cxr.models.networks import Network
+from covid_cxr.train.inputs import balanced_order
 from covid_cxr.train.losses import loss_function
+from covid_cxr.train.scaling import Scale, logits_of, standardise, unit
 from covid_cxr.train.schedules import Plateau, cosine, plateau_start, plateau_step
 from covid_cxr.train.stages import StageConfig
 from synaptax.data.images import Batch, epoch_order
+from synaptax.training import scan_batches
 from synaptax.trees import map_named
 from synaptax.typing import Array
 
@@ -40,7 +43,7 @@ class Best(NamedTuple):
     epoch: Array
 
 
-class Member(NamedTuple):
+class Replica(NamedTuple):
     """What the next epoch of one network needs.
 
     Attributes:
@@ -78,44 +81,6 @@ class EpochInfo(NamedTuple):
     rate: Array
 
 
-class Scale(NamedTuple):
-    """What images are standardised with: no constant of what is compiled.
-
-    Attributes:
-        mean: subtracted.
-        std: then divided by.
-    """
-
-    mean: Any
-    std: Any
-
-
-def scale_of(config: StageConfig) -> Scale:
-    """Return a stage's scale, as float32."""
-    return Scale(jnp.float32(config.mean), jnp.float32(config.std))
-
-
-def standardise(image: Array, scale: Scale | StageConfig) -> Array:
-    """Return (image - mean) / std in float32, of uint8 or of floats in [0, 1]."""
-    return (unit(image) - scale.mean) / scale.std
-
-
-def unit(image: Array) -> Array:
-    """Return images as float32 in [0, 1]; the largest integer of a type is 1."""
-    if jnp.issubdtype(image.dtype, jnp.unsignedinteger):
-        return image.astype(jnp.float32) / jnp.iinfo(image.dtype).max
-    return image.astype(jnp.float32)
-
-
-def logits_of(
-    net: Network, params: Any, stats: Any, image: Array, scale: Scale
-) -> Array:
-    """Return logits (N, classes) of images (N, H, W, 1), evaluation mode."""
-    return chunked(
-        lambda part: net.apply(params, stats, standardise(part, scale)), image
-    )
-
-
 def optimizer(config: StageConfig, norm: str) -> optax.GradientTransformation:
     """Return the chain of a stage, at learning rate 1.
 
@@ -145,38 +110,24 @@ def optimizer(config: StageConfig, norm: str) -> optax.GradientTransformation:
 
 def start(
     params: Any, stats: Any, key: Array, tx: optax.GradientTransformation
-) -> Member:
-    """Return a member before its first epoch."""
+) -> Replica:
+    """Return a network's state before its first epoch."""
     best = Best(params, stats, jnp.float32(-jnp.inf), jnp.int32(0))
-    return Member(params, stats, tx.init(params), key, plateau_start(), best)
+    return Replica(params, stats, tx.init(params), key, plateau_start(), best)
 
 
-def balanced_order(key: Array, members: list[Array], steps: int, batch: int) -> Array:
-    """Return indices of an epoch with equally many of each class in a batch.
+@lru_cache(maxsize=8)
+def epoch_of(net: Network, config: StageConfig) -> Callable[..., Any]:
+    """Return a stage's :func:`epoch`; the same function when asked again.
 
-    Args:
-        key: typed PRNG key.
-        members: for each class, the indices of its images.
-        steps: how many batches.
-        batch: images each, a multiple of the classes.
-
-    Returns:
-        (steps, batch) int32; a class's images are shuffled and used up before any is
-        used again.
+    So it is compiled once in a process.
     """
-    each = batch // len(members)
-    columns = []
-    for k, own in zip(jax.random.split(key, len(members)), members, strict=True):
-        rounds = -(-steps * each // own.shape[0])
-        shuffled = jax.vmap(lambda one, own=own: jax.random.permutation(one, own))(
-            jax.random.split(k, rounds)
-        )
-        columns.append(shuffled.reshape(-1)[: steps * each].reshape(steps, each))
-    return jnp.concatenate(columns, axis=1)
+    tx = optimizer(config, net.config.norm)
+    return partial(epoch, net=net, tx=tx, config=config)
 
 
 def epoch(
-    member: Member,
+    replica: Replica,
     number: Array,
     train: Batch,
     validation: Batch,
@@ -186,12 +137,12 @@ def epoch(
     net: Network,
     tx: optax.GradientTransformation,
     config: StageConfig,
-) -> tuple[Member, EpochInfo]:
-    """Run one epoch of one member and look at the validation images.
+) -> tuple[Replica, EpochInfo]:
+    """Run one epoch of one network and look at the validation images.
 
     Args:
-        member: its state.
-        number: the epoch's number from 0; with the member's key it fixes the order.
+        replica: its state.
+        number: the epoch's number from 0; with the replica's key it fixes the order.
         train: training images.
         validation: validation images.
         classes: the training images of each class (:func:`balanced_order`).
@@ -203,26 +154,24 @@ def epoch(
     Returns:
         The next state and what happened.
     """
-    order_key, move_key = jax.random.split(jax.random.fold_in(member.key, number))
+    order_key, move_key = jax.random.split(jax.random.fold_in(replica.key, number))
     count = train.label.shape[0]
     if config.sampling == "balanced":
         steps = count // config.batch
         order = balanced_order(order_key, classes, steps, config.batch)
     else:
         order = epoch_order(order_key, count, config.batch)
-    rate = config.rate * member.plateau.factor
+    rate = config.rate * replica.plateau.factor
     if config.schedule == "cosine":
         rate = config.rate * cosine(number, config.epochs)
-    step = partial(
-        _step, train=train, scale=scale, rate=rate, net=net, tx=tx, config=config
-    )
+    step = partial(_step, scale=scale, rate=rate, net=net, tx=tx, config=config)
     keys = jax.random.split(move_key, order.shape[0])
-    carry = (member.params, member.stats, member.opt_state)
-    (params, stats, opt_state), losses = lax.scan(step, carry, (order, keys))
+    carry = (replica.params, replica.stats, replica.opt_state)
+    (params, stats, opt_state), losses = scan_batches(step, carry, train, order, keys)
     info = _look(net, params, stats, validation, scale, config)._replace(
         loss=losses.mean(), rate=rate
     )
-    plateau = member.plateau
+    plateau = replica.plateau
     if config.schedule == "plateau":
         plateau = plateau_step(
             plateau,
@@ -230,26 +179,26 @@ def epoch(
             patience=config.patience,
             factor=config.factor,
         )
-    best = _kept(member.best, params, stats, number, info, config)
-    return Member(params, stats, opt_state, member.key, plateau, best), info
+    best = _selected(replica.best, params, stats, number, info, config)
+    return Replica(params, stats, opt_state, replica.key, plateau, best), info
 
 
 def _step(
     carry: tuple[Any, Any, Any],
-    drawn: tuple[Array, Array],
+    batch: Batch,
+    key: Array,
     *,
-    train: Batch,
     scale: Scale,
     rate: Array,
     net: Network,
     tx: optax.GradientTransformation,
     config: StageConfig,
 ) -> tuple[tuple[Any, Any, Any], Array]:
+    """Take one step: w <- w - rate * tx(dL/dw), L the batch's mean loss."""
     params, stats, opt_state = carry
-    index, key = drawn
-    image, label = unit(train.image[index]), train.label[index]
+    image, label = unit(batch.image), batch.label
     if config.augmentation is not None:
-        keys = jax.random.split(key, index.shape[0])
+        keys = jax.random.split(key, label.shape[0])
         image = augment(keys, image[..., 0], config.augmentation)[..., None]
     image = standardise(image, scale)
     loss_of = loss_function(config.loss, net.config.classes, config.gamma)
@@ -293,7 +242,7 @@ def _look(
     return EpochInfo(nothing, loss, error, area, nothing)
 
 
-def _kept(
+def _selected(
     best: Best,
     params: Any,
     stats: Any,

@@ -117,3 +117,20 @@ def test_probabilities_outside_their_range():
             function([0, 1], [0.2, 1.2])
     with pytest.raises(ValueError, match="bins"):
         ece([0, 1], [0.2, 0.7], bins=0)
+
+
+@pytest.mark.parametrize("scale", [2e-4, 2e-3, 1.0, 8.0])
+def test_a_timid_or_bold_model_has_its_slope(scale):
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=400)
+    label = rng.random(400) < expit(z)
+    found = recalibration(label, expit(scale * z))
+    plain = recalibration(label, expit(z))
+    assert found.slope == pytest.approx(plain.slope / scale, rel=1e-4)
+    assert found.intercept == pytest.approx(plain.intercept, abs=1e-4)
+
+
+@pytest.mark.parametrize("p", [[0.1, 0.2, 0.2, 0.9], [0.9, 0.8, 0.8, 0.2]])
+def test_classes_that_only_touch_are_separated_too(p):
+    assert "separate" in recalibration([0, 0, 1, 1], p).note
+    assert recalibration([1, 0, 0, 1], p).note == ""

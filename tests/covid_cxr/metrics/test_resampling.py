@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from covid_cxr.metrics import bootstrap, weighted_auc
 from covid_cxr.metrics._delong import auc_interval
-from covid_cxr.metrics.resampling import plan, resample
+from covid_cxr.metrics.resampling import percentile, plan, resample
 from covid_cxr.metrics.roc import dense_ranks
 
 DRAW = jax.jit(jax.vmap(resample, in_axes=(0, None)))
@@ -142,7 +142,8 @@ def test_undefined_resamples_are_counted():
     kept = bootstrap(
         area, data, np.arange(6), key=jax.random.key(0), replicates=400, stratum=label
     )
-    assert kept.estimate("auc").note == ""
+    assert not np.isnan(kept.draws["auc"]).any()
+    assert kept.estimate("auc").note == "no variance observed"  # one positive image
     single = bootstrap(mean, np.ones(3), ["p"] * 3, key=jax.random.key(0))
     assert single.estimate("mean").note == "fewer than 2 patients"
     assert math.isnan(single.estimate("mean").low)
@@ -158,3 +159,12 @@ def test_bad_input():
         bootstrap(mean, jnp.ones(0), [], key=key)
     with pytest.raises(ValueError, match="stratum"):
         bootstrap(mean, np.ones(3), np.arange(3), key=key, stratum=[1])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_draws_that_do_not_vary_bound_nothing(value):
+    found = percentile(value, np.full(1000, value), patients=10)
+    assert found.value == value and math.isnan(found.low)
+    assert found.note == "no variance observed"
+    found = percentile(value, np.r_[np.full(949, value), np.full(51, 0.7)], patients=10)
+    assert found.low < found.high

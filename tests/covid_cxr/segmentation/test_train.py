@@ -9,7 +9,7 @@ import pytest
 
 from covid_cxr.images.augmentation import Augmentation
 from covid_cxr.segmentation import (
-    Films,
+    Radiographs,
     SegmentConfig,
     UNetConfig,
     across_sources,
@@ -19,6 +19,7 @@ from covid_cxr.segmentation import (
     save,
 )
 from covid_cxr.segmentation.train import moved
+from synaptax import runs
 
 pytestmark = pytest.mark.runs
 
@@ -42,7 +43,7 @@ def discs(count, seed=0, side=16):
     mask = away < 3
     image = 0.5 + 0.3 * mask[:, 0] - 0.3 * mask[:, 1]
     image += 0.05 * rng.normal(size=image.shape)
-    return Films(np.clip(image, 0, 1).astype(np.float32), mask)
+    return Radiographs(np.clip(image, 0, 1).astype(np.float32), mask)
 
 
 TRAIN, TEST = discs(24), discs(12, seed=1)
@@ -71,16 +72,14 @@ class Killed(Exception):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path, monkeypatch):
-    from covid_cxr.train import keeping as module
-
-    real = module.runs.append_metrics
+    real = runs.append_metrics
 
     def dies(folder, record):
         real(folder, record)
         if record["epoch"] == 5:
             raise Killed
 
-    monkeypatch.setattr(module.runs, "append_metrics", dies)
+    monkeypatch.setattr(runs, "append_metrics", dies)
     with pytest.raises(Killed):
         fit(CONFIG, TRAIN, TEST, folder=tmp_path / "run")
     monkeypatch.undo()
@@ -162,7 +161,7 @@ def test_phantom_lungs_within_minutes():
 
     config = SegmentConfig(net=UNetConfig(depth=3, width=8, outputs=2), epochs=8)
     train, test = cohort(0, 160), cohort(1, 64)
-    net = fit(config, Films(train.images, train.lungs))
-    films = Films(test.images, test.lungs)
+    net = fit(config, Radiographs(train.images, train.lungs))
+    films = Radiographs(test.images, test.lungs)
     found = across_sources(net, {"test": (films, None)}, key=jax.random.key(0))
     assert found["test"].mean["dice"].low > 0.95

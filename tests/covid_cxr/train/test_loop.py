@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from covid_cxr.train import fit, published_finetuning
-from covid_cxr.train.loop import balanced_order, optimizer
+from covid_cxr.train.inputs import balanced_order
+from covid_cxr.train.loop import optimizer
 from synaptax.data.images import epoch_order
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
@@ -50,7 +51,7 @@ def test_an_epoch_is_its_steps():
         record = found.history[number]
         assert record["loss"][0] == pytest.approx(np.mean(losses), rel=1e-4)
     for mine, theirs in zip(
-        jax.tree.leaves(found.member(0)), jax.tree.leaves((params, stats)), strict=True
+        jax.tree.leaves(found.replica(0)), jax.tree.leaves((params, stats)), strict=True
     ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-5)
 
@@ -69,7 +70,7 @@ def test_a_frozen_trunk_is_still():
     net = tiny()
     params, stats = net.init(jax.random.key(9), SIDE)
     config = dataclasses.replace(PLAIN, epochs=1, freeze_trunk=True)
-    found = fit(net, config, TRAIN, VALIDATION, start=(params, stats)).member(0)
+    found = fit(net, config, TRAIN, VALIDATION, start=(params, stats)).replica(0)
     for name in ("conv1", "bn1"):
         jax.tree.map(np.testing.assert_array_equal, found[0][name], params[name])
     jax.tree.map(np.testing.assert_array_equal, found[1], stats)

@@ -19,10 +19,10 @@ from covid_cxr.train import (
     published_pretraining,
     with_trunk,
 )
-from covid_cxr.train.loop import EpochInfo
-from covid_cxr.train.training import _record
+from synaptax import runs
 from synaptax.data.images import Batch
-from synaptax.training.errors import NonFiniteError
+from synaptax.data.streaming import Streamed
+from synaptax.training import NonFiniteError
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
 pytestmark = pytest.mark.runs
@@ -68,20 +68,18 @@ class Killed(Exception):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path, monkeypatch):
-    from covid_cxr.train import keeping as module
-
-    real = module.runs.append_metrics
+    real = runs.append_metrics
 
     def dies(folder, record):
         real(folder, record)
         if record["epoch"] == 5:
             raise Killed
 
-    monkeypatch.setattr(module.runs, "append_metrics", dies)
+    monkeypatch.setattr(runs, "append_metrics", dies)
     folder = tmp_path / "run"
     with pytest.raises(Killed):
         fit(NET, FIXED, TRAIN, VALIDATION, folder=folder)
-    monkeypatch.setattr(module.runs, "append_metrics", real)
+    monkeypatch.setattr(runs, "append_metrics", real)
     with pytest.raises(ValueError, match="already holds a run"):
         fit(NET, FIXED, TRAIN, VALIDATION, folder=folder)
     with pytest.raises(ValueError, match="saved with data"):
@@ -99,11 +97,11 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path, monkeypatch):
 
 def test_a_seed_does_not_depend_on_the_others(whole):
     alone = dataclasses.replace(FIXED, seeds=(1,), seed_axis="vmap")
-    found = fit(NET, alone, TRAIN, VALIDATION).member(0)
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(whole.member(1)), strict=True)
+    found = fit(NET, alone, TRAIN, VALIDATION).replica(0)
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(whole.replica(1)), strict=True)
     for mine, theirs in pairs:
         np.testing.assert_allclose(mine, theirs, rtol=2e-2, atol=2e-3)
-    first, second = whole.member(0)[0], whole.member(1)[0]
+    first, second = whole.replica(0)[0], whole.replica(1)[0]
     assert not np.allclose(first["conv1"]["kernel"], second["conv1"]["kernel"])
 
 
@@ -130,7 +128,7 @@ def test_three_classes_as_published():
 
 
 def test_features_by_stage(whole):
-    params, stats = whole.member(0)
+    params, stats = whole.replica(0)
     found = features(NET, params, stats, VALIDATION.image, FIXED)
     assert {name: one.shape for name, one in found.items()} == {"stem": (24, 4)}
 
@@ -150,9 +148,23 @@ def test_presets_are_the_papers():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
-    info = EpochInfo(*(np.array([0.5, value]) for value in (1, np.nan, 0, 0.5, 1)))
-    with pytest.raises(NonFiniteError, match="epoch 3, seed 8: the loss is not"):
-        _record(info, 2, (7, 8))
+    config = dataclasses.replace(FIXED, rate=1e30, seeds=(7, 8))
+    words = r"epoch 1: the loss of seed 7 is not finite; a smaller rate \(now 1e\+30\)"
+    with pytest.raises(NonFiniteError, match=words):
+        fit(NET, config, TRAIN, VALIDATION)
+
+
+def test_radiographs_may_stay_in_their_files_with_the_same_bits(whole):
+    """Two files of training images, and 24 validation images in one chunk."""
+    cut = [np.array(part) for part in np.split(TRAIN.image, [9])]
+    streamed = TRAIN._replace(image=Streamed(cut))
+    watched = VALIDATION._replace(image=Streamed([VALIDATION.image]))
+    found = fit(NET, FIXED, streamed, watched)
+    assert found.history == whole.history
+    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+    np.testing.assert_array_equal(
+        predict(NET, found, watched.image), predict(NET, whole, VALIDATION.image)
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,7 +194,7 @@ def test_bad_configs(field, value, message):
     ("change", "message"),
     [
         ({"image": TRAIN.image[..., 0]}, r"train.image: expected \(N, H, W, 1\)"),
-        ({"image": TRAIN.image.astype(int)}, "train.image: expected uint8 or float32"),
+        ({"image": TRAIN.image.astype(int)}, "train.image: expected uint8, uint16"),
         ({"label": TRAIN.label[:-1]}, "train.label: expected 32 integers"),
         ({"label": TRAIN.label + 1}, r"train.label: expected in \[0, 2\)"),
         ({"label": 0 * TRAIN.label}, "train.label: expected all 2 classes, got 1"),

@@ -1,0 +1,117 @@
+"""How a U-Net is trained and on what: the config, and radiographs with lung masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from covid_cxr.images.augmentation import Augmentation
+from covid_cxr.segmentation.unet import UNetConfig
+from synaptax.cli.fields import NotHelp
+from synaptax.typing import Array
+
+_NET = UNetConfig()
+# No flip: it would swap right and left.
+_MOVES = Augmentation(flip=0.0, degrees=5.0, shift=0.05, zoom=1.15)
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentConfig:
+    """How to train.
+
+    Attributes:
+        net: What network.
+        side: Pixels a side of the radiographs.
+        epochs: Passes over the films.
+        batch: Radiographs a step.
+        rate: Learning rate of AdamW at the start; it falls as half a cosine.
+        weight_decay: Of AdamW.
+        dice_weight: Of the soft Dice term beside the cross-entropy.
+        augmentation: How radiographs move, masks with them; None for not at all.
+        exposure: Whether to change exposures at random (a power of the brightness).
+        select: The weights kept: of the last epoch, or best by validation Dice.
+        seed: Of initial weights, order and augmentation.
+        checkpoint_every: Epochs between checkpoints.
+    """
+
+    net: UNetConfig = _NET
+    side: int = 64
+    epochs: int = 40
+    batch: int = 8
+    rate: float = 3e-3
+    weight_decay: float = 1e-4
+    dice_weight: float = 1.0
+    augmentation: Augmentation | None = _MOVES
+    exposure: Annotated[bool, NotHelp(help="Do not change exposures at random.")] = True
+    select: str = "last"
+    seed: int = 0
+    checkpoint_every: int = 10
+
+
+class Radiographs(NamedTuple):
+    """Films with their masks.
+
+    Attributes:
+        image: (N, H, W) float32 in [0, 1].
+        mask: (N, C, H, W) bool; C = 2: right lung (at the viewer's left), then left.
+    """
+
+    image: Any
+    mask: Any
+
+
+def prepared(
+    config: SegmentConfig, train: Radiographs, validation: Radiographs | None
+) -> tuple[Radiographs, Radiographs]:
+    """Return the films to train on and those to watch, or raise a ValueError."""
+    check(config)
+    train = _checked(config.net, train, "train")
+    if train.image.shape[1:] != (config.side, config.side):
+        raise ValueError(
+            f"side: the films are {train.image.shape[1:]}, not {config.side} a side"
+        )
+    if train.image.shape[0] < config.batch:
+        raise ValueError(
+            f"batch: {config.batch} is more than the {train.image.shape[0]} films"
+        )
+    if validation is None:
+        if config.select == "best":
+            raise ValueError("select: 'best' needs validation films")
+        return train, train
+    return train, _checked(config.net, validation, "validation")
+
+
+def check(config: SegmentConfig) -> None:
+    """Raise a ValueError that names the first field that makes no sense."""
+    for name in ("side", "epochs", "batch", "checkpoint_every"):
+        value = getattr(config, name)
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    if not config.rate > 0:
+        raise ValueError(f"rate: expected > 0, got {config.rate}")
+    if config.select not in ("last", "best"):
+        raise ValueError(f"select: expected last or best, got {config.select!r}")
+
+
+def _checked(net: UNetConfig, films: Radiographs, name: str) -> Radiographs:
+    """Return films as device arrays, or raise a ValueError naming what is wrong."""
+    image = checked_images(net, films.image, f"{name}.image")
+    wanted = (image.shape[0], net.outputs, *image.shape[1:])
+    mask = np.asarray(films.mask)
+    if mask.shape != wanted or mask.dtype != bool:
+        raise ValueError(
+            f"{name}.mask: expected bool{wanted}, got {mask.dtype}{mask.shape}"
+        )
+    return Radiographs(image, jnp.asarray(mask))
+
+
+def checked_images(net: UNetConfig, image: Any, name: str) -> Array:
+    """Return images on the device, or raise a ValueError naming what is wrong."""
+    if np.ndim(image) != 3 or not image.shape[0] or image.dtype != np.float32:
+        kind = f"{getattr(image, 'dtype', type(image).__name__)}{np.shape(image)}"
+        raise ValueError(f"{name}: expected float32 (N, H, W), N >= 1, got {kind}")
+    net.check_side(*image.shape[1:])
+    return jnp.asarray(image)
