@@ -132,6 +132,7 @@ def _propagate(
         start = (messages, jnp.asarray(jnp.inf, messages.dtype), jnp.int32(0))
         messages, residual, count = lax.while_loop(more, sweep, start)
         phi, overlap = _bethe(messages, graph, coupling)
+        # d = (1 - p) / 2 and S = phi - gamma p
         found = (0.5 * (1 - overlap), phi - coupling * overlap, phi, count, residual)
         return messages, found
 

@@ -176,12 +176,15 @@ def ascent_direction(
         planes: bits of m and of K that products with packed patterns keep; None for
             products in floating point.
     """
+    # Delta_mu = (m . xi_mu - kappa sqrt N) / sqrt S_mu,  K = G(Delta) / Phi(Delta)
     spread = spreads(m, batch.squares)
     delta = (fields(m, batch, planes) - batch.threshold) / jnp.sqrt(spread)
     pull = jnp.where(batch.valid, inverse_mills(delta), 0)
+    # sum_mu K_mu xi_mu / sqrt S_mu
     align = pulls(pull / jnp.sqrt(spread), batch, planes)
     if not radial:
         return align
+    # + sum_mu K_mu Delta_mu / S_mu  m_i xi_mu,i^2, through the variance
     free = spread > FLOOR * m.size
     push = jnp.where(free, pull * delta / spread, 0)
     if batch.squares is None:

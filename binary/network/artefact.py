@@ -214,7 +214,8 @@ def _pooled(layer: PackedLayer, up: np.ndarray) -> np.ndarray:
     batch, height, width, channels = up.shape
     rows, columns = height // side, width // side
     cut = up[:, : rows * side, : columns * side]
-    return cut.reshape(batch, rows, side, columns, side, channels).any(axis=(2, 4))
+    windows = cut.reshape(batch, rows, side, columns, side, channels)
+    return np.asarray(windows.any(axis=(2, 4)))
 
 
 def save(path: str | Path, network: Packed) -> None:

@@ -69,6 +69,7 @@ def dense(
     """
     m, inputs = widened(m), widened(m, inputs)
     mean = inputs @ m  # mu = sum_j m_ij a_j
+    # v_i = sum_j (1 - m_ij^2 a_j^2) of signs, sum_j (1 - m_ij^2) x_j^2 of numbers
     if signs:
         variance = m.shape[0] - jnp.square(inputs) @ jnp.square(m)
     else:

@@ -73,12 +73,12 @@ def free(
     def move(state: FreeState, patterns: Batch, rate: Array) -> FreeState:
         m = state.params if on == "m" else jnp.tanh(state.params)
         slope = ascent_direction(m, patterns, radial=not detach, planes=planes)
-        if on == "h":
+        if on == "h":  # dL/dh = (1 - m^2) dL/dm, as m = tanh h
             slope = (1 - m) * (1 + m) * slope
         velocity = rate * slope
         if state.velocity is not None:
             velocity = velocity + momentum * state.velocity
-        moved = state.params + velocity
+        moved = state.params + velocity  # m <- clip(m + eta dL/dm)
         moved = jnp.clip(moved, -1, 1) if on == "m" else moved
         return FreeState(moved, velocity if momentum else None)
 

@@ -208,6 +208,7 @@ class _Saddle:
         new, coupling = self.overlaps(hat, coupling, overlap)
         if overlap is not None and abs(new.p - overlap) > 1e-8:
             raise NotConverged(f"{name}: overlap off by {new.p - overlap:.3g}")
+        # S = -gamma P - s1_hat s1 + s0_hat s0 - Q_hat (1 - Q) / 2 + G_S + alpha G_E
         return FranzParisiPoint(
             reference=of.name,
             alpha=of.alpha,

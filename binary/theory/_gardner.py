@@ -66,8 +66,12 @@ def energetic(q: float, kappa: float) -> float:
 
 
 def free_entropy(alpha: float, q: float, q_hat: float, kappa: float = 0.0) -> float:
-    """Return the RS free entropy at any order parameters (stationary at the saddle)."""
+    """Return the RS free entropy at any order parameters (stationary at the saddle).
+
+    It is the action of :func:`gardner`: the saddle point of Krauth and Mezard (1989).
+    """
     z, w = gaussian_rule()
+    # phi = -q_hat (1 - q) / 2 + int Dz log 2 cosh(sqrt(q_hat) z) + alpha G_E
     entropic = w @ log_2cosh(np.sqrt(q_hat) * z)
     return float(-0.5 * q_hat * (1 - q) + entropic + alpha * energetic(q, kappa))
 

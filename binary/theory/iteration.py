@@ -40,6 +40,9 @@ def fixed_point(
 ) -> FixedPoint:
     """Solve x = step(x) by damped iteration with Anderson acceleration.
 
+    Not SciPy's ``anderson``: it knows no projection, and these maps are defined for
+    overlaps in [0, 1] alone; and the first steps here are plain damped ones.
+
     Args:
         step: the map, on float64 arrays of shape (n,).
         start: the first x.

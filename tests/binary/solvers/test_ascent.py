@@ -5,9 +5,11 @@ import importlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from binary import instances, likelihood, solvers
+from binary.projection import project_magnetisations
 from binary.solvers._sweep import epoch
 
 module = importlib.import_module("binary.solvers._solve")
@@ -63,6 +65,24 @@ def test_an_annealed_step_lands_on_the_schedule(problem):
         KEY, started(solver, problem), problem, jnp.float32(0.1), CLOCK
     )
     np.testing.assert_allclose(likelihood.self_overlap(moved.m), 1 - 0.75**2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [None, 0.4375])
+def test_a_solvers_step_is_a_chain_of_optax(problem, overlap):
+    """``chain(scale(eta), project_magnetisations(q*))`` on the log-likelihood."""
+    if overlap is None:
+        solver = solvers.free(planes=None)
+    else:  # q* = 1 - (1 - t)^2 at t = 1/4; the gradient through S moves the norm alone
+        solver = solvers.annealed(schedule=solvers.power(2.0), planes=None)
+    state = started(solver, problem)
+    m = solver.magnetisations(state)
+    moved = jax.jit(solver.step)(KEY, state, problem, jnp.float32(0.3), CLOCK)
+    tx = optax.chain(optax.scale(0.3), project_magnetisations(overlap))
+    slope = likelihood.gradient(m, ONE, detach=overlap is not None)
+    updates, _ = tx.update(slope, tx.init(m), m)
+    np.testing.assert_allclose(
+        solver.magnetisations(moved), optax.apply_updates(m, updates), atol=3e-6
+    )
 
 
 @pytest.mark.parametrize("size", [7, 100])
