@@ -1,8 +1,9 @@
 """What a weight is worth, and how to take it away."""
 
 from pruning import scores
-from pruning._preactivations import LOGITS, preactivations
+from pruning._preactivations import LOGITS, preactivation_table, preactivations
 from pruning._report import report
+from pruning._roles import weights_only
 from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.masks import (
     apply_mask,
@@ -12,6 +13,7 @@ from pruning.masks import (
     full_mask,
     intersect,
     magnitude_mask,
+    masks_from_zeros,
     select,
     threshold_mask,
     union,
@@ -29,7 +31,7 @@ from pruning.transforms import (
     sensitivity_decay,
     with_masks,
 )
-from synaptax.trees import Prunable, weights_only
+from synaptax.trees import Prunable
 
 __all__ = [
     "LOGITS",
@@ -47,6 +49,7 @@ __all__ = [
     "loss_sensitivity_decay",
     "magnitude_mask",
     "manual",
+    "masks_from_zeros",
     "masks_of",
     "mean_squares",
     "n_m",
@@ -55,6 +58,7 @@ __all__ = [
     "periodic",
     "plateau",
     "polynomial",
+    "preactivation_table",
     "preactivations",
     "prune",
     "pruned",

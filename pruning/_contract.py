@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from pruning.taps import Equation, Program, bind, differentiable, meetings
+from synaptax.checks import wide_dtype
 
 # Operations that only rearrange or convert: |.| passes through their transpose.
 _REARRANGING = {
@@ -106,12 +107,21 @@ def _operand(
 ) -> int | None:
     """Return the :class:`LeafPlan` operand, if the leaf has one."""
     read = [s for s in program.equations[uses[0]].inputs if s in reached]
-    rearranged = all(
-        program.equations[i].primitive.name in _REARRANGING
-        and len(program.equations[i].inputs) == 1
-        for i in path
-    )
+    rearranged = all(_rearranges(program, i, _REARRANGING) for i in path)
     return read[0] if len(uses) == len(read) == 1 and rearranged else None
+
+
+def _rearranges(program: Program, index: int, names: set[str]) -> bool:
+    """Say whether an equation only moves or converts the entries of one value.
+
+    From real to complex is no such conversion: of the product of moduli that the
+    complex value would be given, a real weight feels the real part alone.
+    """
+    eqn = program.equations[index]
+    sides = [program.avals[slot].dtype for slot in (*eqn.inputs, *eqn.outputs)]
+    complex_sides = {jnp.issubdtype(dtype, jnp.complexfloating) for dtype in sides}
+    single = len(eqn.inputs) == 1 and len(complex_sides) == 1
+    return single and eqn.primitive.name in names
 
 
 def _outer_row(program: Program, use: int) -> tuple[int, int, int] | None:
@@ -142,9 +152,7 @@ def _is_added(
         len(uses) == 1
         and eqn.primitive.name in ("add", "sub")
         and all(
-            program.equations[i].primitive.name in {*_REARRANGING, "broadcast_in_dim"}
-            and len(program.equations[i].inputs) == 1
-            for i in path
+            _rearranges(program, i, {*_REARRANGING, "broadcast_in_dim"}) for i in path
         )
         and math.prod(program.avals[slot].shape)
         == math.prod(program.avals[eqn.outputs[0]].shape)
@@ -152,8 +160,12 @@ def _is_added(
 
 
 def accumulated(aval: Any) -> Any:
-    """Return the dtype for sums over values of ``aval``: at least float32."""
-    return aval.dtype if jnp.finfo(aval.dtype).bits >= 32 else jnp.float32
+    """Return the dtype for sums of moduli of ``aval``: real, at least float32.
+
+    A sum over a batch in half precision stops growing at 2048 terms of one size.
+    """
+    real = jnp.finfo(aval.dtype).dtype
+    return real if jnp.finfo(real).bits >= 32 else jnp.float32
 
 
 def absolute_sum(leaf: LeafPlan, seen: Seen) -> Any:
@@ -178,13 +190,16 @@ def outer_sum(leaf: LeafPlan, seen: Seen) -> Any:
     assert leaf.row is not None
     operand, axis, output_axis = leaf.row
     (use,) = leaf.uses
-    activation = _rows(jnp.abs(seen.records[use][operand]), axis)
+    recorded = seen.records[use][operand]
+    # |a|, in the dtype that the product is taken in: complex, where the weight is.
+    activation = _rows(jnp.abs(recorded).astype(recorded.dtype), axis)
     (values,) = seen.deltas[use]
     delta = jnp.abs(values).astype(accumulated(values)).sum(1)
     record: list[Any] = [None, None]
     record[operand] = activation
     pull = _pull(seen, _whole(seen.program, leaf), {use: record})
-    return pull({use: [_rows(delta, output_axis)]})
+    total = pull({use: [_rows(delta, output_axis)]})
+    return total.real if jnp.iscomplexobj(total) else total
 
 
 def added_sum(leaf: LeafPlan, seen: Seen) -> Any:
@@ -221,7 +236,7 @@ def each_sum(leaf: LeafPlan, seen: Seen) -> Any:
     operand = leaf.operand
     if operand is None or not leaf.path:
         return total
-    leaf_value = fixed[whole.slot].astype(total.dtype)
+    leaf_value = fixed[whole.slot].real.astype(total.dtype)
     _, back = jax.vjp(
         lambda w: _follow(program, leaf.path, {whole.slot: w})[operand],
         leaf_value,
@@ -273,7 +288,7 @@ def _pull(seen: Seen, way: _Way, records: dict[int, list[Any]]) -> Any:
         return outputs
 
     # Sums run in at least float32; the leaf's own dtype is restored at the end.
-    weight = fixed[slot].astype(accumulated(fixed[slot]))
+    weight = fixed[slot].astype(wide_dtype(fixed[slot].dtype, jnp.float32))
     outputs, pull = jax.vjp(lambda w: use(w.astype(fixed[slot].dtype)), weight)
 
     def pulled(deltas: dict[int, list[Any]]) -> Any:

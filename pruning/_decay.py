@@ -12,8 +12,9 @@ import optax
 from jax import lax
 
 from pruning import _transform
+from pruning._roles import check_prunable, leaves_of
 from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable, map_named
+from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
 
@@ -41,22 +42,42 @@ class LossSensitivityDecayState(NamedTuple):
 
 
 def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
-    """Return u - rate * w * max(0, 1 - S) for one leaf, in the update's dtype."""
+    """Return u - rate * w * max(0, 1 - S) for one leaf, in the update's dtype.
+
+    This is the update rule of arXiv 1810.11764 with lambda = ``rate``, and of LOBSTER
+    (arXiv 2011.09905) with |dL/dw| for S.
+    """
+    # In at least float32: rate * w is far below u, and half precision would lose it.
     wide = wide_dtype(update.dtype, weight.dtype, jnp.float32)
-    gate = jnp.maximum(1 - lax.stop_gradient(felt).astype(wide), 0)
-    shrink = jnp.asarray(rate).astype(wide) * weight.astype(wide) * gate
+    # S is a modulus, hence real, where the weight is complex.
+    real = jnp.finfo(wide).dtype
+    insensitivity = jnp.maximum(1 - lax.stop_gradient(felt).astype(real), 0)
+    share = jnp.asarray(rate).astype(real) * insensitivity
+    shrink = share.astype(wide) * weight.astype(wide)
     return (update.astype(wide) - shrink).astype(update.dtype)
 
 
 def _decay_tree(
-    updates: PyTree, params: PyTree, felt: PyTree, rate: Any, chosen: Prunable
+    updates: PyTree, params: PyTree, felt: PyTree, rate: Any, prunable: Prunable
 ) -> PyTree:
-    def leaf(name: str, weight: Array, update: Array, one: Array) -> Array:
-        if not chosen(name, weight):
-            return update
-        return gated_decay(update, weight, one, rate)
+    decayed = [
+        gated_decay(update, leaf.value, sensitivity, rate)
+        if leaf.prunable and jnp.issubdtype(leaf.value.dtype, jnp.inexact)
+        else update
+        for leaf, update, sensitivity in zip(
+            leaves_of(params, prunable),
+            jax.tree.leaves(updates),
+            jax.tree.leaves(felt),
+            strict=True,
+        )
+    ]
+    return jax.tree.unflatten(jax.tree.structure(updates), decayed)
 
-    return map_named(leaf, params, updates, felt)
+
+def _no_sensitivity(weight: Any) -> Array:
+    """Return S = 0 in the real dtype of a weight."""
+    real = jnp.abs(jnp.zeros((), jnp.result_type(weight))).dtype
+    return jnp.zeros_like(weight, dtype=real)
 
 
 def _check_refresh(refresh: Any, sensitivity_fn: Any) -> int:
@@ -74,6 +95,7 @@ def _check_refresh(refresh: Any, sensitivity_fn: Any) -> int:
     return refresh
 
 
+@_transform.injectable("rate")
 def sensitivity_decay(
     rate: Any,
     *,
@@ -116,15 +138,18 @@ def sensitivity_decay(
     _transform.check_rate(rate)
     refresh = _check_refresh(refresh, sensitivity_fn)
     chosen = _transform.every_leaf if prunable is None else prunable
+    check_prunable(chosen)
 
     def init(params: PyTree) -> Any:
-        last = jax.tree.map(jnp.zeros_like, params) if refresh > 1 else None
+        last = jax.tree.map(_no_sensitivity, params) if refresh > 1 else None
         return SensitivityDecayState(jnp.zeros([], jnp.int32), last)
 
     def computed(params: PyTree, batch: Any) -> PyTree:
         assert sensitivity_fn is not None
         held = jax.tree.map(lax.stop_gradient, params)
-        felt = sensitivity_fn(held, batch)
+        way = "pass sensitivity= instead of sensitivity_fn, or use prunable= instead"
+        with _transform.holes_explained(params, name, way):
+            felt = sensitivity_fn(held, batch)
         return _transform.like(params, felt, argument="sensitivity_fn(params, batch)")
 
     def update(
@@ -159,6 +184,7 @@ def sensitivity_decay(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+@_transform.injectable("rate")
 def loss_sensitivity_decay(
     rate: Any, *, prunable: Prunable | None = None
 ) -> optax.GradientTransformationExtraArgs:
@@ -189,6 +215,7 @@ def loss_sensitivity_decay(
     name = "loss_sensitivity_decay"
     _transform.check_rate(rate)
     chosen = _transform.every_leaf if prunable is None else prunable
+    check_prunable(chosen)
 
     def init(params: PyTree) -> Any:
         del params

@@ -15,6 +15,7 @@ from jax import lax
 
 from pruning import taps
 from pruning._contract import accumulated
+from synaptax.checks import wide_dtype
 from synaptax.typing import Array
 
 ApplyFn = Callable[[Any, Any], Any]
@@ -58,10 +59,17 @@ def floating(function: Callable[[Any], Any], params: Any) -> Any:
         return jax.tree.unflatten(structure, full)
 
     result = function((rebuild, [leaves[i] for i in moving]))
-    out = [jnp.zeros_like(leaf) for leaf in leaves]
+    out = [no_sensitivity(leaf) for leaf in leaves]
     for i, leaf in zip(moving, result, strict=True):
-        out[i] = leaf.astype(leaves[i].dtype)
+        out[i] = leaf.astype(out[i].dtype)
     return jax.tree.unflatten(structure, out)
+
+
+def no_sensitivity(leaf: Any) -> Array:
+    """Return zeros in the leaf's dtype; of a complex leaf, in its real dtype."""
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        return jnp.zeros_like(leaf, dtype=jnp.finfo(leaf.dtype).dtype)
+    return jnp.zeros_like(leaf)
 
 
 def reference_mean_abs(apply_fn: ApplyFn, params: Any, x: Any, rows: Array) -> Any:
@@ -76,9 +84,18 @@ def reference_mean_abs(apply_fn: ApplyFn, params: Any, x: Any, rows: Array) -> A
 
 
 def reference_abs_mean(
-    apply_fn: ApplyFn, params: Any, x: Any, rows: Array, batch: int, support: int | None
+    apply_fn: ApplyFn,
+    params: Any,
+    x: Any,
+    rows: Array,
+    batch: int,
+    support: int | None,
+    mean: Callable[[Array], Array],
 ) -> Any:
-    """Return sum_k |(1/B) sum_b alpha_bk dy_bk/dw|, every derivative held at once."""
+    """Return sum_k |(1/B) sum_b alpha_bk dy_bk/dw|, every derivative held at once.
+
+    ``mean`` is that over devices, inside ``jax.shard_map``; otherwise the identity.
+    """
 
     def compute(part: Any) -> list[Array]:
         rebuild, moving = part
@@ -89,11 +106,11 @@ def reference_abs_mean(
             passes = jnp.broadcast_to(passes, (batch, *passes.shape))
 
         def collected(jacobian: Array) -> Array:
-            dtype = accumulated(jacobian)
+            dtype = wide_dtype(jacobian.dtype, jnp.float32)
             weighted = jnp.einsum(
                 "bkc,bc...->k...", passes.astype(dtype), jacobian.astype(dtype)
             )
-            return jnp.abs(weighted).sum(0) / batch
+            return jnp.abs(mean(weighted)).sum(0) / batch
 
         return [collected(leaf) for leaf in jacobian]
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pruning import _transform
 from pruning._prune import PruneState
+from pruning._transform import pure
 from synaptax.checks import check_boolean
 from synaptax.typing import PyTree
 
@@ -18,10 +19,9 @@ def _is_prune_state(node: Any) -> bool:
     return isinstance(node, PruneState)
 
 
-def _pure(tree: Any) -> Any:
-    from flax import nnx
-
-    return nnx.as_pure(tree)
+def _is_untyped(node: Any) -> bool:
+    """Say whether a node is a prune state restored without a template: a dict."""
+    return isinstance(node, dict) and "prune_masks" in node
 
 
 def masks_of(opt_state: Any) -> PyTree:
@@ -29,7 +29,8 @@ def masks_of(opt_state: Any) -> PyTree:
 
     Args:
         opt_state: the state of any nest of transforms with :func:`prune` or
-            :func:`pruned` in it; an ``nnx.Optimizer``'s ``opt_state`` too.
+            :func:`pruned` in it; an ``nnx.Optimizer``'s ``opt_state`` too, and a state
+            that was restored without a template, as dicts and lists.
 
     Returns:
         A boolean tree like the parameters. If several pruning transforms hold masks
@@ -40,17 +41,19 @@ def masks_of(opt_state: Any) -> PyTree:
     Raises:
         ValueError: if no state holds masks.
     """
-    states = [
-        node
-        for node in jax.tree.leaves(opt_state, is_leaf=_is_prune_state)
-        if _is_prune_state(node)
-    ]
-    if not states:
+    held = []
+    for node in jax.tree.leaves(
+        opt_state, is_leaf=lambda node: _is_prune_state(node) or _is_untyped(node)
+    ):
+        if _is_prune_state(node):
+            held.append(pure(node.prune_masks))
+        elif _is_untyped(node):
+            held.append(node["prune_masks"])
+    if not held:
         raise ValueError(
             "opt_state: no masks found; is prune or pruned among the transforms?"
         )
-
-    return functools.reduce(_join, [_pure(state.prune_masks) for state in states])
+    return functools.reduce(_join, held)
 
 
 def _join(first: Any, second: Any) -> Any:
@@ -84,16 +87,22 @@ def with_masks(opt_state: Any, masks: PyTree) -> Any:
         ValueError: if no state holds masks, or naming the leaf of ``masks`` that is
             missing, unexpected, of another shape or not boolean.
     """
+    if any(map(_is_untyped, jax.tree.leaves(opt_state, is_leaf=_is_untyped))):
+        raise ValueError(
+            "opt_state: this is a state restored without a template, which no "
+            "transform can use; restore it into tx.init(params)"
+        )
     held = masks_of(opt_state)
-    given = _pure(masks)
+    given = pure(masks)
     check_boolean(given, "masks")
     _transform.like(held, given, argument="masks")
 
     def replace(node: Any) -> Any:
         if not _is_prune_state(node):
             return node
-        new = _transform.like(_pure(node.prune_masks), given, argument="masks")
-        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(new)]
+        new = _transform.like(pure(node.prune_masks), given, argument="masks")
+        # Copies: masks shared with another state, or within one, cannot be donated.
+        leaves = [jnp.array(leaf, copy=True) for leaf in jax.tree.leaves(new)]
         old = node.prune_masks
         return node._replace(
             prune_masks=jax.tree.unflatten(jax.tree.structure(old), leaves)

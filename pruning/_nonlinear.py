@@ -1,26 +1,42 @@
-"""Find the ReLU-like non-linearities of a traced function.
+"""Find the non-linearities of a traced function that act on each entry alone.
 
 A non-linearity is known by the equations that jax makes of it: a ``custom_jvp`` whose
 body is ``max(z, 0)`` (:func:`jax.nn.relu`), a jit of a known name
 (:func:`jax.nn.silu`), or a few primitives in a row (:func:`jax.nn.gelu`, a plain
-``jnp.maximum(z, 0)``, ``z * sigmoid(z)``). Where one hides in the body of a loop, a
-branch or a custom rule, so that its input cannot be taken out, it is an error: never
-silently missed.
+``jnp.maximum(z, 0)``, ``where(z > 0, z, a * z)``). What is handed out is the
+pre-activation z itself: of ``z * relu6(z + 3) / 6`` or ``z * tanh(softplus(z))``, not
+what enters the inner function. Which of these are neurons, :mod:`pruning._neurons`
+tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from pruning.taps import Equation, Program, differentiable, inside
 
-KINDS = ("relu", "leaky_relu", "gelu", "silu", "elu", "tanh")
+KINDS = (
+    "relu",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "elu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "mish",
+    "hard_swish",
+    "hard_sigmoid",
+    "hard_tanh",
+    "soft_sign",
+    "erf",
+    "piecewise",
+)
 
 _JITTED = {
     "leaky_relu": "leaky_relu",
@@ -28,25 +44,49 @@ _JITTED = {
     "silu": "silu",
     "swish": "silu",
     "elu": "elu",
+    "celu": "elu",
+    "selu": "elu",
+    "sigmoid": "sigmoid",
+    "log_sigmoid": "softplus",
+    "softplus": "softplus",
+    "squareplus": "softplus",
+    "sparse_plus": "softplus",
+    "mish": "mish",
+    "hard_silu": "hard_swish",
+    "hard_swish": "hard_swish",
+    "hard_sigmoid": "hard_sigmoid",
+    "hard_tanh": "hard_tanh",
+    "soft_sign": "soft_sign",
 }
 _SHAPING = {"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose"}
-_CONVERTING = {*_SHAPING, "convert_element_type", "copy", "copy_p"}
+CONVERTING = {*_SHAPING, "convert_element_type", "copy", "copy_p", "pvary", "pcast"}
+_COMPARING = {"gt", "ge", "lt", "le"}
+_ELEMENTWISE = {
+    *CONVERTING,
+    *_COMPARING,
+    *("add", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "clamp"),
+    *("exp", "exp2", "expm1", "log", "log1p", "pow", "integer_pow", "square", "sqrt"),
+    *("tanh", "logistic", "erf", "erfc", "select_n", "ne", "eq", "and", "or", "not"),
+}
 # Their own rule replaces what is inside; numerical guards there are no neurons.
-_RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+RULES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+_GATED = {"sigmoid": "silu", "erf": "gelu", "relu": "hard_swish"}
 
 
-class Entry(NamedTuple):
-    """A value that enters a non-linearity.
+class Match(NamedTuple):
+    """One non-linearity.
 
     Attributes:
         kind: one of :data:`KINDS`.
-        slot: where the value is written.
-        scope: the named scopes of the non-linearity.
+        slot: where its pre-activation is written.
+        equation: the index of the equation that is it, or ends it.
+        within: the indices of equations that are only a part of it.
     """
 
     kind: str
     slot: int
-    scope: tuple[str, ...]
+    equation: int
+    within: frozenset[int] = frozenset()
 
 
 def keep(eqn: Any) -> bool:
@@ -64,70 +104,39 @@ def _jitted(eqn: Any) -> str | None:
     return _JITTED.get(eqn.params["name"]) if named else None
 
 
-def entries(program: Program, kinds: Collection[str]) -> list[Entry]:
-    """Return what enters each non-linearity, once each, in the order of evaluation.
+def matches(program: Program) -> list[Match]:
+    """Return the non-linearities of a program, in the order of evaluation.
 
     Args:
-        program: traced with ``keep=``:func:`keep`.
-        kinds: those wanted, of :data:`KINDS`.
-
-    Raises:
-        ValueError: if one that is wanted lies in a body that cannot be opened.
+        program: traced with ``keep=``:func:`keep`. Of what depends on ``x`` alone.
     """
-    graph, driven = _Graph(program), _driven(program)
-    found: dict[int, Entry] = {}
-    for eqn in program.equations:
-        if driven.isdisjoint(eqn.inputs):
-            continue
-        seen = graph.seen(eqn)
-        if seen is None:
-            _check_closed(eqn, kinds)
-        elif seen[0] in kinds and seen[1] in driven:
-            found.setdefault(seen[1], Entry(*seen, eqn.scope))
-    return list(found.values())
+    graph = _Graph(program)
+    matched = []
+    for index, eqn in enumerate(program.equations):
+        active = not program.active.isdisjoint(eqn.inputs)
+        one = graph.match(index, eqn) if active else None
+        if one is not None:
+            matched.append(graph.gated(one))
+    parts = frozenset().union(*(one.within for one in matched))
+    return [one for one in matched if one.equation not in parts]
 
 
-def _driven(program: Program) -> set[int]:
-    """Return the slots that depend on data: on the inputs, but not through a key.
-
-    Drawing random numbers takes a ``max(., 0)`` that is no neuron.
-    """
-    driven = set(program.inputs)
-    for eqn in program.equations:
-        drawn = any(
-            jnp.issubdtype(program.avals[s].dtype, jax.dtypes.prng_key)
-            for s in eqn.inputs
-        )
-        if not drawn and not driven.isdisjoint(eqn.inputs):
-            driven.update(eqn.outputs)
-    return driven
-
-
-def _check_closed(eqn: Equation, kinds: Collection[str]) -> None:
-    """Raise if an equation that stays whole has a wanted non-linearity inside."""
-    hidden = _hidden(eqn, kinds)
-    if hidden is not None:
-        raise ValueError(
-            f"apply_fn: a {hidden} inside {eqn.primitive.name}, whose values cannot be "
-            "taken out. Unroll the loop in Python, leave the kind out of "
-            "nonlinearities, or return the pre-activations from the model and pass "
-            "them to psp_penalty"
-        )
-
-
-def _hidden(eqn: Equation, kinds: Collection[str]) -> str | None:
+def hidden(eqn: Equation) -> list[str]:
+    """Return the kinds inside an equation that stays whole: a loop, a rule."""
+    kinds = []
     for program in inside(eqn, keep):
-        graph, driven = _Graph(program), _driven(program)
-        for inner in program.equations:
-            if driven.isdisjoint(inner.inputs):
-                continue
-            seen = graph.seen(inner)
-            guard = eqn.primitive.name in _RULES and inner.primitive.name == "max"
-            if seen is None:
-                seen = (_hidden(inner, kinds), 0)
-            if seen[0] in kinds and not guard:
-                return seen[0]
-    return None
+        whole = {one.equation: one for one in matches(program)}
+        parts = frozenset().union(*(one.within for one in whole.values()))
+        for index, inner in enumerate(program.equations):
+            guard = eqn.primitive.name in RULES and inner.primitive.name in (
+                "max",
+                "select_n",
+            )
+            if index in whole and not guard:
+                kinds.append(whole[index].kind)
+            elif index not in whole and index not in parts:
+                kinds += hidden(inner)
+    return kinds
 
 
 class _Graph:
@@ -135,108 +144,248 @@ class _Graph:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.writer = {s: eqn for eqn in program.equations for s in eqn.outputs}
-        self.readers: dict[int, list[Equation]] = {}
-        for eqn in program.equations:
+        self.writer = {
+            s: (index, eqn)
+            for index, eqn in enumerate(program.equations)
+            for s in eqn.outputs
+        }
+        self.readers: dict[int, list[tuple[int, Equation]]] = {}
+        for index, eqn in enumerate(program.equations):
             for slot in eqn.inputs:
-                self.readers.setdefault(slot, []).append(eqn)
+                self.readers.setdefault(slot, []).append((index, eqn))
 
-    def seen(self, eqn: Equation) -> tuple[str, int] | None:
-        """Return (kind, slot of z) if an equation is or ends a non-linearity."""
+    def match(self, index: int, eqn: Equation) -> Match | None:
+        """Return the non-linearity that an equation is or ends, before any gate."""
         if not eqn.inputs or not differentiable(self.program.avals[eqn.outputs[0]]):
             return None
         name = eqn.primitive.name
         kind = _jitted(eqn)
         if kind is not None:
-            return kind, eqn.inputs[0]
-        if name == "custom_jvp_call" and _is_relu_body(eqn):
-            return "relu", eqn.inputs[0]
-        if name == "max":
-            return self._maximum(eqn)
-        if name == "tanh":
-            cubic = self._cubic(eqn.inputs[0])
-            return ("tanh", eqn.inputs[0]) if cubic is None else ("gelu", cubic)
-        if name in ("erf", "erfc"):
-            z = self._through_scaling(eqn.inputs[0])
-            return ("gelu", z) if self._gated(z, eqn.outputs[0]) else None
-        if name == "logistic" and self._gated(eqn.inputs[0], eqn.outputs[0]):
-            return "silu", eqn.inputs[0]
+            return Match(kind, eqn.inputs[0], index)
+        if name == "custom_jvp_call":
+            return self._custom(index, eqn)
+        if name in ("max", "min"):
+            return self._extremum(index, eqn)
+        if name == "select_n":
+            return self._selection(index, eqn)
+        if name in ("tanh", "logistic", "erf", "erfc"):
+            kind = {"logistic": "sigmoid", "erfc": "erf"}.get(name, name)
+            return Match(kind, eqn.inputs[0], index)
+        if name == "mul":
+            return self._switched(index, eqn)
+        if name in ("log1p", "log"):
+            return self._softplus(index, eqn)
         return None
 
-    def is_zero(self, slot: int) -> bool:
-        """Say whether a slot holds nothing but zeros, known before running."""
-        eqn = self.writer.get(slot)
-        if eqn is not None:
-            return eqn.primitive.name in _CONVERTING and self.is_zero(eqn.inputs[0])
+    def gated(self, one: Match) -> Match:
+        """Return the match itself, or the larger one whose gate it is.
+
+        A gate is a function of s alone that multiplies s: z sigmoid(z), z Phi(z),
+        z tanh(softplus(z)), z relu6(z + 3).
+        """
+        start = self.program.equations[one.equation].outputs[0]
+        for s in (s for f in self._factors(start) for s in self._unscaled(f)):
+            walked = self.function_of(one.slot, s)
+            if walked is None:
+                continue
+            kind = _GATED.get(one.kind, one.kind)
+            if one.kind == "tanh":
+                kind = "mish" if self._holds_softplus(walked) else "gelu"
+            if one.kind == "relu" and one.slot == s:
+                kind = "relu"  # z max(z, 0), the squared relu
+            return one._replace(kind=kind, slot=s, within=one.within | walked)
+        return one
+
+    def _factors(self, slot: int) -> Iterator[int]:
+        """Yield what a value multiplies, up to constants added and multiplied."""
+        for _, eqn in self.readers.get(slot, ()):
+            name = eqn.primitive.name
+            rest = [s for s in eqn.inputs if s != slot]
+            if name == "mul" and rest and rest[0] in self.program.active:
+                yield rest[0]
+            fixed = all(s not in self.program.active for s in rest)
+            steps = name in ("mul", "div", "add", "sub", "min", "max") and fixed
+            if steps or name in CONVERTING:
+                yield from self._factors(eqn.outputs[0])
+
+    def _holds_softplus(self, walked: Iterable[int]) -> bool:
+        names = set()
+        for index in walked:
+            eqn = self.program.equations[index]
+            names.add(_jitted(eqn) or eqn.primitive.name)
+        return bool(names & {"softplus", "log1p", "custom_jvp_call"})
+
+    def function_of(self, slot: int, z: int) -> frozenset[int] | None:
+        """Return the equations that make a slot from z and constants, or None.
+
+        None unless each step acts entry by entry and z is all that it reads of x.
+        """
+        walked: set[int] = set()
+        pending, reached = [slot], False
+        while pending:
+            current = pending.pop()
+            if current == z:
+                reached = True
+                continue
+            if current not in self.program.active:
+                continue
+            if current not in self.writer:
+                return None
+            index, eqn = self.writer[current]
+            if index in walked:
+                continue
+            rule = eqn.primitive.name == "custom_jvp_call" or _jitted(eqn)
+            if not rule and eqn.primitive.name not in _ELEMENTWISE:
+                return None
+            walked.add(index)
+            pending += eqn.inputs
+        return frozenset(walked) if reached else None
+
+    def number(self, slot: int) -> float | None:
+        """Return the one value that a slot is filled with, if known before running."""
+        if slot in self.writer:
+            eqn = self.writer[slot][1]
+            plain = eqn.primitive.name in CONVERTING
+            return self.number(eqn.inputs[0]) if plain else None
         value = self.program.constants.get(slot)
         if value is None or isinstance(value, Tracer):
-            return False
-        return not np.any(np.asarray(value))
-
-    def _maximum(self, eqn: Equation) -> tuple[str, int] | None:
-        """Recognise max(z, 0), unless it guards a square root as in batch-norm."""
-        zero = [self.is_zero(slot) for slot in eqn.inputs]
-        if zero.count(True) != 1 or self._rooted(eqn.outputs[0]):
             return None
-        return "relu", eqn.inputs[zero.index(False)]
+        flat = np.asarray(value).ravel()
+        if not flat.size or not jnp.issubdtype(flat.dtype, jnp.number):
+            return None
+        return float(flat[0].real) if np.all(flat == flat[0]) else None
+
+    def _custom(self, index: int, eqn: Equation) -> Match | None:
+        """Recognise relu, and softplus as log(e^z + e^0), by their bodies."""
+        if _is_relu_body(eqn):
+            return Match("relu", eqn.inputs[0], index)
+        names = {e.primitive.name for body in inside(eqn) for e in body.equations}
+        active = [s for s in eqn.inputs if s in self.program.active]
+        fixed = [s for s in eqn.inputs if s not in self.program.active]
+        if {"max", "exp", "log1p"} <= names and len(active) == 1:
+            zero = [self.number(s) == 0 for s in fixed]
+            return Match("softplus", active[0], index) if any(zero) else None
+        return None
+
+    def _extremum(self, index: int, eqn: Equation) -> Match | None:
+        """Recognise max(z, 0), min(z, 0), max(z, a z); no guard of a root."""
+        if self._rooted(eqn.outputs[0]):
+            return None
+        first, second = eqn.inputs
+        for z, other in ((first, second), (second, first)):
+            if z not in self.program.active:
+                continue
+            if self.number(other) == 0:
+                return Match("relu", z, index)
+            walked = self.function_of(other, z) if other != z else None
+            if walked is not None:
+                return Match("leaky_relu", z, index, walked)
+        capped = [s for s in eqn.inputs if s in self.program.active]
+        bound = [self.number(s) for s in eqn.inputs if s not in self.program.active]
+        inner = self.writer.get(capped[0]) if len(capped) == 1 and bound else None
+        if inner is not None and inner[1].primitive.name in ("max", "min"):
+            return self._clip(index, bound[0], *inner)
+        return None
+
+    def _clip(
+        self, index: int, bound: float | None, inside: int, eqn: Equation
+    ) -> Match | None:
+        """Recognise a clip between two numbers, one below 0 and one above."""
+        z = [s for s in eqn.inputs if s in self.program.active]
+        other = [self.number(s) for s in eqn.inputs if s not in self.program.active]
+        if len(z) != 1 or not other or bound is None or other[0] is None:
+            return None
+        if bound * other[0] >= 0:
+            return None
+        return Match("hard_tanh", z[0], index, frozenset([inside]))
+
+    def _selection(self, index: int, eqn: Equation) -> Match | None:
+        """Recognise where(z > c, f(z), g(z)): a function in two pieces."""
+        choice = self.writer.get(eqn.inputs[0])
+        if choice is None or choice[1].primitive.name not in _COMPARING:
+            return None
+        sides = choice[1].inputs
+        compared = [s for s in sides if s in self.program.active]
+        threshold = [self.number(s) for s in sides if s not in self.program.active]
+        if len(compared) != 1 or not threshold or threshold[0] is None:
+            return None
+        z, walked, numbers, same = compared[0], frozenset([choice[0]]), [], 0
+        for branch in eqn.inputs[1:]:
+            if branch not in self.program.active:
+                numbers.append(self.number(branch))
+            elif branch == z:
+                same += 1
+            else:
+                part = self.function_of(branch, z)
+                if part is None:
+                    return None
+                walked |= part
+        names = {self.program.equations[i].primitive.name for i in walked}
+        flag = len(numbers) == len(eqn.inputs) - 1
+        jump = same and numbers and numbers != threshold  # where(n > 0, n, 1)
+        if flag or jump or names & {"sqrt", "rsqrt", "log"}:
+            return None  # no neuron, but a guard
+        kind = "relu" if same and numbers == [0] else "piecewise"
+        if same and not numbers:
+            kind = "elu" if names & {"exp", "expm1"} else "leaky_relu"
+            kind = "softplus" if "log1p" in names else kind
+        return Match(kind, z, index, walked)
+
+    def _switched(self, index: int, eqn: Equation) -> Match | None:
+        """Recognise z * (z > 0)."""
+        for switch, other in (eqn.inputs, eqn.inputs[::-1]):
+            change = self.writer.get(switch)
+            if change is None or change[1].primitive.name != "convert_element_type":
+                continue
+            choice = self.writer.get(change[1].inputs[0])
+            if choice is None or choice[1].primitive.name not in _COMPARING:
+                continue
+            z = [s for s in choice[1].inputs if s in self.program.active]
+            if len(z) == 1 and other == z[0]:
+                return Match("relu", z[0], index, frozenset([choice[0]]))
+        return None
+
+    def _softplus(self, index: int, eqn: Equation) -> Match | None:
+        """Recognise log(1 + e^z)."""
+        total, step = eqn.inputs[0], frozenset()
+        if eqn.primitive.name == "log":
+            inner = self.writer.get(total)
+            if inner is None or inner[1].primitive.name != "add":
+                return None
+            ones = [self.number(s) == 1 for s in inner[1].inputs]
+            if ones.count(True) != 1:
+                return None
+            total, step = inner[1].inputs[ones.index(False)], frozenset([inner[0]])
+        power = self.writer.get(total)
+        if power is None or power[1].primitive.name != "exp":
+            return None
+        z = power[1].inputs[0]
+        return Match("softplus", z, index, step | {power[0]})
 
     def _rooted(self, slot: int) -> bool:
         """Say whether a value goes, with at most a constant added, to a root."""
-        for eqn in self.readers.get(slot, ()):
+        for _, eqn in self.readers.get(slot, ()):
             name = eqn.primitive.name
             if name in ("sqrt", "rsqrt", "pow"):
                 return True
-            plain = name in _CONVERTING or (
+            plain = name in CONVERTING or (
                 name == "add" and any(s in self.program.constants for s in eqn.inputs)
             )
             if plain and self._rooted(eqn.outputs[0]):
                 return True
         return False
 
-    def _factor(self, slot: int) -> int | None:
-        """Return s where a slot is a constant times s, else None."""
-        eqn = self.writer.get(slot)
-        if eqn is None or eqn.primitive.name not in ("mul", "div"):
-            return None
-        other = [s for s in eqn.inputs if s not in self.program.constants]
-        return other[0] if len(other) == 1 else None
-
-    def _through_scaling(self, slot: int) -> int:
-        """Follow a slot back through signs and constant factors."""
-        while True:
-            eqn, factor = self.writer.get(slot), self._factor(slot)
-            if factor is not None:
-                slot = factor
-            elif eqn is not None and eqn.primitive.name == "neg":
-                (slot,) = eqn.inputs
-            else:
-                return slot
-
-    def _cubic(self, slot: int) -> int | None:
-        """Return z where a slot is c (z + c' z^3), as in the approximate gelu."""
-        inner = self._factor(slot)
-        total = None if inner is None else self.writer.get(inner)
-        if total is None or total.primitive.name != "add":
-            return None
-        for z, rest in (total.inputs, total.inputs[::-1]):
-            cube = self.writer.get(self._through_scaling(rest))
-            if cube is not None and cube.params.get("y") == 3 and cube.inputs[0] == z:
-                return z
-        return None
-
-    def _gated(self, z: int, gate: int) -> bool:
-        """Say whether a gate computed from z multiplies z, up to constants."""
-        for eqn in self.readers.get(gate, ()):
+    def _unscaled(self, slot: int) -> Iterator[int]:
+        """Yield a slot, then what it is a constant times, and so on."""
+        yield slot
+        while slot in self.writer:
+            eqn = self.writer[slot][1]
             name = eqn.primitive.name
-            if name == "mul":
-                rest = [s for s in eqn.inputs if s != gate]
-                if rest and self._through_scaling(rest[0]) == z:
-                    return True
-            constant = any(s in self.program.constants for s in eqn.inputs)
-            steps = name in ("mul", "add", "sub") and constant
-            if (steps or name in _CONVERTING) and self._gated(z, eqn.outputs[0]):
-                return True
-        return False
+            other = [s for s in eqn.inputs if s not in self.program.constants]
+            if name != "neg" and (name not in ("mul", "div") or len(other) != 1):
+                return
+            slot = other[0]
+            yield slot
 
 
 def _is_relu_body(eqn: Equation) -> bool:
@@ -245,25 +394,9 @@ def _is_relu_body(eqn: Equation) -> bool:
     if len(bodies) != 1 or not bodies[0].equations:
         return False
     (body,) = bodies
-    first, *rest = (e for e in body.equations if e.primitive.name not in _CONVERTING)
+    first, *rest = (e for e in body.equations if e.primitive.name not in CONVERTING)
     if first.primitive.name != "max":
         return False
     graph = _Graph(body)
     capped = all(e.primitive.name == "min" for e in rest)
-    return capped and any(map(graph.is_zero, first.inputs))
-
-
-def check_kinds(nonlinearities: Collection[str]) -> tuple[str, ...]:
-    """Return the kinds wanted; a ValueError names one that is not known."""
-    kinds = (nonlinearities,) if isinstance(nonlinearities, str) else nonlinearities
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(
-                f"nonlinearities: unknown {kind!r}, expected some of {', '.join(KINDS)}"
-            )
-    return tuple(kinds)
-
-
-def is_array(value: Any) -> bool:
-    """Say whether a value is one array of floats."""
-    return hasattr(value, "shape") and jnp.issubdtype(value.dtype, jnp.floating)
+    return capped and any(graph.number(slot) == 0 for slot in first.inputs)

@@ -11,12 +11,19 @@ import optax
 from jax import lax
 
 from pruning import _transform, scores
+from pruning._roles import (
+    Stacked,
+    check_prunable,
+    leaves_of,
+    weights_only,
+    with_arrays,
+)
 from pruning.masks import density, flips, full_mask
 from pruning.schedules import Manual, Schedule
 from pruning.selection import SelectionInfo, check_options, select_with_info
 from pruning.structures import Structure
 from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable, named_leaves, weights_only
+from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
 SCORES: dict[str, Callable[..., PyTree]] = {
@@ -52,11 +59,13 @@ class PruneState(NamedTuple):
         prune_masks: boolean tree like the parameters, True = kept.
         prune_count: int32, updates done.
         prune_info: the :class:`PruneInfo` of the last choice.
+        prune_target: float32, the density that the last choice aimed at; 1 before.
     """
 
     prune_masks: PyTree
     prune_count: Array
     prune_info: PruneInfo
+    prune_target: Array
 
 
 class PrunedState(NamedTuple):
@@ -108,28 +117,37 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
 
 def _check_prunable(params: PyTree, prunable: Prunable, structure: Structure) -> None:
     """Raise ValueError if nothing can be pruned, or not in the structure's units."""
-    named = named_leaves(params)
-    if named and not any(prunable(name, leaf) for name, leaf in named):
+    leaves = leaves_of(params, prunable)
+    if leaves and not any(leaf.prunable for leaf in leaves):
         raise ValueError("prunable: no leaf of params is prunable")
-    for name, leaf in named:
-        if prunable(name, leaf):
+    for name, leaf, chosen in leaves:
+        if chosen and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise ValueError(
+                f"prunable: leaf {name} is {leaf.dtype}, expected floating weights"
+            )
+        if chosen:
             structure.check(name, tuple(leaf.shape))
 
 
 def _described(
-    old: PyTree, new: PyTree, selection: SelectionInfo, prunable: Prunable
+    params: PyTree,
+    old: PyTree,
+    new: PyTree,
+    selection: SelectionInfo,
+    prunable: Prunable,
 ) -> PruneInfo:
     """Return what there is to read about a choice of masks."""
     changed = flips(old, new)
     floored = jnp.stack(list(selection.floored.values()))
     return PruneInfo(
-        jnp.asarray(density(new, prunable=prunable), jnp.float32),
+        jnp.asarray(density(new, prunable=prunable, params=params), jnp.float32),
         selection.threshold,
         jnp.asarray(changed.pruned + changed.regrown, jnp.int32),
         jnp.sum(floored, dtype=jnp.int32),
     )
 
 
+@_transform.injectable()
 def prune(
     schedule: Any,
     *,
@@ -139,6 +157,7 @@ def prune(
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     regrow: bool = False,
+    stacked: Stacked | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Prune while training: the last transform of a chain.
 
@@ -146,7 +165,14 @@ def prune(
 
     When the schedule says so, new masks are chosen from the scores of the weights as
     this update would leave them. After :func:`optax.apply_updates` a pruned weight is
-    exactly 0.0. Nothing that changes updates may follow in the chain.
+    exactly 0.0. Nothing that changes updates may follow in the chain, nothing may
+    hold weights of its own from which it computes those that are evaluated
+    (``schedule_free``, ``lookahead``, an average), and no wrapper may add to them
+    after: ``docs/wrappers.md`` has the table.
+
+    A state goes on under another schedule: if that asks for another density than the
+    last choice aimed at, because one of its steps has passed, the masks are chosen
+    once, at the next update.
 
     Args:
         schedule: from :mod:`pruning.schedules`.
@@ -159,66 +185,133 @@ def prune(
         prunable: as there.
         min_per_leaf: as there.
         regrow: let pruned weights return; by default they never do.
+        stacked: as ``scope``.
 
     Returns:
-        A transform whose state is a :class:`PruneState`. A parameter that is NaN or
-        inf before the update cannot be brought to zero by adding: it turns NaN.
+        A transform whose state is a :class:`PruneState`. A weight that is NaN or inf
+        before the update cannot be brought to zero by adding, so it is kept.
 
     Raises:
         ValueError: for an unknown score or option; in ``init`` if no leaf is
-            prunable; in ``update``, naming a missing argument or a bad leaf.
+            prunable, or one is that holds integers; in ``update``, naming a missing
+            argument or a bad leaf.
+
+    Reference:
+        Zhu and Gupta, To prune, or not to prune, arXiv 1710.01878: masks of the
+        smallest magnitudes, chosen anew as the density falls.
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"schedule: expected a pruning schedule, got {schedule!r}")
-    function = _score_function(score)
+    check_prunable(prunable)
     structure = check_options(scope, structure, min_per_leaf)
-
-    def init(params: PyTree) -> Any:
-        _check_prunable(params, prunable, structure)
-        zero = jnp.zeros([], jnp.int32)
-        info = PruneInfo(jnp.float32(1), jnp.float32(0), zero, zero)
-        return PruneState(full_mask(params), zero, info)
-
-    def choose(
-        state: Any, params: PyTree, extra: dict[str, Any]
-    ) -> tuple[PyTree, PruneInfo]:
-        old, count = state.prune_masks, state.prune_count
-        values = _transform.call_with_known(function, params, extra, "prune")
-        new, selection = select_with_info(
-            _transform.like(params, values, argument="score"),
-            lambda total: schedule.kept(count, total),
-            scope=scope,
-            structure=structure,
-            prunable=prunable,
-            min_per_leaf=min_per_leaf,
-            allowed=None if regrow else old,
-        )
-        if not regrow:
-            new = jax.tree.map(jnp.logical_and, new, old)
-        return new, _described(old, new, selection, prunable)
+    options = _Options(
+        schedule,
+        _score_function(score),
+        scope,
+        structure,
+        prunable,
+        min_per_leaf,
+        regrow,
+        stacked,
+    )
 
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
         params = _transform.need_params(params, "prune")
-        masks, count, info = state
-        masks = _transform.like(params, masks, argument="prune_masks")
-        due = schedule.update(count)
-        named = named_leaves(params)
-        able = any(prunable(name, leaf) for name, leaf in named)
-        if able and not isinstance(schedule, Manual):
-            held = jax.tree.map(lax.stop_gradient, applied(params, updates))
+        return _update(options, updates, state, params, extra)
 
-            def fresh(carry: tuple[PyTree, PruneInfo]) -> tuple[PyTree, PruneInfo]:
-                return choose(PruneState(carry[0], count, carry[1]), held, extra)
-
-            masks, info = _transform.run_if(due, fresh, (masks, info))
-        updates = project(updates, params, masks)
-        return updates, PruneState(masks, _transform.increment(count), info)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(
+        lambda params: _init(options, params), update
+    )
 
 
+class _Options(NamedTuple):
+    """What :func:`prune` was told."""
+
+    schedule: Schedule
+    score: Callable[..., PyTree]
+    scope: str
+    structure: Structure
+    prunable: Prunable
+    min_per_leaf: int
+    regrow: bool
+    stacked: Stacked | None
+
+
+def _init(options: _Options, params: PyTree) -> PruneState:
+    params = with_arrays(params)
+    _check_prunable(params, options.prunable, options.structure)
+    # A buffer for each: one that stood twice in the state could not be donated.
+    zero = lambda dtype: jnp.zeros([], dtype)
+    one = lambda: jnp.ones([], jnp.float32)
+    info = PruneInfo(one(), zero(jnp.float32), zero(jnp.int32), zero(jnp.int32))
+    return PruneState(full_mask(params), zero(jnp.int32), info, one())
+
+
+def _update(
+    options: _Options,
+    updates: PyTree,
+    state: PruneState,
+    params: PyTree,
+    extra: dict[str, Any],
+) -> tuple[PyTree, PruneState]:
+    masks, count, info, target = state
+    masks = _transform.like(params, masks, argument="prune_masks")
+    leaves = leaves_of(params, options.prunable)
+    able = any(leaf.prunable for leaf in leaves)
+    if able and not isinstance(options.schedule, Manual):
+        step = options.schedule.last(count)
+        wanted = options.schedule(step)
+        # Another schedule than the one that the masks come from: it acts once, late.
+        other = jnp.abs(wanted - target) > 1e-5 * target
+        if not options.regrow:
+            other = other & (wanted < target)
+        due = (step == count) | ((step >= 0) & other)
+        reached = jax.tree.map(lax.stop_gradient, applied(params, updates))
+
+        def fresh(carry: Any) -> Any:
+            chosen, info = _choose(options, carry[0], step, params, reached, extra)
+            return chosen, info, wanted
+
+        masks, info, target = _transform.run_if(due, fresh, (masks, info, target))
+    # u_i where kept, else -w_i
+    updates = project(updates, params, masks)
+    return updates, PruneState(masks, _transform.increment(count), info, target)
+
+
+def _choose(
+    options: _Options,
+    old: PyTree,
+    step: Array,
+    params: PyTree,
+    reached: PyTree,
+    extra: dict[str, Any],
+) -> tuple[PyTree, PruneInfo]:
+    """Return new masks, chosen among the weights that this update would leave."""
+    if isinstance(params, optax.LookaheadParams):  # two views of one network
+        mask, info = _choose(options, old.fast, step, params.fast, reached.fast, extra)
+        return optax.LookaheadParams(mask, mask), info
+    names = {leaf.name for leaf in leaves_of(params, options.prunable) if leaf.prunable}
+    values = _transform.call_with_known(options.score, reached, extra, "prune")
+    new, selection = select_with_info(
+        _transform.like(params, values, argument="score"),
+        lambda total: options.schedule.kept(step, total),
+        scope=options.scope,
+        structure=options.structure,
+        prunable=lambda name, leaf: name in names,
+        min_per_leaf=options.min_per_leaf,
+        allowed=None if options.regrow else old,
+        stacked=options.stacked,
+    )
+    # w + (-w) is 0 for every finite w and NaN for the others, which are kept.
+    new = jax.tree.map(lambda m, w: m | ~jnp.isfinite(w), new, params)
+    if not options.regrow:
+        new = jax.tree.map(jnp.logical_and, new, old)
+    return new, _described(params, old, new, selection, options.prunable)
+
+
+@_transform.injectable()
 def pruned(
     inner: optax.GradientTransformation, schedule: Any, **options: Any
 ) -> optax.GradientTransformationExtraArgs:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pruning import _transform
-from pruning._nonlinear import KINDS, check_kinds
+from pruning import _transform, taps
+from pruning._neurons import check_kinds
+from pruning._nonlinear import KINDS
 from pruning._preactivations import preactivations
 from pruning.psp import psp_penalty
 from synaptax.checks import wide_dtype
@@ -36,6 +37,7 @@ def inputs_of(batch: Any) -> Any:
     return batch
 
 
+@_transform.injectable("weight")
 def psp_regularization(
     apply_fn: Callable[..., Any],
     weight: Any,
@@ -44,6 +46,8 @@ def psp_regularization(
     nonlinearities: Collection[str] = KINDS,
     logits: bool | Callable[[Any], Array] = True,
     local: bool = False,
+    include: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> optax.GradientTransformationExtraArgs:
     r"""Add the gradient of the post-synaptic-potential penalty.
 
@@ -61,6 +65,8 @@ def psp_regularization(
         nonlinearities: see :func:`pruning.preactivations.preactivations`.
         logits: likewise.
         local: let each layer's penalty reach only its own parameters.
+        include: see :func:`pruning.preactivations.preactivations`.
+        exclude: likewise.
 
     Returns:
         A transform whose update is
@@ -82,7 +88,12 @@ def psp_regularization(
     psp_penalty([jnp.zeros(1)], normalization=normalization)  # knows the names
     check_kinds(nonlinearities)
     tapped = preactivations(
-        apply_fn, nonlinearities=nonlinearities, logits=logits, local=local
+        apply_fn,
+        nonlinearities=nonlinearities,
+        logits=logits,
+        local=local,
+        include=include,
+        exclude=exclude,
     )
 
     def init(params: PyTree) -> Any:
@@ -90,7 +101,10 @@ def psp_regularization(
         return PSPState(jnp.zeros([], jnp.int32))
 
     def penalty(params: PyTree, x: Any) -> Array:
-        return psp_penalty(tapped(params, x)[1], normalization=normalization)
+        value = psp_penalty(tapped(params, x)[1], normalization=normalization)
+        # Inside shard_map the slope by parameters that all devices share is summed
+        # over them, so that R must be their mean.
+        return taps.mean_over(taps.varying_axes(x) - taps.varying_axes(params))(value)
 
     def update(
         updates: PyTree,
@@ -103,10 +117,21 @@ def psp_regularization(
     ) -> tuple[PyTree, Any]:
         del extra
         params = _transform.need_params(params, name)
-        if inputs is None:
+        guessed = inputs is None
+        if guessed:
             inputs = inputs_of(_transform.need("batch", batch, name))
         scale = weight(state.psp_count) if callable(weight) else weight
-        slope = jax.grad(penalty)(params, inputs)
+        way = "put it before: chain(psp_regularization(...), optax.masked(...))"
+        try:
+            with _transform.holes_explained(params, name, way):
+                slope = jax.grad(penalty)(params, inputs)
+        except TypeError as error:
+            form = jax.tree.map(jnp.shape, inputs)
+            raise ValueError(
+                f"psp_regularization: apply_fn(params, x) failed for x of shapes "
+                f"{form}, taken from {'batch' if guessed else 'inputs'}; pass "
+                f"inputs=x, or a batch with an image: {error}"
+            ) from error
         updates = jax.tree.map(lambda g, s: _add(g, s, scale), updates, slope)
         return updates, PSPState(_transform.increment(state.psp_count))
 

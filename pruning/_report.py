@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pruning._roles import Leaf, leaves_of, weights_only
+from pruning._transform import like, pure
 from synaptax.checks import check_boolean, is_traced
-from synaptax.trees import Prunable, check_same_structure, named_leaves, weights_only
+from synaptax.trees import Prunable, named_leaves
 from synaptax.typing import PyTree
 
 
@@ -109,8 +111,9 @@ def report(
     """Count what a pruned network keeps and what that costs.
 
     Args:
-        params: any pytree of concrete arrays; with a mask, of anything that has a
-            shape and a dtype, such as :class:`jax.ShapeDtypeStruct`.
+        params: any pytree of concrete arrays, or an NNX model (its ``nnx.Param``);
+            with a mask, of anything that has a shape and a dtype, such as
+            :class:`jax.ShapeDtypeStruct`.
         mask: boolean tree of the same structure and shapes, True = kept. Default:
             what is not exactly zero is kept.
         prunable: which leaves are the prunable weights, a predicate on (path, leaf).
@@ -129,8 +132,9 @@ def report(
         >>> counted.dense_bytes, counted.sparse_bytes
         (64, 18)
     """
+    params = pure(params)
     if mask is not None:
-        check_same_structure(params, mask, argument="mask")
+        mask = like(params, mask, argument="mask")
         check_boolean(mask)
     source, argument = (params, "params") if mask is None else (mask, "mask")
     if is_traced(source):
@@ -140,8 +144,8 @@ def report(
     ]
     return Report(
         tuple(
-            _leaf(name, leaf, number, prunable)
-            for (name, leaf), number in zip(named_leaves(params), kept, strict=True)
+            _leaf(role, number)
+            for role, number in zip(leaves_of(params, prunable), kept, strict=True)
         )
     )
 
@@ -191,7 +195,8 @@ def _nonzeros(where: str, leaf: Any) -> int:
     return int(np.count_nonzero(np.asarray(leaf)))
 
 
-def _leaf(name: str, leaf: Any, kept: int, prunable: Prunable) -> LeafReport:
+def _leaf(role: Leaf, kept: int) -> LeafReport:
+    name, leaf, prunable = role
     shape = tuple(int(n) for n in leaf.shape)
     total, width = math.prod(shape), np.dtype(leaf.dtype).itemsize
     entries = Tally(kept, total)
@@ -199,7 +204,7 @@ def _leaf(name: str, leaf: Any, kept: int, prunable: Prunable) -> LeafReport:
     return LeafReport(
         name,
         shape,
-        bool(prunable(name, leaf)),
+        prunable,
         entries,
         total * width,
         sparse,

@@ -1,7 +1,8 @@
 """How strongly a network's output feels each weight (arXiv 1810.11764).
 
 The sensitivity of the output to a parameter is ``S(y, w) = sum_k alpha_k |dy_k/dw|``
-with ``alpha_k >= 0``: a first derivative of the outputs, not of the loss.
+with ``alpha_k >= 0``: a first derivative of the outputs, not of the loss. (Of a complex
+weight |.| is the modulus: the steepest slope over all directions in the plane.)
 Averaged over a batch before or after the absolute value it has two readings; both
 are here, exact, together with the slow one that defines them.
 """
@@ -24,9 +25,11 @@ from pruning._definition import (
     ApplyFn,
     cotangents_of,
     floating,
+    no_sensitivity,
     reference_abs_mean,
     reference_mean_abs,
 )
+from pruning._roles import with_arrays
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Float, PyTree
 
@@ -115,7 +118,7 @@ def sensitivity(
 
     Args:
         apply_fn: the network, ``(params, x) -> y`` with y of shape (B, C).
-        params: any pytree of arrays; leaves that are not floating get zeros.
+        params: any pytree of arrays; leaves of integers get zeros.
         x: array (or tree of arrays) with a leading batch axis of size B.
         alpha: non-negative weights of the outputs, shape (C,) or (B, C); see
             :func:`unspecific` and :func:`specific`.
@@ -130,17 +133,20 @@ def sensitivity(
         chunk: examples taken at a time; chosen from the memory it needs if None.
 
     Returns:
-        A tree like ``params``, each leaf >= 0 and in the leaf's dtype.
+        A tree like ``params``, each leaf >= 0 and in the leaf's dtype (of a complex
+        leaf, in its real dtype). Inside ``jax.shard_map``, with x spread over devices
+        and ``params`` the same on all, the batch is that of all devices.
 
     Raises:
         ValueError: if ``alpha`` has another width or negative entries, ``x`` has no
-            common batch axis, ``apply_fn`` does not return (B, C), a parameter is
-            not finite, or examples are mixed (``"mean_abs"`` only). Values are
-            checked only where they are known, that is outside ``jit``.
+            common batch axis, ``apply_fn`` does not return real (B, C) for every B, a
+            parameter is not finite, or examples are mixed (``"mean_abs"`` only).
+            Values are checked only where they are known, that is outside ``jit``.
 
     Reference: arXiv 1810.11764, definition and choices of alpha. The mean
     over a batch is not fixed by the text that we could read.
     """
+    params = with_arrays(params)
     batch, classes = _shapes(apply_fn, params, x)
     rows = _weights(alpha, batch, classes)
     _check_finite(params)
@@ -152,15 +158,20 @@ def sensitivity(
         raise ValueError(f"reduction: expected mean_abs or abs_mean, got {reduction!r}")
     if method not in ("auto", "taps", "reference"):
         raise ValueError(f"method: expected auto, taps or reference, got {method!r}")
-    params = lax.stop_gradient(params)
+    axes = taps.varying_axes((x, alpha)) - taps.varying_axes(params)
+    mean = taps.mean_over(axes)
+    # Derivatives of this device alone: |.| and the mean over devices are taken here.
+    params = taps.vary(lax.stop_gradient(params), axes)
     if reduction == "abs_mean":
         if method == "reference":
-            return reference_abs_mean(apply_fn, params, x, rows, batch, support)
-        return _abs_mean(apply_fn, params, x, rows, batch, support)
+            return reference_abs_mean(apply_fn, params, x, rows, batch, support, mean)
+        return _abs_mean(apply_fn, params, x, rows, batch, support, axes)
     _check_apart(apply_fn, params, x)
     if method == "reference":
-        return reference_mean_abs(apply_fn, params, x, rows)
-    return _mean_abs(apply_fn, params, x, rows, batch, support, chunk)
+        local = reference_mean_abs(apply_fn, params, x, rows)
+    else:
+        local = _mean_abs(apply_fn, params, x, rows, batch, support, chunk)
+    return jax.tree.map(mean, local) if axes else local
 
 
 # --- what is asked for -----------------------------------------------------------
@@ -185,6 +196,11 @@ def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int]:
         got = jax.tree.map(lambda leaf: tuple(leaf.shape), y)
         raise ValueError(
             f"apply_fn: expected one output of shape (B, C) with B = {batch}, got {got}"
+        )
+    if not jnp.issubdtype(y.dtype, jnp.floating):  # pyright: ignore
+        raise ValueError(
+            f"apply_fn: expected floating outputs, got {y.dtype}; of complex ones, say "  # pyright: ignore
+            "which real numbers count, such as jnp.abs(y)"
         )
     return int(batch), int(y.shape[1])  # pyright: ignore[reportArgumentType]
 
@@ -221,9 +237,16 @@ def _check_apart(apply_fn: ApplyFn, params: Any, x: Any) -> None:
 
 
 def _abs_mean(
-    apply_fn: ApplyFn, params: Any, x: Any, rows: Array, batch: int, support: int | None
+    apply_fn: ApplyFn,
+    params: Any,
+    x: Any,
+    rows: Array,
+    batch: int,
+    support: int | None,
+    across: frozenset[str],
 ) -> Any:
     """One backward pass over the batch for each output, |.| after the mean."""
+    mean = taps.mean_over(across)
 
     def compute(part: Any) -> list[Array]:
         rebuild, moving = part
@@ -234,14 +257,17 @@ def _abs_mean(
         passes = (jnp.swapaxes(passes, 0, 1) / batch).astype(y.dtype)
 
         def add(total: list[Array], cotangent: Array) -> tuple[list[Array], None]:
-            (gradient,) = pull(cotangent)
+            (gradient,) = pull(taps.vary(cotangent, taps.varying_axes(y)))
+            # t <- t + |(1/B) sum_b alpha_bk dy_bk/dw|, summed over k by the scan
             new = [
-                t + jnp.abs(g).astype(t.dtype)
+                t + jnp.abs(mean(g)).astype(t.dtype)
                 for t, g in zip(total, gradient, strict=True)
             ]
             return new, None
 
         zeros = [jnp.zeros(leaf.shape, accumulated(leaf)) for leaf in moving]
+        own = taps.varying_axes((y, moving, passes))
+        zeros = taps.vary(zeros, own - across)
         return lax.scan(add, zeros, passes)[0]
 
     return floating(compute, params)
@@ -264,6 +290,7 @@ def _mean_abs(
     plans = _contract.plan(program)
     leaves, structure = jax.tree.flatten(params)
     cotangents = cotangents_of(rows, batch, support) / batch
+    cotangents = taps.vary(cotangents, taps.varying_axes((leaves, x)))
     if chunk is None:
         chunk = _chunk(program, plans, cotangents.shape[-2], batch)
     chunk = min(chunk, batch)
@@ -283,10 +310,11 @@ def _mean_abs(
         zeros = [
             jnp.zeros(leaves[p.leaf].shape, accumulated(leaves[p.leaf])) for p in plans
         ]
+        zeros = taps.vary(zeros, taps.varying_axes((leaves, inputs, cotangents)))
         sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
-    out = [jnp.zeros_like(leaf) for leaf in leaves]
+    out = [no_sensitivity(leaf) for leaf in leaves]
     for p, total in zip(plans, sums, strict=True):
-        out[p.leaf] = total.astype(leaves[p.leaf].dtype)
+        out[p.leaf] = total.astype(out[p.leaf].dtype)
     return jax.tree.unflatten(structure, out)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
+from pruning._roles import components, with_arrays
 from synaptax.trees import check_same_structure, map_named, named_leaves
 from synaptax.typing import Array, PyTree
 
@@ -24,12 +27,12 @@ def every_leaf(name: str, leaf: Any) -> bool:
 
 
 def need_params(params: PyTree | None, transform: str) -> PyTree:
-    """Return ``params``, or raise a ValueError that says who needs them."""
+    """Return ``params``, Python numbers as arrays, or raise a ValueError."""
     if params is None:
         raise ValueError(
             f"{transform}: params is missing; call update(updates, state, params)"
         )
-    return params
+    return with_arrays(params)
 
 
 def need(argument: str, value: Any, transform: str) -> Any:
@@ -62,6 +65,34 @@ def is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
+def has_holes(tree: PyTree) -> bool:
+    """Say whether a tree lacks leaves, as inside optax.masked and optax.partition."""
+    return any(is_masked(node) for node in jax.tree.leaves(tree, is_leaf=is_masked))
+
+
+@contextlib.contextmanager
+def holes_explained(params: PyTree, transform: str, way: str) -> Iterator[None]:
+    """Say of an error inside, where ``params`` has holes, that this is why."""
+    try:
+        yield
+    except Exception as error:
+        if not has_holes(params):
+            raise
+        raise ValueError(
+            f"{transform}: params has holes, for it stands inside optax.masked or "
+            f"optax.partition, and the network cannot be evaluated with them; {way}"
+        ) from error
+
+
+def pure(tree: Any) -> Any:
+    """Return a tree without Flax NNX's boxes; of an NNX model, its parameters."""
+    from flax import nnx
+
+    if isinstance(tree, nnx.Module):
+        tree = nnx.state(tree, nnx.Param)
+    return nnx.as_pure(tree)
+
+
 def like(params: PyTree, tree: PyTree, *, argument: str) -> PyTree:
     """Return ``tree`` with the structure of ``params``, matched by path.
 
@@ -77,36 +108,40 @@ def like(params: PyTree, tree: PyTree, *, argument: str) -> PyTree:
         ValueError: naming the argument and the leaf that is missing, unexpected or
             of another shape.
     """
-    holes = any(is_masked(node) for node in jax.tree.leaves(params, is_leaf=is_masked))
     if jax.tree.structure(params) == jax.tree.structure(tree):
         check_same_structure(params, tree, argument=argument)
         return tree
-    found = dict(named_leaves(tree))
-    wanted = [name for name, _ in named_leaves(params)]
-    if not holes:
-        for name in found:
-            if name not in wanted:
-                raise ValueError(f"{argument}: unexpected leaf {name}")
+    given = {_unboxed(name): leaf for name, leaf in named_leaves(tree)}
+    expected = {_unboxed(name) for name, _ in named_leaves(params)}
 
     def pick(name: str, leaf: Any) -> Any:
-        if name not in found:
+        name = _unboxed(name)
+        if name not in given:
             raise ValueError(f"{argument}: leaf {name} is missing")
-        shape = tuple(getattr(found[name], "shape", ()))
-        if shape != tuple(leaf.shape):
+        shape, wanted = jnp.shape(given[name]), jnp.shape(leaf)
+        if shape != wanted:
             raise ValueError(
-                f"{argument}: leaf {name} has shape {shape}, "
-                f"expected {tuple(leaf.shape)}"
+                f"{argument}: leaf {name} has shape {shape}, expected {wanted}"
             )
-        return found[name]
+        return given[name]
 
-    return map_named(pick, params)
+    matched = map_named(pick, params)
+    if not has_holes(params):
+        for name in given:
+            if name not in expected:
+                raise ValueError(f"{argument}: unexpected leaf {name}")
+    return matched
+
+
+def _unboxed(name: str) -> str:
+    return "/".join(components(name))
 
 
 def run_if(flag: Array, function: Callable[[Any], Any], value: Any) -> Any:
     """Return ``function(value)`` if ``flag``, else ``value``.
 
     A loop of one or no pass instead of ``lax.cond``: under vmap a cond computes both
-    branches always, while the loop does nothing as long as no member asks for it.
+    branches always, while the loop does nothing as long as no replica asks for it.
     Outside jit the flag is known, and nothing needs compiling.
     """
     if not isinstance(flag, Tracer):
@@ -138,3 +173,60 @@ def call_with_known(
         elif one.default is one.empty and one.kind is not one.VAR_POSITIONAL:
             need(one.name, None, transform)
     return function(params, **known)
+
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+
+
+class _Whole(NamedTuple):
+    """Holds an argument that optax.inject_hyperparams must not take for a schedule."""
+
+    value: Any
+
+
+class _Signature(inspect.Signature):
+    """A signature whose bound arguments are held, but for some."""
+
+    injectable: tuple[str, ...] = ()
+
+    def bind(self, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
+        bound = super().bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, value in bound.arguments.items():
+            if name not in self.injectable:
+                bound.arguments[name] = _Whole(value)
+        return bound
+
+
+def injectable(*names: str) -> Callable[[Factory], Factory]:
+    """Make a factory fit for :func:`optax.inject_hyperparams` as it stands.
+
+    That function takes every callable argument for a schedule and every number for a
+    hyperparameter. A network is no schedule, and a number of steps is static.
+
+    Args:
+        *names: the arguments that are hyperparameters: numbers or schedules.
+    """
+
+    def decorate(factory: Factory) -> Factory:
+        signature = inspect.signature(factory)
+
+        @functools.wraps(factory)
+        def made(*args: Any, **kwargs: Any) -> Any:
+            for name, value in list(kwargs.items()):
+                if not isinstance(value, _Whole):
+                    continue
+                kwargs[name] = value.value
+                if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                    kwargs.update(kwargs.pop(name))
+            return factory(*args, **kwargs)
+
+        own = _Signature(
+            list(signature.parameters.values()),
+            return_annotation=signature.return_annotation,
+        )
+        own.injectable = names
+        made.__signature__ = own  # pyright: ignore[reportAttributeAccessIssue]
+        return cast(Factory, made)
+
+    return decorate

@@ -14,6 +14,8 @@ import numpy as np
 from jax.core import Tracer
 
 from pruning import _select
+from pruning._roles import leaves_of, weights_only, with_arrays
+from pruning._transform import like, pure
 from pruning.selection import (
     SelectionInfo,
     collapsed,
@@ -30,13 +32,7 @@ from pruning.structures import (
     neuron,
 )
 from synaptax.checks import check_boolean, is_traced, wide_dtype
-from synaptax.trees import (
-    Prunable,
-    check_same_structure,
-    map_named,
-    named_leaves,
-    weights_only,
-)
+from synaptax.trees import Prunable, check_same_structure
 from synaptax.typing import Array, PyTree
 
 __all__ = [
@@ -56,6 +52,7 @@ __all__ = [
     "input_channel",
     "intersect",
     "magnitude_mask",
+    "masks_from_zeros",
     "n_m",
     "neuron",
     "select",
@@ -119,27 +116,59 @@ def apply_mask(params: PyTree, mask: PyTree) -> PyTree:
     """Return ``params`` with every dropped weight set to zero.
 
     Args:
-        params: any pytree of arrays.
-        mask: boolean tree of the same structure and shapes, True = kept.
+        params: any pytree of arrays; of an NNX model, ``nnx.state(model, nnx.Param)``.
+        mask: boolean tree of the same paths and shapes, True = kept, in containers of
+            its own if need be (:func:`pruning.transforms.masks_of` of an
+            ``nnx.Optimizer``).
 
     Returns:
         A tree like ``params``, same dtypes. A NaN or inf under a False becomes 0.
 
     Raises:
-        ValueError: if the structures, shapes or the mask's dtypes do not fit.
+        ValueError: if the paths, shapes or the mask's dtypes do not fit.
     """
-    check_same_structure(params, mask, argument="mask")
+    params = with_arrays(params)
+    mask = like(params, mask, argument="mask")
     check_boolean(mask)
     return jax.tree.map(lambda w, m: jnp.where(m, w, jnp.zeros_like(w)), params, mask)
 
 
-def count(mask: PyTree, *, prunable: Prunable = weights_only) -> Counts:
+def masks_from_zeros(params: PyTree, *, prunable: Prunable = weights_only) -> PyTree:
+    """Return the mask that drops the weights that are zero already.
+
+    With it one goes on from a sparse checkpoint:
+    ``with_masks(optimizer.init(params), masks_from_zeros(params))``.
+
+    Args:
+        params: any pytree of arrays.
+        prunable: which leaves may have lost weights, a predicate on (path, leaf). A
+            zero elsewhere, as in a fresh bias, means nothing.
+
+    Returns:
+        A boolean tree like ``params``, False where a prunable weight is 0 or -0.
+
+    Raises:
+        ValueError: if ``prunable`` is no predicate.
+    """
+    leaves = leaves_of(with_arrays(params), prunable)
+    masks = [
+        value != 0 if chosen else jnp.ones_like(value, dtype=bool)
+        for _, value, chosen in leaves
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), masks)
+
+
+def count(
+    mask: PyTree, *, prunable: Prunable = weights_only, params: PyTree | None = None
+) -> Counts:
     """Count the weights a mask keeps, in integers.
 
     Args:
         mask: boolean tree, True = kept.
         prunable: which leaves to count, a predicate on (path, leaf). For all
             parameters, biases included, pass ``lambda name, leaf: True``.
+        params: the parameters, where the predicate asks for more than path and shape:
+            the mask of an integer table looks like that of a kernel.
 
     Returns:
         Python integers for concrete masks; under tracing the kept numbers are int32.
@@ -148,7 +177,11 @@ def count(mask: PyTree, *, prunable: Prunable = weights_only) -> Counts:
         ValueError: if a leaf is not boolean, or a leaf has 2**31 entries or more.
     """
     check_boolean(mask)
-    leaves = [(name, leaf) for name, leaf in named_leaves(mask) if prunable(name, leaf)]
+    roles = leaves_of(mask if params is None else pure(params), prunable)
+    if params is not None:
+        mask = like(pure(params), mask, argument="mask")
+    flat = jax.tree.leaves(mask)
+    leaves = [(r.name, m) for r, m in zip(roles, flat, strict=True) if r.prunable]
     for name, leaf in leaves:
         if leaf.size > _select.LIMIT:
             raise ValueError(f"mask: leaf {name} has {leaf.size} entries, over 2**31-1")
@@ -163,12 +196,15 @@ def count(mask: PyTree, *, prunable: Prunable = weights_only) -> Counts:
     return Counts(sum(kept), total, each)
 
 
-def density(mask: PyTree, *, prunable: Prunable = weights_only) -> Any:
+def density(
+    mask: PyTree, *, prunable: Prunable = weights_only, params: PyTree | None = None
+) -> Any:
     """Return kept / total over the prunable leaves of a mask.
 
     Args:
         mask: boolean tree, True = kept.
         prunable: which leaves count, a predicate on (path, leaf).
+        params: see :func:`count`.
 
     Returns:
         A Python float for a concrete mask; a float32 scalar under tracing.
@@ -176,7 +212,7 @@ def density(mask: PyTree, *, prunable: Prunable = weights_only) -> Any:
     Raises:
         ValueError: if no leaf is prunable, or a leaf is not boolean.
     """
-    counts = count(mask, prunable=prunable)
+    counts = count(mask, prunable=prunable, params=params)
     if counts.total == 0:
         raise ValueError("mask: no leaf is prunable, so density has no denominator")
     if isinstance(counts.kept, int):
@@ -241,7 +277,8 @@ def threshold_mask(
         prunable: which leaves may lose weights, a predicate on (path, leaf).
 
     Returns:
-        A boolean tree like ``params``. A NaN weight reaches no threshold: it goes.
+        A boolean tree like ``params``. A NaN weight reaches no threshold: it goes. Of
+        a complex weight the modulus counts.
 
     Raises:
         ValueError: if a concrete threshold is negative or NaN.
@@ -249,10 +286,14 @@ def threshold_mask(
     if not isinstance(threshold, Tracer) and not float(threshold) >= 0:
         raise ValueError(f"threshold: expected a number >= 0, got {threshold}")
 
-    def leaf_mask(name: str, leaf: Array) -> Array:
-        if not prunable(name, leaf):
-            return jnp.ones_like(leaf, dtype=bool)
-        wide = wide_dtype(leaf.dtype, jnp.float32)
-        return jnp.abs(leaf.astype(wide)) >= jnp.asarray(threshold).astype(wide)
+    def leaf_mask(weight: Array) -> Array:
+        # |w| is compared in at least float32: in half precision the threshold itself
+        # would be rounded, and cut weights that it should not.
+        size = jnp.abs(weight.astype(wide_dtype(weight.dtype, jnp.float32)))
+        return size >= jnp.asarray(threshold).astype(size.dtype)
 
-    return map_named(leaf_mask, params)
+    masks = [
+        leaf_mask(value) if chosen else jnp.ones_like(value, dtype=bool)
+        for _, value, chosen in leaves_of(with_arrays(params), prunable)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), masks)

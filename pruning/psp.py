@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 from pruning import _transform
 from pruning._contract import accumulated
-from pruning._nonlinear import KINDS, is_array
+from pruning._neurons import is_array
+from pruning._nonlinear import KINDS
 from pruning._preactivations import preactivations
 from synaptax.checks import wide_dtype
 from synaptax.trees import named_leaves
@@ -112,6 +113,8 @@ def with_psp(
     logits: Callable[[Any], Array] | None = None,
     local: bool = False,
     has_aux: bool = False,
+    include: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> Callable[..., tuple[Array, PSPInfo]]:
     r"""Return a loss function with the penalty added: one pass, forward and backward.
 
@@ -130,6 +133,11 @@ def with_psp(
             default the penalty is that of what enters non-linearities alone.
         local: let each layer's penalty reach only its own parameters.
         has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
+        include: paths that count as pre-activations although they seem to belong to
+            the loss; :func:`pruning.preactivation_table` (with ``loss=True``) lists
+            them. What goes on to a weight, or to the logits where they are given, is
+            the network's; the rest, such as the max of a hinge, is the loss's own.
+        exclude: paths that do not count.
 
     Returns:
         ``(params, ...) -> (J, info)`` with a :class:`PSPInfo`; use it with
@@ -137,7 +145,8 @@ def with_psp(
 
     Raises:
         ValueError: for a negative weight, an unknown normalization, or logits without
-            ``has_aux``; when called, as :func:`pruning.preactivations.preactivations`.
+            ``has_aux``; when called, as :func:`pruning.preactivations.preactivations`,
+            and for a value that may be a neuron's or the loss's.
 
     Example:
         >>> def loss_fn(w, x):
@@ -163,6 +172,9 @@ def with_psp(
         logits=pick,
         has_aux=has_aux,
         local=local,
+        loss=True,
+        include=include,
+        exclude=exclude,
     )
 
     def total(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, PSPInfo]:
@@ -192,6 +204,9 @@ def _check_normalization(normalization: str) -> None:
 
 
 def _square(z: Array) -> Array:
+    # |z|^2, in at least float32: the square of a half overflows from 256 on.
+    if jnp.issubdtype(z.dtype, jnp.complexfloating):
+        return jnp.square(z.real) + jnp.square(z.imag)
     return jnp.square(z.astype(accumulated(z)))
 
 

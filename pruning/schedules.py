@@ -3,7 +3,8 @@
 A schedule is a frozen dataclass. ``schedule(step)`` is the target density,
 ``schedule.update(step)`` says whether the masks are to be chosen anew at that step,
 and ``schedule.kept(step, total)`` is the target as a number of weights. The step
-counts updates from 0.
+counts updates from 0. ``schedule.last(step)`` is the last step at which masks were
+chosen, so that a state which comes from another schedule can catch up.
 """
 
 from __future__ import annotations
@@ -14,28 +15,33 @@ import numbers
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from pruning._select import target_count
+from pruning._select import LIMIT, target_count
 from synaptax.typing import Array
 
 
-def _check_step(name: str, value: Any) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name}: expected an integer >= 0, got {value!r}")
-
-
-def _check_every(value: Any) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"every: expected an integer >= 1, got {value!r}")
+def _check_step(name: str, value: Any, least: int = 0) -> None:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or int(value) < least:
+        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
+    if int(value) > LIMIT:
+        raise ValueError(f"{name}: expected an integer below 2**31, got {value}")
 
 
 def _check_density(value: Any) -> None:
-    if not 0.0 <= float(value) <= 1.0:
+    if not isinstance(value, Tracer) and not 0.0 <= float(value) <= 1.0:
         raise ValueError(f"density: expected a number in [0, 1], got {value}")
 
 
 def _int32(step: Any) -> Array:
-    return jnp.asarray(step).astype(jnp.int32)
+    """Return a step as int32, held at the ends of its range instead of wrapping."""
+    if not isinstance(step, Array):
+        step = np.clip(np.asarray(step), -LIMIT, LIMIT)
+    elif step.dtype.itemsize > 4:
+        step = jnp.clip(step, -LIMIT, LIMIT)
+    return jnp.asarray(step, jnp.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,13 @@ class Schedule:
         """Return a bool scalar: are the masks chosen anew at this step?"""
         return jnp.zeros_like(_int32(step), dtype=bool)
 
+    def last(self, step: Any) -> Array:
+        """Return the last step up to this one at which masks are chosen; -1 if none.
+
+        A schedule that says no more than :meth:`update` does not look back.
+        """
+        return jnp.where(self.update(step), _int32(step), -1)
+
     def kept(self, step: Any, total: int) -> Array:
         """Return the target at a step as a number of weights, an int32 scalar.
 
@@ -60,16 +73,32 @@ class Schedule:
         return _counted(self(step), total)
 
 
-def _counted(density: Array, total: int) -> Array:
+def _counted(density: Any, total: int) -> Array:
+    """Return round(density * total), an int32 scalar."""
+    if total > LIMIT:
+        raise ValueError(f"total: expected a number below 2**31, got {total}")
     return jnp.asarray(target_count(density, total), jnp.int32)
 
 
 @dataclasses.dataclass(frozen=True)
-class OneShot(Schedule):
+class _Recurring(Schedule):
+    """A schedule that knows the last of its steps; it acts at that step itself."""
+
+    def update(self, step: Any) -> Array:
+        """Return True at each of its steps."""
+        return self.last(step) == _int32(step)
+
+    def last(self, step: Any) -> Array:
+        """Return its last step up to this one; -1 before the first."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class OneShot(_Recurring):
     """All at once; see :func:`one_shot`."""
 
     step: int
-    density: float | int
+    density: float | int | Array
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -78,25 +107,27 @@ class OneShot(Schedule):
 
     def __call__(self, step: Any) -> Array:
         """Return 1 before the step and the target from it on."""
-        return jnp.where(_int32(step) < self.step, 1.0, jnp.float32(self.density))
+        return jnp.where(
+            _int32(step) < self.step, 1.0, jnp.asarray(self.density, jnp.float32)
+        )
 
-    def update(self, step: Any) -> Array:
-        """Return True at the one step."""
-        return _int32(step) == self.step
+    def last(self, step: Any) -> Array:
+        """Return the one step, from it on."""
+        return jnp.where(_int32(step) < self.step, -1, self.step)
 
     def kept(self, step: Any, total: int) -> Array:
         """Return round(density * total) from the step on, computed in float64."""
-        exact = jnp.int32(target_count(self.density, total))
+        exact = _counted(self.density, total)
         return jnp.where(_int32(step) < self.step, jnp.int32(total), exact)
 
 
 @dataclasses.dataclass(frozen=True)
-class Polynomial(Schedule):
+class Polynomial(_Recurring):
     """Gradual pruning; see :func:`polynomial`."""
 
     begin: int
     end: int
-    density: float | int
+    density: float | int | Array
     power: float | int = 3
     every: int = 1
 
@@ -109,41 +140,43 @@ class Polynomial(Schedule):
                 f"end: expected more than begin={self.begin}, got {self.end}"
             )
         _check_density(self.density)
-        _check_every(self.every)
+        _check_step("every", self.every, 1)
         if not (math.isfinite(self.power) and self.power > 0):
             raise ValueError(f"power: expected a number > 0, got {self.power}")
 
     def __call__(self, step: Any) -> Array:
         """Return the polynomial between begin and end, constant outside."""
+        # d(t) = d + (1 - d) (1 - (t - begin) / (end - begin))^power
         gone = (_int32(step) - self.begin).astype(jnp.float32)
         left = 1 - jnp.clip(gone / (self.end - self.begin), 0, 1)
-        target = jnp.float32(self.density)
+        target = jnp.asarray(self.density, jnp.float32)
         return jnp.minimum(target + (1 - target) * left ** jnp.float32(self.power), 1)
 
-    def update(self, step: Any) -> Array:
-        """Return True every ``every`` steps from begin, and at end."""
+    def last(self, step: Any) -> Array:
+        """Return the last of every ``every`` steps from begin, or end from then on."""
         step = _int32(step)
-        inside = (step >= self.begin) & (step <= self.end)
-        return inside & (((step - self.begin) % self.every == 0) | (step == self.end))
+        regular = step - jnp.maximum(step - self.begin, 0) % self.every
+        regular = jnp.where(step >= self.end, self.end, regular)
+        return jnp.where(step < self.begin, -1, regular)
 
     def kept(self, step: Any, total: int) -> Array:
         """Return the target number; from end on it is exact as for one-shot."""
-        exact = jnp.int32(target_count(self.density, total))
+        exact = _counted(self.density, total)
         return jnp.where(_int32(step) >= self.end, exact, super().kept(step, total))
 
 
 @dataclasses.dataclass(frozen=True)
-class Periodic(Schedule):
+class Periodic(_Recurring):
     """A constant share at regular steps; see :func:`periodic`."""
 
     every: int
-    factor: float
+    factor: float | Array
     begin: int = 0
     end: int | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        _check_every(self.every)
+        _check_step("every", self.every, 1)
         _check_step("begin", self.begin)
         if self.end is not None:
             _check_step("end", self.end)
@@ -151,24 +184,25 @@ class Periodic(Schedule):
                 raise ValueError(
                     f"end: expected at least begin={self.begin}, got {self.end}"
                 )
+        if isinstance(self.factor, Tracer):
+            return
         if not 0.0 < float(self.factor) < 1.0:
             raise ValueError(f"factor: expected a number in (0, 1), got {self.factor}")
 
     def __call__(self, step: Any) -> Array:
         """Return factor to the number of prunings done up to this step."""
-        step = _int32(step)
-        if self.end is not None:
-            step = jnp.minimum(step, self.end)
-        times = jnp.where(
-            step < self.begin, 0, (step - self.begin) // self.every + 1
-        ).astype(jnp.float32)
-        return jnp.float32(self.factor) ** times
+        step = self.last(step)
+        # + 1 in float32: at the end of int32 the integer would wrap.
+        times = ((step - self.begin) // self.every).astype(jnp.float32) + 1
+        share = jnp.asarray(self.factor, jnp.float32)
+        return jnp.where(step < 0, jnp.float32(1), share**times)
 
-    def update(self, step: Any) -> Array:
-        """Return True every ``every`` steps from begin to end."""
+    def last(self, step: Any) -> Array:
+        """Return the last of every ``every`` steps from begin to end."""
         step = _int32(step)
-        due = (step >= self.begin) & ((step - self.begin) % self.every == 0)
-        return due if self.end is None else due & (step <= self.end)
+        bounded = step if self.end is None else jnp.minimum(step, self.end)
+        gone = jnp.maximum(bounded - self.begin, 0)
+        return jnp.where(step < self.begin, -1, bounded - gone % self.every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +210,14 @@ class Manual(Schedule):
     """Masks are set from outside; see :func:`manual`."""
 
 
-def one_shot(step: int, density: float | int) -> OneShot:
+def one_shot(step: int, density: float | int | Array) -> OneShot:
     """Return the schedule that prunes once.
 
     Args:
         step: the update, counted from 0, at which the masks are chosen.
         density: the fraction kept from then on, in [0, 1]; exactly
-            round(density * number of prunable weights) are kept.
+            round(density * number of prunable weights) are kept. It may be traced
+            (``vmap`` over densities).
 
     Raises:
         ValueError: for a negative step or a density outside [0, 1].
@@ -193,7 +228,7 @@ def one_shot(step: int, density: float | int) -> OneShot:
 def polynomial(
     begin: int,
     end: int,
-    density: float | int,
+    density: float | int | Array,
     *,
     power: float | int = 3,
     every: int = 1,
@@ -205,7 +240,7 @@ def polynomial(
     Args:
         begin: the first update, counted from 0, at which masks are chosen.
         end: the last one, where the target is reached; more than ``begin``.
-        density: the final fraction kept, in [0, 1].
+        density: the final fraction kept, in [0, 1]; it may be traced.
         power: 3 prunes fast at first and slowly at the end; 1 is linear.
         every: updates between two choices of the masks.
 
@@ -219,13 +254,14 @@ def polynomial(
 
 
 def periodic(
-    every: int, factor: float, *, begin: int = 0, end: int | None = None
+    every: int, factor: float | Array, *, begin: int = 0, end: int | None = None
 ) -> Periodic:
     """Return the schedule that multiplies the density by ``factor`` regularly.
 
     Args:
         every: updates between two prunings.
-        factor: the share of the current weights that each pruning keeps, in (0, 1).
+        factor: the share of the current weights that each pruning keeps, in (0, 1);
+            it may be traced.
         begin: the first pruning's update, counted from 0.
         end: the last update at which to prune; None for no end.
 

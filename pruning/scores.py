@@ -1,9 +1,12 @@
 """What a weight is worth: one score per weight, the higher the better kept.
 
-Each function returns a tree like ``params``, in the dtypes of its leaves.
+Each function returns a tree like ``params``, in the dtypes of its leaves; of a complex
+leaf, in its real dtype.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +35,7 @@ def random(params: PyTree, key: Array) -> PyTree:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))
     scores = [
-        jax.random.uniform(keys[i], leaf.shape, leaf.dtype)
+        jax.random.uniform(keys[i], leaf.shape, _real(leaf))
         for i, leaf in enumerate(leaves)
     ]
     return jax.tree.unflatten(structure, scores)
@@ -69,9 +72,16 @@ def sensitivity(
     sensitivity = like(params, sensitivity, argument="sensitivity")
     if weighted:
         return jax.tree.map(_product, params, sensitivity)
-    return jax.tree.map(lambda w, s: jnp.abs(s).astype(w.dtype), params, sensitivity)
+    return jax.tree.map(lambda w, s: jnp.abs(s).astype(_real(w)), params, sensitivity)
 
 
 def _product(weight: Array, factor: Array) -> Array:
+    # In at least float32: the product of two small halves is 0 too often to rank.
     wide = wide_dtype(weight.dtype, factor.dtype, jnp.float32)
-    return jnp.abs(weight.astype(wide) * factor.astype(wide)).astype(weight.dtype)
+    return jnp.abs(weight.astype(wide) * factor.astype(wide)).astype(_real(weight))
+
+
+def _real(weight: Array) -> Any:
+    """Return the dtype of |w|; float32 for integers, which no score is for."""
+    inexact = jnp.issubdtype(weight.dtype, jnp.inexact)
+    return jnp.finfo(weight.dtype).dtype if inexact else jnp.float32

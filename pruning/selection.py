@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pruning import _select
+from pruning import _roles, _select
+from pruning._roles import Stacked, weights_only
+from pruning._transform import like
+from pruning.scores import magnitude
 from pruning.structures import Structure, element
 from synaptax.checks import check_boolean, is_traced
-from synaptax.trees import Prunable, check_same_structure, named_leaves, weights_only
+from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
 ELEMENT = element()
@@ -43,14 +46,19 @@ def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
     """Return the mask that keeps the weights of largest magnitude.
 
     Args:
-        params: any pytree of arrays.
+        params: any pytree of arrays; of a complex weight the modulus counts.
         density: the fraction of prunable weights to keep, in [0, 1].
         **options: passed to :func:`select`.
 
     Returns:
         A boolean tree like ``params``.
     """
-    return select(jax.tree.map(jnp.abs, params), density, **options)
+    params = _roles.with_arrays(params)
+    prunable = options.pop("prunable", weights_only)
+    named = _roles.leaves_of(params, prunable)
+    names = {leaf.name for leaf in named if leaf.prunable}
+    chosen = lambda name, leaf: name in names
+    return select(magnitude(params), density, prunable=chosen, **options)
 
 
 def select(
@@ -63,6 +71,7 @@ def select(
     min_per_leaf: int = 1,
     on_collapse: str = "keep",
     allowed: PyTree | None = None,
+    stacked: Stacked | None = None,
 ) -> PyTree:
     """Keep the prunable weights of highest score, exactly round(density * n) of them.
 
@@ -81,14 +90,18 @@ def select(
         density: the fraction of prunable weights to keep, in [0, 1]: a number, or a
             traced scalar (then clipped; see :func:`pruning._select.target_count`).
         scope: rank all leaves together ("global"), or give each leaf the same
-            density ("layer").
+            density ("layer"). A stack of layers counts as its layers.
         structure: what is kept or removed as one; see :mod:`pruning.structures`.
         prunable: which leaves may lose weights, a predicate on (path, leaf).
-        min_per_leaf: groups that each prunable leaf keeps at least; 0 for no floor.
+        min_per_leaf: groups that each prunable leaf (of a stack, each layer) keeps at
+            least; 0 for no floor.
         on_collapse: "raise" to refuse a selection that needed the floor; only
             outside jit.
         allowed: optional boolean tree like ``scores``: only entries True here may be
             kept, whatever the density.
+        stacked: how many leading axes of a leaf count layers, a function of (path,
+            leaf); by default told from the tree, see
+            :func:`pruning._roles.stacked_axes`.
 
     Returns:
         A boolean tree like ``scores``, all True where not prunable, each leaf sharded
@@ -111,6 +124,7 @@ def select(
         prunable=prunable,
         min_per_leaf=min_per_leaf,
         allowed=allowed,
+        stacked=stacked,
     )
     if on_collapse == "raise":
         if is_traced(info):
@@ -133,6 +147,7 @@ def select_with_info(
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     allowed: PyTree | None = None,
+    stacked: Stacked | None = None,
 ) -> tuple[PyTree, SelectionInfo]:
     """Select as :func:`select` does, and say what was done.
 
@@ -145,6 +160,7 @@ def select_with_info(
         prunable: as there.
         min_per_leaf: as there.
         allowed: as there.
+        stacked: as there.
 
     Returns:
         ``(mask, info)``.
@@ -154,42 +170,69 @@ def select_with_info(
     """
     structure = check_options(scope, structure, min_per_leaf)
     if allowed is not None:
-        check_same_structure(scores, allowed, argument="allowed")
+        allowed = like(scores, allowed, argument="allowed")
         check_boolean(allowed, "allowed")
-    named = named_leaves(scores)
-    picked = [i for i, (name, leaf) in enumerate(named) if prunable(name, leaf)]
-    if not picked:
-        raise ValueError("prunable: no leaf is prunable, so there is nothing to select")
-    for i in picked:
-        name, leaf = named[i]
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(f"scores: leaf {name} is {leaf.dtype}, expected floats")
-        structure.check(name, tuple(leaf.shape))
-    total = sum(named[i][1].size for i in picked)
+    leaves = _score_leaves(scores, prunable)
+    picked = [i for i, leaf in enumerate(leaves) if leaf.prunable]
+    _check_scores([leaves[i] for i in picked])
+    values = [leaves[i].value for i in picked]
+    shapes = [tuple(value.shape) for value in values]
+    axes = _layer_axes(scores, leaves, stacked)
+    layers, origin = _roles.unstacked(values, [axes[i] for i in picked])
+    names = [leaves[picked[i]].name + suffix for i, suffix in origin]
+    for name, layer in zip(names, layers, strict=True):
+        structure.check(name, tuple(layer.shape))
+    total = sum(layer.size for layer in layers)
     if total > _select.LIMIT:
         raise ValueError(f"scores: {total} prunable weights, over the limit 2**31-1")
     counter = density if callable(density) else _counter(density)
-    numbers = [named[i][1].size if scope == "layer" else total for i in picked]
+    numbers = [layer.size if scope == "layer" else total for layer in layers]
     budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
     gates = None
     if allowed is not None:
-        gates = tuple(jax.tree.leaves(allowed)[i] for i in picked)
-    masks, kept, threshold, floored = _solve(
-        tuple(named[i][1] for i in picked),
+        given = [jax.tree.leaves(allowed)[i] for i in picked]
+        gates = tuple(_roles.unstacked(given, [axes[i] for i in picked])[0])
+    chosen, kept, threshold, floored = _solve(
+        tuple(layers),
         gates,
         budget,
         jnp.int32(min_per_leaf),
         scope=scope,
         structure=structure,
     )
-    found = dict(zip(picked, masks, strict=True))
-    leaves = [
-        found[i] if i in found else jnp.ones_like(leaf, dtype=bool)
-        for i, (_, leaf) in enumerate(named)
+    masks = dict(zip(picked, _roles.restacked(chosen, origin, shapes), strict=True))
+    whole = [
+        masks[i] if i in masks else jnp.ones_like(leaf.value, dtype=bool)
+        for i, leaf in enumerate(leaves)
     ]
-    names = [named[i][0] for i in picked]
     info = SelectionInfo(kept, total, threshold, dict(zip(names, floored, strict=True)))
-    return jax.tree.unflatten(jax.tree.structure(scores), leaves), info
+    return jax.tree.unflatten(jax.tree.structure(scores), whole), info
+
+
+def _score_leaves(scores: PyTree, prunable: Prunable) -> list[_roles.Leaf]:
+    """Tell scores apart by path and shape: their dtype is not that of the weights."""
+    shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(jnp.shape(s), bool), scores)
+    told = _roles.leaves_of(shapes if prunable is weights_only else scores, prunable)
+    values = jax.tree.leaves(scores)
+    return [one._replace(value=v) for one, v in zip(told, values, strict=True)]
+
+
+def _check_scores(picked: list[_roles.Leaf]) -> None:
+    """Raise unless there is something to rank, and all of it can be ranked."""
+    if not picked:
+        raise ValueError("prunable: no leaf is prunable, so there is nothing to select")
+    for name, leaf, _ in picked:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"scores: leaf {name} is {leaf.dtype}, expected floats")
+
+
+def _layer_axes(
+    scores: PyTree, leaves: list[_roles.Leaf], stacked: Stacked | None
+) -> list[int]:
+    """Return how many leading axes of each leaf count layers."""
+    if stacked is None:
+        return _roles.stacked_axes(scores)
+    return [int(stacked(leaf.name, leaf.value)) for leaf in leaves]
 
 
 def _counter(density: Any) -> Callable[[int], Any]:

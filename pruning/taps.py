@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.extend import core as jex
 
 # Calls that only wrap a jaxpr: flattened, so that the equations inside are seen.
@@ -178,21 +179,60 @@ def trace(apply_fn: Callable[..., Any], params: Any, x: Any, *, batch: int) -> P
         ValueError: if ``apply_fn`` does not return one array of shape
             ``(batch, C)``.
     """
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            (batch, *jnp.shape(leaf)[1:]), jnp.result_type(leaf)
-        ),
-        x,
-    )
-    closed, shape = jax.make_jaxpr(apply_fn, return_shape=True)(
-        jax.tree.map(jax.typeof, params), abstract
-    )
+    abstract = jax.tree.map(lambda leaf: _batch_of(leaf, batch), x)
+    try:
+        closed, shape = jax.make_jaxpr(apply_fn, return_shape=True)(
+            jax.tree.map(jax.typeof, params), abstract
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"apply_fn: cannot be traced for a batch of {batch}; it is tried with "
+            "other batch sizes than that of x (1, and 23 to see whether examples mix), "
+            f"so take the size from x: {error}"
+        ) from error
     if not hasattr(shape, "shape") or len(shape.shape) != 2 or shape.shape[0] != batch:
         raise ValueError(
             "apply_fn: expected one array of shape (B, C) as output, for B = "
             f"{batch} got {jax.tree.map(lambda leaf: tuple(leaf.shape), shape)}"
         )
     return _flatten(closed, len(jax.tree.leaves(params)))
+
+
+def _batch_of(leaf: Any, batch: int) -> Any:
+    """Return the type of ``batch`` examples like those of ``leaf``."""
+    shape = (batch, *jnp.shape(leaf)[1:])
+    if varying_axes(leaf):
+        return jax.typeof(leaf).update(shape=shape)
+    return jax.ShapeDtypeStruct(shape, jnp.result_type(leaf))
+
+
+def varying_axes(tree: Any) -> frozenset[str]:
+    """Return the axes of ``jax.shard_map`` along which some leaf differs."""
+    axes: set[str] = set()
+    for leaf in jax.tree.leaves(tree):
+        kind = getattr(jax.typeof(leaf), "manual_axis_type", None)
+        axes |= set(getattr(kind, "varying", ()))
+    return frozenset(axes)
+
+
+def vary(tree: Any, axes: Iterable[str]) -> Any:
+    """Mark each leaf as one that may differ along axes of ``jax.shard_map``.
+
+    A derivative with respect to a value that is the same on all devices is summed
+    over them; with respect to one that is marked so, it is this device's own.
+    """
+
+    def leaf(value: Any) -> Any:
+        new = tuple(sorted(set(axes) - varying_axes(value)))
+        return lax.pcast(value, new, to="varying") if new else value
+
+    return jax.tree.map(leaf, tree) if axes else tree
+
+
+def mean_over(axes: Iterable[str]) -> Callable[[Any], Any]:
+    """Return the mean over axes of ``jax.shard_map``, the identity for none."""
+    names = tuple(sorted(axes))
+    return (lambda value: lax.pmean(value, names)) if names else (lambda value: value)
 
 
 def trace_whole(
@@ -306,7 +346,7 @@ def zero_probes(program: Program, taps: Sequence[int]) -> dict[int, list[Any]]:
     """Return zeros in the shape of what leaves each tapped equation."""
     return {
         index: [
-            jnp.zeros(program.avals[slot].shape, program.avals[slot].dtype)
+            _zeros(program.avals[slot])
             for slot in program.equations[index].outputs
             if differentiable(program.avals[slot])
         ]
@@ -314,9 +354,15 @@ def zero_probes(program: Program, taps: Sequence[int]) -> dict[int, list[Any]]:
     }
 
 
+def _zeros(aval: Any) -> Any:
+    kind = getattr(aval, "manual_axis_type", None)
+    zeros = jnp.zeros(aval.shape, aval.dtype)
+    return vary(zeros, getattr(kind, "varying", ()))
+
+
 def differentiable(aval: Any) -> bool:
-    """Say whether a value has a floating dtype, hence a cotangent."""
-    return jnp.issubdtype(aval.dtype, jnp.floating)
+    """Say whether a value is floating or complex, hence has a cotangent."""
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
 
 
 def evaluate(

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 
+from pruning._roles import leaves_of, weights_only, with_arrays
 from pruning.masks import apply_mask, threshold_mask
-from synaptax.trees import Prunable, named_leaves, weights_only
+from synaptax.checks import wide_dtype
+from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
 
@@ -112,8 +114,10 @@ class ThresholdSearch(NamedTuple):
     """The result of :func:`search_threshold`.
 
     Attributes:
-        threshold: float32 scalar; weights with magnitude below it go. 0 prunes none.
-        loss: float32 scalar, the loss that was measured at that threshold.
+        threshold: scalar in the widest real dtype of the weights, float32 at least;
+            weights with magnitude below it go. 0 prunes none.
+        loss: scalar, the loss that was measured at that threshold, in a dtype as wide
+            as the threshold's and the bound's.
         iterations: int32, evaluations of the loss.
     """
 
@@ -132,17 +136,21 @@ class _Search(NamedTuple):
 
 
 def _start_and_range(leaves: list[Array]) -> tuple[Array, Array, Array]:
-    """Return the start threshold and the range of the non-zero magnitudes."""
+    """Return the start threshold and the range of the finite non-zero magnitudes."""
+    # As wide as the widest leaf: a least magnitude rounded upwards would cut a weight
+    # at a loss that was never measured.
+    wide = wide_dtype(jnp.float32, *(jnp.abs(leaf).dtype for leaf in leaves))
     means, used, least, most = [], [], [], []
     for leaf in leaves:
-        size = jnp.abs(leaf.astype(jnp.float32))
-        alive = size > 0
-        number = jnp.sum(alive, dtype=jnp.int32).astype(jnp.float32)
-        means.append(jnp.sum(size) / jnp.maximum(number, 1))
+        size = jnp.abs(leaf).astype(wide)
+        # Where a magnitude is inf or NaN no threshold lies between it and the rest.
+        alive = (size > 0) & jnp.isfinite(size)
+        number = jnp.sum(alive, dtype=jnp.int32).astype(wide)
+        means.append(jnp.sum(jnp.where(alive, size, 0)) / jnp.maximum(number, 1))
         used.append(number > 0)
         least.append(jnp.min(jnp.where(alive, size, jnp.inf)))
-        most.append(jnp.max(size))
-    layers = jnp.sum(jnp.stack(used), dtype=jnp.int32).astype(jnp.float32)
+        most.append(jnp.max(jnp.where(alive, size, 0)))
+    layers = jnp.sum(jnp.stack(used), dtype=jnp.int32).astype(wide)
     start = jnp.sum(jnp.stack(means)) / jnp.maximum(layers, 1)
     return start, jnp.min(jnp.stack(least)), jnp.max(jnp.stack(most))
 
@@ -194,11 +202,14 @@ def search_threshold(
     _check_search(bound, rtol, max_iterations)
     if mask is not None:
         params = apply_mask(params, mask)
-    leaves = [leaf for name, leaf in named_leaves(params) if prunable(name, leaf)]
+    params = with_arrays(params)
+    leaves = [leaf.value for leaf in leaves_of(params, prunable) if leaf.prunable]
     if not leaves:
         raise ValueError("prunable: no leaf is prunable, so there is no threshold")
-    bound = jnp.asarray(bound).astype(jnp.float32)
     start, least, most = _start_and_range(leaves)
+    # The loss is compared in its own precision, for a rounded one might fit the bound.
+    loss_dtype = wide_dtype(start.dtype, jnp.asarray(bound).dtype)
+    bound = jnp.asarray(bound).astype(loss_dtype)
 
     def loss_at(threshold: Array) -> Array:
         kept = threshold_mask(params, threshold, prunable=prunable)
@@ -207,13 +218,15 @@ def search_threshold(
             raise ValueError(
                 f"loss_fn: expected a scalar loss, got an array of shape {loss.shape}"
             )
-        return loss.astype(jnp.float32)
+        return loss
 
     def body(state: _Search) -> _Search:
         middle = state.low + (state.high - state.low) / 2
         trial = jnp.where(state.step == 0, 0, jnp.where(state.step == 1, start, middle))
         loss = loss_at(trial)
-        fits = loss <= bound
+        widest = wide_dtype(loss.dtype, loss_dtype)
+        fits = loss.astype(widest) <= bound.astype(widest)
+        loss = loss.astype(loss_dtype)
         # Below the least magnitude nothing changes, so T = 0 speaks for it too.
         floor = jnp.where(jnp.isfinite(least), least, 0)
         raised = jnp.where(state.step == 1, floor, state.low)
@@ -229,10 +242,8 @@ def search_threshold(
         done = hopeless | stuck | ((state.step > 0) & close)
         return _Search(state.step + 1, low, high, low_loss, high_loss, done)
 
-    nothing = jnp.float32(jnp.inf)
-    first = _Search(
-        jnp.int32(0), jnp.float32(0), most, nothing, nothing, jnp.array(False)
-    )
+    zero, nothing = jnp.zeros_like(most), jnp.full((), jnp.inf, loss_dtype)
+    first = _Search(jnp.int32(0), zero, most, nothing, nothing, jnp.array(False))
     last = lax.while_loop(
         lambda state: ~state.done & (state.step < max_iterations), body, first
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 Prunable = Callable[[str, Any], bool]
 
@@ -43,12 +44,6 @@ def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     )
 
 
-def weights_only(name: str, leaf: Any) -> bool:
-    """Say whether a leaf is prunable by default: every leaf with ndim >= 2."""
-    del name
-    return len(leaf.shape) >= 2
-
-
 def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:
     """Raise unless ``given`` has the structure and leaf shapes of ``expected``.
 
@@ -70,10 +65,10 @@ def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:
             raise ValueError(f"{argument}: unexpected leaf {name}")
     for name, leaf in wanted:
         shape = tuple(getattr(found_names[name], "shape", ()))
-        if shape != tuple(leaf.shape):
+        expected_shape = tuple(np.shape(leaf))
+        if shape != expected_shape:
             raise ValueError(
-                f"{argument}: leaf {name} has shape {shape}, "
-                f"expected {tuple(leaf.shape)}"
+                f"{argument}: leaf {name} has shape {shape}, expected {expected_shape}"
             )
     structure, other = jax.tree.structure(expected), jax.tree.structure(given)
     if structure != other:

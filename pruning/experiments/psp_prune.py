@@ -29,6 +29,7 @@ import jax
 import optax
 
 import pruning
+from pruning._roles import weights_only
 from pruning.experiments._variants import RECORDED
 from pruning.gradual import loop
 from pruning.masks import full_mask
@@ -36,7 +37,6 @@ from synaptax import runs, training
 from synaptax.data.images import Dataset, load
 from synaptax.nets import models
 from synaptax.training import evaluation
-from synaptax.trees import weights_only
 
 SEEDS, DENSITIES = (0, 1, 2), (0.1, 0.05, 0.02, 0.01)
 EPOCHS, BEGIN, END, BATCH, LR = 20, 5, 15, 100, 0.1

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from pruning._roles import weights_only
 from pruning.gradual import snapshots
 from pruning.gradual.snapshots import Snapshot
 from synaptax import runs
 from synaptax.reports.drawing import COLOURS, GREY, blank
 from synaptax.runs.files import replacing
-from synaptax.trees import named_leaves, weights_only
+from synaptax.trees import named_leaves
 
 _TILES = 64  # filters shown at most
 

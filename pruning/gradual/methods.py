@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pruning._roles import weights_only
 from pruning._sensitivity import sensitivity, specific, unspecific
 from pruning.gradual.config import Config
 from pruning.schedules import manual
 from pruning.transforms import loss_sensitivity_decay, prune, sensitivity_decay
 from synaptax.nets.models import ApplyFn, Network, as_network
-from synaptax.trees import Prunable, weights_only
+from synaptax.trees import Prunable
 
 
 def every_leaf(name: str, leaf: Any) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from pruning._roles import weights_only
 from pruning.regularisers import steps
 from pruning.regularisers.config import RegulariserConfig
 from synaptax import runs, training
 from synaptax.data.images import Dataset
 from synaptax.nets.models import Network
-from synaptax.trees import named_leaves, weights_only
+from synaptax.trees import named_leaves
 
 BIN = 0.0025  # width of the bins of a weight histogram, as in the authors' figure
 _POINTS = 51  # of a curve that is thinned

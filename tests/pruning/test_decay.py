@@ -125,5 +125,11 @@ def test_inject_hyperparams_schedules_the_rate():
     for step in range(3):
         found, state = tx.update(ZEROS, state, WEIGHTS, sensitivity=ZEROS)
         np.testing.assert_array_equal(found["b"], [0.5 * step * 2])
-    with pytest.raises(ValueError, match="pass static_args='refresh'"):
-        jax.jit(optax.inject_hyperparams(transforms.sensitivity_decay)(0.5).init)(ZEROS)
+    # What is no hyperparameter stays what it is, with no static_args.
+    tx = optax.inject_hyperparams(transforms.sensitivity_decay)(
+        0.5, sensitivity_fn=lambda params, batch: jax.tree.map(jnp.abs, params)
+    )
+    state = jax.jit(tx.init)(ZEROS)
+    assert list(state.hyperparams) == ["rate"]
+    found, _ = tx.update(ZEROS, state, WEIGHTS, batch=0)
+    np.testing.assert_array_equal(found["b"], [0.0])

@@ -166,6 +166,7 @@ HIDDEN = {
     "cond": lambda z: lax.cond(z[0, 0] > 0, jax.nn.gelu, lambda c: c, z),
     "custom_vjp_call": ruled,
     "scan_": lambda z: lax.map(lambda r: jax.jit(jax.nn.silu)(r), z),
+    "scan__": lambda z: lax.scan(lambda c, _: (jax.nn.softplus(c), 0), z, length=2)[0],
 }
 
 
@@ -180,8 +181,7 @@ def test_what_is_no_neuron_is_left_out():
         z = x @ w
         scale = jnp.sqrt(jnp.maximum((z**2).mean(0, keepdims=True), 0) + 1e-6)
         mask = jax.nn.relu(w).sum(0, keepdims=True)  # of the weights alone
-        counts = lax.scan(lambda c, _: (jax.nn.softplus(c), None), z, length=2)[0]
-        z = jax.nn.softplus(z) / scale + jnp.maximum(z, 1) + counts
+        z = jnp.sin(z) / scale + jnp.maximum(z, 1)  # no known kind
         z = checkpoint_name(z, "silu")  # a name that only looks like one
         return jax.nn.relu(z) * mask
 

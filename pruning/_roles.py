@@ -1,0 +1,263 @@
+"""Which leaves are weights, and which of them are stacks of layers.
+
+A leaf's role is told by its path, its dtype and its shape together, because none of
+them suffices: the bias of a multi-head projection has two axes, everything under a
+scanned stack has one axis more, and a table of positions is an integer matrix.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synaptax.trees import Prunable, named_leaves
+
+Stacked = Callable[[str, Any], int]
+
+# Words in a leaf's own name that say that it shifts or scales a whole unit.
+_SHIFTS = {"bias", "biases", "beta", "offset", "shift"}
+_SCALES = {"scale", "scales", "gamma", "slope", "temperature"}
+_STATISTICS = {"mean", "var", "running_mean", "running_var"}
+# Words in its module's name that make a "weight" the scale of a normalisation.
+_NORMS = {"norm", "layernorm", "batchnorm", "groupnorm", "rmsnorm", "instancenorm"}
+_NORMS |= {"ln", "bn", "gn", "rms"}
+_ANY_WEIGHT = re.compile(r"(w|weight|kernel)(_?\d*)")
+_ANY_BIAS = re.compile(r"b(_?\d*)")
+
+
+def words(component: str) -> set[str]:
+    """Return the words of a path's component: of ``LayerNorm_0``, layer and norm."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", component)
+    return set(re.sub(r"[\W\d_]+", " ", spaced).lower().split())
+
+
+def components(name: str) -> list[str]:
+    """Split a path; a box around the leaf (NNX, Linen metadata) is no part of it."""
+    parts = name.split("/")
+    return parts[:-1] if len(parts) > 1 and parts[-1] == "value" else parts
+
+
+def acts_on_units(name: str) -> bool:
+    """Say whether a path is that of a bias or a scale: one number for each unit."""
+    *parents, last = components(name)
+    if words(last) & (_SHIFTS | _SCALES) or last in _STATISTICS:
+        return True
+    norm = bool(parents) and bool(words(parents[-1]) & _NORMS)
+    return norm and last in ("weight", "w", "g", "b")
+
+
+def weights_only(name: str, leaf: Any) -> bool:
+    """Say whether a leaf is prunable by default: a kernel or an embedding.
+
+    These are the floating (or complex) leaves with two axes or more that are neither
+    a bias nor a scale by their path: not those named ``bias``, ``beta``, ``offset``,
+    ``shift``, ``scale``, ``gamma``, ``slope`` or ``temperature``, alone or as a word
+    of the name (``relative_position_bias``), nor the ``weight`` of a module named for
+    a normalisation (``norm1``, ``ln_f``, ``LayerNorm_0``). So it is for Flax Linen and
+    NNX, Equinox, Haiku and trees of one's own; where names tell nothing, as in a list
+    of arrays, the axes decide. Functions that see the whole tree also take a ``b``
+    for a bias where a ``w`` of more axes stands beside it.
+
+    Args:
+        name: the path, such as ``Dense_0/kernel``.
+        leaf: an array, or anything with a shape and a dtype. A boolean leaf is taken
+            for a mask, of which only path and shape are asked.
+
+    Returns:
+        Whether it is a weight.
+    """
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None or len(leaf.shape) < 2 or acts_on_units(name):
+        return False
+    return bool(jnp.issubdtype(dtype, jnp.inexact)) or dtype == np.dtype(bool)
+
+
+def check_prunable(prunable: Any) -> None:
+    """Raise a ValueError that names ``prunable`` unless it is a predicate."""
+    form = "a function (path, leaf) -> bool, such as lambda path, leaf: leaf.ndim > 1"
+    if not callable(prunable):
+        raise ValueError(
+            f"prunable: expected {form}; got {type(prunable).__name__}. For a tree of "
+            "booleans use optax.masked"
+        )
+    try:
+        inspect.signature(prunable).bind("path", None)
+    except TypeError as error:
+        raise ValueError(f"prunable: expected {form}; {error}") from None
+    except ValueError:  # a builtin without a signature
+        pass
+
+
+class Leaf(NamedTuple):
+    """A leaf, its path and whether it is prunable."""
+
+    name: str
+    value: Any
+    prunable: bool
+
+
+def leaves_of(tree: Any, prunable: Prunable) -> list[Leaf]:
+    """Return the leaves of a tree in flattening order, told apart by a predicate.
+
+    A leaf without entries is never prunable.
+
+    Raises:
+        ValueError: if ``prunable`` is no predicate, or does not answer yes or no.
+    """
+    check_prunable(prunable)
+    named = named_leaves(tree)
+    biases = _plain_biases(named) if prunable is weights_only else set()
+    return [
+        Leaf(name, leaf, name not in biases and _answer(prunable, name, leaf))
+        for name, leaf in named
+    ]
+
+
+def _answer(prunable: Prunable, name: str, leaf: Any) -> bool:
+    shaped = leaf if hasattr(leaf, "shape") else np.asarray(leaf)
+    answer = prunable(name, shaped)
+    if isinstance(answer, bool | np.bool_):
+        # Of a layer of width 0 there is nothing to prune.
+        return bool(answer) and 0 not in shaped.shape
+    raise ValueError(
+        f"prunable: expected True or False for leaf {name}, got "
+        f"{type(answer).__name__}; it is called with (path, leaf)"
+    )
+
+
+def _plain_biases(named: Sequence[tuple[str, Any]]) -> set[str]:
+    """Return the paths of each ``b`` that stands beside a ``w`` of more axes."""
+    ranks: dict[tuple[str, str], int] = {}
+    for name, leaf in named:
+        *parents, last = components(name)
+        weight = _ANY_WEIGHT.fullmatch(last)
+        if weight:
+            ranks["/".join(parents), weight[2]] = np.ndim(leaf)
+    found = set()
+    for name, leaf in named:
+        *parents, last = components(name)
+        bias = _ANY_BIAS.fullmatch(last)
+        if bias and np.ndim(leaf) < ranks.get(("/".join(parents), bias[1]), 0):
+            found.add(name)
+    return found
+
+
+def stacked_axes(tree: Any) -> list[int]:
+    """Return how many leading axes of each leaf count layers, mostly 0.
+
+    A scan or a vmap over layers keeps the parameters of L layers in one leaf with an
+    axis of size L in front. A subtree is such a stack if all its leaves share that
+    axis and its biases and scales, which have one axis by their role, have one more;
+    or, where it has neither, if a module's name says so (``ScanBlock_0`` of Linen).
+
+    Args:
+        tree: the parameters, or any tree of their paths and shapes.
+
+    Returns:
+        One number for each leaf, in flattening order.
+    """
+    leaves = named_leaves(tree)
+    biases = [components(name) for name in _plain_biases(leaves)]
+    named = [(components(name), tuple(np.shape(x))) for name, x in leaves]
+    kernels: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]] = {}
+    for (*parents, last), shape in named:
+        if _ANY_WEIGHT.fullmatch(last) and len(shape) >= 2:
+            kernels.setdefault(tuple(parents), []).append((last, shape))
+    vectors = [
+        _vector_axes(parts, shape, kernels)
+        if parts in biases or acts_on_units("/".join(parts))
+        else None
+        for parts, shape in named
+    ]
+    members: dict[tuple[str, ...], list[int]] = {}
+    for index, (parts, _) in enumerate(named):
+        for depth in range(len(parts)):
+            members.setdefault(tuple(parts[:depth]), []).append(index)
+    axes = [0] * len(named)
+    for prefix, inside in members.items():
+        known = [extra for i in inside if (extra := vectors[i]) is not None]
+        shapes = [named[i][1] for i in inside]
+        extra = min(known) if known else _named_scan(prefix, shapes)
+        front = {shape[:extra] for shape in shapes}
+        if extra and len(front) == 1 and all(len(shape) > extra for shape in shapes):
+            for i in inside:
+                axes[i] = max(axes[i], extra)
+    return axes
+
+
+def _named_scan(prefix: tuple[str, ...], shapes: list[tuple[int, ...]]) -> int:
+    scan = bool(prefix) and re.match(r"(Scan|Vmap)[A-Z]", prefix[-1]) is not None
+    return int(scan and all(len(shape) >= 3 for shape in shapes))
+
+
+def _vector_axes(
+    parts: list[str],
+    shape: tuple[int, ...],
+    kernels: Mapping[tuple[str, ...], list[tuple[str, tuple[int, ...]]]],
+) -> int | None:
+    """Return the axes that a bias or scale has in front of its own, else None.
+
+    None too where that cannot be told: a bias with several axes of its own, as the
+    multi-head projection has, ends like the kernel beside it.
+    """
+    if not shape:
+        return None
+    for name, kernel in kernels.get(tuple(parts[:-1]), ()):
+        if len(shape) >= 2 and shape == kernel[-len(shape) :]:
+            return None
+        # Equinox: outputs first, the bias of a convolution shaped to be broadcast.
+        ones = (kernel[0], *(1,) * (len(kernel) - 2))
+        if name.startswith("weight") and shape == ones:
+            return 0
+    return len(shape) - 1
+
+
+def unstacked(
+    leaves: Sequence[Any], axes: Sequence[int]
+) -> tuple[list[Any], list[tuple[int, str]]]:
+    """Cut stacks into their layers.
+
+    Args:
+        leaves: arrays.
+        axes: for each, the number of leading axes that count layers.
+
+    Returns:
+        The layers of all leaves; and for each the index of its leaf and a suffix for
+        its path, such as ``[2]``, empty where nothing was cut.
+    """
+    layers, origin = [], []
+    for index, (leaf, extra) in enumerate(zip(leaves, axes, strict=True)):
+        if not extra:
+            layers.append(leaf)
+            origin.append((index, ""))
+            continue
+        for place in np.ndindex(*leaf.shape[:extra]):
+            layers.append(leaf[place])
+            origin.append((index, str(list(map(int, place)))))
+    return layers, origin
+
+
+def restacked(
+    layers: Sequence[Any],
+    origin: Sequence[tuple[int, str]],
+    shapes: Sequence[tuple[int, ...]],
+) -> list[Any]:
+    """Put the layers of :func:`unstacked` together again, in the leaves' shapes."""
+    parts: list[list[Any]] = [[] for _ in shapes]
+    for layer, (index, _) in zip(layers, origin, strict=True):
+        parts[index].append(layer)
+    return [
+        own[0] if own[0].shape == shape else jnp.stack(own).reshape(shape)
+        for own, shape in zip(parts, shapes, strict=True)
+    ]
+
+
+def with_arrays(tree: Any) -> Any:
+    """Return a tree whose Python numbers are arrays, as optax takes them too."""
+    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), tree)
