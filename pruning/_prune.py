@@ -311,6 +311,13 @@ def _choose(
     return new, _described(params, old, new, selection, options.prunable)
 
 
+_OTHER_LAYOUT = (
+    "pruned: the state of inner is not laid out like the parameters (optax.flatten, "
+    "optax.lookahead), so that its moments of pruned weights cannot be told; write "
+    "optax.chain(inner, prune(...)) instead"
+)
+
+
 @_transform.injectable()
 def pruned(
     inner: optax.GradientTransformation, schedule: Any, **options: Any
@@ -332,12 +339,15 @@ def pruned(
         inner transform and the score.
 
     Raises:
-        ValueError: as :func:`prune`.
+        ValueError: as :func:`prune`; in ``update``, if the inner state is not laid out
+            like the parameters (``optax.flatten``, ``optax.lookahead``).
     """
     inner = optax.with_extra_args_support(inner)
     pruner = prune(schedule, **options)
 
     def init(params: PyTree) -> Any:
+        if isinstance(params, optax.LookaheadParams):
+            raise ValueError(_OTHER_LAYOUT)
         return PrunedState(inner.init(params), cast(PruneState, pruner.init(params)))
 
     def update(
@@ -369,6 +379,9 @@ def _clear(inner: Any, state: Any, masks: PyTree) -> Any:
             return moment
         return jnp.where(mask, moment, jnp.zeros_like(moment))
 
-    return optax.tree.map_params(
-        inner, leaf, state, masks, is_leaf=_transform.is_masked
-    )
+    try:
+        return optax.tree.map_params(
+            inner, leaf, state, masks, is_leaf=_transform.is_masked
+        )
+    except Exception as error:
+        raise ValueError(_OTHER_LAYOUT) from error
