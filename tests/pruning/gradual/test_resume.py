@@ -53,10 +53,12 @@ def test_kill_9_at_three_moments(whole, tmp_path):
     folder = tmp_path / "run"
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
     command = [sys.executable, "-m", "pruning", *options(SMALL)]
-    command += ["--resume", "--run-dir", str(folder)]
+    command += ["--run-dir", str(folder)]
+    again = [*command, "--resume"]
     for moment in moments:
         process = subprocess.Popen(
-            command,
+            # Only a run that has begun can be gone on with.
+            again if folder.exists() else command,
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -71,7 +73,7 @@ def test_kill_9_at_three_moments(whole, tmp_path):
         assert process.returncode == -signal.SIGKILL, said.decode()
         assert not (folder / "summary.json").exists()
     ended = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True
+        again, cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
     assert_same_end(folder, whole[1])
