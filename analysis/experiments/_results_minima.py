@@ -15,7 +15,7 @@ INTRODUCTION = """## Two minima: gradual against one-shot pruning (arXiv 2004.14
 
 G is pruned gradually by LOBSTER; S is the same dense network cut once by magnitude to
 exactly G's number of parameters and trained for as many epochs; R is S rewound to its
-initial weights. The paper's claims are from memory (MEM-high, but claim 8: read in
+initial weights. The paper's claims are from memory (MEM, but claim 8: read in
 the abstract), its text was not at hand: it shows figures, not tables, and no number of
 its own can be set beside ours. The rules of the verdicts are fixed in
 `analysis.minima.claims`.

@@ -32,7 +32,7 @@ def sections() -> list[str]:
         "test error in percent, mean and standard deviation over the seeds. Binarised: "
         "the mode of the weights, sign activations, checked in integer arithmetic. "
         "Ensemble: networks drawn from the distribution of the weights. The paper is "
-        "remembered at about 1.7 % on MNIST (REM), BinaryNet with three layers of "
+        "remembered at about 1.7 % on MNIST (MEM), BinaryNet with three layers of "
         "4,096 and 1,000 epochs read at about 0.96 %.",
         "",
         *markdown(_HEAD, [_row(name, records) for name, records in found.items()]),

@@ -17,8 +17,8 @@ PICTURES = (
         f"{_FOLDER}/study_real-areas.png",
         "**Chest radiographs (2004.05405).** Area under the ROC curve of networks and "
         "of linear probes, 95 % intervals by patient, 3 seeds. The network "
-        "that tells COVID-19 from another collection almost surely hardly tells it "
-        "from other diseases of its own collection.",
+        "that tells COVID-19 from NIH with an area of 0.97 tells it from the other "
+        "images of its own collection with 0.69.",
         "chest-radiographs",
         headline=True,
     ),
@@ -45,6 +45,13 @@ def probe(study: str, mix: str, name: str) -> Mapping[str, Any]:
     return next(p for p in probes if p["name"] == name)["found"]
 
 
+def _network_probe(mix: str, name: str) -> Mapping[str, Any]:
+    """Return the recorded value of a probe of a network."""
+    records = read_json(RECORDED / "study_real.json")["studies"]["covid"]["records"]
+    probes = records[f"resnet18~none~{mix}~none"]["probes"]
+    return next(p for p in probes if p["name"] == name)["found"]
+
+
 def _text(found: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:
     numbers = tuple(float(found[key]) for key in ("value", "low", "high"))
     value, low, high = numbers
@@ -56,6 +63,7 @@ def findings() -> tuple[Finding, ...]:
     mixed, first = _text(area("covid", "covid-v-nih", "own"))
     own, second = _text(area("covid", "covid-v-nih", "collection"))
     border, third = _text(probe("covid", "covid-v-nih", "linear, border only"))
+    alone, seventh = _text(_network_probe("covid-v-nih", "network, border only"))
     trunk, fourth = _text(area("covid, pre-trained", "covid-v-nih", "own"))
     lungs, fifth = _text(area("covid, lungs alone", "covid-v-nih", "own"))
     dice_record = read_json(RECORDED / "segmentation_covid.json")
@@ -66,16 +74,18 @@ def findings() -> tuple[Finding, ...]:
             "excellent and the source is what is learnt",
             "(ABS; the figures were not read)",
             f"COVID-19 against NIH {mixed}, against its own collection {own}; a "
-            f"linear model of the borders alone {border} (AUC, 3 seeds)",
-            "holds",
+            f"linear model of the borders alone {border}; the network on borders alone "
+            f"{alone} (AUC of the mean score of 3 seeds)",
+            "holds for the score; that this network uses borders is not shown",
             "chest-radiographs",
-            (*first, *second, *third),
+            (*first, *second, *third, *seventh),
             (_REAL,),
         ),
         Finding(
             "Radiographs: pre-training on other chest sets helps",
             "somewhat (MEM)",
-            f"{trunk} for {mixed} from random weights (AUC, 3 seeds)",
+            f"{trunk} for {mixed} from random weights (AUC of the mean score of 3 "
+            "seeds)",
             "no gain seen at this size",
             "chest-radiographs",
             (*fourth, *first),
@@ -84,9 +94,9 @@ def findings() -> tuple[Finding, ...]:
         Finding(
             "Radiographs: equalising and masking lowers the score and the bias",
             "(MEM)",
-            f"lungs alone, equalised each by itself: {lungs} for {mixed} (AUC, 3 "
-            "seeds)",
-            "score lower, source still told",
+            f"lungs alone, equalised each by itself: {lungs} for {mixed} (AUC of the "
+            "mean score of 3 seeds)",
+            "no clear change of the score; the source is still told",
             "chest-radiographs",
             (*fifth, *first),
             (_REAL,),

@@ -77,7 +77,7 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         ]
     denied = [name for name, shown in record.get("claims", {}).items() if not shown]
     if denied:
-        lines += [f"Not so in this record: {'; '.join(denied)}.", ""]
+        lines += [f"Expected and not found in this record: {'; '.join(denied)}.", ""]
     return [*lines, f"`{record['command']}`", ""]
 
 

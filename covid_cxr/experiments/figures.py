@@ -18,9 +18,9 @@ Row = tuple[str, Mapping[str, Any], int]
 
 _NETWORKS = (
     ("COVID-19 v NIH", "covid-v-nih", "own"),
-    ("trained so, tested on its own collection", "covid-v-nih", "collection"),
+    ("v NIH, tested on its own collection", "covid-v-nih", "collection"),
     ("COVID-19 v both sets", "collection-and-nih", "own"),
-    ("trained so, tested on its own collection", "collection-and-nih", "collection"),
+    ("v both sets, tested on its own collection", "collection-and-nih", "collection"),
 )
 _PROBES = (
     ("linear model of the borders alone", "linear, border only"),

@@ -31,9 +31,9 @@ Written by `python -m synaptax.reports.results` from the JSON files in
 `*/experiments/recorded`. Errors are in percent. Operating points are chosen on
 validation data, and the test set is evaluated once, unless a page says otherwise.
 How a paper's own figure is known: READ (in its text), LOG (the authors' published
-logs), CODE (their code), ABS (its abstract), MEM (remembered, not verified: a hint,
-not a target). ± is a standard error, `a to b` a 95 % interval; the number of seeds
-stands behind.
+logs), ABS (its abstract), MEM (remembered, not verified: a hint,
+not a target). ± is a standard error, `a to b` a 95 % interval; the number of seeds is
+in parentheses.
 """
 
 
@@ -176,7 +176,7 @@ def document(parts: Sequence[Contribution]) -> str:
         if picture.headline:
             lines += _shown(picture, picture.path)
     lines += ["## What was missed, and why", ""]
-    for heading, measured in (("Measured causes:", True), ("Guesses:", False)):
+    for heading, measured in (("Known causes:", True), ("Guesses:", False)):
         misses = [m for part in parts for m in part.misses if m.measured == measured]
         lines += [heading, "", *(f"- {m.what}: {m.why}" for m in misses), ""]
     text = "\n".join(lines).rstrip() + "\n"
@@ -188,9 +188,12 @@ def document(parts: Sequence[Contribution]) -> str:
 def page_text(page: Page, pictures: Iterable[Picture]) -> str:
     """Return one page of ``docs/results``, its figures at the head of its tables."""
     lines = [f"# {page.title}", "", "[All results](../../RESULTS.md)", ""]
-    for picture in pictures:
-        lines += _shown(picture, os.path.relpath(picture.path, PAGES))
-    return "\n".join([*lines, *page.lines]).rstrip() + "\n"
+    shown = [_shown(p, os.path.relpath(p.path, PAGES)) for p in pictures]
+    first = shown[0] if shown else []  # the others after the tables they belong to
+    rest = [line for own in shown[1:] for line in own]
+    if rest:
+        rest = ["", "## Figures", "", *rest]
+    return "\n".join([*lines, *first, *page.lines, *rest]).rstrip() + "\n"
 
 
 def write(root: Path, parts: Sequence[Contribution]) -> list[Path]:
