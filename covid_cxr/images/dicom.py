@@ -251,7 +251,7 @@ def _inflated(data: bytes, path: Path) -> bytes:
 def _check_coding(header: _Header, max_pixels: int) -> None:
     """Raise an ImageError for a coding without a decoder, or of too large a frame."""
     from pydicom.encaps import get_frame
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels import get_decoder  # pyright: ignore
 
     coding = header.dataset.file_meta.TransferSyntaxUID
     if not coding.is_encapsulated:

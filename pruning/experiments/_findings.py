@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from pruning.experiments import _psp_cells
@@ -152,7 +153,7 @@ def _better(experiment: str, since: int | None, claim: str, logs: str) -> Findin
     """Return the row on PSP's error against that of the others, seed by seed."""
     errors = _errors(experiment, since)
     own = moments(list(errors["psp"].values()))
-    values = [own["mean"], own["se"]]
+    values: list[Any] = [own["mean"], own["se"]]
     parts, lower = [f"PSP {own['mean']:.3f} ± {own['se']:.3f} %"], True
     for name in ("l2", "none", "dropout"):
         gaps = [errors[name][s] - e for s, e in errors["psp"].items()]
@@ -181,7 +182,7 @@ def penalty() -> tuple[Finding, ...]:
     cells = _psp_cells.read(RECORDED, "psp_mnist")
     names = ("psp", "l2", "none")
     sizes = {
-        name: moments([c["penalty"] for c in cells if c["variant"] == name])["mean"]
+        name: fmean(c["penalty"] for c in cells if c["variant"] == name)
         for name in names
     }
     ordered = sizes["psp"] < sizes["l2"] < sizes["none"]
