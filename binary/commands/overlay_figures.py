@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from binary.commands._figures import save
 from binary.overlay.jobs import CHAINS
@@ -55,7 +56,9 @@ def energies(results: Mapping[str, Any], alpha: float) -> Any:
         axes.grid(alpha=0.3)
     panels[1].set_yscale("log")
     panels[1].set_ylim(1e-5, 0.3)
-    panels[0].legend(fontsize=7)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Ascent and samples on replica theory (RS), load {alpha:g}")
     return figure
 
 
@@ -88,19 +91,31 @@ def _samples(axes: Any, results: Mapping[str, Any], name: str) -> None:
         axes.plot(where, expected, "_", color="#000000", ms=14, label=label)
 
 
+def _smooth(axes: Any, x: Any, y: Any, **style: Any) -> None:
+    """Draw a theory curve through its computed points, without corners between them."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    held = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[held])
+    x, y = x[held][order], y[held][order]
+    fine = np.linspace(x[0], x[-1], 300)
+    axes.plot(fine, PchipInterpolator(x, y)(fine), **style)
+
+
 def nearby(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw the entropy of solutions against distance: S(d) and belief propagation."""
-    figure = blank(7.2, 4.8)
+    figure = blank(9.6, 4.8)
     axes = figure.add_subplot()
     for colour, name in zip(COLOURS, CENTRES, strict=False):
         curve = local_curve(name, alpha, _DISTANCES)
         label = f"RS, BC of {name}, β = 20" if name[0] == "q" else f"RS, {name}"
-        axes.plot(curve["distance"], curve["entropy"], color=colour, label=label)
+        _smooth(axes, curve["distance"], curve["entropy"], color=colour, label=label)
     theory = results["theory"]["sampled"]
-    axes.plot(
+    _smooth(
+        axes,
         theory["distance"],
         theory["entropy"],
-        "k--",
+        color="#000000",
+        linestyle="--",
         lw=1,
         label="RS, BC of q*=0.8, β = 10",
     )
@@ -112,7 +127,7 @@ def nearby(results: Mapping[str, Any], alpha: float) -> Any:
         color=_GREY,
         label="all weight vectors",
     )
-    for kind, (marker, _) in _KINDS.items():
+    for kind, (marker, colour) in _KINDS.items():
         found = results[f"around {kind}"]
         kept = np.array(found["converged"]) == 1
         axes.errorbar(
@@ -122,18 +137,19 @@ def nearby(results: Mapping[str, Any], alpha: float) -> Any:
             yerr=np.array(found["entropy"]["error"])[kept],
             linestyle="none",
             marker=marker,
-            ms=5,
+            ms=6,
             capsize=2,
-            color="#000000",
-            mfc="none",
+            color=("#000000", "#000000", _GREY)[colour],
+            mfc=("#000000", "none", _GREY)[colour],
             label=f"BP around {_NAMES[kind]}, N = {found['size']}",
         )
     axes.set_xlim(0, 0.36)
     axes.set_ylim(0, 0.3)
     axes.set_xlabel("Hamming distance per weight, d")
     axes.set_ylabel("entropy of solutions S(d) (nats per weight)")
+    axes.set_title(f"Solutions at a distance from one, load {alpha:g}")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
     return figure
 
 
@@ -146,14 +162,14 @@ _NAMES = {
 
 def robustness(results: Mapping[str, Any], alpha: float) -> Any:
     """Draw the training error after random flips."""
-    figure = blank(6.4, 4.4)
+    figure = blank(9.0, 4.4)
     axes = figure.add_subplot()
     for colour, name in zip(COLOURS, ("typical", "q*=0.9", "q*=0.8"), strict=False):
         curve = local_curve(name, alpha, (0.002, *_DISTANCES))
         label = (
             f"RS, BC of {name}, β = 20" if name[0] == "q" else "RS, typical solution"
         )
-        axes.plot(curve["distance"], curve["flipped"], color=colour, label=label)
+        _smooth(axes, curve["distance"], curve["flipped"], color=colour, label=label)
     for kind, (marker, colour) in _KINDS.items():
         found = results[f"around {kind}"]
         _points(
@@ -176,46 +192,42 @@ def robustness(results: Mapping[str, Any], alpha: float) -> Any:
     axes.set_xscale("log")
     axes.set_xlabel("fraction of flipped weights, d")
     axes.set_ylabel("training error E(d)")
+    axes.set_title(f"After random flips of a solution, load {alpha:g}")
+    ticks = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
     return figure
 
 
 def recovery(results: Mapping[str, Any]) -> Any:
-    """Draw how often the teacher is found, and the overlap with it."""
-    figure = blank(6.4, 4.4)
-    axes = figure.add_subplot()
+    """Draw how often the teacher is found, and the overlap with it, a panel each."""
+    figure = blank(10.0, 4.2)
+    rates, overlaps = figure.subplots(1, 2)
     loads = np.linspace(0.9, spinodal().alpha - 1e-6, 60)
-    axes.plot(
+    overlaps.plot(
         loads,
         [teacher_student(float(a)).overlap for a in loads],
         color=COLOURS[0],
-        label="RS overlap of a random solution",
+        label="RS, a random solution",
     )
-    axes.axvline(spinodal().alpha, color=_GREY, ls=":", label="spinodal 1.4926")
-    for kind, colour in (("free", 1), ("annealed", 2)):
+    for axes in (rates, overlaps):
+        axes.axvline(spinodal().alpha, color=_GREY, ls=":", label="spinodal, 1.4926")
+        axes.set_xlabel("load (patterns / weights)")
+        axes.grid(alpha=0.3)
+    for kind, colour, marker in (("free", 1, "o"), ("annealed", 2, "s")):
         found = results[f"teacher {kind}"]
-        rate = np.array(found["teacher_found"]) / found["n"]
-        axes.plot(
-            found["loads"],
-            rate,
-            "s--",
-            color=COLOURS[colour],
-            mfc="none",
-            label=f"{kind} ascent: teacher found, of {found['n']}",
-        )
-        _points(
-            axes,
-            found["loads"],
-            found["overlap"],
-            marker="o",
-            color=COLOURS[colour],
-            label=f"{kind} ascent: overlap at the end",
-        )
-    axes.set_xlabel("load M/N")
-    axes.set_ylabel("overlap with the teacher; fraction of instances")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+        style = {"color": COLOURS[colour], "marker": marker, "label": f"{kind} ascent"}
+        rate = 100 * np.array(found["teacher_found"]) / found["n"]
+        rates.plot(found["loads"], rate, "--", **style)
+        _points(overlaps, found["loads"], found["overlap"], **style)
+    count, size = results["teacher free"]["n"], results["teacher free"]["size"]
+    rates.set_ylabel("instances that end at the teacher (%)")
+    overlaps.set_ylabel("overlap with the teacher at the end")
+    handles, names = overlaps.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Teacher and student, N = {size}, {count} instances a point")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Draw the recorded success curves.
+"""Draw the recorded success curves, and the measurements on theory.
 
 Command: ``python -m binary.experiments.figures``.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from binary.commands import overlay_figures
 from binary.experiments.record import RECORDED
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs.folder import read_json
@@ -57,8 +58,11 @@ def success() -> Any:
 
 
 def main(folder: Path = RECORDED) -> None:
-    """Write the figure."""
-    print(save_png(success(), folder / "success_n1001.png"))
+    """Write the figures."""
+    record = read_json(RECORDED / "overlay.json")
+    overlays = overlay_figures.figures(record["results"], record["config"]["alpha"])
+    for name, figure in {"success_n1001": success(), **overlays}.items():
+        print(save_png(figure, folder / f"{name}.png"))
 
 
 if __name__ == "__main__":
