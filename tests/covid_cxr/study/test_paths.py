@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from covid_cxr.models import network
-from covid_cxr.segmentation import Films, SegmentConfig, UNetConfig, fit, save
+from covid_cxr.segmentation import Radiographs, SegmentConfig, UNetConfig, fit, save
 from covid_cxr.splits import OverlapError
 from covid_cxr.study import cells, checklist, parse, read, report, run, training
 from covid_cxr.study.blocks import Table, as_markdown
@@ -261,7 +261,7 @@ def segmenter(tmp_path_factory, quick_compilation):
         rate=0.02,
         augmentation=None,
     )
-    save(fit(config, Films(films, lungs[:, None])), folder)
+    save(fit(config, Radiographs(films, lungs[:, None])), folder)
     return folder
 
 
