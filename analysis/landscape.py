@@ -273,14 +273,12 @@ def survey(
     x, label = (jnp.asarray(part) for part in data)
     size_of((x, label))
     labelled = bool(jnp.issubdtype(label.dtype, jnp.integer))
-    if labelled:
-        _check_labels(apply_fn, geometry, places, statistics, x, label)
-    elif loss is cross_entropy:
+    if not labelled and loss is cross_entropy:
         raise ValueError(
-            f"data: cross-entropy wants integer labels, got {label.dtype} of shape "
-            f"{tuple(label.shape)}; give the loss of these targets"
+            f"data: expected integer labels for cross-entropy, got {label.dtype} of "
+            f"shape {tuple(label.shape)}; or give the loss of these targets"
         )
-    found = _survey(
+    found, classes = _survey(
         geometry,
         places,
         (x, label),
@@ -292,34 +290,20 @@ def survey(
         batch=batch,
         lanes=lanes,
     )
+    if labelled and int(classes):  # before NaN: a label outside gives one
+        _check_labels(label, int(classes))
     check_finite(found.loss, places, "loss")
     if found.eigenvalue is not None:
         check_finite(found.eigenvalue, places, "eigenvalue")
     return found
 
 
-def _check_labels(
-    apply_fn: Callable[..., Any],
-    geometry: Any,
-    places: Array,
-    statistics: Statistics | None,
-    x: Array,
-    label: Array,
-) -> None:
+def _check_labels(label: Array, classes: int) -> None:
     """Raise unless integer labels fit the outputs' last axis."""
-
-    def outputs(place: Array, x: Array) -> Array:
-        params = geometry.at(place)
-        state = () if statistics is None else (statistics.at(place, params),)
-        return apply_fn(params, *state, x)
-
-    shape = jax.eval_shape(outputs, places[0], x[:1]).shape
-    if len(shape) != label.ndim + 1:
-        return  # no classes: what the targets mean is the loss's to say
     low, high = int(label.min()), int(label.max())
-    if low < 0 or high >= shape[-1]:
+    if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise ValueError(f"data: label {bad} lies outside [0, {shape[-1]})")
+        raise ValueError(f"data: label {bad} lies outside [0, {classes})")
 
 
 @partial(
@@ -338,7 +322,10 @@ def _survey(
     loss: ExampleLoss,
     batch: int,
     lanes: int,
-) -> Survey:
+) -> tuple[Survey, Array]:
+    """Return the survey, and the number of classes (0: the targets are no classes)."""
+    classes = 0
+
     def point(place: Array) -> tuple[Array, Array | None, Array | None]:
         params = geometry.at(place)
         state = (params,)
@@ -346,7 +333,10 @@ def _survey(
             state = (params, statistics.at(place, params))
 
         def means(part: Any) -> tuple[Array, Array | None]:
+            nonlocal classes
             outputs = apply_fn(*state, part[0])
+            if outputs.ndim == part[1].ndim + 1:
+                classes = outputs.shape[-1]
             if not classified or outputs.ndim != 2:
                 return loss(outputs, part[1]).mean(), None
             wrong = jnp.argmax(outputs, axis=-1) != part[1]
@@ -356,7 +346,7 @@ def _survey(
         return (*mean_over(means, data, batch), top)
 
     losses, errors, tops = _over_points(point, places, lanes)
-    return Survey(places, losses, errors, tops)
+    return Survey(places, losses, errors, tops), jnp.int32(classes)
 
 
 def _over_points(function: Callable[[Array], Any], places: Array, lanes: int) -> Any:

@@ -75,7 +75,7 @@ def test_targets_of_other_kinds_have_a_loss_and_no_error(problem):
         linear, where, ends, (x.reshape(4, 3, 3), jnp.ones((4, 3), jnp.int32))
     )
     assert tokens.error is None and jnp.isfinite(tokens.loss).all()
-    with pytest.raises(ValueError, match="cross-entropy wants integer labels"):
+    with pytest.raises(ValueError, match="expected integer labels for cross-entropy"):
         landscape.survey(linear, where, ends, (x, target))
 
 

@@ -96,8 +96,9 @@ def test_measures_are_what_they_say(done, solutions, shared):
     plane = done.maps["pair-one-shot-seed3"]["plane"]
     line = done.maps["pair-one-shot-seed3"]["line"]
     assert np.shape(plane["loss"]) == (3, 3)
-    assert plane["a"][1] == 0.5 and plane["b"][1] == 0  # the middle of the line
-    assert plane["loss"][1][1] == pytest.approx(line["loss"][10], rel=1e-4)
+    assert list(plane["a"]) == [-1, 0, 1] and plane["b"][1] == 0  # G and S are nodes
+    for node, end in ((1, 0), (2, -1)):
+        assert plane["loss"][1][node] == pytest.approx(line["loss"][end], rel=1e-4)
 
 
 def test_neurons_without_weights_are_not_alive(solutions):
@@ -233,4 +234,4 @@ def test_runs_that_cannot_be_read(done, shared, tmp_path):
         )
     (tmp_path / "config.json").write_text('{"rate": 1}')
     with pytest.raises(ValueError, match=r"config\.json: not the config of a"):
-        command.config_in(tmp_path)
+        command.main(["--run-dir", str(tmp_path), "--resume"])
