@@ -38,6 +38,7 @@ def compiling_once(folder):
     before = getattr(jax.config, name)
     jax.config.update(name, folder)
     compilation_cache.reset_cache()
+    jax.clear_caches()  # a program in memory may have come from another folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(name.upper(), folder)
         assert os.environ[name.upper()] == folder
