@@ -13,11 +13,8 @@ from covid_cxr.images.resizing import square_mask
 from covid_cxr.index import Row, build
 from synaptax.runs.folder import read_json
 from tests.covid_cxr import trees
-from tests.covid_cxr.quick import quick_compilation
 
 pytestmark = pytest.mark.runs
-
-__all__ = ["quick_compilation"]
 
 
 def drawing(count, seed=0, size=32):

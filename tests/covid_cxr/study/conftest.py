@@ -1,14 +1,10 @@
 """One small study of two cells, begun once, killed once, finished once."""
 
-import jax
 import numpy as np
 import pytest
 
 from covid_cxr.study import cells, matrix, parse, run, training
-from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.train.tiny import tiny
-
-__all__ = ["quick_compilation"]
 
 STUDY = {
     "name": "small",
@@ -62,8 +58,6 @@ def study(tmp_path_factory):
         return trained
 
     config, folder = parse(STUDY), tmp_path_factory.mktemp("study")
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
     patch.setattr(training, "fit", killed)
     with pytest.raises(Killed):
         run(config, folder)
@@ -72,7 +66,6 @@ def study(tmp_path_factory):
     unfinished = matrix.path_of(folder, cells(config)[1].key).exists()
     run(config, folder)
     run(config, folder)
-    jax.config.update("jax_disable_most_optimizations", before)
     patch.undo()
     again = (first.stat().st_mtime_ns, first.read_bytes())
     return (

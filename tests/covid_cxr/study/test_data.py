@@ -14,10 +14,8 @@ from covid_cxr.phantom import generate
 from covid_cxr.segmentation import lungs_only
 from covid_cxr.study import cells, data, parse, preparation, run, training
 from covid_cxr.train import StageConfig, Trained
-from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.study.conftest import STUDY
 
-__all__ = ["quick_compilation"]
 ENCODERS = {name: {"architecture": "resnet10", "width": 4} for name in "abc"}
 MIXES = {name: {"kind": "target", "target": "home"} for name in ("x", "y")}
 

@@ -18,12 +18,9 @@ from covid_cxr.train.training import with_trunk
 from synaptax.runs.folder import read_json
 from tests.covid_cxr import trees
 from tests.covid_cxr.models import formula
-from tests.covid_cxr.quick import quick_compilation
 from tests.covid_cxr.train.tiny import tiny
 
 pytestmark = pytest.mark.runs
-
-__all__ = ["quick_compilation"]
 
 SIDE = 32
 SMALL = {
@@ -250,7 +247,7 @@ def test_as_published(fitted, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def segmenter(tmp_path_factory, quick_compilation):
+def segmenter(tmp_path_factory):
     folder = tmp_path_factory.mktemp("net")
     films, lungs = boxes(24, 5)
     config = SegmentConfig(

@@ -16,7 +16,6 @@ from synaptax.data.images import Batch
 from synaptax.nets import models, resnets
 from synaptax.training import replicas, sharding
 from tests.pruning.gradual.small_runs import SMALL
-from tests.pruning.quick import compiled_quickly
 
 pytestmark = pytest.mark.runs
 
@@ -36,8 +35,7 @@ def batch(count, seed):
 
 @pytest.fixture(scope="module")
 def network():
-    with compiled_quickly():
-        yield models._pure(resnets.ResNet(3, (2, 4), 1), (6, 6, 2))
+    return models._pure(resnets.ResNet(3, (2, 4), 1), (6, 6, 2))
 
 
 def two_epochs(net, mesh):

@@ -18,7 +18,6 @@ from synaptax.data.images import Batch, Dataset
 from synaptax.nets import models, resnets
 from synaptax.trees import named_leaves
 from tests.pruning.gradual.small_runs import Stop, arrays, outcome_of
-from tests.pruning.quick import compiled_quickly
 
 pytestmark = pytest.mark.runs
 
@@ -66,7 +65,7 @@ def small_network():
             classes, (4, 8), 1, conv=conv
         )
     )
-    with compiled_quickly(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "load", lambda *args, **kwargs: data)
         patch.setitem(models._TABLE, "resnet20", entry)
         yield data

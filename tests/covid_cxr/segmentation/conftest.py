@@ -1,5 +1,0 @@
-"""Compile these tests' networks quickly."""
-
-from tests.covid_cxr.quick import quick_compilation
-
-__all__ = ["quick_compilation"]
