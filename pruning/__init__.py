@@ -2,7 +2,7 @@
 
 from pruning import scores
 from pruning._preactivations import LOGITS, preactivation_table, preactivations
-from pruning._report import report
+from pruning._report import report, to_text
 from pruning._roles import weights_only
 from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.masks import (
@@ -72,6 +72,7 @@ __all__ = [
     "sensitivity_decay",
     "specific",
     "threshold_mask",
+    "to_text",
     "union",
     "unspecific",
     "weights_only",

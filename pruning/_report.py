@@ -6,6 +6,7 @@ denominator: the *prunable weights* or *all parameters*. Nothing here is measure
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,14 @@ class Report:
     def sparse_bytes(self) -> int:
         """Return the bytes of all leaves as bits and kept values."""
         return sum(leaf.sparse_bytes for leaf in self.leaves)
+
+    def __str__(self) -> str:
+        """Return :func:`to_text` of it."""
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook."""
+        return f"<pre>{html.escape(to_text(self))}</pre>"
 
 
 def report(

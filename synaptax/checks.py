@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,3 +38,35 @@ def wide_dtype(*dtypes: Any) -> Any:
     """
     with jax.numpy_dtype_promotion("standard"):
         return functools.reduce(jnp.promote_types, dtypes)
+
+
+def named_function(text: str, argument: str) -> Callable[..., Any]:
+    """Return the function that ``module:function`` names.
+
+    The module may lie in the working directory, too.
+
+    Args:
+        text: such as ``my_package.networks:small`` or ``__main__:small``.
+        argument: what the text was given for, for messages.
+
+    Raises:
+        ValueError: if there is no such module or function. What the module itself
+            raises while it is imported is not caught.
+    """
+    module, _, name = text.partition(":")
+    if os.getcwd() not in sys.path:  # a console script's path has it not
+        sys.path.append(os.getcwd())
+    nothing = f"{argument}: there is no {text!r}"
+    try:
+        home = importlib.import_module(module or "?")
+    except ModuleNotFoundError as error:
+        if not f"{module or '?'}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports
+        raise ValueError(f"{nothing}: {error}") from error
+    try:
+        function = functools.reduce(getattr, name.split("."), home)
+    except AttributeError as error:
+        raise ValueError(f"{nothing}: {error}") from error
+    if not callable(function):
+        raise ValueError(f"{argument}: {text!r} is no function")
+    return function

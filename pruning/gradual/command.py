@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from pruning.gradual.train import fit
 from synaptax.cli.options import NEW, Run, run_of
 from synaptax.runs.files import replacing
 
-_OTHERS = set(get_args(get_type_hints(Config)["dataset"])) - {"digits"}
 _DESCRIPTION = """Train a network, shrink and prune it gradually, fine-tune it, report.
 
 With no option:
@@ -50,13 +50,13 @@ def defaults(dataset: str) -> Config:
     point is the sparsest that errs on no more of them than the dense network.
 
     Args:
-        dataset: the data set's name; digits where it is unknown.
+        dataset: the data set's name; digits where there is none.
 
     Returns:
         What the options then change field by field.
     """
-    if dataset in _OTHERS:
-        return Config(dataset=dataset)  # pyright: ignore[reportArgumentType]
+    if dataset not in ("", "digits"):
+        return Config(dataset=dataset)
     return Config(
         rate=3e-4,
         patience=10,
@@ -84,7 +84,9 @@ def main(given: Sequence[str], prog: str = "python -m pruning") -> int:
         prog,
         _DESCRIPTION,
         defaults=defaults,
-        stem=lambda config: f"{config.dataset}-{config.model}-{config.method}",
+        stem=lambda config: re.sub(
+            r"[^\w.-]+", "-", f"{config.dataset}-{config.model}-{config.method}"
+        ),
         last=lambda config: "report.txt",
     ) as (job, folder):
         result = fit(job.config, folder, resume=job.run.resume, quiet=job.run.quiet)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from synaptax.cli.fields import Help, NotHelp, check_fields
+from synaptax.data import images
+from synaptax.nets import models
 
 Method = Literal[
     "sensitivity-unspecific",
@@ -32,23 +34,18 @@ class Config:
     """
 
     model: Annotated[
-        Literal[
-            "lenet300",
-            "lenet5",
-            "resnet20",
-            "resnet32",
-            "resnet18",
-            "mobilenet_v2",
-            "allcnn_c",
-        ],
+        str,
         Help(
-            help="LeNet-300-100 (dense), LeNet-5 (20-50-500-10), or one of the "
-            "networks for CIFAR."
+            help="lenet300 (dense), lenet5 (20-50-500-10); for CIFAR resnet20, "
+            "resnet32, resnet18, mobilenet_v2, allcnn_c; or module:function."
         ),
     ] = "lenet300"
     dataset: Annotated[
-        Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
-        Help(help="digits needs no download; the others are read through TFDS."),
+        str,
+        Help(
+            help="digits needs no download; mnist, fashion_mnist, cifar10_jpeg75 or "
+            "any prepared image set is read through TFDS; or module:function."
+        ),
     ] = "digits"
     method: Annotated[
         Method, Help(help="What shrinks the weights before they are cut.")
@@ -185,6 +182,8 @@ def check(config: Config) -> None:
         shares=["momentum"],
         epochs=["lr_drops", "tune_drops"],
     )
+    models.check_name(config.model, "model")
+    images.check_name(config.dataset, config.data_dir, "dataset")
     if any(not (math.isfinite(t) and t >= 1) for t in config.targets):
         raise ValueError(f"targets: expected compressions >= 1, got {config.targets}")
     if any(count < 0 for count in config.keep):

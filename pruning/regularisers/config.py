@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from synaptax.cli.fields import Help, check_fields
+from synaptax.data import images
+from synaptax.nets import models
 
 Regulariser = Literal["none", "l2", "l1", "dropout", "psp", "psp+l2"]
 METHODS: tuple[Regulariser, ...] = get_args(Regulariser)
@@ -24,14 +26,18 @@ class RegulariserConfig:
     """
 
     model: Annotated[
-        Literal[
-            "lenet300", "lenet5", "resnet18", "resnet32", "mobilenet_v2", "allcnn_c"
-        ],
-        Help(help="The network; lenet5 sees digits at twice their size, 16x16."),
+        str,
+        Help(
+            help="A bundled network (lenet5 sees digits at twice their size, 16x16) or "
+            "module:function."
+        ),
     ] = "lenet5"
     dataset: Annotated[
-        Literal["digits", "mnist", "fashion_mnist", "cifar10_jpeg75"],
-        Help(help="digits needs no download; the others are read through TFDS."),
+        str,
+        Help(
+            help="digits needs no download; mnist, fashion_mnist, cifar10_jpeg75 or "
+            "any prepared image set is read through TFDS; or module:function."
+        ),
     ] = "mnist"
     method: Annotated[Regulariser, Help(help="What regularises.")] = "psp"
     seeds: Annotated[
@@ -103,6 +109,8 @@ def check(config: RegulariserConfig) -> None:
         shares=("momentum", "dropout"),
         epochs=["drops"],
     )
+    models.check_name(config.model, "model")
+    images.check_name(config.dataset, config.data_dir, "dataset")
     if config.pixels is not None and not config.pixels[1] > 0:
         raise ValueError(f"pixels: expected a deviation > 0, got {config.pixels}")
     if config.method == "dropout" and config.model not in ("lenet5", "allcnn_c"):

@@ -2,7 +2,10 @@
 
 ``digits`` is scikit-learn's real 8x8 handwritten digits and needs no download. The
 other sets are read from TensorFlow Datasets (TFDS) folders in array_record format,
-without TensorFlow, and kept as memory-mapped ``.npy`` files in a cache.
+without TensorFlow, and kept as memory-mapped ``.npy`` files in a cache: those of
+:data:`KNOWN`, and any other that is prepared and has ``image`` and ``label``. A set of
+one's own is named by ``module:function``, or by what it was registered as
+(:func:`register`).
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synaptax.checks import named_function
 from synaptax.data.cache import cache_folder
 from synaptax.data.tfds import (
     Raw,
     cached,
     check_labels,
     decode,
+    is_prepared,
     prepared_folder,
 )
 from synaptax.typing import Array, Int
@@ -49,7 +54,7 @@ class Dataset:
     """A data set, split and normalised.
 
     Attributes:
-        name: one of :data:`KNOWN`.
+        name: as it was loaded.
         classes: number of classes.
         train: what gradients may see.
         validation: what choices (thresholds, stopping) may see.
@@ -204,7 +209,10 @@ def load(
     constants), do not depend on the split.
 
     Args:
-        name: one of :data:`KNOWN`.
+        name: one of :data:`KNOWN`; a registered name (:func:`register`); the name of a
+            TFDS set that is prepared in ``data_dir``, with images of one shape in
+            uint8, labels of classes and splits ``train`` and ``test``; or
+            ``module:function``, a function as :func:`register` takes it.
         data_dir: folder of prepared TFDS sets; default: ``TFDS_DATA_DIR``, else
             ``~/tensorflow_datasets``. Not used by ``digits``.
         cache_dir: folder of decoded arrays; default: ``SYNAPTAX_CACHE``, else
@@ -220,14 +228,18 @@ def load(
         A :class:`Dataset` of numpy arrays: float32 images, int32 labels.
 
     Raises:
-        ValueError: for an unknown name, a label outside the classes, or a
-            ``validation`` or ``limit`` out of range.
+        ValueError: for an unknown name, features or arrays that are not as described,
+            a label outside the classes, or a ``validation`` or ``limit`` out of range.
         FileNotFoundError: if the set is not prepared; says where it was looked for.
         OSError: if the cache folder cannot be written.
     """
-    if name not in SOURCES:
-        raise ValueError(f"unknown data set {name!r}; known: {', '.join(KNOWN)}")
-    source = SOURCES[name]
+    check_name(name, data_dir)
+    if name in SOURCES:
+        source = SOURCES[name]
+    elif ":" in name:
+        source = _own(named_function(name, "data set"))
+    else:
+        source = Source(_tfds_splits, 255.0)
     whole, test = source.read(name, data_dir, cache_dir, progress)
     scale = source.scale
     if validation is None:
@@ -286,6 +298,10 @@ def _tfds_splits(
     shards = {split["name"]: split["shardLengths"] for split in info["splits"]}
     parts = []
     for split in ("train", "test"):
+        if split not in shards:
+            raise ValueError(
+                f"{folder}: expected splits train and test, got {', '.join(shards)}"
+            )
         identity = {"set": name, "version": folder.name, "shards": shards[split]}
 
         read = partial(decode, folder, name, split, progress=progress)
@@ -316,3 +332,70 @@ SOURCES = {
     "cifar10_jpeg75": Source(_tfds_splits, 255.0),
 }
 KNOWN = tuple(SOURCES)
+
+
+def check_name(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    argument: str = "data set",
+) -> None:
+    """Raise a ValueError unless :func:`load` may know a name; nothing is imported."""
+    known = name in SOURCES or ":" in str(name)
+    if not known and not (name and is_prepared(str(name), data_dir)):
+        raise ValueError(
+            f"{argument}: unknown {name!r}; known: {', '.join(SOURCES)}, a TFDS set "
+            "that is prepared in data_dir, or module:function"
+        )
+
+
+def register(name: str, read: Callable[[], tuple[Raw, Raw]]) -> None:
+    """Give a data set a name that :func:`load`, and every config, knows.
+
+    Args:
+        name: not yet taken.
+        read: returns ``(train, test)``, each a :class:`synaptax.data.tfds.Raw`: images
+            (N, H, W, C) in uint8, integer labels (N,) in [0, classes), classes.
+
+    Raises:
+        ValueError: if the name is taken, or not a plain one.
+
+    Example:
+        >>> shade = lambda n: Raw(np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1),
+        ...                       np.arange(n) % 2, 2)
+        >>> register("shades", lambda: (shade(36), shade(10)))
+        >>> load("shades").train.image.shape
+        (33, 1, 1, 1)
+    """
+    if name in SOURCES or not name.isidentifier():
+        raise ValueError(f"name: expected a new identifier, got {name!r}")
+    SOURCES[name] = _own(read)
+
+
+def _own(read: Callable[[], tuple[Raw, Raw]]) -> Source:
+    """Return a user's function as a source that checks what it gives."""
+
+    def checked(name: str, *_: Any) -> tuple[Raw, Raw]:
+        train, test = (Raw(*part) for part in read())
+        for split, raw in (("train", train), ("test", test)):
+            where, image = f"data set {name!r}: {split}", np.asarray(raw.image)
+            if image.dtype != np.uint8 or image.ndim != 4 or not image.size:
+                raise ValueError(
+                    f"{where} images: expected uint8 of shape (N, H, W, C), got "
+                    f"{image.dtype}{image.shape}"
+                )
+            label = np.asarray(raw.label)
+            whole = np.issubdtype(label.dtype, np.integer)
+            if not whole or label.shape != image.shape[:1]:
+                raise ValueError(
+                    f"{where} labels: expected integers of shape ({len(image)},), got "
+                    f"{label.dtype}{label.shape}"
+                )
+            check_labels(label, raw.classes, source=where)
+        same = train.classes == test.classes
+        if not same or train.image.shape[1:] != test.image.shape[1:]:
+            raise ValueError(
+                f"data set {name!r}: train and test differ in classes or image shape"
+            )
+        return train, test
+
+    return Source(checked, 255.0)

@@ -49,18 +49,8 @@ def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -
     Raises:
         FileNotFoundError: saying what was looked for, where, and how to get it.
     """
-    if data_dir is not None:
-        root, origin = Path(data_dir), "the data_dir argument"
-    elif os.environ.get("TFDS_DATA_DIR"):
-        root, origin = Path(os.environ["TFDS_DATA_DIR"]), "TFDS_DATA_DIR"
-    else:
-        root, origin = Path("~/tensorflow_datasets"), "TFDS's default"
-    root = root.expanduser()
-    versions = {
-        tuple(map(int, path.parent.name.split("."))): path.parent
-        for path in (root / name).glob("*/dataset_info.json")
-        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
-    }
+    root, origin = _root(data_dir)
+    versions = _versions(root / name)
     if not versions:
         raise FileNotFoundError(
             f"data set {name!r} is not prepared: looked for "
@@ -70,6 +60,31 @@ def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -
             f"tfds build {name} --file_format=array_record --data_dir={root}"
         )
     return versions[max(versions)]
+
+
+def is_prepared(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Say whether :func:`prepared_folder` would find a set."""
+    return bool(_versions(_root(data_dir)[0] / name))
+
+
+def _root(data_dir: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    """Return the folder of prepared sets, and what named it."""
+    if data_dir is not None:
+        root, origin = Path(data_dir), "the data_dir argument"
+    elif os.environ.get("TFDS_DATA_DIR"):
+        root, origin = Path(os.environ["TFDS_DATA_DIR"]), "TFDS_DATA_DIR"
+    else:
+        root, origin = Path("~/tensorflow_datasets"), "TFDS's default"
+    return root.expanduser(), origin
+
+
+def _versions(folder: Path) -> dict[tuple[int, ...], Path]:
+    """Return the prepared versions of a set by number."""
+    return {
+        tuple(map(int, path.parent.name.split("."))): path.parent
+        for path in folder.glob("*/dataset_info.json")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
+    }
 
 
 def cached(
@@ -115,7 +130,8 @@ def decode(folder: Path, name: str, split: str, *, progress: bool = True) -> Raw
     Raises:
         ImportError: naming the extra to install.
         FileNotFoundError: if the folder is not in array_record format.
-        ValueError: for a label outside the classes.
+        ValueError: for a label outside the classes, or features that are not an image
+            of one shape in uint8 and a class.
     """
     try:
         import tensorflow_datasets as tfds
@@ -132,6 +148,7 @@ def decode(folder: Path, name: str, split: str, *, progress: bool = True) -> Raw
             f"{folder} is not in array_record format, the only one that can be read "
             "without TensorFlow; prepare it again with --file_format=array_record"
         ) from error
+    _check_features(builder.info.features, folder)
     features = builder.info.features
     classes, n = features["label"].num_classes, len(source)
     image = np.empty((n, *features["image"].shape), np.uint8)
@@ -150,6 +167,19 @@ def decode(folder: Path, name: str, split: str, *, progress: bool = True) -> Raw
             label[start:stop] = [record["label"] for record in records]
     check_labels(label, classes, source=f"{folder} ({split})")
     return Raw(image, label, classes)
+
+
+def _check_features(features: Any, folder: Path) -> None:
+    """Raise a ValueError unless there are images of one shape and classes."""
+    by_name = dict(features.items())
+    image, label = by_name.get("image"), by_name.get("label")
+    shape = tuple(getattr(image, "shape", ()))
+    whole = len(shape) == 3 and None not in shape and image.np_dtype == np.uint8
+    if not whole or not getattr(label, "num_classes", None):
+        raise ValueError(
+            f"{folder}: expected an image of one shape (H, W, C) in uint8 and a label "
+            f"of classes, got {features}"
+        )
 
 
 @contextmanager

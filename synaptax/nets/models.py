@@ -3,7 +3,8 @@
 :func:`network` gives every network the same face: parameters that are trained, and
 ``stats``, what a layer keeps from batch to batch without a gradient (running means
 and variances of batch-norm). :func:`build` is the short form for networks that keep
-nothing.
+nothing. A network of one's own is named by ``module:function``, or by what it was
+registered as (:func:`register`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from synaptax.checks import named_function
 from synaptax.nets import allcnn, layers, lenets, mobilenet, resnets
 from synaptax.typing import Array, Key
 
@@ -67,6 +69,7 @@ _TABLE = {
 }
 
 NAMES = tuple(_TABLE)
+_OWN: dict[str, Callable[..., Any]] = {}
 _CHOICES = {
     "initialiser": layers.INITIALISERS,
     "rectify": lenets.RECTIFICATIONS,
@@ -79,7 +82,8 @@ def network(
     """Return a bundled network as pure functions.
 
     Args:
-        name: one of :data:`NAMES`.
+        name: one of :data:`NAMES`, a registered name (:func:`register`), or
+            ``module:function``, a function as :func:`register` takes it.
         classes: number of outputs, at least 2.
         image_shape: (height, width, channels) of one image; ``lenet5`` needs sides
             of 16 or more.
@@ -99,10 +103,6 @@ def network(
         >>> net.apply(params, stats, jnp.zeros((2, 28, 28, 1))).shape
         (2, 10)
     """
-    if name not in _TABLE:
-        raise ValueError(f"name: unknown {name!r}, expected one of {', '.join(NAMES)}")
-    entry = _TABLE[name]
-    _check_options(name, entry, options)
     if classes < 2:
         raise ValueError(f"classes: expected 2 or more, got {classes}")
     shape = tuple(image_shape)
@@ -110,6 +110,12 @@ def network(
         raise ValueError(
             f"image_shape: expected (height, width, channels), got {image_shape}"
         )
+    check_name(name)
+    if name not in _TABLE:
+        make = _OWN.get(name) or named_function(name, "name")
+        return _as_face(make(classes, shape, **options), shape, name)
+    entry = _TABLE[name]
+    _check_options(name, entry, options)
     if min(shape[:2]) < entry.least:
         raise ValueError(
             f"image_shape: {name} needs images of {entry.least}x{entry.least} or more, "
@@ -124,7 +130,7 @@ def build(
     """Return a bundled network that keeps no state as two pure functions.
 
     Args:
-        name: one of :data:`NAMES`.
+        name: as :func:`network` takes it.
         classes: as :func:`network` takes it.
         image_shape: likewise.
         options: likewise.
@@ -149,6 +155,50 @@ def build(
             f"name: {name} keeps state (batch-norm): take it from models.network"
         )
     return (lambda key: net.init(key)[0]), (lambda params, x: net.apply(params, {}, x))
+
+
+def check_name(name: str | None, argument: str = "name") -> None:
+    """Raise a ValueError unless :func:`network` may know a name; import nothing."""
+    if name not in _TABLE and name not in _OWN and ":" not in str(name):
+        raise ValueError(
+            f"{argument}: unknown {name!r}, expected one of "
+            f"{', '.join((*NAMES, *_OWN))}, or module:function"
+        )
+
+
+def register(name: str, make: Callable[..., Any]) -> None:
+    """Give a network a name that :func:`network`, and every config, knows.
+
+    Args:
+        name: not yet taken.
+        make: ``(classes, image_shape, **options)`` -> a :class:`Network`; or a Flax
+            Linen module of images, whose ``__call__`` may take ``train``.
+
+    Raises:
+        ValueError: if the name is taken, or not a plain one.
+
+    Example:
+        >>> register("linear", lambda classes, shape: nn.Sequential(
+        ...     [lambda x: x.reshape(x.shape[0], -1), nn.Dense(classes)]))
+        >>> params, stats = network("linear", 3, (4, 4, 1)).init(jax.random.key(0))
+        >>> jax.tree.map(jnp.shape, params)
+        {'layers_1': {'bias': (3,), 'kernel': (16, 3)}}
+    """
+    if name in (*NAMES, *_OWN) or not name.isidentifier():
+        raise ValueError(f"name: expected a new identifier, got {name!r}")
+    _OWN[name] = make
+
+
+def _as_face(made: Any, shape: tuple[int, ...], name: str) -> Network:
+    """Return what a user's function made as a network."""
+    if isinstance(made, Network):
+        return made
+    if isinstance(made, nn.Module):
+        return _pure(made, shape)
+    raise ValueError(
+        f"name: {name} made a {type(made).__name__}, expected a Network or a Flax "
+        "Linen module"
+    )
 
 
 def as_network(model: Network | ApplyFn) -> Network:
@@ -177,6 +227,8 @@ def keeps_state(net: Network) -> bool:
 
 def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
     """Return a Flax module as pure functions that check their images."""
+    takes_train = "train" in inspect.signature(type(module).__call__).parameters
+    training = {"train": True} if takes_train else {}
 
     def checked(x: Any) -> Any:
         x = jnp.asarray(x)
@@ -198,9 +250,9 @@ def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
         logits, moved = module.apply(
             {"params": params, "batch_stats": stats},
             checked(x),
-            train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
+            **training,
         )
         return logits, moved.get("batch_stats", {})
 

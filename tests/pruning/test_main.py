@@ -124,8 +124,6 @@ def test_options_change_the_config_field_by_field(asked, here):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        ("--dataset imagenet", "fashion_mnist"),
-        ("--model resnet", "lenet5"),
         ("--method magic", "loss-sensitivity"),
         ("--rate much", "FLOAT"),
         ("--colour red", "--colour"),
@@ -143,6 +141,9 @@ def test_an_unknown_choice_shows_the_choices(asked, capsys, words, expected):
     "words, expected",
     [
         ("dance", "unknown command 'dance', expected one of prune"),
+        ("--dataset imagenet", "dataset: unknown 'imagenet'; known: digits, mnist"),
+        ("--model resnet", "model: unknown 'resnet', expected one of lenet300, lenet5"),
+        ("--model nowhere:net", "name: there is no 'nowhere:net': No module named"),
         ("--rate=-1", "rate: expected a finite number >= 0, got -1"),
         ("--method one-shot", "targets: one-shot pruning needs"),
         ("--model lenet5", "lenet5 needs images of 16x16 or more"),

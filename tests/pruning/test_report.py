@@ -95,6 +95,13 @@ def test_the_text_says_every_number():
     assert max(map(len, lines)) <= 80
 
 
+def test_a_report_prints_as_its_table_and_is_escaped_for_a_notebook():
+    counted = report({"a<b": jnp.ones((2, 2))})
+    assert str(counted) == to_text(counted) and "\n" in str(counted)
+    shown = counted._repr_html_()
+    assert shown.startswith("<pre>") and "a&lt;b" in shown and "->" not in shown
+
+
 def test_bad_input():
     params = tree()
     with pytest.raises(ValueError, match="mask: leaf conv is missing"):

@@ -242,6 +242,60 @@ def test_label_out_of_range_names_file_and_value(small, tmp_path):
 
 
 @needs_mnist
+def test_any_prepared_set_has_a_name(small, tmp_path):
+    root = tmp_path / "tfds"
+    shutil.copytree(small / "mnist", root / "mine")
+    for path in root.rglob("mnist-*"):
+        path.rename(path.with_name(path.name.replace("mnist", "mine")))
+    info = next(root.rglob("dataset_info.json"))
+    whole = json.loads(info.read_text())
+    info.write_text(json.dumps(whole | {"name": "mine"}))
+    got = data.load("mine", data_dir=root, cache_dir=tmp_path / "cache")
+    expected = load_small(small, tmp_path / "cache")
+    np.testing.assert_array_equal(got.train.image, expected.train.image)
+    assert got.name == "mine" and got.classes == 10
+    one = [split for split in whole["splits"] if split["name"] == "train"]
+    info.write_text(json.dumps(whole | {"name": "mine", "splits": one}))
+    with pytest.raises(ValueError, match="expected splits train and test, got train"):
+        data.load("mine", data_dir=root, cache_dir=tmp_path / "cache")
+    features = next(root.rglob("features.json"))
+    features.write_text(features.read_text().replace('"28"', '"-1"'))
+    with pytest.raises(ValueError, match=r"expected an image of one shape \(H, W, C\)"):
+        sources.decode(info.parent, "mine", "train", progress=False)
+
+
+def shades():
+    """Return a user's own data set: (train, test)."""
+    ramp = lambda n: np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
+    return (ramp(36), np.arange(36) % 2, 2), (ramp(10), np.arange(10) % 2, 2)
+
+
+def test_a_set_of_ones_own_by_path_and_by_name(monkeypatch):
+    monkeypatch.setattr(images, "SOURCES", dict(images.SOURCES))
+    images.register("shades", shades)
+    by_name = data.load("shades", limit=20)
+    by_path = data.load(f"{__name__}:shades", limit=20)
+    np.testing.assert_array_equal(by_name.train.image, by_path.train.image)
+    assert len(by_path.train.label) == 20 and len(by_path.validation.label) == 3
+    close = np.testing.assert_allclose
+    close(by_path.mean, [17.5 / 255]), close(by_path.test.label, np.arange(10) % 2)
+    for taken in ("shades", "mnist", "a:b"):
+        with pytest.raises(ValueError, match=f"name: expected a new .*'{taken}'"):
+            images.register(taken, shades)
+    train, test = shades()
+    bad = {
+        "train images: expected uint8": ((train[0] / 2, *train[1:]), test),
+        "train labels: expected integers of shape": ((train[0], test[1], 2), test),
+        r"test: label 1 of example 1 is outside \[0, 1\)": (train, (*test[:2], 1)),
+        "train and test differ": (train, (*test[:2], 3)),
+    }
+    for index, (message, splits) in enumerate(bad.items()):
+        images.register(f"bad{index}", lambda splits=splits: splits)
+        with pytest.raises(ValueError, match=f"data set 'bad{index}': {message}"):
+            data.load(f"bad{index}")
+
+
+@needs_mnist
 def test_other_record_format_is_refused(small, tmp_path):
     root = tmp_path / "tfds"
     shutil.copytree(small, root)

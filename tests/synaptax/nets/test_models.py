@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from synaptax.nets import models
 
@@ -100,3 +101,43 @@ def test_wrong_images_are_refused(key, x):
     init_fn, apply_fn = build("lenet300", 10, (8, 8, 1))
     with pytest.raises(ValueError, match=r"x: expected floats of shape \(B, 8, 8, 1\)"):
         apply_fn(init_fn(key), x)
+
+
+class Linear(nn.Module):
+    """A user's own network, without a ``train`` argument."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.classes)(x.reshape(x.shape[0], -1))
+
+
+def linear(classes, image_shape, bias=True):
+    assert bias
+    return Linear(classes)
+
+
+def test_a_network_of_ones_own_by_path_and_by_name(key, monkeypatch):
+    monkeypatch.setattr(models, "_OWN", {})
+    models.register("linear", linear)
+    by_path = models.network(f"{__name__}:linear", 3, (4, 4, 1), bias=True)
+    by_name = models.network("linear", 3, (4, 4, 1))
+    x = jax.random.normal(key, (2, 4, 4, 1))
+    params, stats = by_path.init(key)
+    close(by_name.apply(params, stats, x), by_path.train(params, stats, x, key)[0])
+    with pytest.raises(ValueError, match="x: expected floats of shape"):
+        by_path.apply(params, stats, x[0])
+    for taken in ("linear", "lenet5", "a:b"):
+        with pytest.raises(ValueError, match=f"name: expected a new .*'{taken}'"):
+            models.register(taken, linear)
+    models.register("wrong", lambda classes, shape: 3)
+    for name, message in {
+        "wrong": "name: wrong made a int, expected a Network or a Flax",
+        "nowhere.to:be": "name: there is no 'nowhere.to:be': No module named 'nowhere'",
+        f"{__name__}:be": "name: there is no .*has no attribute 'be'",
+        f"{__name__}:IMAGE": "name: .*IMAGE' is no function",
+        ":be": "name: there is no ':be'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            models.network(name, 3, (4, 4, 1))
