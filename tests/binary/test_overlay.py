@@ -126,7 +126,7 @@ def test_figures_are_drawn_of_what_was_recorded(monkeypatch):
     monkeypatch.setattr(overlay_figures, "_DISTANCES", (0.1, 0.2))
     found = read_json(_results_theory.RECORDED / "overlay.json")["results"]
     figure = overlay_figures.recovery(found)
-    assert figure.axes[0].get_xlabel() == "load M/N"
+    assert figure.axes[0].get_xlabel() == "load (patterns / weights)"
     assert len(overlay_figures.robustness(found, 0.55).axes[0].lines) > 5
 
 
