@@ -65,7 +65,7 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
     return jnp.where(up, 1, -1).astype(jnp.int8)
 
 
-def predict(weights: Int[Array, "N *K"], inputs: Shaped[Array, "M N"]) -> Array:
+def predict(weights: Int[Array, " N *K"], inputs: Shaped[Array, "M N"]) -> Array:
     """Return the labels sign(W . x) of inputs, as int8; a tie is +1.
 
     Args:
@@ -98,7 +98,7 @@ def mean_predict(m: Float[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
     return sign(_finite(inputs.astype(dtype)) @ m.astype(dtype), jnp.int8)
 
 
-def errors(weights: Int[Array, "N *K"], one: Instance) -> Int[Array, ""]:
+def errors(weights: Int[Array, " N *K"], one: Instance) -> Int[Array, ""]:
     """Return how many patterns binary weights get wrong, as int32.
 
     Integer arithmetic for +-1 inputs. A pattern at the margin or on a tie is wrong.

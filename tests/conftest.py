@@ -14,6 +14,8 @@ from typing import Any
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
 # A whole run's programs several times over, for a few sets of flags side by side.
 PROGRAMS_BYTES = 2 << 30
+# Maps of memory at which a process lets go of its compiled programs.
+MAPS = 25_000
 # Folders whose files look at one training.
 SHARED_TRAININGS = ("tests/covid_cxr/study", "tests/pruning/gradual")
 CACHE = {
@@ -78,6 +80,27 @@ def pytest_collection_modifyitems(
         left = [item for item in items if draw(item) >= share]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if draw(item) < share]
+
+
+def maps_of_process() -> int:
+    """Return how many maps of memory this process holds; 0 where it cannot be read."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let go of compiled programs between files, before there are too many.
+
+    Each holds several maps of memory, of which Linux lets a process have 65,530; the
+    compiler crashes beyond.
+    """
+    ends = nextitem is None or nextitem.path != item.path
+    if ends and maps_of_process() > MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_collection_finish() -> None:

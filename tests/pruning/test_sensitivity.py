@@ -64,7 +64,7 @@ def test_taps_equal_the_reference(name, dtype):
     [
         ("lenet300", {}),
         ("lenet5", {"conv": "patches"}),
-        ("lenet5", {"conv": "lax"}),
+        pytest.param("lenet5", {"conv": "lax"}, marks=pytest.mark.slow),
     ],
 )
 def test_taps_equal_the_reference_on_the_lenets(name, options):

@@ -65,6 +65,7 @@ def test_the_line_ends_at_both_networks_with_their_own_statistics(shared):
     assert np.isfinite(found["plane"]["loss"]).all()
 
 
+@pytest.mark.slow
 def test_curvature_leaves_the_statistics_alone(shared):
     one = solution("gradual", 0)
     flat, unravel = jax.flatten_util.ravel_pytree(one.params)

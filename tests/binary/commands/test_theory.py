@@ -53,6 +53,7 @@ def test_stability_line_leaves_out_where_there_is_none():
         CURVES["replicon"](Theory(low=0.5, high=0.5, points=1))
 
 
+@pytest.mark.slow
 def test_a_curve_says_which_points_were_lost():
     options = {"reference": "spherical", "low": 0.05, "high": 0.4, "points": 2}
     curve = CURVES["franz-parisi"](Theory(**options))

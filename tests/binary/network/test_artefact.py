@@ -161,7 +161,13 @@ def by_loops(layers, params, x):
     return field
 
 
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "pooled" else pytest.param(name, marks=pytest.mark.slow)
+        for name in STACKS
+    ],
+)
 def test_packed_convolutions_are_the_network_that_was_trained(name, tmp_path):
     layers = STACKS[name]
     params = drawn(layers, (9, 8, 2))

@@ -130,6 +130,7 @@ def test_a_negative_coupling_is_named():
         franz_parisi_coupled(typical(0.4), [-1.0])
 
 
+@pytest.mark.slow
 def test_a_curve_keeps_the_points_that_were_found():
     """Around a spherical reference no solution is left near d = 0.09."""
     points = franz_parisi_curve(spherical(0.55), [0.4, 0.05, 0.3])

@@ -62,6 +62,7 @@ def test_every_variant_is_a_valid_run(module):
         check(config)
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_records_and_is_taken_up_again(tmp_path):
     config = _variants.Config(
         dense_epochs=1, prune_epochs=1, tune_epochs=1, targets=(1.0,), limit=200

@@ -47,6 +47,7 @@ def test_a_run_stopped_anywhere_ends_in_the_same_bits(whole, tmp_path):
     assert_same_end(folder, whole[1])
 
 
+@pytest.mark.slow
 def test_kill_9_at_three_moments(whole, tmp_path):
     rng = random.Random(0)
     moments = [rng.randint(1, 3), 4 + rng.randint(2, 12), 18 + rng.randint(1, 3)]

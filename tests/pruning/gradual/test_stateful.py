@@ -91,6 +91,7 @@ def stopped_at(config, folder, epoch):
         fit(config, folder, resume=True, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_two_stages_ends_in_the_same_bits(gradual, tmp_path):
     _, folder = gradual
     for epoch in (5, 11):
@@ -135,6 +136,7 @@ def test_an_unfinished_run_has_no_points(gradual, tmp_path):
         load_points(folder)
 
 
+@pytest.mark.slow
 def test_one_shot_keeps_exactly_the_number_asked_for(tmp_path):
     config = dataclasses.replace(
         GRADUAL,
