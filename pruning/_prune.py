@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from pruning import _transform, scores
+from pruning._allocation import Scope
 from pruning._roles import (
     Stacked,
     check_prunable,
@@ -152,7 +153,7 @@ def prune(
     schedule: Any,
     *,
     score: str | Callable[..., PyTree] = "magnitude",
-    scope: str = "global",
+    scope: Scope = "global",
     structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
@@ -231,7 +232,7 @@ class _Options(NamedTuple):
 
     schedule: Schedule
     score: Callable[..., PyTree]
-    scope: str
+    scope: Scope
     structure: Structure
     prunable: Prunable
     min_per_leaf: int

@@ -6,13 +6,14 @@ Nothing here needs an optimizer; see :mod:`pruning._select` for how it is done.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from pruning import _roles, _select
+from pruning import _allocation, _roles, _select
+from pruning._allocation import SCOPES, Scope
 from pruning._roles import Stacked, weights_only
 from pruning._transform import like
 from pruning.scores import magnitude
@@ -65,7 +66,7 @@ def select(
     scores: PyTree,
     density: Any,
     *,
-    scope: str = "global",
+    scope: Scope = "global",
     structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
@@ -90,7 +91,12 @@ def select(
         density: the fraction of prunable weights to keep, in [0, 1]: a number, or a
             traced scalar (then clipped; see :func:`pruning._select.target_count`).
         scope: rank all leaves together ("global"), or give each leaf the same
-            density ("layer"). A stack of layers counts as its layers.
+            density ("layer"). A stack of layers counts as its layers. Or divide the
+            budget of round(density * n) weights, to the weight: in equal densities
+            ("uniform"), by Erdos-Renyi-kernel ("erk"), or in proportion to given
+            densities, a map from path to number or a function of (path, shape): the
+            leaf l gets min(1, s a_l) with the s that meets the budget. Densities that
+            meet it by themselves hold as they are.
         structure: what is kept or removed as one; see :mod:`pruning.structures`.
         prunable: which leaves may lose weights, a predicate on (path, leaf).
         min_per_leaf: groups that each prunable leaf (of a stack, each layer) keeps at
@@ -142,7 +148,7 @@ def select_with_info(
     scores: PyTree,
     density: Any,
     *,
-    scope: str = "global",
+    scope: Scope = "global",
     structure: Structure | str = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
@@ -186,8 +192,15 @@ def select_with_info(
     if total > _select.LIMIT:
         raise ValueError(f"scores: {total} prunable weights, over the limit 2**31-1")
     counter = density if callable(density) else _counter(density)
-    numbers = [layer.size if scope == "layer" else total for layer in layers]
-    budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
+    sizes = [layer.size for layer in layers]
+    if isinstance(scope, str) and scope in ("global", "layer"):
+        numbers = sizes if scope == "layer" else [total] * len(sizes)
+        budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
+    else:
+        own = [leaves[picked[i]].name for i, _ in origin]
+        every = [tuple(layer.shape) for layer in layers]
+        parts = _allocation.proportions(scope, own, every)
+        budget = _allocation.divided(counter(total), sizes, parts)
     gates = None
     if allowed is not None:
         given = [jax.tree.leaves(allowed)[i] for i in picked]
@@ -197,7 +210,7 @@ def select_with_info(
         gates,
         budget,
         jnp.int32(min_per_leaf),
-        scope=scope,
+        together=scope == "global",
         structure=structure,
     )
     masks = dict(zip(picked, _roles.restacked(chosen, origin, shapes), strict=True))
@@ -239,10 +252,17 @@ def _counter(density: Any) -> Callable[[int], Any]:
     return lambda total: _select.target_count(density, total)
 
 
+def _divides(scope: Any) -> bool:
+    return isinstance(scope, Mapping) or callable(scope)
+
+
 def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
     """Raise a ValueError for a bad option; return the structure as an object."""
-    if scope not in ("global", "layer"):
-        raise ValueError(f"scope: expected 'global' or 'layer', got {scope!r}")
+    if scope not in SCOPES if isinstance(scope, str) else not _divides(scope):
+        raise ValueError(
+            f"scope: expected 'global' or 'layer', got {scope!r}; or one of 'uniform', "
+            "'erk', a map from path to density, a function of (path, shape)"
+        )
     if structure == "element":
         structure = ELEMENT
     if not isinstance(structure, Structure):
@@ -254,14 +274,14 @@ def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
     return structure
 
 
-@functools.partial(jax.jit, static_argnames=("scope", "structure"))
+@functools.partial(jax.jit, static_argnames=("together", "structure"))
 def _solve(
     leaves: tuple[Array, ...],
     allowed: tuple[Array, ...] | None,
     budget: Array,
     floor: Array,
     *,
-    scope: str,
+    together: bool,
     structure: Structure,
 ) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
     """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
@@ -277,9 +297,7 @@ def _solve(
             key = jnp.where(eligible, key, jnp.asarray(_select.EXCLUDED, key.dtype))
         values.append(value)
         keys.append(key)
-    choice = _select.choose(
-        keys, sizes, budget, together=scope == "global", floor=floor
-    )
+    choice = _select.choose(keys, sizes, budget, together=together, floor=floor)
     kept, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
     for i, (leaf, gate) in enumerate(zip(leaves, gates, strict=True)):
         groups = _select.chosen(keys[i], choice.bound[i], choice.cut[i])

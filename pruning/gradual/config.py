@@ -31,6 +31,9 @@ class Config:
     the largest for which the validation loss stays within ``1 + tolerance`` of its
     value. The fine-tuning stage takes the operating points chosen on validation,
     drops the shrink term and the learning rate, and keeps the masks.
+
+    With a ``schedule`` the pruning stage cuts by it instead, down to the last of
+    ``targets``, and the first weights to reach each target are tuned.
     """
 
     model: Annotated[
@@ -118,6 +121,46 @@ class Config:
     refresh: Annotated[
         int, Help(help="Steps between two computations of the sensitivity.")
     ] = 1
+    schedule: Annotated[
+        Literal["plateau", "polynomial", "periodic", "one-shot"],
+        Help(
+            help="What cuts: the plateau rule, or a schedule down to the last target."
+        ),
+    ] = "plateau"
+    begin: Annotated[
+        float, Help(help="Schedule: where it begins, a share of the pruning stage.")
+    ] = 0.0
+    end: Annotated[float, Help(help="Schedule: where it ends, likewise.")] = 0.9
+    every: Annotated[int, Help(help="Schedule: epochs between two cuts.")] = 1
+    allocation: Annotated[
+        Literal["global", "scale", "lamp", "output", "uniform", "erk", "given"],
+        Help(
+            help="Schedule: how layers share the budget: one ranking by magnitude, by "
+            "magnitude over the layer's scale, LAMP, or |w| S; or densities: equal, "
+            "Erdos-Renyi, or in proportion to --densities."
+        ),
+    ] = "global"
+    densities: Annotated[
+        tuple[float, ...],
+        Help(help="Schedule: with --allocation given, of each prunable leaf."),
+    ] = ()
+    tune_shape: Annotated[
+        Literal["steps", "cosine"],
+        Help(help="Learning rate, fine-tuning: by tune_drops, or a cosine to 0."),
+    ] = "steps"
+    tune_hold: Annotated[
+        float, Help(help="Share of the fine-tuning stage before the cosine.")
+    ] = 0.0
+    tune_shrink: Annotated[
+        bool, Help(help="Keep the shrink term on while fine-tuning.")
+    ] = False
+    shrink_scaled: Annotated[
+        bool, Help(help="Scale the shrink term with the learning rate: rate at lr.")
+    ] = False
+    tune_last: Annotated[
+        bool,
+        Help(help="Take the weights at the end, not those of the best epoch."),
+    ] = False
     prunable: Annotated[
         Literal["all", "weights"],
         Help(help="Shrink and cut all parameters, or leave the biases alone."),
@@ -174,12 +217,13 @@ def check(config: Config) -> None:
             "refresh": 1,
             "rewind_epoch": 0,
             "checkpoint_every": 1,
+            "every": 1,
         },
         finite=(
             *("rate", "lr", "prune_lr", "tune_lr", "weight_decay"),
             *("margin", "tolerance", "accept"),
         ),
-        shares=["momentum"],
+        shares=["momentum", "begin", "end", "tune_hold"],
         epochs=["lr_drops", "tune_drops"],
     )
     models.check_name(config.model, "model")
@@ -195,6 +239,7 @@ def check(config: Config) -> None:
             f"validation: expected at least 1 example, got {config.validation}"
         )
     _check_mesh(config)
+    _check_schedule(config)
     if config.method.startswith("one-shot"):
         if not config.targets and not config.keep:
             raise ValueError("targets: one-shot pruning needs at least one compression")
@@ -203,6 +248,31 @@ def check(config: Config) -> None:
                 f"rewind_epoch: expected at most dense_epochs = {config.dense_epochs}, "
                 f"got {config.rewind_epoch}"
             )
+
+
+def _check_schedule(config: Config) -> None:
+    """Raise unless what only a schedule uses fits together."""
+    if config.schedule == "plateau":
+        for name in ("allocation", "densities"):
+            if getattr(config, name) not in ("global", ()):
+                raise ValueError(f"{name}: only with a schedule, not the plateau rule")
+        return
+    if config.method.startswith("one-shot"):
+        raise ValueError(f"schedule: {config.method} cuts once, after the dense stage")
+    if not config.targets or list(config.targets) != sorted(set(config.targets)):
+        raise ValueError(
+            f"targets: a schedule needs compressions that rise, got {config.targets}"
+        )
+    if config.end <= config.begin or config.prune_epochs < 1:
+        raise ValueError(
+            f"end: expected more than begin = {config.begin} and prune_epochs >= 1, "
+            f"got {config.end} and {config.prune_epochs}"
+        )
+    if (config.allocation == "given") != bool(config.densities):
+        raise ValueError("densities: expected them if and only if allocation is given")
+    bad = [d for d in config.densities if not (math.isfinite(d) and d >= 0)]
+    if bad:
+        raise ValueError(f"densities: expected finite numbers >= 0, got {bad[0]}")
 
 
 def _check_mesh(config: Config) -> None:

@@ -18,7 +18,9 @@ import numpy as np
 from pruning.gradual import loop, snapshots
 from pruning.gradual.config import Config
 from pruning.gradual.methods import prunable_of
+from pruning.gradual.schedule import epochs_of_targets, planned
 from pruning.masks import full_mask, magnitude_mask
+from pruning.transforms import masks_of
 from synaptax import runs, training
 from synaptax.data.images import Dataset
 from synaptax.nets.models import Network
@@ -40,6 +42,16 @@ class Run(NamedTuple):
     def snapshots(self) -> Path:
         """Where snapshots go."""
         return self.folder.path / "snapshots"
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.data.train.label) // self.config.batch
+
+    @property
+    def target_epochs(self) -> dict[Any, int]:
+        """After which epoch of the pruning stage a schedule reaches each target."""
+        return dict(epochs_of_targets(self.config, self.net, self.steps))
 
     @property
     def like(self) -> tuple[Any, Any]:
@@ -74,6 +86,8 @@ def targets_of(config: Config) -> list[Target]:
     compressions = [Target(compression=target) for target in config.targets]
     if config.method.startswith("one-shot"):
         return [*compressions, *(Target(keep=keep) for keep in config.keep)]
+    if planned(config):
+        return compressions
     return [Target(), *compressions]
 
 
@@ -91,6 +105,10 @@ def operating_points(run: Run) -> list[tuple[snapshots.Snapshot, bool]]:
             if config.method.startswith("one-shot"):
                 (cut,) = (s for s in own if s.name == target.one_shot_name)
                 points.append((cut, True))
+                continue
+            if planned(config):
+                name = _cut_name(run, run.target_epochs[target.compression])
+                points.append((next(s for s in own if s.name == name), True))
                 continue
             points.append(
                 snapshots.choose(own, target=target.compression, accept=config.accept)
@@ -219,6 +237,22 @@ def write_cuts(run: Run, epoch: int, info: loop.EpochInfo) -> None:
     for index in map(int, np.flatnonzero(info.cut)):
         best = host_replica(info.before, index)
         _write(run, index, f"cut-{epoch:05d}", epoch, best, nonzero(best.params))
+
+
+def write_planned(run: Run, number: int, state: Any, info: loop.EpochInfo) -> None:
+    """Write the weights of the first epoch at which a schedule is at a target."""
+    if number + 1 not in run.target_epochs.values():
+        return
+    epoch = run.config.dense_epochs + number + 1
+    for index in range(len(run.config.seeds)):
+        params, stats = host_replica((state.params, state.stats), index)
+        best = loop.Best(params, info.loss[index], info.error[index], stats)
+        masks = host_replica(masks_of(state.opt_state), index)
+        _write(run, index, _cut_name(run, number + 1), epoch, best, masks)
+
+
+def _cut_name(run: Run, number: int) -> str:
+    return f"cut-{run.config.dense_epochs + number:05d}"
 
 
 def write_dense(run: Run, state: Any) -> None:

@@ -108,6 +108,7 @@ class Rules(NamedTuple):
         margin: likewise.
         tolerance: likewise.
         prunable: which leaves may be cut.
+        last: whether the latest weights count as the best.
     """
 
     cuts: bool
@@ -115,6 +116,7 @@ class Rules(NamedTuple):
     margin: float
     tolerance: float
     prunable: Prunable
+    last: bool = False
 
 
 def start(
@@ -197,7 +199,7 @@ def epoch(
         step, carry, train, order, places, place=place
     )
     loss, error = evaluate(evaluating(net, stats), params, validation)
-    better = loss < replica.best.loss
+    better = jnp.ones((), bool) if rules.last else loss < replica.best.loss
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
         Best(params, loss, error, stats),

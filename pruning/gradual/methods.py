@@ -36,6 +36,8 @@ def transform(
     *,
     lr: float | optax.Schedule,
     decay: bool,
+    rate: Any = None,
+    pruner: optax.GradientTransformationExtraArgs | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return SGD, then the method's shrink term, then the projection on the masks.
 
@@ -46,6 +48,8 @@ def transform(
         classes: number of classes C.
         lr: learning rate, or one for each step of the stage.
         decay: whether the shrink term is on.
+        rate: its strength by step; default: ``config.rate``.
+        pruner: what holds and chooses the masks; default: masks set from outside.
 
     Returns:
         A chain whose ``update`` takes ``batch=``, ``grads=`` and ``value=``.
@@ -54,10 +58,11 @@ def transform(
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay))
     parts.append(optax.sgd(lr, momentum=config.momentum or None))
-    shrink = _shrink(config, as_network(apply_fn), classes) if decay else None
+    rate = config.rate if rate is None else rate
+    shrink = _shrink(config, as_network(apply_fn), classes, rate) if decay else None
     if shrink is not None:
         parts.append(shrink)
-    parts.append(prune(manual(), prunable=prunable_of(config)))
+    parts.append(pruner or prune(manual(), prunable=prunable_of(config)))
     return optax.chain(*parts)
 
 
@@ -77,24 +82,25 @@ def stepwise(lr: float, drops: tuple[int, ...], steps: int) -> float | optax.Sch
 
 
 def _shrink(
-    config: Config, net: Network, classes: int
+    config: Config, net: Network, classes: int, rate: Any
 ) -> optax.GradientTransformation | None:
     method, prunable = config.method, prunable_of(config)
     if method.startswith("sensitivity"):
         return sensitivity_decay(
-            config.rate,
+            rate,
             sensitivity_fn=sensitivity_of(config, net, classes),
             refresh=config.refresh,
             prunable=prunable,
         )
     if method == "loss-sensitivity":
-        return loss_sensitivity_decay(config.rate, prunable=prunable)
+        return loss_sensitivity_decay(rate, prunable=prunable)
     if method == "l2":
         # Decoupled, as the other shrink terms are: w <- w - rate w after the step.
         chosen = lambda tree: jax.tree_util.tree_map_with_path(
             lambda path, leaf: prunable(str(path), leaf), tree
         )
-        return optax.add_decayed_weights(-config.rate, mask=chosen)
+        down: Any = (lambda count: -rate(count)) if callable(rate) else -rate
+        return optax.add_decayed_weights(down, mask=chosen)
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from pruning.gradual import handover, loop
+from pruning.gradual import handover, loop, schedule
 from pruning.gradual.config import Config, check
 from pruning.gradual.handover import Run
 from pruning.gradual.methods import prunable_of, stepwise, transform
@@ -71,6 +71,8 @@ def fit(
     mesh = training.make_mesh(*config.mesh)
     net = models.network(config.model, data.classes, data.train.image.shape[1:])
     handover.check_counts(config, net)
+    if schedule.planned(config):
+        schedule.epochs_of_targets(config, net, len(data.train.label) // config.batch)
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
     if processes.first():
         runs.create(
@@ -95,7 +97,7 @@ def fit(
 def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
     """Return the stages of a run: dense, prune, tune."""
     config, data = run.config, (run.data.train, run.data.validation)
-    steps = len(run.data.train.label) // config.batch
+    steps, planned = run.steps, schedule.planned(config)
     seeds, points = len(config.seeds), len(handover.targets_of(config))
     new, read = handover.new_networks, handover.snapshot_networks
     augment = _augment(run)
@@ -103,17 +105,32 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
     def stage(
         name: str, epochs: int, lr: Any, begin_all: Any, count: int, **hooks: Any
     ) -> training.Stage:
-        pruning = name == "prune"
-        tx = transform(config, run.net, run.data.classes, lr=lr, decay=pruning)
+        pruning, tuning = name == "prune", name == "tune"
+        classes = run.data.classes
+        by_plan = pruning and planned
+        tx = transform(
+            config,
+            run.net,
+            classes,
+            lr=lr,
+            decay=pruning or (tuning and config.tune_shrink),
+            rate=schedule.scaled(config.rate, lr, config.lr)
+            if config.shrink_scaled
+            else None,
+            pruner=schedule.pruner(config, run.net, classes, steps)
+            if by_plan
+            else None,
+        )
         rules = loop.Rules(
-            pruning,
+            pruning and not planned,
             config.patience,
             config.margin,
             config.tolerance,
             prunable_of(config),
+            tuning and config.tune_last,
         )
         begin = partial(loop.start, tx=tx, rules=rules)
-        rate = "tune_lr" if name == "tune" else "lr"
+        rate = "tune_lr" if tuning else "lr"
         return training.Stage(
             name,
             epochs,
@@ -140,6 +157,15 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
     if config.prune_lr is not None:
         prune_lr = config.prune_lr
     tune_lr = stepwise(config.tune_lr, config.tune_drops, steps)
+    if config.tune_shape == "cosine":
+        tune_lr = schedule.learning_rate(config, steps)
+
+    def write(number: int, state: Any, info: Any) -> None:
+        if planned:
+            handover.write_planned(run, number, state, info)
+        else:
+            handover.write_cuts(run, config.dense_epochs + number + 1, info)
+
     one_shot = config.method.startswith("one-shot")
     return [
         stage(
@@ -157,10 +183,8 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             prune_lr,
             partial(read, tuning=False),
             seeds,
-            after_epoch=lambda number, state, info: handover.write_cuts(
-                run, config.dense_epochs + number + 1, info
-            ),
-            finish=partial(handover.write_last, run),
+            after_epoch=write,
+            finish=lambda state: None if planned else handover.write_last(run, state),
         ),
         stage(
             "tune",

@@ -35,6 +35,14 @@ BAD = {
     "reduction": ["mean"],
     "output": ["probabilities"],
     "refresh": [0],
+    "schedule": ["cubic", None],
+    "begin": [-0.1, 1.0],
+    "end": [math.nan, 1.5],
+    "every": [0],
+    "allocation": ["layers", "erk"],  # by default no schedule cuts
+    "densities": [(0.5,)],
+    "tune_shape": ["linear"],
+    "tune_hold": [1.0],
     "prunable": ["kernels"],
     "rewind_epoch": [-1],
     "validation": [0, -5],
@@ -43,7 +51,7 @@ BAD = {
     "mesh": [(0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100
 }
 ELSEWHERE = {"limit", "data_dir"}  # by the data set: see test_train.py
-EITHER = {"center", "distributed"}
+EITHER = {"center", "distributed", "tune_shrink", "shrink_scaled", "tune_last"}
 
 
 def test_the_defaults_are_in_range():
@@ -72,6 +80,28 @@ def test_one_shot_needs_targets_and_an_epoch_to_rewind_to(method):
         check(Config(method=method))
     with pytest.raises(ValueError, match="rewind_epoch: expected at most dense_epochs"):
         check(Config(method=method, targets=(2.0,), rewind_epoch=5, dense_epochs=4))
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("targets: a schedule needs compressions that rise", {"targets": ()}),
+        ("targets: a schedule needs compressions that rise", {"targets": (9.0, 3.0)}),
+        ("end: expected more than begin", {"begin": 0.9}),
+        ("schedule: one-shot cuts once", {"method": "one-shot"}),
+        ("densities: expected them if and only if", {"allocation": "given"}),
+        ("densities: expected them if and only if", {"densities": (0.5,)}),
+        (
+            "densities: expected finite numbers",
+            {"allocation": "given", "densities": (0.5, -1.0)},
+        ),
+    ],
+)
+def test_a_schedule_needs_targets_that_rise_and_room(message, fields):
+    planned = Config(schedule="polynomial", targets=(3.0, 9.0))
+    check(planned)
+    with pytest.raises(ValueError, match=message):
+        check(dataclasses.replace(planned, **fields))
 
 
 def test_a_config_cannot_be_changed():
