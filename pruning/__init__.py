@@ -1,9 +1,11 @@
 """What a weight is worth, and how to take it away."""
 
 from pruning import scores
+from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
 from pruning._preactivations import LOGITS, preactivation_table, preactivations
 from pruning._report import report, to_text
 from pruning._roles import weights_only
+from pruning._sampled import sampled
 from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from pruning.masks import (
     apply_mask,
@@ -65,11 +67,14 @@ __all__ = [
     "psp_penalty",
     "psp_regularization",
     "report",
+    "sampled",
     "scores",
     "search_threshold",
     "select",
     "sensitivity",
     "sensitivity_decay",
+    "sensitivity_penalty",
+    "sensitivity_penalty_series",
     "specific",
     "threshold_mask",
     "to_text",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -83,6 +84,7 @@ def schedule_of(config: Config, net: Network, steps: int) -> schedules.Schedule:
     return schedules.periodic(every, factor, begin=first, end=last)
 
 
+@lru_cache(maxsize=8)
 def epochs_of_targets(config: Config, net: Network, steps: int) -> dict[float, int]:
     """Return, for each target, after which epoch of the stage it is first reached."""
     total, fixed = _sizes(config, net)

@@ -1,6 +1,7 @@
 """Training by a schedule: densities, rates and scores by hand, and a whole run."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ PLANNED = dataclasses.replace(
 
 def test_the_schedule_ends_at_the_last_target_to_the_weight():
     config = dataclasses.replace(PLANNED, prune_epochs=20, begin=0.1, end=0.9)
-    plan = schedule.schedule_of(config, NET, 10)
+    plan: Any = schedule.schedule_of(config, NET, 10)
     assert (plan.begin, plan.end, plan.every) == (20, 180, 10)
     weights = TOTAL - BIASES
     assert int(plan.kept(180, weights)) == TOTAL // 20 - BIASES
@@ -48,7 +49,7 @@ def test_the_schedule_ends_at_the_last_target_to_the_weight():
 
 def test_the_epochs_of_targets_are_those_after_which_they_hold():
     config = dataclasses.replace(PLANNED, prune_epochs=20, end=0.9)
-    plan = schedule.schedule_of(config, NET, 10)
+    plan: Any = schedule.schedule_of(config, NET, 10)
     epochs = schedule.epochs_of_targets(config, NET, 10)
     assert list(epochs) == [3.0, 20.0] and epochs[20.0] == 19  # at its first step
     kept = [
@@ -61,7 +62,7 @@ def test_the_epochs_of_targets_are_those_after_which_they_hold():
 @pytest.mark.parametrize("name", ["periodic", "one-shot"])
 def test_other_schedules_end_there_too(name):
     config = dataclasses.replace(PLANNED, schedule=name)
-    plan = schedule.schedule_of(config, NET, 10)
+    plan: Any = schedule.schedule_of(config, NET, 10)
     assert int(plan.kept(plan.last(39), TOTAL - BIASES)) == pytest.approx(
         TOTAL // 20 - BIASES, abs=1
     )
