@@ -161,6 +161,13 @@ class Config:
         bool,
         Help(help="Take the weights at the end, not those of the best epoch."),
     ] = False
+    log_penalty: Annotated[
+        bool,
+        Help(
+            help="Record the regulariser's value after each epoch of the pruning "
+            "stage, on as many validation examples as a step has."
+        ),
+    ] = False
     prunable: Annotated[
         Literal["all", "weights"],
         Help(help="Shrink and cut all parameters, or leave the biases alone."),

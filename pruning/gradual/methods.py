@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pruning._penalty import sensitivity_penalty
 from pruning._roles import weights_only
 from pruning._sensitivity import sensitivity, specific, unspecific
 from pruning.gradual.config import Config
@@ -99,7 +100,7 @@ def _shrink(
         chosen = lambda tree: jax.tree_util.tree_map_with_path(
             lambda path, leaf: prunable(str(path), leaf), tree
         )
-        down: Any = (lambda count: -rate(count)) if callable(rate) else -rate
+        down: Any = (lambda n: -rate(n)) if callable(rate) else -rate  # pyright: ignore
         return optax.add_decayed_weights(down, mask=chosen)
     return None
 
@@ -129,5 +130,18 @@ def sensitivity_of(
             reduction=config.reduction,
             support=1 if own else None,
         )
+
+    return of
+
+
+def penalty_of(
+    config: Config, net: Network, classes: int
+) -> Callable[[Any, Any], jax.Array]:
+    """Return ``(params, batch) -> R``, the value that the shrink term descends."""
+    felt = sensitivity_of(config, net, classes)
+
+    def of(params: Any, batch: Any) -> jax.Array:
+        prunable = prunable_of(config)
+        return sensitivity_penalty(params, felt(params, batch), prunable=prunable)
 
     return of

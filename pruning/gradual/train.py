@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from pruning.gradual import handover, loop, schedule
 from pruning.gradual.config import Config, check
 from pruning.gradual.handover import Run
-from pruning.gradual.methods import prunable_of, stepwise, transform
+from pruning.gradual.methods import penalty_of, prunable_of, stepwise, transform
 from pruning.gradual.outcome import Result, finished, report
 from synaptax import runs, training
 from synaptax.data.augment import crop_flip
@@ -147,9 +148,8 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             ),
             data=data,
             finite=lambda info: [info.losses, info.loss],
-            record=_record,
             advice=f"a smaller {rate} (now {getattr(config, rate)}) may help",
-            **hooks,
+            **{"record": _record, **hooks},
         )
 
     dense_lr = stepwise(config.lr, config.lr_drops, steps)
@@ -160,7 +160,12 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
     if config.tune_shape == "cosine":
         tune_lr = schedule.learning_rate(config, steps)
 
+    penalty = _penalty(run) if config.log_penalty else None
+    logged: dict[str, Any] = {}
+
     def write(number: int, state: Any, info: Any) -> None:
+        if penalty is not None:
+            logged["penalty"] = penalty(state.params, state.stats)
         if planned:
             handover.write_planned(run, number, state, info)
         else:
@@ -184,6 +189,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             partial(read, tuning=False),
             seeds,
             after_epoch=write,
+            record=lambda info: _record(info) | logged,
             finish=lambda state: None if planned else handover.write_last(run, state),
         ),
         stage(
@@ -202,6 +208,17 @@ def _augment(run: Run) -> Callable[[Any, Any], Any] | None:
         return None
     black = jnp.asarray(run.data.black)
     return lambda key, image: crop_flip(key, image, black)
+
+
+def _penalty(run: Run) -> Callable[[Any, Any], Any]:
+    """Return ``(params, stats) -> R`` of all replicas, on a batch of validation."""
+    part = jax.tree.map(lambda leaf: leaf[: run.config.batch], run.data.validation)
+    value = penalty_of(run.config, run.net, run.data.classes)
+
+    def one(replica: tuple[Any, Any]) -> Any:
+        return value(replica[0], loop.Examples(part.image, part.label, replica[1]))
+
+    return jax.jit(lambda params, stats: jax.lax.map(one, (params, stats)))
 
 
 def _record(info: loop.EpochInfo) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The value of the sensitivity's regulariser, beside the integral that it is."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,11 @@ def test_the_value_by_hand():
 def test_its_slope_with_s_held_is_the_decay():
     params = {"w": jnp.asarray([[2.0, -4.0, 0.5]])}
     felt = {"w": jnp.asarray([[0.25, 3.0, 0.9]])}
-    slope = jax.grad(lambda p: pruning.sensitivity_penalty(p, felt))(params)
+    value = lambda p: pruning.sensitivity_penalty(p, felt)
+    slope: Any = jax.grad(value)(params)
     tx = pruning.sensitivity_decay(1.0)
     zero = jax.tree.map(jnp.zeros_like, params)
+    shrink: Any
     shrink, _ = tx.update(zero, tx.init(params), params, sensitivity=felt)
     np.testing.assert_allclose(-shrink["w"], slope["w"], rtol=1e-6)
 

@@ -52,6 +52,7 @@ BAD = {
 }
 ELSEWHERE = {"limit", "data_dir"}  # by the data set: see test_train.py
 EITHER = {"center", "distributed", "tune_shrink", "shrink_scaled", "tune_last"}
+EITHER |= {"log_penalty"}
 
 
 def test_the_defaults_are_in_range():

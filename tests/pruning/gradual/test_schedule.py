@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pruning.gradual import schedule
+import pruning
+from pruning.gradual import schedule, snapshots
 from pruning.gradual.config import Config
 from pruning.gradual.train import fit
 from synaptax import runs
+from synaptax.data.images import load
 from synaptax.nets import models
 from tests.pruning.gradual.small_runs import SMALL, outcome_of, tuned, weights
 
@@ -33,6 +35,7 @@ PLANNED = dataclasses.replace(
     tune_shrink=True,
     tune_last=True,
     shrink_scaled=True,
+    log_penalty=True,
 )
 
 
@@ -109,6 +112,8 @@ def test_a_run_by_a_schedule_reaches_its_targets(planned):
     result, folder = planned
     metrics = runs.read_metrics(runs.RunFolder(folder))
     assert [m["stage"] for m in metrics] == ["dense"] * 2 + ["prune"] * 4 + ["tune"] * 2
+    logged = [m["penalty"] for m in metrics if "penalty" in m]
+    assert np.shape(logged) == (4, 2) and np.min(logged) > 0  # the pruning stage's
     points = [(p.seed, p.target, p.reached) for p in result.points[2:]]
     assert points == [(s, t, True) for s in (0, 1) for t in PLANNED.targets]
     for index, point in enumerate(result.points[2:]):
@@ -124,6 +129,29 @@ def test_a_run_by_a_schedule_reaches_its_targets(planned):
         assert metrics[-1]["validation_error"][index] == pytest.approx(
             point.validation_error, abs=1e-7
         )
+
+
+@pytest.mark.runs
+def test_the_penalty_that_is_logged_is_that_of_the_weights(planned):
+    folder = planned[1]
+    data = load("digits", limit=PLANNED.limit, progress=False).validation
+    image = jnp.asarray(data.image[: PLANNED.batch])
+    alpha = pruning.unspecific(10)
+    (record,) = [
+        s
+        for s in snapshots.listing(folder / "snapshots")
+        if s.replica == 1 and s.compression >= 20
+    ]
+    params, _, _ = snapshots.read_all(folder / "snapshots", 1, record.name)
+    params = jax.tree.map(jnp.asarray, params)
+    felt = pruning.sensitivity(lambda p, x: NET.apply(p, {}, x), params, image, alpha)
+    value = pruning.sensitivity_penalty(
+        params, felt, prunable=lambda name, leaf: leaf.ndim > 1
+    )
+    metrics = runs.read_metrics(runs.RunFolder(folder))
+    assert metrics[record.epoch - 1]["penalty"][1] == pytest.approx(
+        float(value), rel=1e-5
+    )
 
 
 @pytest.mark.runs
