@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pruning.experiments import _findings, _results_psp
+from pruning.experiments import _findings, _results_frontier, _results_psp
 from pruning.experiments._variants import RECORDED
 from synaptax.reports.benchmarks import benchmark_sections, device_of
 from synaptax.reports.results import Contribution, Page
@@ -138,6 +138,7 @@ def sensitivity_page() -> Page:
     lines: list[str] = [_HEAD]
     for name, title, paper in PAPER:
         lines += experiment_section(name, title, paper)
+    lines += _results_frontier.section()
     notes = (RECORDED / "notes.md").read_text().strip()
     lines += [notes, "", *benchmark_sections("pruning", RECORDED)]
     title = "Sensitivity-driven regularisation (arXiv 1810.11764)"
@@ -154,8 +155,12 @@ def contribution() -> Contribution:
     """Return what this package adds to the results."""
     return Contribution(
         (sensitivity_page(), psp_page()),
-        (*_findings.frontier(), *_findings.penalty()),
+        (
+            *_findings.frontier(),
+            *_results_frontier.findings(),
+            *_findings.penalty(),
+        ),
         _findings.ratios(),
         _findings.PICTURES,
-        _findings.misses(),
+        (*_findings.misses(), *_results_frontier.misses()),
     )
