@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
 from jax import lax
 
 import pruning
-from synaptax.data.images import Batch
-from synaptax.nets import models
+from synaptax.nets import lenets, models
 from synaptax.reports import harness
 from synaptax.training.evaluation import cross_entropy
 
@@ -24,8 +23,16 @@ CLASSES, BATCH, SHAPE = 10, 100, (28, 28, 1)
 LR, RATE = 0.1, 1e-4
 
 
+class Batch(NamedTuple):
+    """The examples of a step, and a key for what it draws."""
+
+    image: Any
+    label: Any
+    key: Any
+
+
 def chains(apply_fn: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    """Return name -> optax chain."""
+    """Return name -> optax chain; ``apply_fn`` is what sensitivities are taken of."""
     sgd = lambda: optax.sgd(LR)
 
     def every(params: Any, batch: Batch) -> Any:
@@ -36,6 +43,10 @@ def chains(apply_fn: Callable[[Any, Any], Any]) -> dict[str, Any]:
         alpha = pruning.specific(batch.label, CLASSES)
         return pruning.sensitivity(apply_fn, params, batch.image, alpha, support=1)
 
+    def drawn(params: Any, batch: Batch) -> Any:
+        alpha = pruning.sampled(batch.key, BATCH, CLASSES)
+        return pruning.sensitivity(apply_fn, params, batch.image, alpha, support=1)
+
     def decay(function: Any, refresh: int = 1) -> Any:
         return pruning.sensitivity_decay(RATE, sensitivity_fn=function, refresh=refresh)
 
@@ -44,6 +55,7 @@ def chains(apply_fn: Callable[[Any, Any], Any]) -> dict[str, Any]:
         "sgd": sgd(),
         "sensitivity_decay, unspecific": optax.chain(sgd(), decay(every)),
         "the same, refresh=10": optax.chain(sgd(), decay(every, 10)),
+        "sensitivity_decay, sampled": optax.chain(sgd(), decay(drawn)),
         "sensitivity_decay, specific": optax.chain(sgd(), decay(own)),
         "loss_sensitivity_decay": optax.chain(
             sgd(), pruning.loss_sensitivity_decay(RATE)
@@ -60,8 +72,9 @@ def stepper(
     """Return a jitted function that takes ``steps`` training steps."""
     tx = optax.with_extra_args_support(tx)
 
-    def one(carry: Any, _: None, batch: Batch) -> Any:
+    def one(carry: Any, key: Any, batch: Batch) -> Any:
         params, state = carry
+        batch = batch._replace(key=key)
         loss_of = lambda p: cross_entropy(apply_fn(p, batch.image), batch.label).mean()
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, state = tx.update(
@@ -70,8 +83,9 @@ def stepper(
         return (optax.apply_updates(params, updates), state), loss
 
     def run(params: Any, batch: Batch) -> Any:
-        body = lambda carry, x: one(carry, x, batch)
-        return lax.scan(body, (params, tx.init(params)), None, length=steps)[0][0]
+        body = lambda carry, key: one(carry, key, batch)
+        keys = jax.random.split(batch.key, steps)
+        return lax.scan(body, (params, tx.init(params)), keys)[0][0]
 
     return jax.jit(run)
 
@@ -90,13 +104,16 @@ def run(repeats: int, steps: int) -> list[dict[str, Any]]:
     batch = Batch(
         jax.random.normal(jax.random.key(1), (BATCH, *SHAPE)),
         jax.random.randint(jax.random.key(2), (BATCH,), 0, CLASSES),
+        jax.random.key(3),
     )
     for name in ("lenet300", "lenet5"):
         init, apply_fn = models.build(name, CLASSES, SHAPE)
+        # The plain step in its fastest form, sensitivities in theirs.
+        fastest = {"conv": lenets.fastest()} if name == "lenet5" else {}
+        _, plain = models.build(name, CLASSES, SHAPE, **fastest)
         params = init(jax.random.key(0))
         functions = {
-            label: stepper(apply_fn, tx, steps)
-            for label, tx in chains(apply_fn).items()
+            label: stepper(plain, tx, steps) for label, tx in chains(apply_fn).items()
         }
         times = harness.measure(functions, params, batch, repeats=repeats)
         for label, time in times.items():
