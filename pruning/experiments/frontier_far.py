@@ -43,6 +43,7 @@ FURTHER = replace(
 VARIANTS = {
     "given": replace(FURTHER, allocation="given", densities=(1.0, 1.0, 1.0)),
     "global": FURTHER,
+    "lamp": replace(FURTHER, allocation="lamp"),
 }
 
 
