@@ -10,13 +10,20 @@ import numpy as np
 from pruning.experiments._frontier import HEAD, path_of, percent, read, rows
 from pruning.experiments._variants import RECORDED, moments
 from synaptax.reports.benchmarks import device_of
-from synaptax.reports.results import Finding, Miss
+from synaptax.reports.results import Finding, Miss, Picture
 from synaptax.reports.tables import markdown
 
 EXPERIMENTS = ("frontier_lenet300", "frontier_far")
 # (compression after folding, test error in %): remembered of Table 1, a hint.
 LINES = ((27.87, 1.65), (103.0, 1.95))
 _FOLDER = "pruning/experiments/recorded"
+PICTURE = Picture(
+    f"{_FOLDER}/frontier_lenet300-frontier.png",
+    "LeNet-300-100 on MNIST by a schedule, beside the plateau rule: test error against "
+    "compression, mean and standard error over the seeds that the legend names; stars: "
+    "the paper's figures as remembered.",
+    "sensitivity",
+)
 
 Group = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pruning.experiments import _psp_cells
+from pruning.experiments import _psp_cells, _results_frontier
 from pruning.experiments._variants import RECORDED
 from pruning.experiments.results import PAPER
 from pruning.regularisers import figures
@@ -84,6 +84,45 @@ def frontier() -> Any:
     return figure
 
 
+def by_schedule() -> Any:
+    """Draw LeNet-300's frontier by a schedule beside that by the plateau rule."""
+    figure = blank(7.2, 4.4)
+    panel = figure.subplots()
+    rule = _points(read_json(RECORDED / "lenet300_mnist-unspecific.json"))
+    series = {"by the plateau rule, 5 seeds": rule}
+    for cells, points in _results_frontier.groups():
+        name = f"{cells[0]['variant']}, {cells[0]['experiment']}, {len(cells)} seeds"
+        errors = 100 * np.array([point["test_error"] for point in points])
+        spread = float(errors.std(ddof=1) / np.sqrt(len(errors))) if cells[1:] else 0.0
+        folded = float(np.mean([point["folded"] for point in points]))
+        series[name] = [(folded, float(errors.mean()), spread)]
+    for (name, points), colour, marker in zip(
+        series.items(), COLOURS, "osv^D<>", strict=False
+    ):
+        ratio, error, spread = np.array(points).T
+        panel.errorbar(
+            ratio, error, spread, marker=marker, color=colour, label=name, capsize=3
+        )
+    ratio, error = np.array(_results_frontier.LINES).T
+    panel.plot(
+        ratio, error, "*", color="black", markersize=11, label="the paper's, remembered"
+    )
+    panel.set(
+        xscale="log",
+        xlabel="compression (all parameters / those kept; by a schedule: folded)",
+        ylabel="test error (%)",
+        title="LeNet-300-100 on MNIST, sensitivity: mean and standard error",
+        xlim=(20, 135),
+    )
+    ticks = [20, 30, 50, 70, 100]
+    panel.set_xticks(ticks, [f"{tick}x" for tick in ticks])
+    panel.minorticks_off()
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+    return figure
+
+
 def _points(record: Mapping[str, Any]) -> list[tuple[float, float, float]]:
     """Return (compression, error, its standard error) of the points asked for."""
     return [
@@ -132,7 +171,9 @@ def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
-    for name, figure in {"lenet300_mnist-frontier": frontier(), **penalty()}.items():
+    drawn = {"lenet300_mnist-frontier": frontier(), **penalty()}
+    drawn["frontier_lenet300-frontier"] = by_schedule()
+    for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
 
 

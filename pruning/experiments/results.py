@@ -161,6 +161,6 @@ def contribution() -> Contribution:
             *_findings.penalty(),
         ),
         _findings.ratios(),
-        _findings.PICTURES,
+        (*_findings.PICTURES, _results_frontier.PICTURE),
         (*_findings.misses(), *_results_frontier.misses()),
     )
