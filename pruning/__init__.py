@@ -1,6 +1,8 @@
 """What a weight is worth, and how to take it away."""
 
 from pruning import scores
+from pruning._compact import Compacted, compact
+from pruning._couplings import Read, Units
 from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
 from pruning._preactivations import LOGITS, preactivation_table, preactivations
 from pruning._report import report, to_text
@@ -37,9 +39,13 @@ from synaptax.trees import Prunable
 
 __all__ = [
     "LOGITS",
+    "Compacted",
     "Prunable",
+    "Read",
+    "Units",
     "apply_mask",
     "block",
+    "compact",
     "count",
     "density",
     "element",

@@ -1,21 +1,27 @@
-"""What a pruned network still costs: weights, bytes and multiply-adds, counted.
+"""What a pruned network still costs: weights, bytes, multiply-adds, seconds.
 
 Every number is an integer count or a ratio of two of them, and every ratio names its
-denominator: the *prunable weights* or *all parameters*. Nothing here is measured.
+denominator: the *prunable weights* or *all parameters*. Only latencies are measured,
+on this device, and only where they are asked for.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from pruning import _costs
+from pruning._compact import Compacted
 from pruning._roles import Leaf, leaves_of, weights_only
 from pruning._transform import like, pure
+from pruning.masks import apply_mask
 from synaptax.checks import check_boolean, is_traced
 from synaptax.trees import Prunable, named_leaves
 from synaptax.typing import PyTree
@@ -58,6 +64,8 @@ class LeafReport(NamedTuple):
             it is if it keeps everything, for then it needs no bits.
         multiply_adds: per example, with zeros (``total``) and without (``kept``);
             None for a leaf that is not 2D, whose count depends on its use.
+        encodings: encoding to bytes, of :data:`pruning._costs.ENCODINGS`; a leaf that
+            keeps everything is dense in each.
     """
 
     path: str
@@ -67,6 +75,24 @@ class LeafReport(NamedTuple):
     dense_bytes: int
     sparse_bytes: int
     multiply_adds: Tally | None
+    encodings: dict[str, int]
+
+
+class Form(NamedTuple):
+    """What one form of the network costs to run.
+
+    Attributes:
+        name: "dense", "with zeros" or "compacted".
+        parameters: entries held.
+        multiply_adds: of one example, as the program does them: ``total``, and
+            ``kept`` of them whose weight is not zero.
+        latency: batch to measured seconds; empty where nothing was measured.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: Tally
+    latency: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -75,9 +101,11 @@ class Report:
 
     Attributes:
         leaves: one for each leaf, in flattening order.
+        forms: what each form costs to run; empty without an ``apply_fn``.
     """
 
     leaves: tuple[LeafReport, ...]
+    forms: tuple[Form, ...] = ()
 
     @property
     def prunable_weights(self) -> Tally:
@@ -105,6 +133,14 @@ class Report:
         """Return the bytes of all leaves as bits and kept values."""
         return sum(leaf.sparse_bytes for leaf in self.leaves)
 
+    @property
+    def encodings(self) -> dict[str, int]:
+        """Return the bytes of all leaves in each encoding."""
+        return {
+            name: sum(leaf.encodings[name] for leaf in self.leaves)
+            for name in _costs.ENCODINGS
+        }
+
     def __str__(self) -> str:
         """Return :func:`to_text` of it."""
         return to_text(self)
@@ -115,7 +151,14 @@ class Report:
 
 
 def report(
-    params: PyTree, mask: PyTree | None = None, *, prunable: Prunable = weights_only
+    params: PyTree,
+    mask: PyTree | None = None,
+    *,
+    prunable: Prunable = weights_only,
+    apply_fn: Callable[..., Any] | None = None,
+    x: Any = None,
+    compacted: Compacted | None = None,
+    batches: Sequence[int] = (),
 ) -> Report:
     """Count what a pruned network keeps and what that costs.
 
@@ -126,13 +169,17 @@ def report(
         mask: boolean tree of the same structure and shapes, True = kept. Default:
             what is not exactly zero is kept.
         prunable: which leaves are the prunable weights, a predicate on (path, leaf).
+        apply_fn: ``(params, x) -> y``: its multiply-adds are counted by tracing.
+        x: inputs for it.
+        compacted: from :func:`pruning.compact`, to be set beside.
+        batches: sizes of batches at which to measure latency, such as (1, 128).
 
     Returns:
         A frozen :class:`Report` of Python integers.
 
     Raises:
-        ValueError: if the mask's structure, shapes or dtypes do not fit, or if there
-            are no values to count.
+        ValueError: if the mask's structure, shapes or dtypes do not fit, if there are
+            no values to count, or ``apply_fn`` and ``x`` do not come together.
 
     Example:
         >>> counted = report({"kernel": np.eye(4, dtype=np.float32)})
@@ -155,7 +202,8 @@ def report(
         tuple(
             _leaf(role, number)
             for role, number in zip(leaves_of(params, prunable), kept, strict=True)
-        )
+        ),
+        _forms(apply_fn, params, mask, x, compacted, batches),
     )
 
 
@@ -190,7 +238,13 @@ def to_text(counted: Report) -> str:
     notes = [
         "compression: total / kept of the row; bytes: dense -> bitmask and values",
     ]
-    if work.total:
+    notes.append(
+        "bytes by encoding: "
+        + ", ".join(f"{name} {n:,}" for name, n in counted.encodings.items())
+    )
+    if counted.forms:
+        notes += ["", *_form_lines(counted.forms)]
+    elif work.total:
         notes.append(
             f"multiply-adds of the dense kernels, per example: {work.total:,} with the "
             f"zeros, {work.kept:,} without"
@@ -218,7 +272,74 @@ def _leaf(role: Leaf, kept: int) -> LeafReport:
         total * width,
         sparse,
         entries if len(shape) == 2 else None,
+        _costs.encoded_bytes(leaf, kept)
+        if kept < total
+        else dict.fromkeys(_costs.ENCODINGS, total * width),
     )
+
+
+def _forms(
+    apply_fn: Callable[..., Any] | None,
+    params: PyTree,
+    mask: PyTree | None,
+    x: Any,
+    compacted: Compacted | None,
+    batches: Sequence[int],
+) -> tuple[Form, ...]:
+    """Return what the network costs dense, with zeros and compacted."""
+    if (apply_fn is None) != (x is None):
+        raise ValueError("apply_fn, x: expected both or neither")
+    if apply_fn is None:
+        if compacted is not None or batches:
+            raise ValueError("compacted, batches: need apply_fn and x")
+        return ()
+    zeros = params if mask is None else apply_mask(params, mask)
+    # What a dense network would be: values do not matter, only that none is zero.
+    dense = jax.tree.map(lambda w: jnp.where(w == 0, jnp.ones_like(w), w), params)
+    given = [("dense", apply_fn, dense), ("with zeros", apply_fn, zeros)]
+    if compacted is not None:
+        given.append(("compacted", compacted.apply_fn, compacted.params))
+    return tuple(
+        Form(
+            name,
+            sum(leaf.size for leaf in jax.tree.leaves(tree)),
+            Tally(*reversed(_costs.multiply_adds(function, tree, x))),
+            {
+                size: _costs.latency(function, tree, _costs.batch_of(x, size))
+                for size in batches
+            },
+        )
+        for name, function, tree in given
+    )
+
+
+def _form_lines(forms: Sequence[Form]) -> list[str]:
+    """Return the table of forms, and which saving is real."""
+    batches = list(forms[0].latency)
+    head = ["form", "parameters", "multiply-adds", "of non-zeros"]
+    rows = [head + [f"ms at batch {size}" for size in batches]]
+    for form in forms:
+        work = form.multiply_adds
+        row = [form.name, *(f"{n:,}" for n in (form.parameters, work.total, work.kept))]
+        rows.append(row + [f"{1e3 * form.latency[size]:.3f}" for size in batches])
+    lines = _align(rows, left=1)
+    dense, zeros = forms[0].multiply_adds, forms[1].multiply_adds
+    if zeros.kept:
+        lines.append(
+            f"on paper: {dense.total / zeros.kept:.1f}x fewer multiply-adds if zeros "
+            "were skipped; a dense product does not skip them"
+        )
+    for form in forms[1:]:
+        for size in batches:
+            ratio = forms[0].latency[size] / form.latency[size]
+            real = "real" if ratio > 1.1 else "no saving"
+            lines.append(
+                f"measured: {form.name} at batch {size}: {ratio:.2f}x as fast as "
+                f"dense: {real}"
+            )
+    if not batches:
+        lines.append("nothing was measured: batches=(1, 128) measures latency here")
+    return lines
 
 
 def _sum(tallies: Any) -> Tally:
@@ -234,12 +355,12 @@ def _row(name: str, shape: str, entries: Tally, size: str) -> tuple[str, ...]:
     return (name, shape, kept, total, density, compression, size)
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align(rows: Sequence[Sequence[str]], left: int = 2) -> list[str]:
     """Return the rows as lines: text columns to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i < left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -40,7 +40,7 @@ class Config:
         str,
         Help(
             help="lenet300 (dense), lenet5 (20-50-500-10); for CIFAR resnet20, "
-            "resnet32, resnet18, mobilenet_v2, allcnn_c; or module:function."
+            "resnet32, resnet18, mobilenet_v2, vgg16, allcnn_c; or module:function."
         ),
     ] = "lenet300"
     dataset: Annotated[

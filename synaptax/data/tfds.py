@@ -172,6 +172,8 @@ def decode(folder: Path, name: str, split: str, *, progress: bool = True) -> Raw
 def _check_features(features: Any, folder: Path) -> None:
     """Raise a ValueError unless there are images of one shape and classes."""
     by_name = dict(features.items())
+    image: Any
+    label: Any
     image, label = by_name.get("image"), by_name.get("label")
     shape = tuple(getattr(image, "shape", ()))
     whole = len(shape) == 3 and None not in shape and image.np_dtype == np.uint8

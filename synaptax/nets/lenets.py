@@ -204,21 +204,24 @@ class LeNet300(nn.Module):
     Attributes:
         classes: number of outputs.
         initialiser: one of :data:`synaptax.nets.layers.INITIALISERS`.
+        widths: units of the hidden layers.
     """
 
     classes: int = 10
     initialiser: str = "uniform"
+    widths: tuple[int, ...] = (300, 100)
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return logits, shape (B, classes), of images of any size."""
         del train  # nothing differs
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        for index, units in enumerate((300, 100)):
+        for index, units in enumerate(self.widths):
             x = nn.relu(
                 dense(units, x.shape[-1], self.initialiser, f"Dense_{index}")(x)
             )
-        return dense(self.classes, x.shape[-1], self.initialiser, "Dense_2")(x)
+        last = f"Dense_{len(self.widths)}"
+        return dense(self.classes, x.shape[-1], self.initialiser, last)(x)
 
 
 class LeNet5(nn.Module):
@@ -231,6 +234,7 @@ class LeNet5(nn.Module):
         rectify: one of :data:`RECTIFICATIONS`.
         dropout: probability with which, in training, what enters the last layer is
             set to 0; the rest is scaled by 1 / (1 - dropout).
+        widths: filters of the two convolutions, units of the hidden dense layer.
     """
 
     classes: int = 10
@@ -238,16 +242,18 @@ class LeNet5(nn.Module):
     initialiser: str = "uniform"
     rectify: str = "pooled"
     dropout: float = 0.0
+    widths: tuple[int, int, int] = (20, 50, 500)
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return logits, shape (B, classes), of images of 16x16 or more."""
-        for index, filters in enumerate((20, 50)):
+        for index, filters in enumerate(self.widths[:2]):
             name = f"Conv_{index}"
             x = ConvolvePool(
                 filters, 5, self.conv, self.initialiser, self.rectify, name=name
             )(x)
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        x = nn.relu(dense(500, x.shape[-1], self.initialiser, "Dense_0")(x))
+        units = self.widths[2]
+        x = nn.relu(dense(units, x.shape[-1], self.initialiser, "Dense_0")(x))
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
         return dense(self.classes, x.shape[-1], self.initialiser, "Dense_1")(x)

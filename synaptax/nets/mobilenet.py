@@ -37,17 +37,19 @@ class InvertedResidual(nn.Module):
         expansion: hidden over input channels; 1 leaves the first convolution out.
         stride: of the depthwise convolution.
         conv: one of :data:`synaptax.nets.layers.CONVOLUTIONS`.
+        hidden: hidden channels, if not ``expansion`` times those of the input.
     """
 
     filters: int
     expansion: int = 6
     stride: int = 1
     conv: str = "auto"
+    hidden: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return the feature maps, after the sum where there is one."""
-        hidden = self.expansion * x.shape[-1]
+        hidden = self.hidden or self.expansion * x.shape[-1]
         layer = partial(Convolve, conv=self.conv)
         y = x
         if self.expansion > 1:
@@ -67,25 +69,32 @@ class MobileNetV2(nn.Module):
     Attributes:
         classes: number of outputs.
         conv: one of :data:`synaptax.nets.layers.CONVOLUTIONS`.
+        hidden: hidden channels of each block that expands, in order, and of the last
+            convolution; empty: the published ones.
     """
 
     classes: int
     conv: str = "auto"
+    hidden: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return logits, shape (B, classes)."""
         x = Convolve(STEM, conv=self.conv, name="Conv_0")(x)
         x = nn.relu(batch_norm(train, "BatchNorm_0")(x))
+        hidden = list(self.hidden)
         for stage, (expansion, filters, blocks, stride) in enumerate(STAGES):
             for block in range(blocks):
+                own = hidden.pop(0) if hidden and expansion > 1 else None
                 x = InvertedResidual(
                     filters,
                     expansion,
                     stride if block == 0 else 1,
                     self.conv,
+                    own,
                     name=f"Block_{stage}_{block}",
                 )(x, train=train)
-        x = Convolve(LAST, size=1, conv=self.conv, name="Conv_1")(x)
+        last = hidden[0] if hidden else LAST
+        x = Convolve(last, size=1, conv=self.conv, name="Conv_1")(x)
         x = nn.relu(batch_norm(train, "BatchNorm_1")(x)).mean(axis=(1, 2))
         return dense(self.classes, x.shape[-1], "uniform", "Dense_0")(x)

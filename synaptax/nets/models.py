@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synaptax.checks import named_function
-from synaptax.nets import allcnn, layers, lenets, mobilenet, resnets
+from synaptax.nets import allcnn, layers, lenets, mobilenet, resnets, vgg
 from synaptax.typing import Array, Key
 
 InitFn = Callable[[Any], Any]
@@ -65,6 +65,7 @@ _TABLE = {
     "resnet32": _Entry(resnets.resnet32, 4),
     "resnet18": _Entry(resnets.resnet18, 8),
     "mobilenet_v2": _Entry(mobilenet.MobileNetV2, 8),
+    "vgg16": _Entry(vgg.VGG16, 32),
     "allcnn_c": _Entry(allcnn.AllCNNC, 8),
 }
 
@@ -228,7 +229,7 @@ def keeps_state(net: Network) -> bool:
 def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
     """Return a Flax module as pure functions that check their images."""
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
-    training = {"train": True} if takes_train else {}
+    training: dict[str, Any] = {"train": True} if takes_train else {}
 
     def checked(x: Any) -> Any:
         x = jnp.asarray(x)

@@ -44,18 +44,21 @@ class BasicBlock(nn.Module):
         project: whether a shortcut that changes the shape is a 1x1 convolution with
             batch-norm; else it is :func:`option_a`.
         conv: one of :data:`synaptax.nets.layers.CONVOLUTIONS`.
+        inner: channels between the two convolutions; None: as many as ``filters``.
     """
 
     filters: int
     stride: int = 1
     project: bool = False
     conv: str = "auto"
+    inner: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return the feature maps after the last ReLU."""
         layer = partial(Convolve, self.filters, conv=self.conv)
-        y = layer(stride=self.stride, name="Conv_0")(x)
+        inner = self.filters if self.inner is None else self.inner
+        y = Convolve(inner, stride=self.stride, conv=self.conv, name="Conv_0")(x)
         y = nn.relu(batch_norm(train, "BatchNorm_0")(y))
         y = batch_norm(train, "BatchNorm_1")(layer(name="Conv_1")(y))
         if self.stride == 1 and x.shape[-1] == self.filters:
@@ -77,6 +80,7 @@ class ResNet(nn.Module):
         blocks: blocks in each stage.
         project: see :class:`BasicBlock`.
         conv: one of :data:`synaptax.nets.layers.CONVOLUTIONS`.
+        inner: channels inside each block, in order; empty: the stage's.
     """
 
     classes: int
@@ -84,12 +88,14 @@ class ResNet(nn.Module):
     blocks: int
     project: bool = False
     conv: str = "auto"
+    inner: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
         """Return logits, shape (B, classes)."""
         x = Convolve(self.widths[0], conv=self.conv, name="Conv_0")(x)
         x = nn.relu(batch_norm(train, "BatchNorm_0")(x))
+        inner = self.inner or (None,) * (len(self.widths) * self.blocks)
         for stage, width in enumerate(self.widths):
             for block in range(self.blocks):
                 x = BasicBlock(
@@ -97,6 +103,7 @@ class ResNet(nn.Module):
                     stride=2 if stage and not block else 1,
                     project=self.project,
                     conv=self.conv,
+                    inner=inner[stage * self.blocks + block],
                     name=f"Block_{stage}_{block}",
                 )(x, train=train)
         x = x.mean(axis=(1, 2))

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pruning import compact, magnitude_mask, neuron
 from pruning._report import Report, Tally, report, to_text
+from synaptax.nets import lenets
 
 
 def tree():
@@ -100,6 +102,90 @@ def test_a_report_prints_as_its_table_and_is_escaped_for_a_notebook():
     assert str(counted) == to_text(counted) and "\n" in str(counted)
     shown = counted._repr_html_()
     assert shown.startswith("<pre>") and "a&lt;b" in shown and "->" not in shown
+
+
+def attention(params, x):
+    """Return self-attention with one weight product, by einsum."""
+    y = jnp.einsum("btd,de->bte", x, params["w"])
+    return jnp.einsum("bts,bse->bte", jnp.einsum("bte,bse->bts", y, y), y)
+
+
+def stacked(params, x):
+    """Return a scan over a stack of three square layers, under a custom rule."""
+    step = lambda h, w: (jax.nn.relu(h @ w), None)
+    return jax.lax.scan(step, x, params["w"])[0]
+
+
+def convolved(params, x):
+    """Return a strided convolution whose kernel comes flattened and transposed."""
+    kernel = jnp.transpose(params["k"].reshape(4, 2, 3, 3), (2, 3, 1, 0))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), "SAME", dimension_numbers=numbers
+    )
+
+
+@pytest.mark.parametrize(
+    ("apply_fn", "name", "shape", "x", "total", "share"),
+    [
+        # (5, 4) @ (4, 6), then two products of activations, 5 * 5 * 6 each.
+        (attention, "w", (4, 6), (2, 5, 4), 5 * 4 * 6 + 2 * 5 * 5 * 6, None),
+        (stacked, "w", (3, 4, 4), (2, 4), 3 * 16, 1),
+        # 4 filters over 2 channels, 3 x 3, at 4 x 3 places.
+        (convolved, "k", (4, 18), (2, 7, 6, 2), 4 * 3 * 4 * 18, 1),
+    ],
+)
+def test_multiply_adds_are_counted_by_tracing(apply_fn, name, shape, x, total, share):
+    params = {name: np.ones(shape, np.float32)}
+    params[name].reshape(-1)[::4] = 0
+    left = int(params[name].sum())
+    counted = report(params, apply_fn=apply_fn, x=jnp.ones(x))
+    dense, zeros = counted.forms
+    assert dense.multiply_adds == Tally(total, total)
+    own = total if share else 5 * 4 * 6
+    kept = own * left // params[name].size + total - own
+    assert zeros.multiply_adds == Tally(kept, total)
+
+
+def test_encodings_by_hand():
+    kernel = np.zeros((3, 300), np.float32)
+    kernel[0, :5] = 1
+    counted = report({"kernel": kernel, "bias": np.ones(3, np.float32)})
+    # 5 values; 900 bits; columns below 300 in 2 bytes, 4 ends of rows in 1; 2 a place.
+    assert counted.encodings == {
+        "dense": 3600 + 12,
+        "bitmask": 113 + 20 + 12,
+        "csr": 5 * (4 + 2) + 4 + 12,
+        "coordinates": 5 * (4 + 2) + 12,
+    }
+
+
+def test_forms_say_what_is_real():
+    module = lenets.LeNet300(3, widths=(8, 4))
+    x = jnp.ones((2, 4, 4, 1))
+    params = module.init(jax.random.key(0), x)["params"]
+    mask = magnitude_mask(params, 0.5, structure=neuron())
+    apply_fn = lambda p, x: module.apply({"params": p}, x)
+    small = compact(module, params, x, mask=mask)
+    counted = report(
+        params, mask, apply_fn=apply_fn, x=x, compacted=small, batches=(1, 3)
+    )
+    dense, zeros, less = counted.forms
+    assert dense.multiply_adds == Tally(172, 172) and zeros.multiply_adds.total == 172
+    assert less.multiply_adds.total <= zeros.multiply_adds.kept < 172
+    assert less.parameters < zeros.parameters == dense.parameters
+    assert all(set(form.latency) == {1, 3} for form in counted.forms)
+    text = str(counted)
+    assert "on paper: " in text and "measured: compacted at batch 3: " in text
+    with pytest.raises(ValueError, match="apply_fn, x: expected both or neither"):
+        report(params, apply_fn=apply_fn)
+    with pytest.raises(ValueError, match="compacted, batches: need apply_fn and x"):
+        report(params, batches=(1,))
+    loop = lambda p, x: jax.lax.while_loop(
+        lambda h: h.sum() < 1, lambda h: h @ p["w"], x
+    )
+    with pytest.raises(ValueError, match="products inside while cannot be counted"):
+        report({"w": jnp.eye(4)}, apply_fn=loop, x=jnp.ones((1, 4)))
 
 
 def test_bad_input():
