@@ -34,8 +34,9 @@ def frontier(
 ) -> Any:
     """Draw validation error against compression, and compression against time.
 
-    Between two cuts the masks stand still, so all epochs of that stretch share the
-    compression of the snapshot that the stretch left.
+    By the plateau rule the masks stand still between two cuts, so all epochs of that
+    stretch share the compression of the snapshot that the stretch left. By a schedule
+    each epoch's record has its own.
 
     Args:
         records: the lines of ``metrics.jsonl``.
@@ -273,7 +274,8 @@ def _epochs(
         following = next((s for s in cuts if s.epoch >= record["epoch"]), None)
         if following is not None:
             epochs.append(number)
-            sizes.append(following.compression)
+            known = record.get("compression")  # by a schedule: of each epoch
+            sizes.append(known[replica] if known else following.compression)
             errors.append(100 * record["validation_error"][replica])
     return epochs, sizes, errors
 

@@ -251,6 +251,13 @@ def write_planned(run: Run, number: int, state: Any, info: loop.EpochInfo) -> No
         _write(run, index, _cut_name(run, number + 1), epoch, best, masks)
 
 
+def compressions(state: Any) -> np.ndarray:
+    """Return total over kept of each replica's masks."""
+    masks = [np.asarray(leaf) for leaf in jax.tree.leaves(masks_of(state.opt_state))]
+    every = np.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in masks], axis=1)
+    return every.shape[1] / np.maximum(every.sum(1), 1)
+
+
 def _cut_name(run: Run, number: int) -> str:
     return f"cut-{run.config.dense_epochs + number:05d}"
 

@@ -167,6 +167,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
         if penalty is not None:
             logged["penalty"] = penalty(state.params, state.stats)
         if planned:
+            logged["compression"] = handover.compressions(state)
             handover.write_planned(run, number, state, info)
         else:
             handover.write_cuts(run, config.dense_epochs + number + 1, info)

@@ -115,6 +115,9 @@ def test_a_run_by_a_schedule_reaches_its_targets(planned):
     assert [m["stage"] for m in metrics] == ["dense"] * 2 + ["prune"] * 4 + ["tune"] * 2
     logged = [m["penalty"] for m in metrics if "penalty" in m]
     assert np.shape(logged) == (4, 1) and np.min(logged) > 0  # the pruning stage's
+    sizes = [m["compression"][0] for m in metrics if "compression" in m]
+    assert sizes == sorted(sizes) and sizes[0] < 3 <= sizes[2]
+    assert sizes[3] == TOTAL / (TOTAL // 20)
     points = [(p.seed, p.target, p.reached) for p in result.points[1:]]
     assert points == [(0, target, True) for target in PLANNED.targets]
     for index, point in enumerate(result.points[1:]):
