@@ -74,6 +74,14 @@ def _decay_tree(
     return jax.tree.unflatten(jax.tree.structure(updates), decayed)
 
 
+def _felt(params: PyTree, tree: PyTree, argument: str) -> PyTree:
+    """Return S with the structure of the parameters, the same on all devices."""
+    felt = _transform.like(params, tree, argument=argument)
+    way = "take the mean, lax.pmean, as pruning.sensitivity does by itself"
+    _transform.check_shared(params, felt, argument, way)
+    return felt
+
+
 def _no_sensitivity(weight: Any) -> Array:
     """Return S = 0 in the real dtype of a weight."""
     real = jnp.abs(jnp.zeros((), jnp.result_type(weight))).dtype
@@ -146,11 +154,13 @@ def sensitivity_decay(
 
     def computed(params: PyTree, batch: Any) -> PyTree:
         assert sensitivity_fn is not None
+        views = "pass sensitivity=LookaheadParams(S, S) instead of sensitivity_fn"
+        _transform.refuse_two_views(params, name, views)
         held = jax.tree.map(lax.stop_gradient, params)
         way = "pass sensitivity= instead of sensitivity_fn, or use prunable= instead"
         with _transform.holes_explained(params, name, way):
             felt = sensitivity_fn(held, batch)
-        return _transform.like(params, felt, argument="sensitivity_fn(params, batch)")
+        return _felt(params, felt, "sensitivity_fn(params, batch)")
 
     def update(
         updates: PyTree,
@@ -166,7 +176,7 @@ def sensitivity_decay(
         count, last = state
         if sensitivity_fn is None:
             felt = _transform.need("sensitivity", sensitivity, name)
-            felt = _transform.like(params, felt, argument="sensitivity")
+            felt = _felt(params, felt, "sensitivity")
         elif refresh == 1:
             felt = computed(params, _transform.need("batch", batch, name))
         else:
@@ -234,7 +244,7 @@ def loss_sensitivity_decay(
         params = _transform.need_params(params, name)
         grads = raw_grads if grads is None else grads
         grads = _transform.need("grads", grads, name)
-        grads = _transform.like(params, grads, argument="grads")
+        grads = _felt(params, grads, "grads")
         count = state.loss_sensitivity_decay_count
         scale = rate(count) if callable(rate) else rate
         felt = jax.tree.map(jnp.abs, grads)

@@ -270,6 +270,7 @@ def _update(
             other = other & (wanted < target)
         due = (step == count) | ((step >= 0) & other)
         reached = jax.tree.map(lax.stop_gradient, applied(params, updates))
+        _transform.check_shared(params, reached, "prune: updates", _MEAN)
 
         def fresh(carry: Any) -> Any:
             chosen, info = _choose(options, carry[0], step, params, reached, extra)
@@ -295,8 +296,10 @@ def _choose(
         return optax.LookaheadParams(mask, mask), info
     names = {leaf.name for leaf in leaves_of(params, options.prunable) if leaf.prunable}
     values = _transform.call_with_known(options.score, reached, extra, "prune")
+    values = _transform.like(params, values, argument="score")
+    _transform.check_shared(params, values, "prune: score", _MEAN)
     new, selection = select_with_info(
-        _transform.like(params, values, argument="score"),
+        values,
         lambda total: options.schedule.kept(step, total),
         scope=options.scope,
         structure=options.structure,
@@ -312,6 +315,7 @@ def _choose(
     return new, _described(params, old, new, selection, options.prunable)
 
 
+_MEAN = "take the mean over devices first, lax.pmean"
 _OTHER_LAYOUT = (
     "pruned: the state of inner is not laid out like the parameters (optax.flatten, "
     "optax.lookahead), so that its moments of pruned weights cannot be told; write "

@@ -117,6 +117,8 @@ def psp_regularization(
     ) -> tuple[PyTree, Any]:
         del extra
         params = _transform.need_params(params, name)
+        views = "add the penalty to the loss instead, with pruning.with_psp"
+        _transform.refuse_two_views(params, name, views)
         guessed = inputs is None
         if guessed:
             inputs = inputs_of(_transform.need("batch", batch, name))

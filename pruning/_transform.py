@@ -15,6 +15,7 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
+from pruning import taps
 from pruning._roles import components, with_arrays
 from synaptax.trees import check_same_structure, map_named, named_leaves
 from synaptax.typing import Array, PyTree
@@ -84,6 +85,31 @@ def holes_explained(params: PyTree, transform: str, way: str) -> Iterator[None]:
         ) from error
 
 
+def refuse_two_views(params: PyTree, transform: str, way: str) -> None:
+    """Raise where a network's parameters come twice, as optax.lookahead has them."""
+    if isinstance(params, optax.LookaheadParams):
+        raise ValueError(
+            f"{transform}: params is optax.LookaheadParams, two views of one network, "
+            f"which cannot be evaluated as one; {way}"
+        )
+
+
+def check_shared(params: PyTree, tree: PyTree, argument: str, way: str) -> None:
+    """Raise if devices of jax.shard_map share a weight, but not what belongs to it.
+
+    Each would decide on the weight by its own share of the batch.
+    """
+    for (name, weight), leaf in zip(
+        named_leaves(params), jax.tree.leaves(tree), strict=True
+    ):
+        axes = taps.varying_axes(leaf) - taps.varying_axes(weight)
+        if axes:
+            raise ValueError(
+                f"{argument}: leaf {name} differs between the devices along "
+                f"{', '.join(sorted(axes))}, while its weight does not; {way}"
+            )
+
+
 def pure(tree: Any) -> Any:
     """Return a tree without Flax NNX's boxes; of an NNX model, its parameters."""
     from flax import nnx
@@ -108,6 +134,11 @@ def like(params: PyTree, tree: PyTree, *, argument: str) -> PyTree:
         ValueError: naming the argument and the leaf that is missing, unexpected or
             of another shape.
     """
+    if isinstance(params, optax.LookaheadParams) and not isinstance(tree, type(params)):
+        raise ValueError(
+            f"{argument}: params is optax.LookaheadParams, two views of one network; "
+            "give each its own, LookaheadParams(tree, tree)"
+        )
     if jax.tree.structure(params) == jax.tree.structure(tree):
         check_same_structure(params, tree, argument=argument)
         return tree

@@ -55,6 +55,8 @@ def test_periodic():
     assert updates_of(schedule) == [2, 7, 12]
     found = [float(schedule(t)) for t in (0, 1, 2, 6, 7, 12, 17, 25)]
     assert found == [1, 1, 0.5, 0.5, 0.25, 0.125, 0.125, 0.125]
+    late = schedules.periodic(5, 0.5, begin=16)
+    assert [float(late(t)) for t in (0, 5, 15, 16)] == [1, 1, 1, 0.5]
     assert updates_of(schedules.periodic(10, 0.5)) == [0, 10, 20]
     assert int(schedule.kept(12, 80)) == 10
 
