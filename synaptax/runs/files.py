@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import IO
 
 
+class FileError(ValueError):
+    """A file is damaged, foreign or out of range; names the file and the field."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Yield a temporary binary file that takes the place of ``path`` when whole.
