@@ -17,7 +17,7 @@ from synaptax.typing import Array
 def of_data(
     index: Index, label: np.ndarray, images: Any, lungs: Any = None, *, seed: int = 0
 ) -> list[Probe]:
-    """Put to a set of films every question that needs no network.
+    """Put to a set of radiographs every question that needs no network.
 
     Args:
         index: the table.
@@ -58,11 +58,11 @@ def of_network(
     """Put to a network every question that has an area for an answer.
 
     Args:
-        index: the table of films it was not trained on.
+        index: the table of radiographs it was not trained on.
         label: (n,) of 0 and 1.
         images: (n, S, S) float32 in [0, 1], as the network takes them.
         lungs: (n, S, S) bool, or None.
-        score: films (n, S, S) to scores (n,).
+        score: radiographs (n, S, S) to scores (n,).
         features: stage to (n, k), of ``images``.
         key: of the bootstrap.
         seed: of folds.

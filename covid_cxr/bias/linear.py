@@ -150,7 +150,7 @@ def scored(
 
 
 def pixels(images: Any, side: int = SIDE) -> np.ndarray:
-    """Return films as features: means over blocks, (n, side * side) float64.
+    """Return radiographs as features: means over blocks, (n, side * side) float64.
 
     Args:
         images: (n, S, S), S >= side.
@@ -158,7 +158,7 @@ def pixels(images: Any, side: int = SIDE) -> np.ndarray:
             multiple of ``side``.
 
     Raises:
-        ValueError: for films smaller than ``side``.
+        ValueError: for radiographs smaller than ``side``.
     """
     images = np.asarray(images)
     block = images.shape[1] // side

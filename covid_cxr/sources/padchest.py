@@ -58,12 +58,12 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
     """Build the table.
 
     Args:
-        root: the folder of the table; films in ``<ImageDir>/`` or beside it.
-        files: look for the films too.
-        lateral: keep lateral films.
+        root: the folder of the table; radiographs in ``<ImageDir>/`` or beside it.
+        files: look for the radiographs too.
+        lateral: keep lateral radiographs.
 
     Returns:
-        Films with labels pneumonia, no_finding, covid (0: they are older), all
+        Radiographs with labels pneumonia, no_finding, covid (0: they are older), all
         unknown where the report said nothing; the flag "physician" where a person
         read the report.
 

@@ -293,7 +293,7 @@ def _sweep(record: Mapping[str, Any]) -> list[Block]:
     if not record.get("sweep"):
         return []
     rows = [
-        [one["ratio"], one["films"], *(estimate(one[k]).text(2) for k in _SIDES)]
+        [one["ratio"], one["radiographs"], *(estimate(one[k]).text(2) for k in _SIDES)]
         for one in record["sweep"]
     ]
     head = ("source follows label", "radiographs", "AUC, same ratio", "ratio reversed")
@@ -320,7 +320,7 @@ def _saliency(record: Mapping[str, Any]) -> list[Block]:
     rows = [
         [
             one["method"],
-            one["films"],
+            one["radiographs"],
             estimate(one["inside"]).text(2),
             f"{one['area']:.2f}",
             estimate(one["pointing"]).text(2),
@@ -349,7 +349,7 @@ def _csv(found: Finished) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     head = ["encoder", "pretraining", "mix", "preprocessing", "test", "metric"]
-    writer.writerow([*head, "value", "low", "high", "films", "patients"])
+    writer.writerow([*head, "value", "low", "high", "radiographs", "patients"])
     for row in found.rows:
         named = {**row.report.metrics, "dor": row.report.dor_analytic}
         line = row.report.recalibration
