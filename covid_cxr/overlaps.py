@@ -35,7 +35,8 @@ KNOWN = (
         "rsna",
         "nih",
         "subset",
-        "every RSNA radiograph is a ChestX-ray14 radiograph; with the match table both loaders "
+        "every RSNA radiograph is one of ChestX-ray14; with the match table both "
+        "loaders "
         "give one patient one name",
     ),
     Overlap(

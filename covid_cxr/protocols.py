@@ -106,7 +106,7 @@ def balanced(index: Index, *, seed: int = 42) -> Index:
 
 
 def cut(index: Index, count: int, *, seed: int = 42) -> Index:
-    """Return at most ``count`` radiographs of each class, drawn by seed and name alone."""
+    """Return at most ``count`` radiographs of each class, drawn by seed and name."""
     covid, kept = index.label("covid"), np.zeros(len(index), bool)
     for value in (POSITIVE, NEGATIVE):
         rows = np.flatnonzero(covid == value)

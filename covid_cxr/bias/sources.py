@@ -1,4 +1,4 @@
-"""Does a network know where a radiograph comes from, and how much of the label is that?"""
+"""Does a network know a radiograph's source, and how much of the label is that?"""
 
 from __future__ import annotations
 

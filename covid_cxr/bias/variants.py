@@ -1,4 +1,4 @@
-"""Scores of radiographs with their lungs taken away, boxed out, framed, or left alone."""
+"""Scores of radiographs with lungs taken away, boxed out, framed, or left alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWING = ("lungs_only", "framed")
 
 
 def radiographs_of(images: Any, lungs: Any) -> dict[str, np.ndarray]:
-    """Return the variants of radiographs that can be made: all five, or the border alone.
+    """Return the variants that can be made: all five, or the border alone.
 
     Args:
         images: (n, H, W) float32 in [0, 1].
@@ -45,8 +45,7 @@ def linear(
     Returns:
         A probe for the whole radiograph and for each variant, trained and judged on
         that variant, out of fold by patient. Whole radiograph, lungs only and framed
-        raise no
-        alarm: the disease may show there.
+        raise no alarm, for the disease may show there.
     """
     radiographs = {
         "whole radiograph": np.asarray(images),

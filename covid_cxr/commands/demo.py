@@ -1,4 +1,4 @@
-"""``python -m covid_cxr demo``: a reduced study on synthetic radiographs, in minutes."""
+"""``python -m covid_cxr demo``: a reduced study on synthetic data, in minutes."""
 
 from __future__ import annotations
 

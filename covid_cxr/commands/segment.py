@@ -352,7 +352,8 @@ def _show(found: Agreement, title: str) -> None:
         for name, one in found.mean.items()
     ]
     print(
-        f"{printable(title)}: {found.radiographs} radiographs of {found.patients} patients\n"
+        f"{printable(title)}: {found.radiographs} radiographs of {found.patients} "
+        "patients\n"
     )
     print("\n".join(markdown(("measure", "mean (95 % interval)"), rows)))
 

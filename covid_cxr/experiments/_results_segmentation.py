@@ -31,8 +31,8 @@ def sections() -> list[str]:
     return [
         "## Lung segmentation",
         "",
-        "Mean over radiographs with its 95 % interval by a bootstrap over patients. Masks",
-        "are the largest parts of the probability map at 1/2, holes filled.",
+        "Mean over radiographs with its 95 % interval by a bootstrap over patients.",
+        "Masks are the largest parts of the probability map at 1/2, holes filled.",
         "",
         *lines,
     ]
@@ -46,7 +46,8 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         "### Synthetic radiographs",
         "",
         f"A U-Net of depth {net['depth']} and width {net['width']}, "
-        f"{record['config']['epochs']} epochs on {record['train_films']} plain radiographs: "
+        f"{record['config']['epochs']} epochs on {record['train_films']} plain "
+        "radiographs: "
         f"{record['training_core_s']:.0f} core-seconds with compilation, "
         f"{record['training_wall_s']:.0f} s of wall time on a busy machine. Judged on "
         "other synthetic patients, plain or all of them with one shortcut that the "
@@ -74,8 +75,10 @@ def covid(record: Mapping[str, Any]) -> list[str]:
     return [
         "### COVID-19 image collection",
         "",
-        f"{radiographs} radiographs with lung masks of {record['patients']} patients, cut square, "
-        f"{side}x{side} pixels; {record['folds']} folds by patient, each radiograph judged "
+        f"{radiographs} radiographs with lung masks of {record['patients']} patients, "
+        "cut square, "
+        f"{side}x{side} pixels; {record['folds']} folds by patient, each radiograph "
+        "judged "
         f"by the network that never saw its patient. Depth {net['depth']}, width "
         f"{net['width']}, {record['config']['epochs']} epochs, last epoch, "
         f"{record['core_s'] / 60:.1f} core-minutes in all; one seed.",
@@ -85,7 +88,8 @@ def covid(record: Mapping[str, Any]) -> list[str]:
         f"- Median Dice {record['median']:.3f}; the worst five: "
         + ", ".join(f"{one:.2f}" for one in record["worst"])
         + f". By view: {views}.",
-        f"- Quality control with its default limits uses {accepted} of {radiographs} masks: "
+        f"- Quality control with its default limits uses {accepted} of {radiographs} "
+        "masks: "
         f"mean Dice {record['dice_accepted']:.3f} on those{refused}.",
         "- Nearly all of these patients have COVID-19, and the masks include the lung",
         "  behind the heart: no statement on other patients or other masks.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from covid_cxr import CAUTION
-from covid_cxr.experiments import RECORDED
+from covid_cxr.experiments import RECORDED, probe_name
 from covid_cxr.experiments._results_segmentation import interval
 from synaptax.reports.tables import markdown
 from synaptax.runs.folder import read_json
@@ -57,7 +57,8 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         f"(correlation {record['strength']}), and against it elsewhere. The classifier "
         "is a logistic regression on 16x16 pictures; at home it is judged on patients "
         'it has not seen. "Masked" leaves the lungs alone. "hospital": two sources '
-        "with 85 % and 15 % of positives and a marker in most radiographs of the first.",
+        "with 85 % and 15 % of positives and a marker in most radiographs of the "
+        "first.",
         "",
         *markdown((*head, "probes that fire"), rows),
         "",
@@ -131,7 +132,8 @@ def _contrast(studies: Mapping[str, Any]) -> str:
     except KeyError:
         return ""
     return (
-        f"The same networks that tell COVID-19 from NIH radiographs with an area of {own} "
+        "The same networks that tell COVID-19 from NIH radiographs with an area of "
+        f"{own} "
         f"tell it from the other radiographs of its own collection with {inside}. "
     )
 
@@ -177,9 +179,11 @@ def _without(studies: Mapping[str, Any]) -> str:
     return (
         "With nothing left but the lungs, each equalised by itself, the areas are "
         f"{', '.join(told)}. One U-Net drew all of these lungs and abstained on "
-        f"{' and '.join(shares)}; it learnt from masks of COVID-19 radiographs alone (none "
+        f"{' and '.join(shares)}; it learnt from masks of COVID-19 radiographs alone "
+        "(none "
         "of a patient that is tested on), so its outlines may themselves differ by "
-        "source, and where the source is still told from such radiographs the area is no "
+        "source, and where the source is still told from such radiographs the area "
+        "is no "
         "more the disease's than before."
     )
 
@@ -192,8 +196,9 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
     head = ("shortcut", "radiographs", "tested on", "AUC")
     leak = _leak(rows)
     return [
-        "Narrow ResNet-10, mean of three seeds. Radiographs: as they are (none); the whole "
-        "radiograph equalised, then all but the lungs black, which the authors' released "
+        "Narrow ResNet-10, mean of three seeds. Radiographs: as they are (none); "
+        "the whole radiograph equalised, then all but the lungs black, which the "
+        "authors' released "
         "code calls equalized and masked (masked); the "
         "lungs and nothing else (lungs); those, equalised by themselves "
         "(lungs-equalised).",
@@ -218,10 +223,13 @@ def _leak(rows: list[Mapping[str, Any]]) -> str:
         return ""
     return (
         f"Where the border goes against the disease the area is {border[0]} "
-        f"with whole radiographs and {border[2]} with the lungs alone; with the published "
-        f"order, equalise and then mask, it is {border[1]}: equalising the whole radiograph "
+        f"with whole radiographs and {border[2]} with the lungs alone; with the "
+        "published "
+        f"order, equalise and then mask, it is {border[1]}: equalising the whole "
+        "radiograph "
         "carries the border into the contrast of the lungs, where no mask can take it "
-        f"out. For the exposure it is {bright[0]} with whole radiographs and {bright[1]} "
+        f"out. For the exposure it is {bright[0]} with whole radiographs and "
+        f"{bright[1]} "
         f"with the lungs alone: masking leaves it; equalising takes it out "
         f"({bright[2]})."
     )
@@ -253,14 +261,14 @@ def _study(name: str, study: Mapping[str, Any]) -> list[str]:
     for key, one in study["records"].items():
         if not key.startswith("data~"):
             body += [
-                [key.split("~")[2], probe["name"], *_verdict(probe)]
+                [key.split("~")[2], probe_name(probe), *_verdict(probe)]
                 for probe in one["probes"]
             ]
             continue
         body += [
-            [key.split("~")[1], probe["name"], *_verdict(probe)]
+            [key.split("~")[1], probe_name(probe), *_verdict(probe)]
             for probe in one["probes"]
-            if probe["name"] in _BESIDE
+            if probe_name(probe) in _BESIDE
         ]
     head = ("radiographs of", "probe", "value", "alarm")
     return [*lines, f"Probes, {name}:", "", *markdown(head, body), ""]

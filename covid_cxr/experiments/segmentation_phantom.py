@@ -1,4 +1,4 @@
-"""Right and left lungs of synthetic radiographs, trained and judged within three minutes.
+"""Right and left lungs of synthetic radiographs, trained and judged in three minutes.
 
 Command: ``python -m covid_cxr.experiments.segmentation_phantom``. 160 radiographs train
     a

@@ -1,4 +1,4 @@
-"""Two tasks on real radiographs, with what tells the label without the disease beside them.
+"""Two tasks on real radiographs, beside what tells the label without the disease.
 
 Command: ``python -m covid_cxr.experiments.study_real DATA``, DATA holding the folders
 ``covid_chestxray`` (a subset of the COVID-19 image data collection) and

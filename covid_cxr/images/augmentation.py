@@ -18,7 +18,7 @@ from synaptax.typing import Array, Float, Key
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far a radiograph may move; the defaults are those of the paper's second stage.
+    """How far a radiograph may move; the defaults are the paper's second stage's.
 
     Attributes:
         flip: Probability of a mirror image, left for right.

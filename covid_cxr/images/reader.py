@@ -92,7 +92,7 @@ def read_raw(
         path: the file.
         shape: (H, W) that it must have.
         bits: bits in use; larger values are clipped.
-        invert: whether high values are dark, as on JSRT's radiograph.
+        invert: whether high values are dark, as on JSRT's film.
         spacing: millimetres a pixel.
 
     Returns:

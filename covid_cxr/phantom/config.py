@@ -93,7 +93,8 @@ class Cohort:
     def __post_init__(self) -> None:
         if self.patients < 1 or self.radiographs < 1:
             raise ValueError(
-                f"patients, radiographs: expected >= 1, got {self.patients}, {self.radiographs}"
+                "patients, radiographs: expected >= 1, got "
+                f"{self.patients}, {self.radiographs}"
             )
         if not 32 <= self.size <= 1024:
             raise ValueError(f"size: expected 32 to 1024, got {self.size}")

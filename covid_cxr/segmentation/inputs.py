@@ -71,7 +71,7 @@ def prepared(
     train = _checked(config.net, train, "train")
     if train.image.shape[1:] != (config.side, config.side):
         raise ValueError(
-            f"side: the radiographs are {train.image.shape[1:]}, not {config.side} a side"
+            f"side: radiographs are {train.image.shape[1:]}, not {config.side} a side"
         )
     if train.image.shape[0] < config.batch:
         raise ValueError(
@@ -97,7 +97,7 @@ def check(config: SegmentConfig) -> None:
 
 
 def _checked(net: UNetConfig, radiographs: Radiographs, name: str) -> Radiographs:
-    """Return radiographs as device arrays, or raise a ValueError naming what is wrong."""
+    """Return radiographs as device arrays; a ValueError names what is wrong."""
     image = checked_images(net, radiographs.image, f"{name}.image")
     wanted = (image.shape[0], net.outputs, *image.shape[1:])
     mask = np.asarray(radiographs.mask)

@@ -1,4 +1,4 @@
-"""What is left of a radiograph without its lungs, and of lungs without their radiograph.
+"""What is left of a radiograph without its lungs, and of lungs without the rest.
 
 A network that still tells the label from a radiograph without lungs has not looked at
 the disease. All functions are pure, for one radiograph (H, W) and its mask, and vmap.
@@ -66,7 +66,7 @@ def lungs_removed(
 def boxed_out(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"]
 ) -> Float[Array, "H W"]:
-    """Return the radiograph with a black box over both lungs: not even their outline."""
+    """Return it with a black box over both lungs: not even their outline."""
     return jnp.where(box(mask), 0, image)
 
 
@@ -78,7 +78,7 @@ def framed(image: Float[Array, "H W"], mask: Bool[Array, "H W"]) -> Float[Array,
 def border_only(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"] | None = None
 ) -> Float[Array, "H W"]:
-    """Return the outermost sixteenth of the radiograph on each side, whatever the mask."""
+    """Return the outermost sixteenth on each side, whatever the mask."""
     del mask
     height, width = image.shape
     edge = max(1, round(BORDER * min(height, width)))

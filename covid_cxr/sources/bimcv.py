@@ -40,7 +40,7 @@ LABELS = {
     NEGATIVE_NAME: "derivatives/labels/labels_SARS-cov-2_nega.tsv",
 }
 JOIN = "listjoin_ok.tsv"
-_RADIOGRAPH = re.compile(
+_STEM = re.compile(
     r"(?P<sub>sub-\w+?)_(?P<ses>ses-\w+?)_.*?vp-(?P<view>[a-z]+)_(cr|dx)", re.I
 )
 _VIEWS = {"pa": "PA", "ap": "AP", "ll": "L", "lateral": "L", "lat": "L", "rl": "L"}
@@ -135,7 +135,7 @@ class _Named(NamedTuple):
 
 def _named(path: str, people: Mapping[str, Any], problems: Problems) -> _Named | None:
     """Return what a radiograph's name says, or None where that is a problem."""
-    match = _RADIOGRAPH.match(PurePosixPath(path).stem)
+    match = _STEM.match(PurePosixPath(path).stem)
     if match is None or match["sub"] not in path.split("/"):
         problems.add("bad value", path, "the name does not fit the folder or form")
         return None

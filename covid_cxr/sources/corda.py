@@ -64,7 +64,8 @@ def _paper(table: Table, rows: Rows) -> None:
     rows.problems.add(
         "grouping",
         PAPER,
-        "the table names no patients: every radiograph counts as its own patient, though "
+        "the table names no patients: every radiograph counts as its own patient, "
+        "though "
         "some have several",
     )
     for where, get in table.rows():

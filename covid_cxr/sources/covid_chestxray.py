@@ -174,7 +174,7 @@ def build(
 
 
 def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) -> Row:
-    """Return a radiograph's row; a finding that is no label leaves all labels unknown."""
+    """Return an image's row; a finding that is no label leaves all labels unknown."""
     found = labels(get("finding"))
     unknown = unknown_parts(get("finding"))
     if unknown:

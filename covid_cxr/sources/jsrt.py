@@ -1,4 +1,4 @@
-"""JSRT radiographs with SCR masks: raw big-endian 12-bit words, dark radiograph high.
+"""JSRT films, digitised, with SCR masks: raw big-endian 12-bit words, dark is high.
 
 ``All247images/JPC{LN,NN}###.IMG`` (exactly 2048x2048 words), masks of five structures
 in ``scratch/fold{1,2}/masks/<structure>/<stem>.gif`` at 1024x1024. A radiograph a
@@ -18,7 +18,7 @@ from covid_cxr.sources.base import Built, Rows, Source
 NAME = "jsrt"
 FOLDER = "All247images"
 STRUCTURES = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
-_RADIOGRAPH = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
+_STEM = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
 _SIDE, _SPACING = 2048, 0.175
 
 
@@ -47,7 +47,7 @@ def build(root: Path, *, files: bool = True) -> Built:
         raise FileNotFoundError(f"{root}: no .IMG files in {FOLDER}")
     for path in radiographs:
         stem = PurePosixPath(path).stem
-        match = _RADIOGRAPH.fullmatch(stem)
+        match = _STEM.fullmatch(stem)
         if match is None:
             problems.add("bad value", path, "not named JPCLN000.IMG or JPCNN000.IMG")
             continue

@@ -1,10 +1,10 @@
 """NIH ChestX-ray14: the full release, and the reduced layout with ``metadata.csv``.
 
 Full: ``Data_Entry_2017*.csv`` with the radiographs in ``images/`` or
-    ``images_001/images/``
-and so on. Reduced: ``metadata.csv`` whose first column ``file`` says where a radiograph
-lies. The table's column names hold commas, so a reader sees ``OriginalImage[Width`` and
-``Height]``: these are the names used here. Labels were mined from reports.
+``images_001/images/`` and so on. Reduced: ``metadata.csv`` whose first column ``file``
+says where a radiograph lies. The table's column names hold commas, so a reader sees
+``OriginalImage[Width`` and ``Height]``: these are the names used here. Labels were
+mined from reports.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Box(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Radiograph:
+class _Entry:
     """What the label table says of one id."""
 
     targets: set[str] = dataclasses.field(default_factory=set)
@@ -90,7 +90,7 @@ def build(
     """
     choice("negatives", negatives, ("all", "normal"))
     problems = Problems()
-    radiographs = _radiographs(root, problems)
+    radiographs = _entries(root, problems)
     classes = _classes(root, problems)
     people = _people(root, match, problems)
     rows = Rows(NAME, root, problems, files)
@@ -166,25 +166,25 @@ def boxes(root: Path) -> dict[str, tuple[Box, ...]]:
     """
     return {
         f"{FOLDER}/{name}.dcm": tuple(radiograph.boxes)
-        for name, radiograph in _radiographs(root, Problems()).items()
+        for name, radiograph in _entries(root, Problems()).items()
         if radiograph.boxes
     }
 
 
-def _radiographs(root: Path, problems: Problems) -> dict[str, _Radiograph]:
+def _entries(root: Path, problems: Problems) -> dict[str, _Entry]:
     """Return the label table by id: one line a box, so ids repeat."""
     table = read_table(
         root / LABELS,
         problems,
         need=("patientId", "x", "y", "width", "height", "Target"),
     )
-    radiographs: dict[str, _Radiograph] = {}
+    radiographs: dict[str, _Entry] = {}
     for where, get in table.rows():
         name, target = get("patientId"), get("Target")
         if not name or target not in ("0", "1"):
             problems.add("bad value", where, f"id {name!r}, Target {target!r}")
             continue
-        radiograph = radiographs.setdefault(name, _Radiograph())
+        radiograph = radiographs.setdefault(name, _Entry())
         radiograph.targets.add(target)
         sides = [
             number(get(column), where, column, problems)
@@ -243,7 +243,8 @@ def _people(root: Path, match: Path | None, problems: Problems) -> dict[str, str
         problems.add(
             "grouping",
             LABELS,
-            "patientId is an image id and no NIH match table was given: every radiograph "
+            "patientId is an image id and no NIH match table was given: every "
+            "radiograph "
             "counts as its own patient, though most have siblings",
         )
         return {}

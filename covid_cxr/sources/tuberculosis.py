@@ -1,4 +1,4 @@
-"""Montgomery and Shenzhen: tuberculosis radiographs with lung masks, a radiograph a person.
+"""Montgomery and Shenzhen: tuberculosis, with lung masks, a radiograph a person.
 
 Montgomery: ``CXR_png``, ``ManualMask/{leftMask,rightMask}``, ``ClinicalReadings``. The
 masks are without the lung behind the heart. Shenzhen: ``CXR_png``,
@@ -17,7 +17,7 @@ from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Built, Rows, Source, child
 
 MONTGOMERY, SHENZHEN = "montgomery", "shenzhen"
-_RADIOGRAPH = re.compile(r"(?P<set>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<tb>[01])")
+_NAME = re.compile(r"(?P<set>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<tb>[01])")
 _SEX = re.compile(r"\b(male|female|m|f)\b", re.I)
 _AGE = re.compile(r"(\d{1,3})\s*(y|m|d|w)", re.I)
 _YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
@@ -94,7 +94,7 @@ def _build(
         raise FileNotFoundError(f"{root}: no radiographs in CXR_png")
     for path in radiographs:
         stem = PurePosixPath(path).stem
-        match = _RADIOGRAPH.fullmatch(stem)
+        match = _NAME.fullmatch(stem)
         if match is None or match["set"] != prefix:
             problems.add("bad value", path, f"not named {prefix}_0000_0.png")
             continue
