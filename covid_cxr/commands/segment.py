@@ -195,7 +195,7 @@ def apply(options: Apply) -> None:
     net = load(options.net)
     if not options.images.is_dir():
         raise NotADirectoryError(f"{options.images}: no such folder")
-    paths = _listed(options.images, options.out)
+    paths = listed(options.images, options.out)
     if not paths:
         raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
     names = [path.relative_to(options.images).as_posix() for path in paths]
@@ -215,20 +215,20 @@ def apply(options: Apply) -> None:
     print(f"{used} of {len(rows)} masks may be used; see {options.out}/quality.csv")
 
 
-def _listed(images: Path, out: Path) -> list[Path]:
-    """Return the files to segment: by suffix, and DICOM files that have none.
+def listed(images: Path, out: Path | None = None) -> list[Path]:
+    """Return the images of a folder: by suffix, and DICOM files that have none.
 
     What an earlier run wrote into ``out`` is not taken for radiographs.
     """
-    listed = []
+    files = []
     for path in sorted(images.rglob("*")):
         suffix = path.suffix.lower()
-        if path.is_relative_to(out) or path.is_dir():
+        if path.is_dir() or (out is not None and path.is_relative_to(out)):
             continue
         # A link that leads nowhere is listed too: the table says so.
         if suffix in _ENDINGS or (path.is_file() and _bare_dicom(path)):
-            listed.append(path)
-    return listed
+            files.append(path)
+    return files
 
 
 def _bare_dicom(path: Path) -> bool:

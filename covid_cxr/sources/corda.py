@@ -20,6 +20,7 @@ from covid_cxr.sources.base import (
     Table,
     age_of,
     child,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -102,7 +103,7 @@ def _public(table: Table, rows: Rows) -> None:
         rows.add(
             Row(
                 _place(rows, renders, get("path")),
-                f"{NAME}/{site.lower()}/{patient}",
+                f"{NAME}/{site.lower()}/{patient_id(patient)}",
                 NAME,
                 site=site.lower(),
                 sex=sex_of(get("sex")),

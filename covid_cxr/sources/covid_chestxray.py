@@ -24,6 +24,7 @@ from covid_cxr.sources.base import (
     age_of,
     child,
     choice,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -165,7 +166,7 @@ def build(
         if not patient:
             problems.add("bad value", where, "patientid: expected text, got none")
             continue
-        person = overlaps.person(NAME, patient)
+        person = overlaps.person(NAME, patient_id(patient))
         if group == "article":
             person = f"{NAME}/{get('doi') or get('url') or patient}"
         rows.add(_row(rows, path, person, view, get, where), where)

@@ -15,6 +15,7 @@ from covid_cxr.sources.base import (
     child,
     doubtful,
     number,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -104,7 +105,7 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
         rows.add(
             Row(
                 path,
-                f"{NAME}/{get('PatientID')}",
+                f"{NAME}/{patient_id(get('PatientID'))}",
                 NAME,
                 site="Hospital San Juan",
                 view=view,

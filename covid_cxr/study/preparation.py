@@ -78,7 +78,7 @@ def fill(
     segmented = None
     if config.segmenter:
         rows = np.flatnonzero(whole & ((config.segment == "all") | ~masked))
-        _segment(load(config.segmenter), images, lungs, masked, rows)
+        segment(load(config.segmenter), images, lungs, masked, rows)
         used = int(masked[rows].sum())
         segmented = [used, rows.size - used]
     hashes = create("hashes", (count, 4), np.uint64)
@@ -92,7 +92,7 @@ def fill(
     return {"problems": dict(problems), "segmented": segmented}
 
 
-def _segment(
+def segment(
     net: Any, images: np.ndarray, lungs: np.ndarray, masked: np.ndarray, rows: Any
 ) -> None:
     """Replace the lungs of some rows by a network's; unknown where it abstains."""
