@@ -42,10 +42,13 @@ def logistic(features: np.ndarray, target: np.ndarray) -> Any:
         return lambda other: np.full(len(other), float(2 * target[0] - 1))
     centre, scale = features.mean(axis=0), features.std(axis=0)
     # A feature that hardly varies in training must not be blown up in testing.
-    scale = np.where(scale > 1e-6 * (1 + np.abs(centre)), scale, np.inf)
+    varies = scale > 1e-6 * (1 + np.abs(centre))
+    if not varies.any():
+        return lambda other: np.zeros(len(other))
+    centre, scale = centre[varies], scale[varies]
     model = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=2000)
-    model.fit((features - centre) / scale, target)
-    return lambda other: model.decision_function((other - centre) / scale)
+    model.fit((features[:, varies] - centre) / scale, target)
+    return lambda other: model.decision_function((other[:, varies] - centre) / scale)
 
 
 def out_of_fold(

@@ -312,7 +312,7 @@ def _check_own(config: StudyConfig, name: str, one: SetConfig) -> None:
 def _set(given: Any, where: str, folder: Path) -> SetConfig:
     plain = dict(_table(given, where))
     if bool(plain.get("path") or plain.get("table")) == ("phantom" in plain):
-        raise ValueError(f"{where}: expected either path (or table) or phantom")
+        raise ValueError(f"{where}: expected either path or phantom")
     if "phantom" in plain:
         cohort = dict(_table(plain["phantom"], f"{where}.phantom"))
         if "hospitals" in cohort:

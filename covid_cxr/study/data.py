@@ -34,7 +34,7 @@ from synaptax.runs import jsonable
 
 # Ages in years below each end; one that is not known (NaN) sorts behind all.
 _AGES = ((18, "under 18"), (40, "18 to 39"), (65, "40 to 64"), (121, "65 and over"))
-_VERSION = 1  # of what is done here; another one makes every cache anew
+_VERSION = 2  # of what is done here; another one makes every cache anew
 
 
 class Radiographs(NamedTuple):
@@ -46,6 +46,7 @@ class Radiographs(NamedTuple):
         masked: (n,) bool, whether the lungs are known.
         index: the table; the label of the study is its "covid".
         row: (n,) int64, the row in the set's own table.
+        files: (n, COLUMNS), see :func:`covid_cxr.bias.acquisition.acquired`.
     """
 
     images: Streamed
@@ -53,6 +54,7 @@ class Radiographs(NamedTuple):
     masked: np.ndarray
     index: Index
     row: np.ndarray
+    files: np.ndarray
 
     @property
     def label(self) -> np.ndarray:
@@ -82,6 +84,7 @@ class Radiographs(NamedTuple):
             self.masked[rows],
             self.index.select(rows),
             self.row[rows],
+            self.files[rows],
         )
 
 
@@ -123,8 +126,8 @@ class Library(NamedTuple):
         whole: name to the table of all of these.
         described: name to what the set is, without the name of a patient, what was
             left out of it, and how many have the lungs of a network.
-        caches: for each set its arrays (N, ...): "lungs", "masked", "hashes", and
-            "image~KIND" for each preprocessing.
+        caches: for each set its arrays (N, ...): "lungs", "masked", "hashes", "files",
+            and "image~KIND" for each preprocessing.
         place: an image's name to (number of its set, row in its arrays, row in its
             table). One that is in two sets is taken from the first.
     """
@@ -153,6 +156,7 @@ class Library(NamedTuple):
             masked=np.asarray(column("masked")),
             index=index,
             row=row,
+            files=np.asarray(column("files")),
         )
 
     def hashes(self, index: Index) -> np.ndarray:
@@ -347,7 +351,10 @@ def _files(built: sources.Built, side: int) -> _Source:
             lungs, masked = np.zeros(images.shape, bool), np.zeros(len(table), bool)
             images[whole] = files.images
             lungs[whole], masked[whole] = files.masks["lungs"], files.masked["lungs"]
-            yield Part(rows, images, lungs, masked, whole, files.problems.counts())
+            kinds = np.full((len(table), files.files.shape[1]), np.nan, np.float32)
+            kinds[whole] = files.files
+            problems = files.problems.counts()
+            yield Part(rows, images, lungs, masked, whole, kinds, problems)
 
     identity = {"files": _stamps(built.index)}
     return _Source(built.index, built.problems.counts(), identity, parts)
