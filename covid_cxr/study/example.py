@@ -26,7 +26,7 @@ tests = ["own"]              # test sets: "own", the test part of what is traine
                              # "all": if who has a mask depends on the label, of all
 # bias = true                # whether the probes for shortcuts are run
 # allow = []                 # overlaps of training and test to let pass: "patients",
-                             # "images", "duplicates", "sources"
+                             # "images", "duplicates", "sources", "grouping"
 # replicates = 2000          # resamples of the bootstrap by patient
 # keep = true                # whether networks are kept, for "predict"
 

@@ -59,7 +59,7 @@ def test_the_example_is_a_study_and_has_every_option(tmp_path, capsys):
     # The options of the study itself are its defaults.
     head, rest = text.split("# A set of your own", 1)
     head = re.sub(r"(?m)^# (?=(?!segmenter)[a-z_]+ = )", "", head)
-    (tmp_path / "all.toml").write_text(head + rest)
+    (tmp_path / "all.toml").write_text(f"{head}#{rest}")
     assert read(tmp_path / "all.toml") == config
     assert main(["study"]) == 2
     assert "--example prints one" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_files_get_scores_and_warnings(kept, tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.startswith(CAUTION) and "at temperature" in out
     assert "diagnosis" not in out and "patient" in out
-    first, second, third = csv.DictReader(table.open())
+    first, second, third = csv.DictReader(table.read_text().splitlines())
     assert 0 <= float(first["score"]) <= 1 and first["threshold"] in ("above", "below")
     assert "source not named" in first["warnings"]
     assert "enlarged to 48" in second["warnings"]
