@@ -116,7 +116,10 @@ def run(
     """
     wanted = chunks(points, first_seed, chunk)
     runs.keep_metrics(folder)
-    done = {_name(record): record for record in runs.read_metrics(folder)}
+    done = {}
+    for record in runs.read_metrics(folder):
+        folder.check_own(record, folder.metrics)
+        done[_name(record)] = record
     rows = max(round(one.point.load * size) for one in wanted)
     found = []
     for number, one in enumerate(wanted):
@@ -124,7 +127,7 @@ def run(
         if name not in done:
             if report is not None:
                 report(one, number, len(wanted))
-            done[name] = measure(one, size, rows)
+            done[name] = folder.own(measure(one, size, rows))
             runs.append_metrics(folder, done[name])
         found.append(done[name])
     return found

@@ -1,21 +1,18 @@
 """Perceptual hashes: the same picture, resized or compressed anew, is found again.
 
-A hash is 255 bits: which of the 16x16 lowest cosine coefficients of the radiograph at
-32x32, the mean left out, lie over their median. On the 1,319 radiographs of two public
-sets the five pairs known to be one picture differ in at most 2 bits and all other pairs
-in 40 or more, so 20 parts them widely.
+A hash is 255 bits: which of the 16x16 lowest cosine coefficients of the film at 32x32,
+the mean left out, lie over their median. On the 1,319 films of two public sets the five
+pairs known to be one picture differ in at most 2 bits and all other pairs in 40 or
+more, so 20 parts them widely.
 """
 
 from __future__ import annotations
 
-import zlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from covid_cxr.images.resizing import resize
-from synaptax.data.streaming import Streamed
 
 WITHIN = 20
 _SIDE, _LOW = 32, 16
@@ -37,11 +34,11 @@ class Pair(NamedTuple):
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
-    """Hash a stack of radiographs.
+    """Hash a stack of films.
 
     Args:
-        images: (n, H, W) floats. Radiographs of other proportions must have been
-            squashed to one size, not cropped, or a crop hides the match.
+        images: (n, H, W) floats. Films of other proportions must have been squashed
+            to one size, not cropped, or a crop hides the match.
 
     Returns:
         (n, 4) uint64: 255 bits and a zero.
@@ -58,20 +55,6 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     bits = np.zeros((len(images), _LOW * _LOW), bool)
     bits[:, 1:] = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)
-
-
-def fingerprint(data: Any) -> int:
-    """Return the CRC-32 of all arrays of a tree, streamed ones read a part at a time.
-
-    It binds a run's checkpoints to its data; it is no proof against intent.
-    """
-    total = 0
-    streamed = lambda leaf: isinstance(leaf, Streamed)
-    for leaf in jax.tree.leaves(data, is_leaf=streamed):
-        parts = leaf.chunks() if streamed(leaf) else (np.asarray(leaf),)
-        for part in parts:
-            total = zlib.crc32(part.tobytes(), total)
-    return total
 
 
 def near_duplicates(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from covid_cxr.index import Index
-from synaptax.runs.files import replacing
+from synaptax.runs.files import FileError, replacing
 
 _VERSION = 1
 
 
-class ManifestError(ValueError):
+class ManifestError(FileError):
     """A manifest that was changed, or does not fit the table."""
 
 

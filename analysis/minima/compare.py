@@ -229,8 +229,10 @@ def _measured(
             say(f"{kind}: {name}")
             path.parent.mkdir(exist_ok=True)
             with clock.step(f"{kind} {name}"):
-                runs.write_json(path, function())
-        return runs.read_json(path)
+                runs.write_json(path, place.own(runs.jsonable(function())))
+        record = runs.read_json(path)
+        place.check_own(record, path)
+        return {name: value for name, value in record.items() if name != "run"}
 
     for one in solutions:
         found[one.name] = once("measures", one.name, lambda s=one: measure(meters, s))

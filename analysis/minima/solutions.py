@@ -26,6 +26,7 @@ from pruning.selection import magnitude_mask
 from synaptax import runs, training
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Dataset, load
+from synaptax.data.streaming import fingerprint
 from synaptax.nets import models
 from synaptax.trees import check_same_structure
 
@@ -181,12 +182,15 @@ def retrain(
         NonFiniteError: if the loss stops being a number.
         synaptax.runs.checkpoints.CheckpointError: for a damaged checkpoint.
     """
-    trained = _recorded(folder, solution)
+    config = shared.config
+    own = runs.RunFolder(folder, _identity(config))
+    trained = _recorded(own, solution)
     if trained is not None:
         return trained
-    config = shared.config
-    place = _Folder(folder / _RECORDS / solution.name)
-    place.path.mkdir(parents=True, exist_ok=True)
+    start = {"start": fingerprint((solution.params, solution.masks))}
+    place = _Folder(folder / _RECORDS / solution.name, _identity(config) | start)
+    place.path.parent.mkdir(exist_ok=True)
+    place.path.mkdir(exist_ok=True)
     outcome = training.run(
         [
             _stage(shared, solution, 0, "prune", config.prune_epochs, config.lr),
@@ -197,7 +201,13 @@ def retrain(
         checkpoint_every=gradual(config).checkpoint_every,
         writer=_Reporting(report),
     )
-    return _record(folder, solution, jax.device_get(outcome.state.best))
+    return _record(own, solution, jax.device_get(outcome.state.best))
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """Return the fields of a config that its solutions must share."""
+    fields = runs.jsonable(config)
+    return {name: value for name, value in fields.items() if name != "data_dir"}
 
 
 class _Folder(runs.RunFolder):
@@ -279,7 +289,7 @@ def _rules(config: Config) -> loop.Rules:
     )
 
 
-def _record(folder: Path, solution: Solution, best: loop.Best) -> Solution:
+def _record(run: runs.RunFolder, solution: Solution, best: loop.Best) -> Solution:
     """Write a trained solution and return it."""
     error = float(best.error)
     done = solution._replace(
@@ -289,16 +299,21 @@ def _record(folder: Path, solution: Solution, best: loop.Best) -> Solution:
         0, done.name, 0, float(best.loss), error, solution.kept, solution.total
     )
     snapshots.write(
-        folder / _RECORDS, snapshot, best.params, solution.masks, best.stats
+        run.path / _RECORDS,
+        snapshot,
+        best.params,
+        solution.masks,
+        best.stats,
+        run=run.digest,
     )
     return done
 
 
-def _recorded(folder: Path, solution: Solution) -> Solution | None:
+def _recorded(run: runs.RunFolder, solution: Solution) -> Solution | None:
     """Return a solution that was trained before, or None."""
-    for snapshot in snapshots.listing(folder / _RECORDS):
+    place = run.path / _RECORDS
+    for snapshot in snapshots.listing(place, run=run):
         if snapshot.name == solution.name:
-            place = folder / _RECORDS
             params, masks = snapshots.read(place, snapshot, solution.params)
             return solution._replace(
                 params=params,

@@ -98,7 +98,10 @@ def run(
     """
     from binary.overlay.theory import theory_of
 
-    done = {line["job"]: line for line in read_metrics(folder)}
+    done = {}
+    for line in read_metrics(folder):
+        folder.check_own(line, folder.metrics)
+        done[line["job"]] = line
     wanted = [Job("theory", lambda: theory_of(config.alpha)), *jobs(config)]
     with _progress(len(wanted), quiet) as report:
         for job in wanted:
@@ -106,7 +109,7 @@ def run(
                 started = time.monotonic()
                 result = jsonable(job.run())
                 took = round(time.monotonic() - started, 2)
-                line = {"job": job.name, "wall_s": took, "result": result}
+                line = folder.own({"job": job.name, "wall_s": took, "result": result})
                 append_metrics(folder, line)
                 done[job.name] = line
             report(f"{job.name}, {done[job.name]['wall_s']:.0f} s")

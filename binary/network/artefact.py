@@ -28,13 +28,13 @@ import numpy as np
 from binary.network.layers import Conv, Layer
 from binary.network.moments import border
 from binary.network.packed import Packed, PackedLayer, Window, check
-from synaptax.runs.files import replacing
+from synaptax.runs.files import FileError, replacing
 
 _FORMAT = "synaptax binary network 2"
 _CELLS = 2**21  # of a block of fields, so that it stays in a core's cache
 
 
-class ArtefactError(ValueError):
+class ArtefactError(FileError):
     """A file is not a packed network, or not a whole one; the message names it."""
 
 

@@ -144,7 +144,7 @@ def train(
     check_batch(config.batch, data.train)
     folder = runs.create(run_dir, config, resume=resume, ignore=_ANYWHERE)
     if folder.summary.exists():
-        return runs.read_json(folder.summary)["results"]
+        return runs.read_summary(folder.summary)["results"]
     layers = layers_of(config, data.classes)
     stage = training.Stage(
         config.method,

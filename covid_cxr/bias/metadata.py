@@ -8,7 +8,7 @@ from covid_cxr.bias.linear import probe
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import VIEWS, Index
 
-COLUMNS = ("view", "sex", "age", "spacing", "aspect", "date")
+COLUMNS = ("view", "sex", "age", "spacing", "aspect")
 
 
 def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
@@ -18,8 +18,7 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
         index: the table.
         columns: some of :data:`COLUMNS`, and "source". Categories become one column
             each; a number becomes itself (its mean where unknown) and whether it is
-            unknown; the aspect is log(width / height). Dates that nothing is known of
-            give no column.
+            unknown; the aspect is log(width / height).
 
     Returns:
         (n, k) float64.
@@ -29,9 +28,7 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
     """
     parts = [np.zeros((len(index), 0))]
     for name in columns:
-        if name == "date" and np.isnan(index.date).all():
-            continue  # most tables have none
-        if name in ("age", "spacing", "date"):
+        if name in ("age", "spacing"):
             parts.append(_number(getattr(index, name).astype(np.float64)))
         elif name == "aspect":
             known = (index.height > 0) & (index.width > 0)
@@ -58,7 +55,7 @@ def metadata_only(
     columns: tuple[str, ...] = COLUMNS,
     seed: int = 0,
 ) -> Probe:
-    """Ask what view, sex, age, spacing, proportions and date tell of the label.
+    """Ask what view, sex, age, pixel spacing and proportions tell of the label.
 
     Args:
         index: the table.

@@ -35,7 +35,7 @@ from covid_cxr.segmentation import (
 )
 from covid_cxr.segmentation.regions import PUBLISHED_BLUR
 from covid_cxr.sources import build, has_mask
-from covid_cxr.sources import load as load_radiographs
+from covid_cxr.sources import load as load_films
 from covid_cxr.splits import assign
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
@@ -59,7 +59,7 @@ class Train:
     """Train a U-Net and judge it on patients that it has not seen.
 
     Attributes:
-        data: The radiographs.
+        data: The films.
         out: Folder for the network, its checkpoints and the report.
         test: Share of the patients held out.
         resume: Take up the interrupted training in the folder, to the same bits.
@@ -77,11 +77,11 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Judge a trained U-Net on the radiographs of another source.
+    """Judge a trained U-Net on the films of another source.
 
     Attributes:
         net: The folder it was trained into.
-        data: The radiographs.
+        data: The films.
         json: Also write the figures to this file.
     """
 
@@ -92,21 +92,20 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Apply:
-    """Write a lung mask for each radiograph in a folder, and a table of their quality.
+    """Write a lung mask for each film in a folder, and a table of their quality.
 
     Attributes:
         net: The folder the U-Net was trained into.
-        images: The radiographs, PNG, JPEG or DICOM; folders inside are searched too.
+        images: The films, PNG, JPEG or DICOM; folders inside are searched too.
         out: Folder for masks and quality.csv.
-        radiographs: Also write the radiographs with nothing but their lungs, or without
-            them.
-        blur: Softening of the lungs' edge in those radiographs, in pixels.
+        films: Also write the films with nothing but their lungs, or without them.
+        blur: Softening of the lungs' edge in those films, in pixels.
     """
 
     net: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="NET")]]
     images: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGES")]]
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
-    radiographs: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
+    films: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
     blur: float = PUBLISHED_BLUR
 
 
@@ -155,11 +154,11 @@ def train(options: Train) -> None:
     if options.resume and not _begun(options.out):
         raise ValueError(f"{options.out}: no training to go on with")
     config = options.config
-    radiographs, index = radiographs_of(options.data, config.side, config.net.outputs)
+    films, index = films_of(options.data, config.side, config.net.outputs)
     shares = {"train": 1 - options.test, "test": options.test}
     part = assign(index, shares, labels=(), by_source=False)
     sets = [
-        Radiographs(radiographs.image[part == name], radiographs.mask[part == name])
+        Radiographs(films.image[part == name], films.mask[part == name])
         for name in shares
     ]
     trained = fit(
@@ -177,25 +176,23 @@ def train(options: Train) -> None:
 
 
 def judge(options: Evaluate) -> None:
-    """Print how a network does on other radiographs."""
+    """Print how a network does on other films."""
     net = load(options.net)
-    radiographs, index = radiographs_of(options.data, net.config.side, None)
-    found = evaluate(net, radiographs, key=jax.random.key(0), patient=index.patient)
+    films, index = films_of(options.data, net.config.side, None)
+    found = evaluate(net, films, key=jax.random.key(0), patient=index.patient)
     if options.json is not None:
         write_json(options.json, summary(found))
     _show(found, options.data)
 
 
 def apply(options: Apply) -> None:
-    """Write masks, the quality table, and radiographs with or without their lungs."""
-    if options.radiographs not in ("none", "lungs", "rest"):
-        raise ValueError(
-            f"radiographs: expected none, lungs or rest, got {options.radiographs!r}"
-        )
+    """Write masks, the quality table, and films with or without their lungs."""
+    if options.films not in ("none", "lungs", "rest"):
+        raise ValueError(f"films: expected none, lungs or rest, got {options.films!r}")
     net = load(options.net)
     if not options.images.is_dir():
         raise NotADirectoryError(f"{options.images}: no such folder")
-    paths = listed(options.images, options.out)
+    paths = _listed(options.images, options.out)
     if not paths:
         raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
     names = [path.relative_to(options.images).as_posix() for path in paths]
@@ -215,20 +212,20 @@ def apply(options: Apply) -> None:
     print(f"{used} of {len(rows)} masks may be used; see {options.out}/quality.csv")
 
 
-def listed(images: Path, out: Path | None = None) -> list[Path]:
-    """Return the images of a folder: by suffix, and DICOM files that have none.
+def _listed(images: Path, out: Path) -> list[Path]:
+    """Return the files to segment: by suffix, and DICOM files that have none.
 
     What an earlier run wrote into ``out`` is not taken for radiographs.
     """
-    files = []
+    listed = []
     for path in sorted(images.rglob("*")):
         suffix = path.suffix.lower()
-        if path.is_dir() or (out is not None and path.is_relative_to(out)):
+        if path.is_relative_to(out) or path.is_dir():
             continue
         # A link that leads nowhere is listed too: the table says so.
         if suffix in _ENDINGS or (path.is_file() and _bare_dicom(path)):
-            files.append(path)
-    return files
+            listed.append(path)
+    return listed
 
 
 def _bare_dicom(path: Path) -> bool:
@@ -271,22 +268,20 @@ def _apply_one(name: str, target: str, net: Any, options: Apply) -> tuple[Any, .
         return name, "no", *numbers, "; ".join(quality.reasons)
     mask = placed(found.mask, pixels.shape)
     _write_png(options.out / "masks" / target, mask * np.uint8(255))
-    if options.radiographs != "none":
-        change = lungs_only if options.radiographs == "lungs" else lungs_removed
-        radiograph = np.asarray(
-            change(jnp.asarray(pixels), jnp.asarray(mask), options.blur)
-        )
-        shown = np.round(255 * radiograph).clip(0, 255).astype(np.uint8)
-        _write_png(options.out / options.radiographs / target, shown)
+    if options.films != "none":
+        change = lungs_only if options.films == "lungs" else lungs_removed
+        film = np.asarray(change(jnp.asarray(pixels), jnp.asarray(mask), options.blur))
+        shown = np.round(255 * film).clip(0, 255).astype(np.uint8)
+        _write_png(options.out / options.films / target, shown)
     return name, "yes", *numbers, ""
 
 
 def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mask of the centred square in the place it has in the whole radiograph.
+    """Return a mask of the centred square in the place it has in the whole film.
 
     Args:
         mask: (S, S) bool.
-        shape: (H, W) of the radiograph.
+        shape: (H, W) of the film.
 
     Returns:
         (H, W) bool, nothing marked outside the square.
@@ -299,10 +294,8 @@ def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def radiographs_of(
-    data: str, side: int, outputs: int | None
-) -> tuple[Radiographs, Any]:
-    """Return radiographs with lung masks, and their table.
+def films_of(data: str, side: int, outputs: int | None) -> tuple[Radiographs, Any]:
+    """Return films with lung masks, and their table.
 
     Args:
         data: a folder, or "phantom".
@@ -328,8 +321,8 @@ def radiographs_of(
         if all(has_mask(index, row, name) for name in names)
     ]
     if not rows:
-        raise ValueError(f"{data}: no radiograph has a mask of {' and '.join(names)}")
-    loaded = load_radiographs(index.select(np.array(rows)), side, masks=names)
+        raise ValueError(f"{data}: no film has a mask of {' and '.join(names)}")
+    loaded = load_films(index.select(np.array(rows)), side, masks=names)
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
     whole = np.all([loaded.masked[name] for name in names], axis=0)
@@ -340,9 +333,9 @@ def radiographs_of(
 
 
 def summary(found: Agreement) -> dict[str, Any]:
-    """Return an agreement as JSON holds it, without names of radiographs."""
+    """Return an agreement as JSON holds it, without names of films."""
     content = found._asdict()
-    del content["per_radiograph"]
+    del content["per_film"]
     return content
 
 
@@ -351,10 +344,7 @@ def _show(found: Agreement, title: str) -> None:
         [name if name != "hd95" else f"hd95 ({found.unit})", one.text()]
         for name, one in found.mean.items()
     ]
-    print(
-        f"{printable(title)}: {found.radiographs} radiographs of {found.patients} "
-        "patients\n"
-    )
+    print(f"{printable(title)}: {found.films} films of {found.patients} patients\n")
     print("\n".join(markdown(("measure", "mean (95 % interval)"), rows)))
 
 

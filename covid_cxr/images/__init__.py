@@ -1,4 +1,4 @@
-"""Radiographs as arrays: one reader, equalisation, resizing, augmentation."""
+"""Films as arrays: one reader, equalisation, resizing, augmentation, normalisation."""
 
 from covid_cxr.images.augmentation import (
     PUBLISHED,

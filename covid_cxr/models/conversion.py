@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from synaptax.runs import FileError, read_arrays
 from synaptax.trees import map_named, named_leaves
 
 GREY = ("sum", "first")
@@ -145,12 +146,9 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise FileNotFoundError(f"state: no file {path}")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (ValueError, OSError) as error:
-            raise ValueError(
-                f"state: {path} is not a NumPy archive: {error}"
-            ) from error
+            return read_arrays(path)
+        except FileError as error:
+            raise FileError(f"state: not a NumPy archive: {error}") from error
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -158,7 +156,11 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             f"reading {path.name} needs PyTorch; or save it as .npz where PyTorch is: "
             "numpy.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})"
         ) from error
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many classes
+        said = " ".join(str(error).split())[:200]
+        raise FileError(f"state: {path} is not a PyTorch file: {said}") from error
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Train a U-Net on radiographs with lung masks, to the same bits after a kill."""
+"""Train a U-Net on films with lung masks, to the same bits after a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from covid_cxr.hashes import fingerprint
 from covid_cxr.images.augmentation import augment
 from covid_cxr.models.chunks import chunked
 from covid_cxr.models.networks import initialised
@@ -21,6 +20,7 @@ from covid_cxr.segmentation.unet import UNet
 from covid_cxr.train.training import without_clock
 from synaptax import runs, training
 from synaptax.data.images import epoch_order
+from synaptax.data.streaming import fingerprint
 from synaptax.training import scan_batches
 from synaptax.typing import Array
 
@@ -63,8 +63,8 @@ def fit(
 
     Args:
         config: how.
-        train: radiographs with masks.
-        validation: radiographs of other patients; needed to select by them, and for the
+        train: films with masks.
+        validation: films of other patients; needed to select by them, and for the
             record.
         folder: run folder for metrics and checkpoints; None writes nothing.
         resume: go on with the run in the folder, if it holds one.
@@ -176,7 +176,7 @@ def _epoch(
 def moved(
     key: Array, image: Array, mask: Array, config: SegmentConfig
 ) -> tuple[Array, Array]:
-    """Move radiographs (B, H, W) at random, their masks (B, C, H, W) with them."""
+    """Move films (B, H, W) at random, their masks (B, C, H, W) with them."""
     if config.augmentation is not None:
         keys = jax.random.split(jax.random.fold_in(key, 0), image.shape[0])
         image = augment(keys, image, config.augmentation)
@@ -193,7 +193,7 @@ def moved(
 
 
 def _judged(
-    net: UNet, params: Any, radiographs: Radiographs, dice_weight: float
+    net: UNet, params: Any, films: Radiographs, dice_weight: float
 ) -> tuple[Array, Array]:
     """Return the mean loss and the mean Dice of the mask at 1/2."""
 
@@ -203,7 +203,7 @@ def _judged(
         loss = bce_dice(logits, target, dice_weight)
         return loss, hard_dice((logits > 0).astype(jnp.float32), target)
 
-    loss, dice = chunked(part, radiographs, size=CHUNK)
+    loss, dice = chunked(part, films, size=CHUNK)
     return loss.mean(), dice.mean()
 
 

@@ -1,8 +1,7 @@
-"""JSRT films, digitised, with SCR masks: raw big-endian 12-bit words, dark is high.
+"""JSRT films with SCR masks: raw big-endian 12-bit words, dark film high.
 
 ``All247images/JPC{LN,NN}###.IMG`` (exactly 2048x2048 words), masks of five structures
-in ``scratch/fold{1,2}/masks/<structure>/<stem>.gif`` at 1024x1024. A radiograph a
-person.
+in ``scratch/fold{1,2}/masks/<structure>/<stem>.gif`` at 1024x1024. A film a person.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from covid_cxr.sources.base import Built, Rows, Source
 NAME = "jsrt"
 FOLDER = "All247images"
 STRUCTURES = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
-_STEM = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
+_FILM = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
 _SIDE, _SPACING = 2048, 0.175
 
 
@@ -30,24 +29,24 @@ def build(root: Path, *, files: bool = True) -> Built:
         files: must be true: the names of the files are the table.
 
     Returns:
-        Radiographs with labels nodule and covid (0: they are older), and masks
-        left_lung (at the viewer's right), right_lung, heart, left_clavicle,
-        right_clavicle; flags "scr_fold1" and "scr_fold2".
+        Films with labels nodule and covid (0: they are older), and masks left_lung
+        (at the viewer's right), right_lung, heart, left_clavicle, right_clavicle;
+        flags "scr_fold1" and "scr_fold2".
 
     Raises:
-        FileNotFoundError: without radiographs.
+        FileNotFoundError: without films.
         ValueError: for ``files=False``.
     """
     if not files:
         raise ValueError("files: the names of the files are this set's only table")
     problems = Problems()
     rows = Rows(NAME, root, problems, files)
-    radiographs = rows.listing.files(FOLDER, (".img",))
-    if not radiographs:
+    films = rows.listing.files(FOLDER, (".img",))
+    if not films:
         raise FileNotFoundError(f"{root}: no .IMG files in {FOLDER}")
-    for path in radiographs:
+    for path in films:
         stem = PurePosixPath(path).stem
-        match = _STEM.fullmatch(stem)
+        match = _FILM.fullmatch(stem)
         if match is None:
             problems.add("bad value", path, "not named JPCLN000.IMG or JPCNN000.IMG")
             continue
@@ -67,12 +66,12 @@ def build(root: Path, *, files: bool = True) -> Built:
             ),
             path,
         )
-    _spare_masks(rows, {PurePosixPath(path).stem for path in radiographs})
+    _spare_masks(rows, {PurePosixPath(path).stem for path in films})
     return rows.built()
 
 
 def _masks(rows: Rows, stem: str) -> tuple[dict[str, str], frozenset[str]]:
-    """Return a radiograph's masks and its fold, if SCR is there."""
+    """Return a film's masks and its fold, if SCR is there."""
     masks, flags = {}, set()
     folds = [fold for fold in (1, 2) if rows.listing.names(f"scratch/fold{fold}")]
     for structure in STRUCTURES:
@@ -91,13 +90,13 @@ def _masks(rows: Rows, stem: str) -> tuple[dict[str, str], frozenset[str]]:
 
 
 def _spare_masks(rows: Rows, stems: set[str]) -> None:
-    """Say which masks have no radiograph."""
+    """Say which masks have no film."""
     for fold in (1, 2):
         for structure in STRUCTURES:
             folder = f"scratch/fold{fold}/masks/{structure}"
             for path in rows.listing.files(folder, (".gif",)):
                 if PurePosixPath(path).stem not in stems:
-                    rows.problems.add("unlisted", path, "a mask without a radiograph")
+                    rows.problems.add("unlisted", path, "a mask without a film")
 
 
 SOURCE = Source(

@@ -1,10 +1,9 @@
 """NIH ChestX-ray14: the full release, and the reduced layout with ``metadata.csv``.
 
-Full: ``Data_Entry_2017*.csv`` with the radiographs in ``images/`` or
-``images_001/images/`` and so on. Reduced: ``metadata.csv`` whose first column ``file``
-says where a radiograph lies. The table's column names hold commas, so a reader sees
-``OriginalImage[Width`` and ``Height]``: these are the names used here. Labels were
-mined from reports.
+Full: ``Data_Entry_2017*.csv`` with the films in ``images/`` or ``images_001/images/``
+and so on. Reduced: ``metadata.csv`` whose first column ``file`` says where a film lies.
+The table's column names hold commas, so a reader sees ``OriginalImage[Width`` and
+``Height]``: these are the names used here. Labels were mined from reports.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _LICENCE = "no restrictions; acknowledge the NIH Clinical Center"
 
 
 class Box(NamedTuple):
-    """A hand-drawn box, in pixels of the 1024-pixel radiograph.
+    """A hand-drawn box, in pixels of the 1024-pixel film.
 
     Attributes:
         label: the finding, spelt as in the main table.
@@ -80,7 +79,7 @@ def labels(text: str) -> dict[str, int] | str:
     if "No Finding" in names and len(names) > 1:
         return f"'No Finding' beside a finding: {text!r}"
     known = {name.lower(): POSITIVE if name in names else NEGATIVE for name in FINDINGS}
-    # All radiographs are older than the disease.
+    # All films are older than the disease.
     return known | {"no_finding": int("No Finding" in names), "covid": NEGATIVE}
 
 
@@ -89,11 +88,11 @@ def build(root: Path, *, files: bool = True) -> Built:
 
     Args:
         root: the folder of the table.
-        files: look for the radiographs too.
+        files: look for the films too.
 
     Returns:
-        All radiographs with the 14 findings, no_finding and covid (0: they are older);
-        the flag "official_test" where ``test_list.txt`` says so.
+        All films with the 14 findings, no_finding and covid (0: they are older); the
+        flag "official_test" where ``test_list.txt`` says so.
 
     Raises:
         FileNotFoundError: without a table.
@@ -124,12 +123,12 @@ def build(root: Path, *, files: bool = True) -> Built:
             row = row._replace(flags=row.flags | {"official_test"})
         rows.add(row, where)
     if files:
-        rows.unlisted(_radiographs(rows.listing, reduced=table.has("file")))
+        rows.unlisted(_films(rows.listing, reduced=table.has("file")))
     return rows.built()
 
 
 def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> Row:
-    """Return a radiograph's row; what its cells do not say is unknown."""
+    """Return a film's row; what its cells do not say is unknown."""
     found = labels(get("Finding Labels"))
     if isinstance(found, str):
         problems.add("bad value", path, f"{where}: {found}")
@@ -153,7 +152,7 @@ def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> R
 
 
 def boxes(root: Path) -> dict[str, list[Box]]:
-    """Return the hand-drawn boxes of ``BBox_List_2017.csv`` by radiograph.
+    """Return the hand-drawn boxes of ``BBox_List_2017.csv`` by film.
 
     Args:
         root: the folder of the table.
@@ -203,8 +202,8 @@ def _patient(text: str, name: str) -> int | None:
     return int(text)
 
 
-def _radiographs(listing: Listing, *, reduced: bool) -> list[str]:
-    """Return every radiograph of the folder."""
+def _films(listing: Listing, *, reduced: bool) -> list[str]:
+    """Return every film of the folder."""
     folders = sorted(listing.names("."))
     if not reduced:
         parts = [f"{name}/images" for name in folders if name.startswith("images_")]
@@ -218,10 +217,10 @@ def _radiographs(listing: Listing, *, reduced: bool) -> list[str]:
 
 
 def _places(listing: Listing) -> dict[str, str]:
-    """Return each radiograph's path by its name, for releases in several folders."""
+    """Return each film's path by its name, for releases in several folders."""
     return {
         PurePosixPath(path).name: path
-        for path in reversed(_radiographs(listing, reduced=False))
+        for path in reversed(_films(listing, reduced=False))
     }
 
 
@@ -239,7 +238,7 @@ def _spacing(get: Get, where: str, problems: Problems) -> float:
 
 
 def _side(text: str, where: str, problems: Problems) -> int:
-    """Return an original radiograph's height or width, 0 if blank."""
+    """Return an original film's height or width, 0 if blank."""
     value = number(text, where, "side", problems)
     return 0 if math.isnan(value) else int(value)
 

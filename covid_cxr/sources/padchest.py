@@ -15,7 +15,6 @@ from covid_cxr.sources.base import (
     child,
     doubtful,
     number,
-    patient_id,
     read_table,
     sex_of,
 )
@@ -59,12 +58,12 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
     """Build the table.
 
     Args:
-        root: the folder of the table; radiographs in ``<ImageDir>/`` or beside it.
-        files: look for the radiographs too.
-        lateral: keep lateral radiographs.
+        root: the folder of the table; films in ``<ImageDir>/`` or beside it.
+        files: look for the films too.
+        lateral: keep lateral films.
 
     Returns:
-        Radiographs with labels pneumonia, no_finding, covid (0: they are older), all
+        Films with labels pneumonia, no_finding, covid (0: they are older), all
         unknown where the report said nothing; the flag "physician" where a person
         read the report.
 
@@ -105,7 +104,7 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
         rows.add(
             Row(
                 path,
-                f"{NAME}/{patient_id(get('PatientID'))}",
+                f"{NAME}/{get('PatientID')}",
                 NAME,
                 site="Hospital San Juan",
                 view=view,

@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_cxr.index import concatenate, order
+from covid_cxr.index import concatenate
 from covid_cxr.study import probes
 from covid_cxr.study.config import Cell, StudyConfig
-from covid_cxr.study.data import Library, library
+from covid_cxr.study.data import library
 from covid_cxr.study.leakage import mixture, tables
 from covid_cxr.study.training import TRAINING, train_cell
 from synaptax import runs
 from synaptax.data.cache import cache_folder
 from synaptax.runs.files import replacing
+from synaptax.runs.reading import check_array
 
-CONTACT = "contact.npz"  # some radiographs of each set, for the report
-_SHOWN = 8  # of each class
 PREPARED = "prepared"  # folder of the prepared radiographs, in the study's
 
 
@@ -57,7 +56,10 @@ def run(
     Raises:
         ValueError: if the folder holds another study, or two parts overlap.
     """
-    place = runs.create(folder, config, resume=True).path
+    study = runs.create(folder, config, resume=True)  # kept: it holds the lock
+    place = study.path
+    for path in sorted((place / "cells").glob("*.json")):
+        study.check_own(runs.read_json(path), path)
     todo = [cell for cell in cells(config) if not finished(place, cell.key)]
     looks = [
         (f"data~{mix}~{kind}", mix, kind)
@@ -70,8 +72,6 @@ def run(
     report("loading radiographs")
     held = library(config, _prepared_in(place))
     (place / "cells").mkdir(exist_ok=True)
-    with replacing(place / CONTACT) as file:
-        np.savez_compressed(file, **_contact(held))  # pyright: ignore
     runs.write_json(place / "sets.json", held.described)
     seen = {  # of all cells, before anything is trained
         pair: tables(config, held, *pair)
@@ -87,29 +87,15 @@ def run(
         target = path_of(place, cell.key)
         with replacing(target.with_suffix(".npz")) as file:
             np.savez_compressed(file, **scores)  # pyright: ignore
-        runs.write_json(target, record)
+        runs.write_json(target, study.own(record))
         shutil.rmtree(place / TRAINING / cell.key, ignore_errors=True)
     for key, mix, kind in looks:
         report(f"probes of {mix}, {kind}")
         whole = concatenate(list(mixture(config, held, mix).values()))
         record = probes.of_mix(held.select(whole, kind))
-        runs.write_json(path_of(place, key), record)
+        runs.write_json(path_of(place, key), study.own(runs.jsonable(record)))
     shutil.rmtree(place / PREPARED, ignore_errors=True)
     return place
-
-
-def _contact(held: Library) -> dict[str, np.ndarray]:
-    """Return "SET/CLASS/image" (m, S, S) uint8 and "SET/CLASS/row" of some."""
-    out = {}
-    for name, table in held.whole.items():
-        for label in (1, 0):
-            rows = np.flatnonzero(table.label("covid") == label)
-            shown = rows[order(table.uid[rows].tolist(), 0)[:_SHOWN]]
-            data = held.select(table.select(shown))
-            kind = f"{name}/{'positive' if label else 'negative'}"
-            out[f"{kind}/image"] = np.rint(255 * data.pixels()).astype(np.uint8)
-            out[f"{kind}/row"] = data.row
-    return out
 
 
 def _prepared_in(place: Path) -> Path:
@@ -138,10 +124,19 @@ def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
     Returns:
         "validation" and each test set, to "score" (S, n), "label", "patient" (a
         number, no name) and "row" (in the set's table), all (n,).
+
+    Raises:
+        FileError: naming the file and the array that is damaged.
     """
-    with np.load(path_of(place, key).with_suffix(".npz")) as held:
-        out: dict[str, dict[str, np.ndarray]] = {}
-        for name in held.files:
-            part, column = name.rsplit("/", 1)
-            out.setdefault(part, {})[column] = held[name]
+    path = path_of(place, key).with_suffix(".npz")
+    arrays, out = runs.read_arrays(path), dict[str, dict[str, np.ndarray]]()
+    for name in arrays:
+        part, _, column = name.rpartition("/")
+        out.setdefault(part, {})[column] = check_array(path, arrays, name, None)
+    for part, columns in out.items():
+        if "score" in columns:
+            count = columns["score"].shape[-1:]
+            for column in ("label", "patient", "row"):
+                if column not in columns or columns[column].shape != count:
+                    raise runs.FileError(f"{path}: {part}/{column}: not {count}")
     return out

@@ -29,9 +29,7 @@ def of_mix(data: Radiographs) -> dict[str, Any]:
     Args:
         data: of both classes.
     """
-    probes = bias.of_data(
-        data.index, data.label, data.pixels(), data.known_lungs, files=data.files
-    )
+    probes = bias.of_data(data.index, data.label, data.pixels(), data.known_lungs)
     return {
         "images": len(data.index),
         "probes": [recorded(one) for one in probes],

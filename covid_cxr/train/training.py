@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from covid_cxr.hashes import fingerprint
 from covid_cxr.models.networks import Network
 from covid_cxr.train import loop
 from covid_cxr.train.inputs import checked, classes_of
@@ -19,6 +18,7 @@ from covid_cxr.train.scaling import scale_of
 from covid_cxr.train.stages import StageConfig, check
 from synaptax import runs, training
 from synaptax.data.images import Batch
+from synaptax.data.streaming import fingerprint
 from synaptax.trees import check_same_structure
 
 

@@ -223,7 +223,7 @@ def write(run_dir: str | Path, *, point: int = 0) -> list[Path]:
         ValueError: naming a file that is missing or damaged.
     """
     folder = runs.RunFolder(Path(run_dir))
-    summary = runs.read_json(folder.summary)
+    summary = runs.read_summary(folder.summary)
     config, results = summary["config"], summary["results"]
     seeds = [int(seed) for seed in summary["seeds"]]
     tuned = results["points"][len(seeds) :]  # the dense ones come first

@@ -58,6 +58,10 @@ class Run(NamedTuple):
         """The shapes of (params, stats) of one network."""
         return jax.eval_shape(self.net.init, jax.random.key(0))
 
+    def listing(self) -> list[snapshots.Snapshot]:
+        """Return the records of its snapshots."""
+        return snapshots.listing(self.snapshots, run=self.folder)
+
 
 # --- operating points -------------------------------------------------------------
 
@@ -97,7 +101,7 @@ def operating_points(run: Run) -> list[tuple[snapshots.Snapshot, bool]]:
     Returns:
         By seed and target: the snapshot, and whether it reaches the target.
     """
-    config, everything = run.config, snapshots.listing(run.snapshots)
+    config, everything = run.config, run.listing()
     points = []
     for index in range(len(config.seeds)):
         own = [s for s in everything if s.replica == index]
@@ -156,7 +160,7 @@ def snapshot_networks(run: Run, begin: Begin, *, tuning: bool) -> loop.Replica:
     chosen = [(index, "dense") for index in range(len(config.seeds))]
     if tuning:
         chosen = [(s.replica, s.name) for s, _ in operating_points(run)]
-    table = {(s.replica, s.name): s for s in snapshots.listing(run.snapshots)}
+    table = {(s.replica, s.name): s for s in run.listing()}
     points = [read_point(run, table[c]) for c in chosen]
     if tuning and config.method == "one-shot-rewind":  # early weights, late masks
         early = [read_point(run, table[index, "rewind"]) for index, _ in chosen]
@@ -312,4 +316,5 @@ def _write(
         best.params,
         masks,
         best.stats,
+        run=run.folder.digest,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from pruning.transforms import masks_of
 from synaptax import runs
 from synaptax.nets import models
 from synaptax.runs import processes
+from synaptax.runs.reading import typed
 from synaptax.training import evaluation
 from synaptax.trees import named_leaves
 
@@ -93,7 +95,7 @@ def report(run: Run, state: Any, started: float) -> None:
     )
     chosen = operating_points(run)
     targets = targets_of(config)
-    table = {(s.replica, s.name): s for s in snapshots.listing(run.snapshots)}
+    table = {(s.replica, s.name): s for s in run.listing()}
     records = [table[index, "dense"] for index in range(len(config.seeds))]
     dense = [(params, s) for params, _, s in (read_point(run, r) for r in records)]
     best = state.best.params, state.best.stats
@@ -141,7 +143,14 @@ def _write(
     """Write the fine-tuned networks and the summary."""
     for i, (params, stats) in enumerate(tuned):
         snapshot = chosen[i]._replace(replica=i, name="tuned")
-        snapshots.write(run.folder.path / "tuned", snapshot, params, masks[i], stats)
+        snapshots.write(
+            run.folder.path / "tuned",
+            snapshot,
+            params,
+            masks[i],
+            stats,
+            run=run.folder.digest,
+        )
     runs.write_summary(
         run.folder,
         {
@@ -174,11 +183,17 @@ def _point(
 
 def finished(config: Config, folder: runs.RunFolder) -> Result:
     """Return what the summary of a run that has ended says."""
-    summary = runs.read_json(folder.summary)
-    results = summary["results"]
-    points = tuple(Point(**point) for point in results["points"])
-    shapes = {name: tuple(shape) for name, shape in results["shapes"].items()}
-    return Result(config, folder.path, points, shapes, summary["wall_s"])
+    held, wall_s = _held(folder)
+    return Result(config, folder.path, held.points, held.shapes, wall_s)
+
+
+class _Held(NamedTuple):
+    """The results in the summary of a finished run."""
+
+    points: tuple[Point, ...]
+    shapes: dict[str, tuple[int, ...]]
+    classes: int
+    image_shape: tuple[int, ...]
 
 
 class Loaded(NamedTuple):
@@ -217,7 +232,7 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
         ...     logits = net.apply(params, stats, images)  # doctest: +SKIP
     """
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
-    points = [Point(**point) for point in _results(folder)["points"]]
+    points = _held(folder)[0].points
     seeds = len({point.seed for point in points})
     loaded = []
     for index, point in enumerate(points):
@@ -242,17 +257,44 @@ def load_network(run_dir: str | Path, **options: Any) -> models.Network:
         ValueError: if the run is not finished, or an option is not the network's.
     """
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
-    results = _results(folder)
+    held, _ = _held(folder)
     name = runs.read_json(folder.config)["model"]
-    shape = tuple(results["image_shape"])
-    return models.network(name, results["classes"], shape, **options)
+    return models.network(name, held.classes, held.image_shape, **options)
 
 
-def _results(folder: runs.RunFolder) -> dict[str, Any]:
-    """Return the results in a finished run's summary."""
-    if not folder.summary.exists():
+def _held(folder: runs.RunFolder) -> tuple[_Held, float]:
+    """Return the results and the seconds in a finished run's summary."""
+    path = folder.summary
+    if not path.exists():
         raise ValueError(
-            f"{folder.path}: expected a finished run, but there is no "
-            f"{folder.summary.name}"
+            f"{folder.path}: expected a finished run, but there is no {path.name}"
         )
-    return runs.read_json(folder.summary)["results"]
+    summary = runs.read_summary(path)
+    fields = {name: summary["results"].get(name) for name in _Held._fields}
+    held = typed(path, fields, _Held)
+    for number, point in enumerate(held.points, start=1):
+        _check(path, number, point, held.shapes)
+    return held, summary["wall_s"]
+
+
+def _check(
+    path: Path, number: int, point: Point, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Raise a FileError that names a field of a point that cannot be."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    kept = point.kept
+    inside = kept.keys() == sizes.keys() and all(
+        0 <= kept[name] <= sizes[name] for name in sizes
+    )
+    compression = sum(sizes.values()) / max(sum(kept.values()), 1)
+    good = {
+        "kept": inside,
+        "compression": inside and math.isclose(point.compression, compression),
+        "validation_error": 0 <= point.validation_error <= 1,
+        "test_error": 0 <= point.test_error <= 1,
+    }
+    for name, is_good in good.items():
+        if not is_good:
+            raise runs.FileError(
+                f"{path}: point {number}: field {name}: {getattr(point, name)!r}"
+            )

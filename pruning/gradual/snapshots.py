@@ -7,16 +7,16 @@ against compression is a choice among snapshots, made on validation alone.
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from synaptax.runs.files import replacing
+from synaptax.runs.files import FileError, replacing
+from synaptax.runs.folder import RunFolder
+from synaptax.runs.reading import check_array, read_arrays, typed
 from synaptax.trees import named_leaves
 
 
@@ -49,18 +49,25 @@ class Snapshot(NamedTuple):
 
 
 def write(
-    folder: Path, snapshot: Snapshot, params: Any, masks: Any, stats: Any = None
+    folder: Path,
+    snapshot: Snapshot,
+    params: Any,
+    masks: Any,
+    stats: Any = None,
+    *,
+    run: str | None = None,
 ) -> None:
     """Write one snapshot as an ``.npz`` file, whole or not at all.
 
     Args:
-        folder: where; made if absent.
+        folder: where; made if absent, in a folder that is there.
         snapshot: its record; replica and name fix the file.
         params: the weights.
         masks: likewise, boolean.
         stats: what the network keeps beside them (batch-norm's running moments).
+        run: the digest of the run that it is of.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     parts = {"params": params, "masks": masks, "stats": stats}
     arrays: dict[str, Any] = {
         f"{part}/{name}": np.asarray(leaf)
@@ -69,6 +76,8 @@ def write(
     }
     fields = snapshot._asdict()
     body = {"member": fields.pop("replica"), **fields}
+    if run is not None:
+        body["run"] = run
     record = np.frombuffer(json.dumps(body).encode(), np.uint8)
     with replacing(_path(folder, snapshot.replica, snapshot.name)) as file:
         np.savez_compressed(file, record=record, **arrays)
@@ -107,54 +116,84 @@ def read_all(folder: Path, replica: int, name: str) -> tuple[Any, Any, Any]:
     """
     trees: dict[str, Any] = {"params": {}, "masks": {}, "stats": {}}
     path = _path(folder, replica, name)
-    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
-        for entry in file:
-            part, *keys = entry.split("/")
-            if part in trees:
-                node = trees[part]
-                for key in keys[:-1]:
-                    node = node.setdefault(key, {})
-                node[keys[-1]] = file[entry]
+    arrays = _arrays(path)
+    for entry in arrays:
+        part, *keys = entry.split("/")
+        if part in trees:
+            node = trees[part]
+            for key in keys[:-1]:
+                node = node.setdefault(key, {})
+                if not isinstance(node, dict):
+                    raise FileError(f"{path}: {entry}: below another array")
+            node[keys[-1] if keys else ""] = check_array(path, arrays, entry, None)
     return trees["params"], trees["masks"], trees["stats"]
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_arrays(path)
+    except (OSError, FileError) as error:
+        raise FileError(f"{path}: not a snapshot of this network: {error}") from error
 
 
 def _read(folder: Path, snapshot: Snapshot, part: str, like: Any) -> Any:
     path = _path(folder, snapshot.replica, snapshot.name)
-    names = [name for name, _ in named_leaves(like)]
-    with _named_damage(path), open(path, "rb") as raw, np.load(raw) as file:
-        leaves = [file[f"{part}/{name}"] for name in names]
+    arrays, leaves = _arrays(path), []
+    for name, leaf in named_leaves(like):
+        if part == "masks" and hasattr(leaf, "shape"):
+            leaf = jax.ShapeDtypeStruct(leaf.shape, bool)
+        try:
+            leaves.append(check_array(path, arrays, f"{part}/{name}", leaf))
+        except FileError as error:
+            raise FileError(
+                f"{path}: not a snapshot of this network: {error}"
+            ) from error
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-@contextmanager
-def _named_damage(path: Path) -> Iterator[None]:
-    """Turn what a damaged or foreign file raises into a ValueError naming it."""
-    try:
-        yield
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a snapshot of this network: {error}") from error
-
-
-def listing(folder: Path, *, last_epoch: int | None = None) -> list[Snapshot]:
+def listing(
+    folder: Path, *, last_epoch: int | None = None, run: RunFolder | None = None
+) -> list[Snapshot]:
     """Return the snapshots in a folder, ordered by replica and then by epoch.
 
     Args:
         folder: where they are; may not exist yet.
         last_epoch: leave out what was written after this epoch of the run.
+        run: the run that they must be of.
 
     Raises:
-        ValueError: naming a file that is damaged.
+        ValueError: naming a file that is damaged or of another run.
     """
     records = []
     for path in folder.glob("*.npz"):
         try:
-            with open(path, "rb") as raw, np.load(raw) as file:
-                record = json.loads(file["record"].tobytes())
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: a damaged snapshot: {error}") from error
-        records.append(Snapshot(record.pop("member"), **record))
+            body = json.loads(read_arrays(path, ("record",))["record"].tobytes())
+            if run is not None:
+                run.check_own(body, path)
+            body.pop("run", None)
+            one = typed(path, {"replica": body.pop("member"), **body}, Snapshot)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise FileError(f"{path}: a damaged snapshot: {error}") from error
+        _check(path, one)
+        records.append(one)
     early = [s for s in records if last_epoch is None or s.epoch <= last_epoch]
     return sorted(early, key=lambda s: (s.replica, s.epoch, s.name))
+
+
+def _check(path: Path, one: Snapshot) -> None:
+    """Raise a FileError that names a field out of range."""
+    good = {
+        "name": _path(path.parent, one.replica, one.name) == path,
+        "epoch": one.epoch >= 0,
+        "loss": not math.isnan(one.loss),  # that of early weights is not known: inf
+        "error": 0 <= one.error <= 1,
+        "kept": 0 <= one.kept <= one.total,
+    }
+    for name, is_good in good.items():
+        if not is_good:
+            raise FileError(
+                f"{path}: a damaged snapshot: field {name}: {getattr(one, name)!r}"
+            )
 
 
 def choose(

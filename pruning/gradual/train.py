@@ -74,12 +74,9 @@ def fit(
     handover.check_counts(config, net)
     if schedule.planned(config):
         schedule.epochs_of_targets(config, net, len(data.train.label) // config.batch)
-    folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
-    if processes.first():
-        runs.create(
-            run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
-        )
-    processes.barrier("synaptax run: folder")
+    folder = runs.create(
+        run_dir, config, resume=resume, ignore=("data_dir", "checkpoint_every")
+    )
     if not folder.summary.exists():
         run = Run(config, folder, data, net)
         outcome = training.run(

@@ -62,7 +62,7 @@ def train(
         ignore=("data_dir", "checkpoint_every", "seed_axis"),
     )
     if folder.summary.exists():
-        return runs.read_json(folder.summary)["results"]["cells"]
+        return runs.read_summary(folder.summary)["results"]["cells"]
     outcome = training.run(
         [stage_of(config, data, net)],
         folder,

@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,10 @@ def run_of(
             raise
         words = [*prog.split(), "--resume", "--run-dir", str(path)]
         raise Interrupted(shlex.join(words)) from error
+    finally:
+        if job.run.run_dir is None:
+            with suppress(OSError):  # it is not empty once a run was begun in it
+                path.rmdir()
 
 
 def _config_in(path: Path, kind: Any, of: str) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synaptax.runs.files import replacing
+from synaptax.runs.files import FileError, claim, replacing
 
 FORMAT = 2  # of the description; 1 left the headers of the arrays unchecked
 _READ = 2**22  # bytes at once under a checksum
@@ -84,7 +83,7 @@ def open_cache(
     origin = json.loads(json.dumps(dict(identity)))  # as the file gives it back
     try:
         cache = _read(folder, name, origin)
-    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
+    except (ValueError, LookupError, TypeError, OSError, RecursionError) as error:
         _log.warning("decoding again, the cache is damaged: %s", error)
         cache = None
     return _write(folder, name, origin, build) if cache is None else cache
@@ -97,14 +96,14 @@ def _write(
     build: Callable[[Create], Mapping[str, Any]],
 ) -> Cached:
     """Make a cache: arrays under temporary names, renamed, and the description last."""
-    unfinished: dict[str, tuple[Path, np.memmap]] = {}
+    unfinished: dict[str, tuple[Path, int, np.memmap]] = {}
 
     def create(key: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         # Beside their place, so that several processes may make the same cache.
-        path = folder / f".{name}-{key}.npy-{secrets.token_hex(6)}"
         with _named_errors(folder):
+            path, descriptor = claim(folder / f"{name}-{key}.npy")
             array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
-            unfinished[key] = path, array
+            unfinished[key] = path, descriptor, array
             _reserve(path)
         return array
 
@@ -115,8 +114,9 @@ def _write(
     try:
         meta, files, arrays = dict(build(create)), {}, {}
         with _named_errors(folder):
-            for key, (path, array) in unfinished.items():
+            for key, (path, descriptor, array) in unfinished.items():
                 array.flush()
+                os.fsync(descriptor)
                 files[key] = _checksum(path)
                 # Before another process may put its own in their place.
                 arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -131,7 +131,8 @@ def _write(
                 file.write(json.dumps({"crc32": _of_body(body), "body": body}).encode())
         return Cached(arrays, json.loads(json.dumps(meta)))
     finally:
-        for path, _ in unfinished.values():
+        for path, descriptor, _ in unfinished.values():
+            os.close(descriptor)
             path.unlink(missing_ok=True)
 
 
@@ -143,14 +144,14 @@ def _read(folder: Path, name: str, identity: dict[str, Any]) -> Cached | None:
     description = json.loads(path.read_bytes())
     body = description["body"]
     if body["format"] != FORMAT or description["crc32"] != _of_body(body):
-        raise ValueError(f"{path} is of another format or fails its checksum")
+        raise FileError(f"{path}: of another format, or fails its checksum")
     if body["identity"] != identity:
-        raise ValueError(f"{path} describes another source")
+        raise FileError(f"{path} describes another source")
     arrays = {}
     for key, checksum in body["files"].items():
         file = folder / f"{name}-{key}.npy"
         if _checksum(file) != checksum:
-            raise ValueError(f"{file} fails its checksum")
+            raise FileError(f"{file}: fails its checksum")
         arrays[key] = np.load(file, mmap_mode="r", allow_pickle=False)
     return Cached(arrays, body["meta"])
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from synaptax.runs.folder import environment, write_json
+from synaptax.runs.environment import environment
+from synaptax.runs.folder import write_json
 
 
 class Timing(NamedTuple):

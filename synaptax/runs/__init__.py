@@ -1,23 +1,24 @@
 """Run folders, checkpoints, progress and processes."""
 
+from synaptax.runs.environment import command_line, cores, environment
+from synaptax.runs.files import FileError
 from synaptax.runs.folder import (
     RunFolder,
     append_metrics,
-    command_line,
     config_of,
-    cores,
     create,
-    environment,
     fresh_path,
     jsonable,
     keep_metrics,
-    read_json,
     read_metrics,
+    read_summary,
     write_json,
     write_summary,
 )
+from synaptax.runs.reading import read_arrays, read_json
 
 __all__ = [
+    "FileError",
     "RunFolder",
     "append_metrics",
     "command_line",
@@ -28,8 +29,10 @@ __all__ = [
     "fresh_path",
     "jsonable",
     "keep_metrics",
+    "read_arrays",
     "read_json",
     "read_metrics",
+    "read_summary",
     "write_json",
     "write_summary",
 ]

@@ -25,17 +25,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from synaptax.runs import processes
-from synaptax.runs.files import replacing
+from synaptax.runs.files import FileError, replacing, sync
 from synaptax.trees import named_leaves
 
 _NAME = re.compile(r"(\d+)-step-(\d+)")
 _TEMPORARY = ".unfinished-"
 _MANIFEST = "checkpoint.json"
 _ARRAYS = "arrays"
+FORMAT = 2  # of the manifest; 1 did not say so
 _PYTHON = (bool, int, float, complex)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FileError):
     """A checkpoint is absent, damaged, or not of the expected state."""
 
 
@@ -59,6 +60,7 @@ def save(
     *,
     step: int,
     meta: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
     """Save a state; once this returns, it is what :func:`restore` gives.
@@ -67,11 +69,14 @@ def save(
     system.
 
     Args:
-        directory: holds the checkpoints of one run; made if absent.
+        directory: holds the checkpoints of one run; made if absent, in a folder that is
+            there: that of a run that was removed is not made again.
         state: a pytree of arrays (any shape and dtype, sharded or not), typed PRNG
             keys, Python or numpy scalars; None and empty nodes are fine.
         step: >= 0; need not increase.
-        meta: anything JSON can hold, such as the config.
+        meta: anything JSON can hold, such as the epoch.
+        run: what it is of, for :func:`restore` to compare, as JSON holds it: named
+            parts, such as the config and a checksum of the data.
         keep: how many of the newest checkpoints to leave.
 
     Returns:
@@ -87,7 +92,8 @@ def save(
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
     leaves = [_describe(name, leaf) for name, leaf in named_leaves(state)]
-    body = {"step": int(step), "meta": dict(meta or {}), "leaves": leaves}
+    body = {"format": FORMAT, "step": int(step), "meta": dict(meta or {})}
+    body |= {"run": dict(run or {}), "leaves": leaves}
     json.dumps(body)  # a meta that JSON cannot hold fails before anything is written
     arrays = {
         str(index): _stored(leaf)
@@ -97,7 +103,7 @@ def save(
     root = Path(directory).expanduser().absolute()
     primary = processes.first()
     if primary:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)
         _sweep(root)
     processes.barrier("synaptax checkpoint: begin")
     known = _checkpoints(root)
@@ -107,14 +113,19 @@ def save(
         staging.mkdir()
     processes.barrier("synaptax checkpoint: write")
     if arrays:
-        with _orbax() as writer:
-            writer.save(staging / _ARRAYS, arrays)
+        try:
+            with _orbax() as writer:
+                writer.save(staging / _ARRAYS, arrays)
+        except Exception as error:  # orbax has many, for a full disk among others
+            shutil.rmtree(staging, ignore_errors=True)
+            raise OSError(f"cannot write the checkpoint {staging}: {error}") from error
     processes.barrier("synaptax checkpoint: written")
     if primary:
         body["files"] = _checksums(staging)
         with replacing(staging / _MANIFEST) as file:
             file.write(json.dumps({"crc32": _crc(body), "body": body}).encode())
         os.rename(staging, root / name)
+        sync(root)
         for old in _checkpoints(root)[:-keep]:
             # Renamed first: a deletion cut short leaves no half checkpoint.
             doomed = root / f"{_TEMPORARY}{old.path.name}"
@@ -130,6 +141,7 @@ def restore(
     *,
     step: int | None = None,
     expect: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> Restored:
     """Restore the newest checkpoint, or the newest of a given step.
 
@@ -142,6 +154,8 @@ def restore(
             or ``jax.ShapeDtypeStruct``. Arrays come back with its leaves' shardings.
         step: the step to restore; default: the newest checkpoint.
         expect: values that the saved ``meta`` must hold under these keys.
+        run: what the saved ``run`` must hold under these keys, unless it was saved
+            with none or by format 1, which had none.
 
     Returns:
         The state with the structure of ``like``, its step and its meta.
@@ -155,13 +169,9 @@ def restore(
     path = _find(root, step)
     body = _read_manifest(path)
     _verify_files(path, body["files"])
-    for key, expected in (expect or {}).items():
-        expected = json.loads(json.dumps(expected))
-        if key not in body["meta"] or body["meta"][key] != expected:
-            saved = body["meta"].get(key, "nothing")
-            raise CheckpointError(
-                f"{path}: saved with {key} = {saved!r}, expected {expected!r}"
-            )
+    _compare(path, body["meta"], expect or {})
+    if body.get("run"):
+        _compare(path, body["run"], run or {})
     named = named_leaves(like)
     _match(path, body["leaves"], [_describe(name, leaf) for name, leaf in named])
     abstract = {
@@ -245,11 +255,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / _MANIFEST
     try:
         manifest = json.loads(file.read_text())
-        if manifest["crc32"] == _crc(manifest["body"]):
-            return manifest["body"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        crc, body = manifest["crc32"], manifest["body"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file}: missing or damaged: {error}") from error
-    raise CheckpointError(f"{file}: fails its checksum")
+    if crc != _crc(body):
+        raise CheckpointError(f"{file}: fails its checksum")
+    if body.get("format", 1) > FORMAT:
+        said = f"of format {body['format']}, expected at most {FORMAT}"
+        raise CheckpointError(f"{file}: {said}")
+    return body
 
 
 def _crc(body: Any) -> int:
@@ -257,12 +271,14 @@ def _crc(body: Any) -> int:
 
 
 def _checksums(folder: Path) -> dict[str, list[int]]:
-    """Return ``{relative path: [bytes, crc32]}`` of every file below ``folder``."""
-    return {
-        file.relative_to(folder).as_posix(): [file.stat().st_size, _crc_of(file)]
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    """Put every file below ``folder`` on the disk: ``{path: [bytes, crc32]}``."""
+    sums = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            sync(file)
+            name = file.relative_to(folder).as_posix()
+            sums[name] = [file.stat().st_size, _crc_of(file)]
+    return sums
 
 
 def _crc_of(file: Path) -> int:
@@ -278,8 +294,7 @@ def _verify_files(path: Path, files: dict[str, list[int]]) -> None:
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"{file}: missing, expected {size} bytes")
-        length = file.stat().st_size
-        if length != size:
+        if (length := file.stat().st_size) != size:
             raise CheckpointError(f"{file}: {length} bytes, expected {size}")
         if _crc_of(file) != crc:
             raise CheckpointError(f"{file}: fails its checksum")
@@ -298,6 +313,20 @@ def _match(path: Path, saved: list[dict], expected: list[dict]) -> None:
         a, b = (f"{d['dtype']}{tuple(d['shape'])}" for d in (ours[name], leaf))
         if a != b:
             raise CheckpointError(f"{path}: leaf {name} is {a}, expected {b}")
+
+
+def _compare(
+    path: Path, saved: Mapping[str, Any], expected: Mapping[str, Any], within: str = ""
+) -> None:
+    """Raise a CheckpointError naming the first part that was saved otherwise."""
+    for key, value in json.loads(json.dumps(dict(expected))).items():
+        own, name = saved.get(key, "nothing"), f"{within}{key}"
+        if isinstance(own, dict) and isinstance(value, dict):
+            other = {k: value.get(k, "nothing") for k in {**own, **value}}
+            _compare(path, own, other, f"{name}.")
+        elif own != value:
+            said = f"saved with {name} = {own!r}, expected {value!r}"
+            raise CheckpointError(f"{path}: {said}")
 
 
 def _is_key(leaf: Any) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from synaptax.runs import locks
 
 
 class FileError(ValueError):
@@ -20,15 +23,73 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     The temporary file lies beside ``path`` under a name of its own, so that several
     processes may write the same file; the last one to finish wins.
+
+    Raises:
+        OSError: naming ``path``, for a disk that is full or a folder that is gone.
     """
-    # Not tempfile: its files are closed to other users, and the result would be too.
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
+    temporary, descriptor = claim(path)
     try:
-        with open(temporary, "xb") as file:
+        with named_errors(path), open(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
+        sync(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
+
+
+def claim(path: Path) -> tuple[Path, int]:
+    """Make an empty temporary file beside ``path``; return it and its descriptor.
+
+    While the descriptor is open it is locked. Those that dead processes have left are
+    removed first.
+    """
+    # Not tempfile: its files are closed to other users, and the result would be too.
+    with named_errors(path, always=True):
+        _sweep(path)
+        while True:
+            temporary = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            locks.take(descriptor, wait=True)
+            if os.fstat(descriptor).st_nlink:
+                return temporary, descriptor
+            os.close(descriptor)  # swept by another process before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of ``path`` that no living process has locked."""
+    name = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{12}}")
+    for left in [one for one in os.listdir(path.parent) if name.fullmatch(one)]:
+        with suppress(OSError):
+            descriptor = os.open(path.with_name(left), os.O_RDWR)
+            try:
+                if locks.take(descriptor):
+                    path.with_name(left).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlast a loss of power."""
+    with suppress(OSError):  # a folder not on every system
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def named_errors(path: Path, *, always: bool = False) -> Iterator[None]:
+    """Have an OSError that names no file (or ``always``) name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not always:
+            raise
+        if error.errno is None:
+            raise OSError(f"cannot write {path}: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error

@@ -4,28 +4,29 @@ A run folder holds ``config.json`` (the frozen config), ``metrics.jsonl`` (one J
 object a line, appended as the run goes), ``summary.json`` (the results with versions,
 device, wall time, seeds and command), figures, and checkpoints. Every file but the
 appended one is replaced whole, so a run killed at any moment leaves readable files.
+One process at a time is at a run (``.lock``), and what it leaves says of which config
+it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
+import hashlib
 import json
 import math
 import os
-import platform
-import shlex
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from synaptax.runs.files import replacing
-
-_PACKAGES = ("synaptax", "jax", "jaxlib", "flax", "optax", "numpy")
+from synaptax.runs import locks, processes
+from synaptax.runs.environment import command_line, environment
+from synaptax.runs.files import FileError, named_errors, replacing
+from synaptax.runs.reading import parsed, read_json, typed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +35,16 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        identity: the config's fields that a resumed run must share, where
+            :func:`create` gave this; what belongs to the run is saved with them.
+        lock: keeps other processes from the folder while this object is there.
     """
 
     path: Path
+    identity: dict[str, Any] | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
+    lock: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def config(self) -> Path:
@@ -58,6 +66,33 @@ class RunFolder:
         """Where checkpoints go."""
         return self.path / "checkpoints"
 
+    @property
+    def digest(self) -> str | None:
+        """A short name for the identity; None without one."""
+        if self.identity is None:
+            return None
+        text = json.dumps(self.identity, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def own(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record that says of which run it is."""
+        digest = self.digest
+        return {**record} if digest is None else {**record, "run": digest}
+
+    def check_own(self, record: Mapping[str, Any], where: object) -> None:
+        """Raise a FileError if a record's ``run`` is another run's digest.
+
+        Args:
+            record: what was kept; records of earlier versions have no ``run``.
+            where: the file, for the message.
+        """
+        said, own = record.get("run"), self.digest
+        if None not in (said, own) and said != own:
+            raise FileError(
+                f"{where}: run: of another config ({said}), expected {own}; "
+                "remove it or name another folder"
+            )
+
 
 def create(
     path: str | os.PathLike[str],
@@ -67,6 +102,9 @@ def create(
     ignore: Iterable[str] = ("resume", "run_dir"),
 ) -> RunFolder:
     """Make a run folder and write its config, or take up the run that it holds.
+
+    The folder is locked while the returned object is there. With several processes
+    (``jax.distributed``) all of them call this; the first one does it.
 
     Args:
         path: the folder; made with its parents if absent.
@@ -79,31 +117,56 @@ def create(
         The paths of the run.
 
     Raises:
-        ValueError: if the folder holds a run and ``resume`` is false, or holds the run
-            of another config; names the folder and the first field that differs.
+        ValueError: if the folder holds a run and ``resume`` is false, holds the run
+            of another config or of a config that is lost, or another process is at
+            it; names the folder and the first field that differs.
         OSError: if the folder cannot be written; names the folder.
     """
-    folder = RunFolder(Path(path).expanduser().absolute())
-    fields = jsonable(config)
-    if folder.config.exists():
-        if not resume:
-            raise ValueError(
-                f"{folder.path} already holds a run: resume it or name another folder"
-            )
-        _check_config(folder, fields, set(ignore))
-        keep_metrics(folder)
-        return folder
+    fields, ignored = jsonable(config), set(ignore)
+    identity = {name: value for name, value in fields.items() if name not in ignored}
+    folder = RunFolder(Path(path).expanduser().absolute(), identity)
+    if processes.first():
+        folder = _created(folder, fields, resume, ignored)
+    processes.barrier("synaptax run: folder")
+    return folder
+
+
+def _created(
+    folder: RunFolder, fields: dict[str, Any], resume: bool, ignored: set[str]
+) -> RunFolder:
+    """Make or take up a run folder as the only process at it."""
+    _refuse_taken(folder, resume)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(folder.config, fields)
+        folder = dataclasses.replace(folder, lock=locks.hold(folder.path))
+        _refuse_taken(folder, resume)  # another process may have been quicker
+        if not folder.config.exists():
+            for left in (folder.metrics, folder.checkpoints):
+                if left.exists():
+                    raise FileError(
+                        f"{folder.config}: missing, and nothing else says which run "
+                        f"{left.name} is of: restore it or name another folder"
+                    )
+            write_json(folder.config, fields)
     except OSError as error:
         raise OSError(f"cannot write the run folder {folder.path}: {error}") from error
+    _check_config(folder, fields, ignored)
+    keep_metrics(folder)
     return folder
+
+
+def _refuse_taken(folder: RunFolder, resume: bool) -> None:
+    if folder.config.exists() and not resume:
+        raise ValueError(
+            f"{folder.path} already holds a run: resume it or name another folder"
+        )
 
 
 def _check_config(folder: RunFolder, fields: dict[str, Any], ignore: set[str]) -> None:
     """Raise a ValueError naming the first field that the folder holds otherwise."""
     saved = read_json(folder.config)
+    if not isinstance(saved, dict):
+        raise FileError(f"{folder.config}: expected named fields")
     for name in sorted((set(saved) | set(fields)) - ignore):
         a, b = saved.get(name, "nothing"), fields.get(name, "nothing")
         if a != b:
@@ -114,20 +177,39 @@ def _check_config(folder: RunFolder, fields: dict[str, Any], ignore: set[str]) -
 
 
 def fresh_path(root: str | os.PathLike[str], name: str) -> Path:
-    """Return ``root/name-1``, or the first number above all that exist."""
-    numbers = [0]
-    for path in Path(root).expanduser().glob(f"{name}-*"):
-        suffix = path.name.removeprefix(f"{name}-")
-        if suffix.isdecimal():
-            numbers.append(int(suffix))
-    return Path(root).expanduser() / f"{name}-{max(numbers) + 1}"
+    """Make the empty folder ``root/name-1``, or of the first number above all others.
+
+    It is this process's alone, also where several look for one at once.
+    """
+    root = Path(root).expanduser()
+    root.mkdir(parents=True, exist_ok=True)
+    while True:
+        numbers = [0]
+        for path in root.glob(f"{name}-*"):
+            suffix = path.name.removeprefix(f"{name}-")
+            if suffix.isdecimal():
+                numbers.append(int(suffix))
+        with suppress(FileExistsError):
+            path = root / f"{name}-{max(numbers) + 1}"
+            path.mkdir()
+            return path
 
 
 def append_metrics(folder: RunFolder, record: Mapping[str, Any]) -> None:
-    """Append one record to ``metrics.jsonl``, as one line in one write."""
-    line = json.dumps(jsonable(dict(record)), allow_nan=False) + "\n"
-    with open(folder.metrics, "ab", buffering=0) as file:
-        file.write(line.encode())
+    """Append one record to ``metrics.jsonl``, as one whole line or not at all.
+
+    Raises:
+        OSError: naming the file, for a disk that is full or a folder that is gone.
+    """
+    line = json.dumps(jsonable(dict(record)), allow_nan=False).encode() + b"\n"
+    with named_errors(folder.metrics), open(folder.metrics, "ab", buffering=0) as file:
+        start = file.seek(0, os.SEEK_END)
+        try:
+            while line:  # what did not fit is tried again, and then is an error
+                line = line[file.write(line) :]
+        except BaseException:
+            file.truncate(start)
+            raise
 
 
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
@@ -140,20 +222,29 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
         The records in order; empty if nothing was appended yet.
 
     Raises:
-        ValueError: naming file and line, if a complete line is not a JSON object.
+        FileError: naming file, line and field, if a complete line is not a JSON object,
+            has numbers that are not finite, an ``epoch`` that does not count up from
+            1 on or an ``elapsed_s`` that is no time.
     """
     try:
-        text = folder.metrics.read_text()
+        lines = folder.metrics.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    records = []
-    for number, line in enumerate(text.split("\n")[:-1], start=1):
+    records, last = [], -1
+    for number, line in enumerate(lines, start=1):
+        where = f"{folder.metrics}, line {number}"
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{folder.metrics}, line {number}: {error}") from error
+            record = parsed(line)
+        except (ValueError, RecursionError) as error:
+            raise FileError(f"{where}: {error}") from error
         if not isinstance(record, dict):
-            raise ValueError(f"{folder.metrics}, line {number}: not an object")
+            raise FileError(f"{where}: not an object")
+        epoch, elapsed = record.get("epoch", last + 1), record.get("elapsed_s", 0)
+        if type(epoch) is not int or epoch <= last:
+            raise FileError(f"{where}: epoch: expected over {last}, got {epoch!r}")
+        if type(elapsed) not in (int, float) or elapsed < 0:
+            raise FileError(f"{where}: elapsed_s: expected a time, got {elapsed!r}")
+        last = epoch if "epoch" in record else last
         records.append(record)
     return records
 
@@ -190,15 +281,14 @@ def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -
         of: what the config is of, for the message.
 
     Raises:
-        ValueError: naming the file, if it holds something else.
+        FileError: naming the file and the field, if it holds something else.
     """
     fields = read_json(path)
     try:
-        lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
-        config = kind(**{**fields, **lists})
+        config = typed(path, fields, kind)
         check(config)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of {of}: {error}") from error
+        raise FileError(f"{path}: not the config of {of}: {error}") from error
     return config
 
 
@@ -236,41 +326,30 @@ def write_summary(
     return summary
 
 
-def environment() -> dict[str, Any]:
-    """Return the versions of Python and of what computes, and the device."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    device = jax.devices()[0]
-    return {
-        "versions": versions,
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-            "cores": cores(),
-        },
-    }
+class Summary(NamedTuple):
+    """What ``summary.json`` holds; see :func:`write_summary`."""
+
+    command: str
+    config: dict[str, Any]
+    seeds: list[int]
+    wall_s: float
+    versions: dict[str, str | None]
+    device: dict[str, Any]
+    results: dict[str, Any]
 
 
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a file of :func:`write_summary`.
 
-
-def command_line() -> str:
-    """Return this process's command, with no path to the interpreter or module."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is None:
-        program = ["python", Path(sys.argv[0]).name]
-    else:
-        program = ["python", "-m", spec.name.removesuffix(".__main__")]
-    return shlex.join([*program, *sys.argv[1:]])
+    Raises:
+        FileError: naming the file, and the field that is missing or of another type.
+        OSError: if there is none.
+    """
+    fields = read_json(path)
+    summary = typed(path, fields, Summary)
+    if summary.wall_s < 0:
+        raise FileError(f"{path}: field wall_s: expected a time, got {summary.wall_s}")
+    return fields
 
 
 def jsonable(value: Any) -> Any:
@@ -316,11 +395,3 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(jsonable(value), indent=2, allow_nan=False)
     with replacing(path) as file:
         file.write(text.encode() + b"\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a ValueError names it if it is not one."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from synaptax import runs
+from synaptax.data.streaming import fingerprint
 from synaptax.runs import checkpoints, processes
 from synaptax.runs.progress import Progress
 from synaptax.training import sharding
@@ -125,8 +126,8 @@ def run(
         axis: of the replicas: see :func:`synaptax.training.over_replicas`.
         mesh: of :func:`synaptax.training.make_mesh`, for several devices.
         checkpoint_every: epochs of a stage between checkpoints; its last always is one.
-        expect: what a checkpoint is saved with and must have been saved with, such as
-            ``{"data": fingerprint}``.
+        expect: what a checkpoint is saved with and must have been saved with, beside
+            the folder's config and the CRC-32 of the stages' data.
         writer: gets each epoch's record beside ``metrics.jsonl``.
         quiet: show no progress.
         donate: give the state's memory to the next epoch. What ``start`` returns must
@@ -163,10 +164,11 @@ def run(
         [2.0, 2.0]
     """
     expect = dict(expect or {})
+    identity = {} if folder is None else _identity(folder, stages)
     records = [] if folder is None else runs.read_metrics(folder)
     spent = records[-1].get("elapsed_s", 0.0) if records else 0.0
     started = time.monotonic() - spent  # the clock goes on where it stopped
-    first, done, state = _restored(stages, folder, expect)
+    first, done, state = _restored(stages, folder, expect, identity)
     total = _epochs_before(stages, first) + done
     records = [record for record in records if record["epoch"] <= total]
     if folder is not None and processes.first():
@@ -178,6 +180,7 @@ def run(
         mesh,
         checkpoint_every,
         expect,
+        identity,
         writer,
         donate,
         records,
@@ -209,6 +212,7 @@ class _Job(NamedTuple):
     mesh: Mesh | None
     checkpoint_every: int
     expect: dict[str, Any]
+    identity: dict[str, Any]
     writer: Writer | None
     donate: bool
     records: list[dict[str, Any]]
@@ -240,8 +244,23 @@ def _run_epoch(
     last = done == stage.epochs
     if job.folder is not None and (last or done % job.checkpoint_every == 0):
         meta = {**job.expect, "stage": index, "done": done}
-        checkpoints.save(job.folder.checkpoints, state, step=before + done, meta=meta)
+        checkpoints.save(
+            job.folder.checkpoints,
+            state,
+            step=before + done,
+            meta=meta,
+            run=job.identity,
+        )
     return state, record
+
+
+def _identity(folder: runs.RunFolder, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Return what checkpoints say of the run that they are of."""
+    different = {id(stage.data): stage.data for stage in stages}  # each is read once
+    return {
+        "config": folder.identity or {},
+        "data": fingerprint(list(different.values())),
+    }
 
 
 def _epochs_before(stages: Sequence[Stage], index: int) -> int:
@@ -250,7 +269,10 @@ def _epochs_before(stages: Sequence[Stage], index: int) -> int:
 
 
 def _restored(
-    stages: Sequence[Stage], folder: runs.RunFolder | None, expect: dict[str, Any]
+    stages: Sequence[Stage],
+    folder: runs.RunFolder | None,
+    expect: dict[str, Any],
+    identity: dict[str, Any],
 ) -> tuple[int, int, Any]:
     """Return (stage, epochs done in it, state) of the newest checkpoint, or (0, 0)."""
     step = None if folder is None else checkpoints.latest(folder.checkpoints)
@@ -269,7 +291,11 @@ def _restored(
         )
     shape = stages[index].shape or (lambda: stages[index].start(None))
     restored = checkpoints.restore(
-        folder.checkpoints, jax.eval_shape(shape), step=step, expect=expect
+        folder.checkpoints,
+        jax.eval_shape(shape),
+        step=step,
+        expect=expect,
+        run=identity,
     )
     return index, done, restored.state
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis import curvature, operators
 from tests.analysis.test_operators import (
@@ -74,6 +75,21 @@ def test_the_trace_lies_within_three_standard_errors(key):
     wanted = np.sqrt(2 * squares / 16)
     assert np.mean([e.standard_error for e in found]) == pytest.approx(wanted, rel=0.1)
     assert found[0].matvecs == 18 and found[0].probes == 16
+
+
+def test_the_trace_interval_is_students(key):
+    found = curvature.trace(operator_of(symmetric()), key, probes=6, deflate=0)
+    expected = stats.t.interval(0.9, 5, found.value, found.standard_error)
+    np.testing.assert_allclose(found.interval(0.9), expected, rtol=1e-12)
+
+
+def test_the_standard_error_of_a_trace_is_that_of_a_mean(key):
+    # A = [[0, 1], [1, 0]]: v'Av = 2 v1 v2 is 2 or -2, so the mean tells the spread.
+    matrix = jnp.asarray([[0.0, 1.0], [1.0, 0.0]])
+    found = curvature.trace(operator_of(matrix), key, probes=25, deflate=0)
+    assert abs(found.value) < 2
+    expected = np.sqrt((4 - found.value**2) / 24)
+    np.testing.assert_allclose(found.standard_error, expected, rtol=1e-5)
 
 
 def test_the_trace_of_a_diagonal_is_exact_on_the_survivors(key):

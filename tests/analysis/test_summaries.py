@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis import entropy, summaries
 
@@ -68,6 +69,31 @@ def test_pairs_over_neurons_covers_the_spread_of_a_u_statistic(key):
         for one in jax.random.split(key, 20)
     ]  # fmt: skip
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(fresh), rel=0.15)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_are_basic_ones(level, key, monkeypatch):
+    """2 x the estimate less the quantiles of the draws, which are given here."""
+    H = np.arange(5.0, 26.0)  # 21 neurons, mean 15
+    draws = 15 + np.linspace(-1, 3, 1001)
+    monkeypatch.setattr(summaries, "_resample", lambda *_: draws.astype(np.float32))
+    tails = np.array([(1 + level) / 2, (1 - level) / 2])
+    moved = -1 + 4 * tails  # the quantiles, less the mean
+    pairs = summaries.pairs_over_neurons(H, key, level=level)
+    np.testing.assert_allclose(pairs[1:3], 15 - 2 * moved, rtol=1e-5)
+    wide = stats.t.ppf(tails[0], 20) / stats.norm.ppf(tails[0]) * math.sqrt(21 / 20)
+    single = summaries.over_neurons(first_order({"a": H}), key, level=level)["a"]
+    np.testing.assert_allclose(single[1:3], 15 - wide * moved, rtol=1e-5)
+
+
+def test_over_examples_draws_examples_within_their_class(key):
+    # One neuron: with p = 0.3 of 50 on, the counts drawn are binomial.
+    on, labels = {"a": (np.arange(50) < 15)[:, None]}, np.zeros(50, int)
+    found = summaries.over_examples(on, labels, 1, key, replicates=20_000)["a"]
+    low, high = stats.binom.ppf([0.025, 0.975], 50, 0.3)
+    H = [float(stats.entropy([n, 50 - n], base=2)) for n in (15, low, high)]
+    expected = (H[0], 2 * H[0] - H[2], 2 * H[0] - H[1])
+    np.testing.assert_allclose(found[:3], expected, rtol=1e-5)
 
 
 def test_over_examples_covers_the_entropy_of_the_population(key):

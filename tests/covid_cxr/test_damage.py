@@ -482,7 +482,7 @@ REFUSED = {
         "montgomery",
         lambda r: shutil.rmtree(r / "CXR_png"),
         FileNotFoundError,
-        "no radiographs in CXR_png",
+        "no films in CXR_png",
     ),
 }
 

@@ -164,7 +164,7 @@ def test_what_cannot_be_written_is_named(tmp_path):
         save_safetensors(path, params, params, layout="dense")
     with pytest.raises(ValueError, match="params: leaf w is complex64"):
         save_safetensors(path, {"w": np.ones(2, np.complex64)}, layout="dense")
-    with pytest.raises(ValueError, match="leaf a[.]b has no name of its own"):
+    with pytest.raises(ValueError, match=r"leaf a[.]b has no name of its own"):
         save_safetensors(path, {"a.b": params["w"]}, layout="dense")
     assert not list(tmp_path.iterdir())
 

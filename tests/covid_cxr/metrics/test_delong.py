@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from covid_cxr.metrics import auc_interval, delong, delong_test
 from covid_cxr.metrics._delong import clustered_variance, placements
@@ -98,6 +99,52 @@ def test_paired_test_of_a_real_difference():
         spread[0, 0] + spread[1, 1] - 2 * spread[0, 1]
     )
     assert found.z == pytest.approx(z, rel=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("patients", [None, 60])
+def test_the_interval_is_the_normal_one_on_the_logit_scale(level, patients):
+    rng = np.random.default_rng(5)
+    label = np.arange(180) % 2
+    score = rng.normal(size=180) + label
+    patient = None if patients is None else rng.integers(patients, size=180)
+    found = auc_interval(label, score, patient=patient, level=level)
+    (area,), ((variance,),) = oracle(label, score[None])
+    if patients is not None:  # the sum by patient, by its definition
+        variance = by_patient(label, score, patient)
+    # d logit(A) = dA / (A (1 - A))
+    spread = math.sqrt(variance) / (area * (1 - area))
+    low, high = stats.norm.interval(level, math.log(area / (1 - area)), spread)
+    expected = [area, 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))]
+    np.testing.assert_allclose(found[:3], expected, rtol=1e-9)
+
+
+def by_patient(label, score, patient):
+    """Return Obuchowski's variance of an area from sums over pairs and patients."""
+    above, below = score[label == 1], score[label == 0]
+    kernel = (above[:, None] > below) + 0.5 * (above[:, None] == below)
+    first, second = kernel.mean(1) - kernel.mean(), kernel.mean(0) - kernel.mean()
+    hit, clear = patient[label == 1], patient[label == 0]
+    names = np.unique(patient)
+    ours = np.array([first[hit == name].sum() for name in names]) / first.size
+    theirs = np.array([second[clear == name].sum() for name in names]) / second.size
+    shrink = lambda count: count / (count - 1)
+    return (
+        shrink(np.unique(hit).size) * (ours**2).sum()
+        + shrink(np.unique(clear).size) * (theirs**2).sum()
+        + 2 * shrink(names.size) * (ours * theirs).sum()
+    )
+
+
+def test_the_interval_of_a_difference_is_the_normal_one():
+    rng = np.random.default_rng(6)
+    label = np.arange(90) % 3 == 0
+    pair = rng.normal(size=(2, 90)) + label
+    found = delong_test(label, *pair, level=0.9).difference
+    area, spread = oracle(label, pair)
+    error = math.sqrt(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
+    expected = stats.norm.interval(0.9, area[0] - area[1], error)
+    np.testing.assert_allclose(found[1:3], expected, rtol=1e-9)
 
 
 def test_degenerate_inputs_say_why():

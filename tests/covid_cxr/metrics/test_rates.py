@@ -72,6 +72,14 @@ def test_odds_ratio_interval_covers():
     assert 0.94 < covered < 0.98
 
 
+def test_odds_ratio_interval_is_woolfs():
+    found = odds_ratio_interval(Confusion(30, 5, 20, 10), level=0.9)
+    ratio = 30.5 * 20.5 / (5.5 * 10.5)
+    error = math.sqrt(1 / 30.5 + 1 / 5.5 + 1 / 20.5 + 1 / 10.5)
+    expected = [ratio * math.exp(z * error) for z in (0, -1.6448536, 1.6448536)]
+    assert found[:3] == pytest.approx(expected, rel=1e-6)
+
+
 def test_predictive_values_at_a_prevalence():
     # At the sample's own prevalence they are the sample's own.
     assert float(ppv_at(CELLS, 10 / 25)) == pytest.approx(8 / 11)

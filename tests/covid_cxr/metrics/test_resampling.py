@@ -118,6 +118,14 @@ def test_the_mean_of_draws_is_that_of_theory():
     assert found.draws["mean"].std() == pytest.approx(se, rel=0.06)
 
 
+def test_the_interval_is_between_the_quantiles_of_the_draws():
+    draws = np.random.default_rng(0).permutation(np.arange(1001.0))
+    found = percentile(500.0, draws, patients=10)
+    assert (found.low, found.high) == pytest.approx((25, 975))
+    found = percentile(500.0, draws, patients=10, level=0.5)
+    assert (found.low, found.high) == pytest.approx((250, 750))
+
+
 def test_same_key_same_draws_and_one_compilation():
     calls = []
 

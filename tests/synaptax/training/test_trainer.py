@@ -1,6 +1,7 @@
 """The trainer on a linear regression: the same bits after a kill, and what it says."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -282,6 +283,18 @@ def test_a_foreign_checkpoint_is_refused_and_nothing_changes(tmp_path):
     refused(r"w is float32\(2, 3\), expected float32\(3, 3\)", [more])
     checkpoints.save(folder.checkpoints, {"w": jnp.ones(2)}, step=9)
     refused("not of a run", [FIT, TUNE])
+
+
+def test_a_checkpoint_is_of_its_config_and_data(tmp_path):
+    short = FIT._replace(epochs=2)
+    training.run([short], folder_of(tmp_path / "one"))
+    other = runs.create(tmp_path / "other", Config(rate=0.5))
+    shutil.copytree(tmp_path / "one" / "checkpoints", other.checkpoints)
+    with pytest.raises(checkpoints.CheckpointError, match=r"config\.rate = 0\.3, exp"):
+        training.run([short], other)
+    again = folder_of(tmp_path / "one", resume=True)
+    with pytest.raises(checkpoints.CheckpointError, match=r"with data = \d+, exp"):
+        training.run([short._replace(data=(X, Y + 1))], again)
 
 
 def test_an_axis_is_one_of_those_there_are():
