@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from covid_cxr.experiments import RECORDED
+from covid_cxr.experiments import RECORDED, _results_planted
 from covid_cxr.experiments._findings import area, probe
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs.folder import read_json
@@ -113,6 +113,8 @@ def _intervals(rows: Sequence[Row], label: str, kinds: Sequence[str]) -> Any:
 def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
     drawn = {"study_real-areas": areas(), "segmentation-dice": dice()}
+    if _results_planted.record() is not None:
+        drawn["planted_shortcuts-seen"] = _results_planted.figure()
     for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
 

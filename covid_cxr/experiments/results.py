@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from covid_cxr.experiments import _findings, _results_segmentation, _results_study
+from covid_cxr.experiments import (
+    _findings,
+    _results_planted,
+    _results_segmentation,
+    _results_study,
+)
 from synaptax.reports.results import Contribution, Page
 
 
 def contribution() -> Contribution:
     """Return what this package adds to the results."""
-    lines = [*_results_segmentation.sections(), *_results_study.sections()]
+    parts = (_results_segmentation, _results_study, _results_planted)
+    lines = [line for part in parts for line in part.sections()]
     title = "Chest radiographs and their shortcuts (arXiv 2004.05405)"
     return Contribution(
         (Page("chest-radiographs", title, tuple(lines)),),
