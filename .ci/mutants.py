@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 _FOLDER = "tests/pruning/test_"
 GROUPS: dict[str, dict[str, str]] = {
     "pruning": {
-        "pruning/_select.py": _FOLDER + "selection.py",
+        "pruning/_select.py": f"{_FOLDER}selection.py {_FOLDER}schedules.py",
         "pruning/selection.py": f"{_FOLDER}selection.py {_FOLDER}structures.py",
         "pruning/_prune.py": f"{_FOLDER}transforms.py {_FOLDER}wrappers.py",
         "pruning/_decay.py": (

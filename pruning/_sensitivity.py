@@ -30,6 +30,7 @@ from pruning._definition import (
     reference_mean_abs,
 )
 from pruning._roles import with_arrays
+from synaptax.checks import wide_dtype
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Float, PyTree
 
@@ -147,8 +148,10 @@ def sensitivity(
     over a batch is not fixed by the text that we could read.
     """
     params = with_arrays(params)
-    batch, classes = _shapes(apply_fn, params, x)
+    batch, classes, dtype = _shapes(apply_fn, params, x)
+    # As wide as y before anything is divided: float64 networks keep float64's digits.
     rows = _weights(alpha, batch, classes)
+    rows = rows.astype(wide_dtype(rows.dtype, dtype))
     _check_finite(params)
     if support is not None:
         _positive("support", support)
@@ -182,8 +185,8 @@ def _positive(name: str, value: int) -> None:
         raise ValueError(f"{name}: expected a positive integer, got {value!r}")
 
 
-def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int]:
-    """Return (B, C), or raise naming the argument at fault."""
+def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int, Any]:
+    """Return (B, C, dtype of y), or raise naming the argument at fault."""
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
     sizes = {shape[0] if shape else None for shape in shapes}
     if len(sizes) != 1 or None in sizes or 0 in sizes:
@@ -202,7 +205,7 @@ def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int]:
             f"apply_fn: expected floating outputs, got {y.dtype}; of complex ones, say "  # pyright: ignore
             "which real numbers count, such as jnp.abs(y)"
         )
-    return int(batch), int(y.shape[1])  # pyright: ignore[reportArgumentType]
+    return int(batch), int(y.shape[1]), y.dtype  # pyright: ignore
 
 
 def _weights(alpha: Any, batch: int, classes: int) -> Array:

@@ -61,6 +61,16 @@ def test_periodic():
     assert int(schedule.kept(12, 80)) == 10
 
 
+def test_int32_is_used_to_its_end():
+    last = 2**31 - 1
+    assert int(schedules.one_shot(last, 0.5).last(last)) == last
+    assert int(schedules.one_shot(0, 1).kept(last, last)) == last
+    with pytest.raises(ValueError, match="below 2"):
+        schedules.one_shot(last + 1, 0.5)
+    with pytest.raises(ValueError, match="below 2"):
+        schedules.one_shot(0, 1).kept(0, last + 1)
+
+
 def test_manual_never_updates():
     schedule = schedules.manual()
     assert updates_of(schedule) == []

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pruning import _contract, _sensitivity, taps
 from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
 from synaptax.nets import models
 from tests.pruning.networks import CASES, Case, draw
@@ -93,6 +94,27 @@ def test_chunks_do_not_change_the_sum(chunk):
         whole = sensitivity(case.apply_fn, case.params, case.x, alpha, chunk=5)
         parts = sensitivity(case.apply_fn, case.params, case.x, alpha, chunk=chunk)
         assert worst(parts, whole) < 1e-12
+
+
+def test_a_chunk_fits_its_memory_and_wastes_little(monkeypatch):
+    program = taps.trace(APPLY, PARAMS, X, batch=1)
+    plans = _contract.plan(program)
+    chunk = lambda batch: _sensitivity._chunk(program, plans, 2, batch)
+    assert chunk(10**5) == 10**5  # 24 bytes an example: 3 outputs, 2 passes
+    monkeypatch.setattr(_sensitivity, "_CHUNK_BYTES", {"cpu": 150, "other": 1 << 40})
+    assert [chunk(batch) for batch in (5, 6, 7, 10, 12)] == [5, 6, 6, 5, 6]
+    monkeypatch.setattr(_sensitivity, "_CHUNK_BYTES", {"cpu": 1, "other": 1 << 40})
+    assert chunk(12) == 1
+
+
+def test_float64_networks_keep_the_digits_of_float32_alpha():
+    with jax.enable_x64(True):
+        w, x = {"w": jnp.zeros((2, 3))}, draw(1, 7, 2, dtype="float64")
+        alpha = unspecific(3)
+        share = jnp.abs(x).mean(0)[:, None] * alpha[None].astype("float64")
+        for reduction in ("mean_abs", "abs_mean"):
+            found = sensitivity(APPLY, w, jnp.abs(x), alpha, reduction=reduction)
+            np.testing.assert_allclose(found["w"], share, rtol=1e-14)
 
 
 def test_linear_network_by_hand():
