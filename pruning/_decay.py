@@ -110,6 +110,7 @@ def sensitivity_decay(
     sensitivity_fn: Callable[[PyTree, Any], PyTree] | None = None,
     refresh: Any = 1,
     prunable: Prunable | None = None,
+    state_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Decay each weight by as much as the output does not depend on it.
 
@@ -128,6 +129,9 @@ def sensitivity_decay(
             ``sensitivity_fn``. The state holds S only if this is more than 1.
         prunable: which leaves decay, a predicate on (path, leaf); every leaf, biases
             too, by default.
+        state_dtype: the dtype of the S that is held between refreshes, that of its
+            leaf by default. bfloat16 takes 2 bytes a weight instead of 4; it rounds S,
+            and with it the decay, by 2**-9 at most.
 
     Returns:
         A transform whose update is
@@ -150,6 +154,8 @@ def sensitivity_decay(
 
     def init(params: PyTree) -> Any:
         last = jax.tree.map(_no_sensitivity, params) if refresh > 1 else None
+        if last is not None and state_dtype is not None:
+            last = jax.tree.map(lambda s: s.astype(state_dtype), last)
         return SensitivityDecayState(jnp.zeros([], jnp.int32), last)
 
     def computed(params: PyTree, batch: Any) -> PyTree:

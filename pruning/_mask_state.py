@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning import _transform
+from pruning import _packed, _transform
 from pruning._prune import PruneState
 from pruning._transform import pure
 from synaptax.checks import check_boolean
@@ -46,9 +46,9 @@ def masks_of(opt_state: Any) -> PyTree:
         opt_state, is_leaf=lambda node: _is_prune_state(node) or _is_untyped(node)
     ):
         if _is_prune_state(node):
-            held.append(pure(node.prune_masks))
+            held.append(_packed.unpacked(pure(node.prune_masks)))
         elif _is_untyped(node):
-            held.append(node["prune_masks"])
+            held.append(_packed.unpacked(node["prune_masks"]))
     if not held:
         raise ValueError(
             "opt_state: no masks found; is prune or pruned among the transforms?"
@@ -100,10 +100,13 @@ def with_masks(opt_state: Any, masks: PyTree) -> Any:
     def replace(node: Any) -> Any:
         if not _is_prune_state(node):
             return node
-        new = _transform.like(pure(node.prune_masks), given, argument="masks")
+        old = node.prune_masks
+        bools = _packed.unpacked(pure(old))
+        new = _transform.like(bools, given, argument="masks")
+        if any(leaf.dtype != bool for leaf in jax.tree.leaves(old)):
+            new = _packed.packed(new)
         # Copies: masks shared with another state, or within one, cannot be donated.
         leaves = [jnp.array(leaf, copy=True) for leaf in jax.tree.leaves(new)]
-        old = node.prune_masks
         return node._replace(
             prune_masks=jax.tree.unflatten(jax.tree.structure(old), leaves)
         )

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
-from pruning import _transform, scores
+from pruning import _packed, _select, _transform, scores
 from pruning._allocation import Scope
 from pruning._roles import (
     Stacked,
@@ -19,9 +20,9 @@ from pruning._roles import (
     weights_only,
     with_arrays,
 )
-from pruning.masks import density, flips, full_mask
+from pruning.masks import full_mask
 from pruning.schedules import Manual, Schedule
-from pruning.selection import SelectionInfo, check_options, select_with_info
+from pruning.selection import SelectionInfo, check_options, itself, select_by
 from pruning.structures import Structure
 from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable
@@ -57,7 +58,8 @@ class PruneState(NamedTuple):
     """The state of :func:`prune`.
 
     Attributes:
-        prune_masks: boolean tree like the parameters, True = kept.
+        prune_masks: boolean tree like the parameters, True = kept; with ``packed``,
+            of bits. :func:`pruning.masks_of` reads either.
         prune_count: int32, updates done.
         prune_info: the :class:`PruneInfo` of the last choice.
         prune_target: float32, the density that the last choice aimed at; 1 before.
@@ -81,14 +83,15 @@ class PrunedState(NamedTuple):
     pruned_prune: PruneState
 
 
-def applied(params: PyTree, updates: PyTree) -> PyTree:
-    """Return what :func:`optax.apply_updates` would, under any dtype promotion."""
+def applied(weight: Array, update: Array) -> Array:
+    """Return a leaf as :func:`optax.apply_updates` would, under any dtype promotion."""
+    wide = wide_dtype(weight.dtype, update.dtype)
+    return (weight.astype(wide) + update.astype(wide)).astype(weight.dtype)
 
-    def leaf(weight: Array, update: Array) -> Array:
-        wide = wide_dtype(weight.dtype, update.dtype)
-        return (weight.astype(wide) + update.astype(wide)).astype(weight.dtype)
 
-    return jax.tree.map(leaf, params, updates)
+def magnitude_reached(weight: Array, update: Array) -> Array:
+    """Return |w + u|, the magnitude that a weight would have."""
+    return jnp.abs(applied(weight, update))
 
 
 def project(updates: PyTree, params: PyTree, masks: PyTree) -> PyTree:
@@ -138,12 +141,17 @@ def _described(
     prunable: Prunable,
 ) -> PruneInfo:
     """Return what there is to read about a choice of masks."""
-    changed = flips(old, new)
+    roles = leaves_of(params, prunable)
+    counts = [
+        _select.totals(mask, mask != before)
+        for mask, before in zip(*map(jax.tree.leaves, (new, old)), strict=True)
+    ]
+    kept = [one for (one, _), leaf in zip(counts, roles, strict=True) if leaf.prunable]
     floored = jnp.stack(list(selection.floored.values()))
     return PruneInfo(
-        jnp.asarray(density(new, prunable=prunable, params=params), jnp.float32),
+        sum(kept, jnp.int32(0)).astype(jnp.float32) / np.float32(selection.total),
         selection.threshold,
-        jnp.asarray(changed.pruned + changed.regrown, jnp.int32),
+        sum((changed for _, changed in counts), jnp.int32(0)),
         jnp.sum(floored, dtype=jnp.int32),
     )
 
@@ -159,6 +167,7 @@ def prune(
     min_per_leaf: int = 1,
     regrow: bool = False,
     stacked: Stacked | None = None,
+    packed: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Prune while training: the last transform of a chain.
 
@@ -187,6 +196,9 @@ def prune(
         min_per_leaf: as there.
         regrow: let pruned weights return; by default they never do.
         stacked: as ``scope``.
+        packed: hold the masks as bits: an eighth of a byte a weight instead of one,
+            unpacked in each update. A leaf whose last axis is no multiple of 8 stays
+            boolean.
 
     Returns:
         A transform whose state is a :class:`PruneState`. A weight that is NaN or inf
@@ -214,6 +226,7 @@ def prune(
         min_per_leaf,
         regrow,
         stacked,
+        packed,
     )
 
     def update(
@@ -238,6 +251,7 @@ class _Options(NamedTuple):
     min_per_leaf: int
     regrow: bool
     stacked: Stacked | None
+    packed: bool
 
 
 def _init(options: _Options, params: PyTree) -> PruneState:
@@ -247,7 +261,10 @@ def _init(options: _Options, params: PyTree) -> PruneState:
     zero = lambda dtype: jnp.zeros([], dtype)
     one = lambda: jnp.ones([], jnp.float32)
     info = PruneInfo(one(), zero(jnp.float32), zero(jnp.int32), zero(jnp.int32))
-    return PruneState(full_mask(params), zero(jnp.int32), info, one())
+    masks = full_mask(params)
+    if options.packed:
+        masks = _packed.packed(masks)
+    return PruneState(masks, zero(jnp.int32), info, one())
 
 
 def _update(
@@ -258,7 +275,8 @@ def _update(
     extra: dict[str, Any],
 ) -> tuple[PyTree, PruneState]:
     masks, count, info, target = state
-    masks = _transform.like(params, masks, argument="prune_masks")
+    forms = jax.tree.map(_packed.packed_shape, params) if options.packed else params
+    masks = _transform.like(forms, masks, argument="prune_masks")
     leaves = leaves_of(params, options.prunable)
     able = any(leaf.prunable for leaf in leaves)
     if able and not isinstance(options.schedule, Manual):
@@ -269,16 +287,21 @@ def _update(
         if not options.regrow:
             other = other & (wanted < target)
         due = (step == count) | ((step >= 0) & other)
-        reached = jax.tree.map(lax.stop_gradient, applied(params, updates))
-        _transform.check_shared(params, reached, "prune: updates", _MEAN)
+        _transform.check_shared(params, updates, "prune: updates", _MEAN)
+        ends = jax.tree.map(lax.stop_gradient, (params, updates))
 
         def fresh(carry: Any) -> Any:
-            chosen, info = _choose(options, carry[0], step, params, reached, extra)
+            # Plus 0, from what the loop carries: see _select.anew.
+            now = step + jnp.minimum(carry[1].prune_flips, 0)
+            old = _packed.unpacked(carry[0])
+            chosen, info = _choose(options, old, now, *ends, extra)
+            if options.packed:
+                chosen = _packed.packed(chosen)
             return chosen, info, wanted
 
         masks, info, target = _transform.run_if(due, fresh, (masks, info, target))
     # u_i where kept, else -w_i
-    updates = project(updates, params, masks)
+    updates = project(updates, params, _packed.unpacked(masks))
     return updates, PruneState(masks, _transform.increment(count), info, target)
 
 
@@ -287,19 +310,26 @@ def _choose(
     old: PyTree,
     step: Array,
     params: PyTree,
-    reached: PyTree,
+    updates: PyTree,
     extra: dict[str, Any],
 ) -> tuple[PyTree, PruneInfo]:
     """Return new masks, chosen among the weights that this update would leave."""
     if isinstance(params, optax.LookaheadParams):  # two views of one network
-        mask, info = _choose(options, old.fast, step, params.fast, reached.fast, extra)
+        mask, info = _choose(options, old.fast, step, params.fast, updates.fast, extra)
         return optax.LookaheadParams(mask, mask), info
     names = {leaf.name for leaf in leaves_of(params, options.prunable) if leaf.prunable}
-    values = _transform.call_with_known(options.score, reached, extra, "prune")
-    values = _transform.like(params, values, argument="score")
-    _transform.check_shared(params, values, "prune: score", _MEAN)
-    new, selection = select_with_info(
-        values,
+    if options.score is scores.magnitude:
+        # |w + u| is cheaper to compute anew than to hold: 4 bytes for each weight.
+        score, trees = magnitude_reached, (params, updates)
+    else:
+        reached = jax.tree.map(applied, params, updates)
+        values = _transform.call_with_known(options.score, reached, extra, "prune")
+        values = _transform.like(params, values, argument="score")
+        _transform.check_shared(params, values, "prune: score", _MEAN)
+        score, trees = itself, (values,)
+    new, selection = select_by(
+        score,
+        trees,
         lambda total: options.schedule.kept(step, total),
         scope=options.scope,
         structure=options.structure,
@@ -359,9 +389,8 @@ def pruned(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
         params = _transform.need_params(params, "pruned")
-        before = _transform.like(
-            params, state.pruned_prune.prune_masks, argument="prune_masks"
-        )
+        held = _packed.unpacked(state.pruned_prune.prune_masks)
+        before = _transform.like(params, held, argument="prune_masks")
         grads = jax.tree.map(
             lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, before
         )
@@ -369,7 +398,8 @@ def pruned(
         known = {"grads": updates, **extra}
         result, new = pruner.update(found, state.pruned_prune, params, **known)
         prune_state = cast(PruneState, new)
-        moments = _clear(inner, moments, prune_state.prune_masks)
+        masks = _packed.unpacked(prune_state.prune_masks)
+        moments = _clear(inner, moments, masks)
         return result, PrunedState(moments, prune_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

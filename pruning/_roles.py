@@ -218,37 +218,31 @@ def _vector_axes(
     return len(shape) - 1
 
 
-def unstacked(
-    leaves: Sequence[Any], axes: Sequence[int]
-) -> tuple[list[Any], list[tuple[int, str]]]:
-    """Cut stacks into their layers.
+def layers_of(
+    shapes: Sequence[tuple[int, ...]], axes: Sequence[int]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Say where each layer lies: in which leaf, and at which place of its stack.
 
     Args:
-        leaves: arrays.
+        shapes: of the leaves.
         axes: for each, the number of leading axes that count layers.
 
     Returns:
-        The layers of all leaves; and for each the index of its leaf and a suffix for
-        its path, such as ``[2]``, empty where nothing was cut.
+        The index of a leaf and the layer's place in it; () where nothing is stacked.
     """
-    layers, origin = [], []
-    for index, (leaf, extra) in enumerate(zip(leaves, axes, strict=True)):
-        if not extra:
-            layers.append(leaf)
-            origin.append((index, ""))
-            continue
-        for place in np.ndindex(*leaf.shape[:extra]):
-            layers.append(leaf[place])
-            origin.append((index, str(list(map(int, place)))))
-    return layers, origin
+    return [
+        (index, tuple(map(int, place)))
+        for index, (shape, extra) in enumerate(zip(shapes, axes, strict=True))
+        for place in np.ndindex(*shape[:extra])
+    ]
 
 
 def restacked(
     layers: Sequence[Any],
-    origin: Sequence[tuple[int, str]],
+    origin: Sequence[tuple[int, tuple[int, ...]]],
     shapes: Sequence[tuple[int, ...]],
 ) -> list[Any]:
-    """Put the layers of :func:`unstacked` together again, in the leaves' shapes."""
+    """Put the layers of :func:`layers_of` together again, in the leaves' shapes."""
     parts: list[list[Any]] = [[] for _ in shapes]
     for layer, (index, _) in zip(layers, origin, strict=True):
         parts[index].append(layer)

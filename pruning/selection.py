@@ -6,6 +6,7 @@ Nothing here needs an optimizer; see :mod:`pruning._select` for how it is done.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -174,52 +175,106 @@ def select_with_info(
     Raises:
         ValueError: as :func:`select`.
     """
+    return select_by(
+        itself,
+        (scores,),
+        density,
+        scope=scope,
+        structure=structure,
+        prunable=prunable,
+        min_per_leaf=min_per_leaf,
+        allowed=allowed,
+        stacked=stacked,
+    )
+
+
+def select_by(
+    score: Callable[..., Array],
+    trees: tuple[PyTree, ...],
+    density: Any,
+    *,
+    scope: Scope = "global",
+    structure: Structure | str = "element",
+    prunable: Prunable = weights_only,
+    min_per_leaf: int = 1,
+    allowed: PyTree | None = None,
+    stacked: Stacked | None = None,
+) -> tuple[PyTree, SelectionInfo]:
+    """Select by scores that are computed where they are compared, and held nowhere.
+
+    Args:
+        score: from a leaf of each tree to its scores, entry by entry; a function of a
+            module, so that what is compiled for it is found again.
+        trees: trees of one structure.
+        density: see :func:`select_with_info`, as the rest.
+        scope: as there.
+        structure: as there.
+        prunable: as there.
+        min_per_leaf: as there.
+        allowed: as there.
+        stacked: as there.
+
+    Returns:
+        ``(mask, info)``.
+    """
     structure = check_options(scope, structure, min_per_leaf)
+    scores = trees[0] if score is itself else _shapes(score, trees)
     if allowed is not None:
         allowed = like(scores, allowed, argument="allowed")
         check_boolean(allowed, "allowed")
     leaves = _score_leaves(scores, prunable)
     picked = [i for i, leaf in enumerate(leaves) if leaf.prunable]
     _check_scores([leaves[i] for i in picked])
-    values = [leaves[i].value for i in picked]
-    shapes = [tuple(value.shape) for value in values]
+    shapes = [tuple(leaves[i].value.shape) for i in picked]
     axes = _layer_axes(scores, leaves, stacked)
-    layers, origin = _roles.unstacked(values, [axes[i] for i in picked])
-    names = [leaves[picked[i]].name + suffix for i, suffix in origin]
-    for name, layer in zip(names, layers, strict=True):
-        structure.check(name, tuple(layer.shape))
-    total = sum(layer.size for layer in layers)
+    origin = _roles.layers_of(shapes, [axes[i] for i in picked])
+    names = [
+        leaves[picked[i]].name + (str(list(place)) if place else "")
+        for i, place in origin
+    ]
+    layers = [shapes[i][len(place) :] for i, place in origin]
+    for name, shape in zip(names, layers, strict=True):
+        structure.check(name, shape)
+    sizes = [math.prod(shape) for shape in layers]
+    total = sum(sizes)
     if total > _select.LIMIT:
         raise ValueError(f"scores: {total} prunable weights, over the limit 2**31-1")
     counter = density if callable(density) else _counter(density)
-    sizes = [layer.size for layer in layers]
     if isinstance(scope, str) and scope in ("global", "layer"):
         numbers = sizes if scope == "layer" else [total] * len(sizes)
         budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
     else:
         own = [leaves[picked[i]].name for i, _ in origin]
-        every = [tuple(layer.shape) for layer in layers]
-        parts = _allocation.proportions(scope, own, every)
+        parts = _allocation.proportions(scope, own, layers)
         budget = _allocation.divided(counter(total), sizes, parts)
-    gates = None
-    if allowed is not None:
-        given = [jax.tree.leaves(allowed)[i] for i in picked]
-        gates = tuple(_roles.unstacked(given, [axes[i] for i in picked])[0])
+    flat = [jax.tree.leaves(tree) for tree in trees]
+    gates = None if allowed is None else jax.tree.leaves(allowed)
     chosen, kept, threshold, floored = _solve(
-        tuple(layers),
-        gates,
+        tuple(tuple(part[i] for part in flat) for i in picked),
+        None if gates is None else tuple(gates[i] for i in picked),
         budget,
         jnp.int32(min_per_leaf),
+        score=score,
+        origin=tuple(origin),
         together=scope == "global",
         structure=structure,
     )
     masks = dict(zip(picked, _roles.restacked(chosen, origin, shapes), strict=True))
     whole = [
-        masks[i] if i in masks else jnp.ones_like(leaf.value, dtype=bool)
-        for i, leaf in enumerate(leaves)
+        masks[i] if i in masks else jnp.ones_like(leaf, dtype=bool)
+        for i, leaf in enumerate(flat[0])
     ]
     info = SelectionInfo(kept, total, threshold, dict(zip(names, floored, strict=True)))
     return jax.tree.unflatten(jax.tree.structure(scores), whole), info
+
+
+def itself(scores: Array) -> Array:
+    """Return scores that are given as they are."""
+    return scores
+
+
+def _shapes(score: Callable[..., Array], trees: tuple[PyTree, ...]) -> PyTree:
+    return jax.eval_shape(lambda *trees: jax.tree.map(score, *trees), *trees)
 
 
 def _score_leaves(scores: PyTree, prunable: Prunable) -> list[_roles.Leaf]:
@@ -274,42 +329,71 @@ def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
     return structure
 
 
-@functools.partial(jax.jit, static_argnames=("together", "structure"))
+@functools.partial(
+    jax.jit, static_argnames=("score", "origin", "together", "structure")
+)
 def _solve(
-    leaves: tuple[Array, ...],
+    leaves: tuple[tuple[Array, ...], ...],
     allowed: tuple[Array, ...] | None,
     budget: Array,
     floor: Array,
     *,
+    score: Callable[..., Array],
+    origin: tuple[tuple[int, tuple[int, ...]], ...],
     together: bool,
     structure: Structure,
 ) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
     """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
-    wide = any(leaf.dtype == jnp.float64 for leaf in leaves)
-    gates = allowed if allowed is not None else (None,) * len(leaves)
-    sizes = [structure.group_size(tuple(leaf.shape)) for leaf in leaves]
-    values, keys = [], []
-    for leaf, gate in zip(leaves, gates, strict=True):
-        value = structure.group_scores(leaf, gate)
-        key = _select.ordered_keys(value, wide=wide)
+
+    def scored(layer: int, turn: Array = budget[0]) -> tuple[Array, Array | None]:
+        index, place = origin[layer]
+        at = lambda leaf: _select.anew(leaf[place] if place else leaf, turn)
+        gate = None if allowed is None else at(allowed[index])
+        return score(*map(at, leaves[index])), gate
+
+    layers = range(len(origin))
+    given = [jax.eval_shape(functools.partial(scored, layer))[0] for layer in layers]
+    wide = any(leaf.dtype == jnp.float64 for leaf in given)
+
+    def keys_of(layer: int, turn: Array) -> Array:
+        leaf, gate = scored(layer, turn)
+        key = _select.ordered_keys(structure.group_scores(leaf, gate), wide=wide)
         eligible = structure.eligible(leaf, gate)
-        if eligible is not None:
-            key = jnp.where(eligible, key, jnp.asarray(_select.EXCLUDED, key.dtype))
-        values.append(value)
-        keys.append(key)
-    choice = _select.choose(keys, sizes, budget, together=together, floor=floor)
+        if eligible is None:
+            return key
+        return jnp.where(eligible, key, jnp.asarray(_select.EXCLUDED, key.dtype))
+
+    keys = []
+    for layer in layers:
+        make = functools.partial(keys_of, layer)
+        if type(structure) is not Structure:
+            # Of a group, or of a rank among neighbours, once is enough.
+            held = make(budget[0])
+            make = lambda turn, held=held: held
+        keys.append(_select.Keys(jax.eval_shape(make, budget[0]).shape, make))
+    sizes = [structure.group_size(tuple(leaf.shape)) for leaf in given]
+    choice = _select.choose(
+        keys,
+        jnp.uint64 if wide else jnp.uint32,
+        sizes,
+        budget,
+        together=together,
+        floor=floor,
+    )
     kept, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
-    for i, (leaf, gate) in enumerate(zip(leaves, gates, strict=True)):
-        groups = _select.chosen(keys[i], choice.bound[i], choice.cut[i])
+    for i in layers:
+        turn = choice.kept[i]
+        leaf, gate = scored(i, turn)
+        groups = _select.chosen(keys[i].make(turn), choice.bound[i], choice.cut[i])
         mask = structure.expand(groups, tuple(leaf.shape))
         # The group's decision is spread over the leaf as the leaf itself is spread.
         mask = mask & (jnp.ones_like(leaf, dtype=bool) if gate is None else gate)
         masks.append(mask)
-        single = sizes[i] == 1
-        kept += choice.kept[i] if single else jnp.sum(mask, dtype=jnp.int32)
-        score = jnp.where(groups, values[i].astype(jnp.float32), jnp.inf)
-        lowest = jnp.minimum(lowest, jnp.min(score))
-    floored = [choice.floored[i] for i in range(len(leaves))]
+        value = structure.group_scores(leaf, gate)
+        number, smallest = _select.least(groups, value.astype(jnp.float32))
+        kept += number if sizes[i] == 1 else _select.total(mask)
+        lowest = jnp.minimum(lowest, smallest)
+    floored = [choice.floored[i] for i in layers]
     return tuple(masks), kept, lowest, floored
 
 
