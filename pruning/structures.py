@@ -17,7 +17,7 @@ from synaptax.checks import wide_dtype
 from synaptax.typing import Array
 
 
-def unshard_cut_runs(leaf: Array, runs: tuple[int, ...]) -> Array:
+def _unshard_cut_runs(leaf: Array, runs: tuple[int, ...]) -> Array:
     """Gather an explicitly sharded axis whose shards would cut a run in two."""
     sharding = jax.typeof(leaf).sharding
     spec = list(sharding.spec)
@@ -97,7 +97,7 @@ class _Grouped(Structure):
         # One axis at a time, last first: a sharded axis may be split but not while
         # its neighbours are.
         runs = self.runs(leaf.shape)
-        leaf = unshard_cut_runs(leaf, runs)
+        leaf = _unshard_cut_runs(leaf, runs)
         for axis in reversed(range(len(runs))):
             shape, run = leaf.shape, runs[axis]
             pair = (shape[axis] // run, run)
@@ -221,7 +221,7 @@ class _NOfM(Structure):
         shape = scores.shape
         runs = tuple(self.m if i == axis else 1 for i in range(scores.ndim))
         pair = (shape[axis] // self.m, self.m)
-        key = unshard_cut_runs(key, runs)
+        key = _unshard_cut_runs(key, runs)
         key = jnp.reshape(key, (*shape[:axis], *pair, *shape[axis + 1 :]))
         column = [
             jnp.squeeze(part, axis + 1) for part in jnp.split(key, self.m, axis + 1)

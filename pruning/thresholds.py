@@ -251,7 +251,7 @@ def search_threshold(
 
 
 def _check_search(bound: Any, rtol: float | int, max_iterations: int) -> None:
-    if not isinstance(bound, Tracer) and math.isnan(float(jnp.asarray(bound))):
+    if not isinstance(bound, Tracer) and math.isnan(float(bound)):
         raise ValueError("bound: expected a number, got NaN")
     if not (math.isfinite(rtol) and rtol >= 0):
         raise ValueError(f"rtol: expected a number >= 0, got {rtol}")
