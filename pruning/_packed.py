@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from synaptax.typing import Array, PyTree
 
@@ -30,7 +31,7 @@ def packed_shape(leaf: Any) -> Any:
 def _parts(leaf: Any) -> int:
     """Return into how many parts an explicit mesh cuts the last axis."""
     sharding = getattr(leaf, "sharding", None)
-    if isinstance(leaf, jax.core.Tracer | jax.Array):
+    if isinstance(leaf, Tracer | jax.Array):
         sharding = jax.typeof(leaf).sharding
     if not isinstance(sharding, jax.sharding.NamedSharding):
         return 1

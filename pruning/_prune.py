@@ -288,13 +288,13 @@ def _update(
             other = other & (wanted < target)
         due = (step == count) | ((step >= 0) & other)
         _transform.check_shared(params, updates, "prune: updates", _MEAN)
-        ends = jax.tree.map(lax.stop_gradient, (params, updates))
+        weights, change = jax.tree.map(lax.stop_gradient, (params, updates))
 
         def fresh(carry: Any) -> Any:
             # Plus 0, from what the loop carries: see _select.anew.
             now = step + jnp.minimum(carry[1].prune_flips, 0)
             old = _packed.unpacked(carry[0])
-            chosen, info = _choose(options, old, now, *ends, extra)
+            chosen, info = _choose(options, old, now, weights, change, extra)
             if options.packed:
                 chosen = _packed.packed(chosen)
             return chosen, info, wanted

@@ -28,8 +28,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import pruning
-from synaptax import runs
-from synaptax.runs import processes
+from synaptax.runs import checkpoints, processes
 from synaptax.runs.folder import environment, write_json
 from synaptax.trees import map_named
 
@@ -233,12 +232,17 @@ def batch_of(config: Config, text: np.ndarray, number: int) -> np.ndarray:
     return text[starts[:, None] + np.arange(config.context + 1)].astype(np.int32)
 
 
-def fit(config: Config, mesh: Mesh) -> tuple[Any, Any, list[tuple[float, int]]]:
+def fit(
+    config: Config,
+    mesh: Mesh,
+    watch: Callable[[int, Any, Any], None] = lambda number, params, state: None,
+) -> tuple[Any, Any, list[tuple[float, int]]]:
     """Train from the start.
 
     Args:
         config: the run.
         mesh: of :func:`make_mesh`.
+        watch: called after each step with its number, the parameters and the state.
 
     Returns:
         Parameters, optimizer state and, for each step, loss and kept weights.
@@ -252,6 +256,7 @@ def fit(config: Config, mesh: Mesh) -> tuple[Any, Any, list[tuple[float, int]]]:
     for number in range(config.steps):
         tokens = run.place(batch_of(config, text, number))
         params, state, (loss, kept) = run.step(params, state, tokens)
+        watch(number, params, state)
         history.append((float(loss), int(kept)))
         if not np.isfinite(history[-1][0]):
             raise FloatingPointError(f"loss: not finite at step {number}")
@@ -264,7 +269,9 @@ def main(config: Config) -> None:
         processes.join()
     mesh = make_mesh(config)
     params, state, history = fit(config, mesh)
-    runs.save(config.out / "checkpoint", (params, state), step=config.steps, keep=1)
+    checkpoints.save(
+        config.out / "checkpoint", (params, state), step=config.steps, keep=1
+    )
     if processes.first():
         losses, kept = map(list, zip(*history, strict=True))
         told = {key: str(value) for key, value in dataclasses.asdict(config).items()}

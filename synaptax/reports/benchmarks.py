@@ -22,7 +22,8 @@ def benchmark_section(package: str, path: Path) -> list[str]:
     name = path.stem.removeprefix("benchmark-")
     where = f"{device_of(record)}, jax {record['versions']['jax']}"
     rows = record["rows"]
-    command = f"python -m {package}.benchmarks.{name}"
+    # benchmark-NAME@DEVICE.json: the same benchmark on another device.
+    command = f"python -m {package}.benchmarks.{name.partition('@')[0]}"
     lines = [f"### {name}", "", f"`{command}`; {where}.", ""]
     cells = [[row[key] for key in rows[0]] for row in rows]
     lines += [*markdown(list(rows[0]), cells), ""]
