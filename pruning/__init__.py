@@ -23,7 +23,7 @@ from pruning.masks import (
     union,
 )
 from pruning.psp import mean_squares, psp_penalty, with_psp
-from pruning.schedules import manual, one_shot, periodic, polynomial
+from pruning.schedules import alternating, manual, one_shot, periodic, polynomial
 from pruning.structures import block, element, input_channel, n_m, neuron
 from pruning.thresholds import plateau, search_threshold
 from pruning.transforms import (
@@ -32,7 +32,10 @@ from pruning.transforms import (
     prune,
     pruned,
     psp_regularization,
+    rewired,
     sensitivity_decay,
+    straight_through,
+    straight_through_masks,
     with_masks,
 )
 from synaptax.trees import Prunable
@@ -43,6 +46,7 @@ __all__ = [
     "Prunable",
     "Read",
     "Units",
+    "alternating",
     "apply_mask",
     "block",
     "compact",
@@ -73,6 +77,7 @@ __all__ = [
     "psp_penalty",
     "psp_regularization",
     "report",
+    "rewired",
     "sampled",
     "scores",
     "search_threshold",
@@ -82,6 +87,8 @@ __all__ = [
     "sensitivity_penalty",
     "sensitivity_penalty_series",
     "specific",
+    "straight_through",
+    "straight_through_masks",
     "threshold_mask",
     "to_text",
     "union",

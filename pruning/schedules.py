@@ -206,6 +206,42 @@ class Periodic(_Recurring):
 
 
 @dataclasses.dataclass(frozen=True)
+class Alternating(_Recurring):
+    """Sparse and dense phases in turn; see :func:`alternating`."""
+
+    begin: int
+    end: int
+    phase: int
+    density: float | int | Array
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_step("begin", self.begin)
+        _check_step("phase", self.phase, 1)
+        _check_step("end", self.end, self.begin)
+        _check_density(self.density)
+
+    def __call__(self, step: Any) -> Array:
+        """Return the density in sparse phases and from end on; 1 elsewhere."""
+        at = self.last(step)
+        odd = (at - self.begin) // self.phase % 2 == 1
+        dense = (at < 0) | (odd & (at < self.end))
+        return jnp.where(dense, 1.0, jnp.asarray(self.density, jnp.float32))
+
+    def last(self, step: Any) -> Array:
+        """Return the beginning of the phase."""
+        step = _int32(step)
+        gone = jnp.maximum(step - self.begin, 0)
+        at = jnp.where(step >= self.end, self.end, step - gone % self.phase)
+        return jnp.where(step < self.begin, -1, at)
+
+    def kept(self, step: Any, total: int) -> Array:
+        """Return the target number, in sparse phases exact as for one-shot."""
+        exact = _counted(self.density, total)
+        return jnp.where(self(step) < 1, exact, jnp.int32(total))
+
+
+@dataclasses.dataclass(frozen=True)
 class Manual(Schedule):
     """Masks are set from outside; see :func:`manual`."""
 
@@ -269,6 +305,29 @@ def periodic(
         ValueError: for a factor outside (0, 1), every below 1, end before begin.
     """
     return Periodic(every, factor, begin, end)
+
+
+def alternating(
+    begin: int, end: int, phase: int, density: float | int | Array
+) -> Alternating:
+    """Return the schedule of AC/DC: sparse and dense phases in turn, sparse at the end.
+
+    It is for ``prune(..., regrow=True)``, better ``pruned``, whose moments of weights
+    that return are clean. They start at 0.
+
+    Args:
+        begin: the first update of the first sparse phase; before it all is dense.
+        end: from this update on sparse, to be chosen well before training ends.
+        phase: updates in a phase.
+        density: the fraction kept in sparse phases, in [0, 1]; it may be traced.
+
+    Raises:
+        ValueError: for steps out of order or a density outside [0, 1].
+
+    Reference:
+        Peste et al., arXiv 2106.12379 (AC/DC).
+    """
+    return Alternating(begin, end, phase, density)
 
 
 def manual() -> Manual:

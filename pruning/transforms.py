@@ -22,6 +22,12 @@ from pruning._decay import (
 from pruning._mask_state import masks_of, with_masks
 from pruning._prune import PrunedState, PruneInfo, PruneState, prune, pruned
 from pruning._regularization import PSPState, psp_regularization
+from pruning._rewired import (
+    RewiredState,
+    rewired,
+    straight_through,
+    straight_through_masks,
+)
 
 __all__ = [
     "LossSensitivityDecayState",
@@ -29,12 +35,16 @@ __all__ = [
     "PruneInfo",
     "PruneState",
     "PrunedState",
+    "RewiredState",
     "SensitivityDecayState",
     "loss_sensitivity_decay",
     "masks_of",
     "prune",
     "pruned",
     "psp_regularization",
+    "rewired",
     "sensitivity_decay",
+    "straight_through",
+    "straight_through_masks",
     "with_masks",
 ]

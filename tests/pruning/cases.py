@@ -48,6 +48,7 @@ def data(params, grads):
     return {"batch": jnp.arange(3.0)}
 
 
+KEY = jax.random.key(7)
 GRADUAL = schedules.polynomial(1, 3, 0.25)
 CASES = [
     Case(
@@ -103,6 +104,18 @@ CASES = [
     Case(
         "pruned",
         lambda rate: transforms.pruned(optax.sgd(rate, momentum=0.9), GRADUAL),
+    ),
+    Case(
+        "rewired_prune",
+        lambda rate: transforms.rewired(
+            optax.sgd(rate, momentum=0.9), 0.5, key=KEY, every=1, end=9
+        ),
+    ),
+    Case(
+        "straight_through_prune",
+        lambda rate: optax.chain(
+            optax.scale(rate), transforms.straight_through_masks(GRADUAL)
+        ),
     ),
 ]
 RATE = 0.125

@@ -1,0 +1,266 @@
+"""Sparse from the start: masks of constant density that move (SET, RigL) or do not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.core import Tracer
+
+from pruning import _transform, scores
+from pruning._allocation import Scope
+from pruning._prune import (
+    PruneInfo,
+    PruneState,
+    _check_prunable,
+    _clear,
+    applied,
+    project,
+    prune,
+)
+from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
+from pruning.masks import flips, full_mask
+from pruning.selection import ELEMENT, _solve, check_options, select_with_info
+from synaptax.trees import Prunable
+from synaptax.typing import Array, PyTree
+
+GROWTH = ("gradient", "random", "none")
+
+
+class RewiredState(NamedTuple):
+    """The state of :func:`rewired`.
+
+    Attributes:
+        rewired_inner: the inner transform's state.
+        rewired_prune: the masks and what there is to read about their last change.
+    """
+
+    rewired_inner: Any
+    rewired_prune: PruneState
+
+
+def rewired(
+    inner: optax.GradientTransformation,
+    density: float,
+    *,
+    key: Array,
+    grow: str = "gradient",
+    every: int = 100,
+    end: int,
+    drop: float = 0.3,
+    scope: Scope = "erk",
+    prunable: Prunable = weights_only,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Wrap an optimizer so that it trains a network that is sparse from the start.
+
+    Masks are drawn at random. At each ``every``-th update t before ``end`` each leaf
+    drops the k smallest of its n kept weights and grows k others, so that n never
+    changes:
+
+    .. math:: k = \lfloor n\, \tfrac{d}{2} (1 + \cos(\pi t / t_{end})) \rfloor
+
+    Grown are those of the largest absolute gradient (RigL) or any (SET). What has been
+    dropped just now may grow again, and then keeps its value; others start at 0, with
+    the inner state's moments at 0. Unlike in the paper the weights take their gradient
+    step at these updates, too.
+
+    The gradients must be those of the masked network with respect to all weights,
+    which :func:`jax.grad` gives: a pruned weight is exactly 0. That holds from the
+    first update on; before it, apply ``masks_of(state)`` to the parameters.
+
+    Args:
+        inner: any optax transform, a whole optimizer as a rule.
+        density: kept / total over the prunable weights.
+        key: a typed PRNG key, for the masks and for random growth.
+        grow: "gradient" (RigL), "random" (SET) or "none": static random masks.
+        every: updates between two changes.
+        end: from this update on the masks stay.
+        drop: d, the share that the first change may drop.
+        scope: how leaves share the density, as :func:`pruning.masks.select`.
+        prunable: as there.
+
+    Returns:
+        A transform whose state is a :class:`RewiredState`. A weight that is not finite
+        is never dropped.
+
+    Raises:
+        ValueError: for an argument out of range; in ``update``, without ``params``.
+
+    References:
+        Mocanu et al., arXiv 1707.04780 (SET); Evci et al., arXiv 1911.11134 (RigL).
+    """
+    if grow not in GROWTH:
+        raise ValueError(f"grow: expected one of {', '.join(GROWTH)}, got {grow!r}")
+    for name, value in (("density", density), ("drop", drop)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected a number in [0, 1], got {value}")
+    if every < 1 or end < 0:
+        raise ValueError(f"every, end: expected >= 1 and >= 0, got {every}, {end}")
+    check_prunable(prunable)
+    check_options(scope, "element", 0)
+    inner = optax.with_extra_args_support(inner)
+
+    def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
+        # In float32 whatever the weights are: halves would tie too often.
+        wide = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=jnp.float32), params)
+        drawn = jax.tree.map(_placed, scores.random(wide, key), params)
+        masks, chosen = select_with_info(
+            drawn,
+            density,
+            scope=scope,
+            prunable=lambda name, leaf: name in names,
+            min_per_leaf=0,
+        )
+        return masks, (chosen.kept / chosen.total).astype(jnp.float32)
+
+    def init(params: PyTree) -> RewiredState:
+        params = with_arrays(params)
+        _check_prunable(params, prunable, ELEMENT)
+        names = _names(params, prunable)
+        target = jnp.asarray(density, jnp.float32)
+        if not names:  # optax asks so for what in the state is like the parameters
+            masks, share = full_mask(params), jnp.ones([], jnp.float32)
+        else:
+            masks, share = drawn_masks(params, names)
+        zero = lambda dtype: jnp.zeros([], dtype)
+        info = PruneInfo(share, zero(jnp.float32), zero(jnp.int32), zero(jnp.int32))
+        state = PruneState(masks, zero(jnp.int32), info, target)
+        return RewiredState(inner.init(params), state)
+
+    def update(
+        updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, Any]:
+        params = _transform.need_params(params, "rewired")
+        masks, count, info, target = state.rewired_prune
+        masks = _transform.like(params, masks, argument="prune_masks")
+        hidden = jax.tree.map(
+            lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, masks
+        )
+        steps, moments = inner.update(hidden, state.rewired_inner, params, **extra)
+        names = _names(params, prunable)
+
+        def change(carry: Any) -> Any:
+            reached = applied(params, project(steps, params, masks))
+            gone = count.astype(jnp.float32) / max(end, 1)
+            share = drop / 2 * (1 + jnp.cos(math.pi * gone))
+            own = jax.random.fold_in(key, count)
+            new = _moved(names, carry[0], reached, updates, share, grow, own)
+            changed = flips(carry[0], new)
+            turned = jnp.asarray(changed.pruned + changed.regrown, jnp.int32)
+            return new, carry[1]._replace(prune_flips=turned)
+
+        due = (count % every == 0) & (count > 0) & (count < end) & (grow != "none")
+        new, info = _transform.run_if(jnp.asarray(due), change, (masks, info))
+        held = jax.tree.map(jnp.logical_and, masks, new)
+        moments = _clear(inner, moments, held)
+        known = PruneState(new, _transform.increment(count), info, target)
+        # A weight that grows starts at the 0 at which it was held.
+        steps = jax.tree.map(
+            lambda u, m: jnp.where(m, u, jnp.zeros_like(u)), steps, masks
+        )
+        return project(steps, params, new), RewiredState(moments, known)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _placed(drawn: Array, weight: Any) -> Array:
+    """Return what was drawn on the devices of a weight that is on some."""
+    concrete = isinstance(weight, jax.Array) and not isinstance(weight, Tracer)
+    return jax.device_put(drawn, weight.sharding) if concrete else drawn
+
+
+def _names(params: PyTree, prunable: Prunable) -> set[str]:
+    return {leaf.name for leaf in leaves_of(params, prunable) if leaf.prunable}
+
+
+def _moved(
+    names: set[str],
+    masks: PyTree,
+    weights: PyTree,
+    grads: PyTree,
+    share: Array,
+    grow: str,
+    key: Array,
+) -> PyTree:
+    """Return masks after dropping and growing a share of each prunable leaf."""
+    told = leaves_of(weights, lambda name, leaf: name in names)
+    picked = [i for i, leaf in enumerate(told) if leaf.prunable]
+    flat = jax.tree.leaves(masks)
+    gates = tuple(flat[i] for i in picked)
+    own = [told[i].value for i in picked]
+    counts = jnp.stack([jnp.sum(gate, dtype=jnp.int32) for gate in gates])
+    # k of n: in float32 an n above 2**24 is rounded, by less than one part in 10**7.
+    gone = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
+    gone = jnp.clip(gone, 0, counts)
+    size = tuple(jnp.where(jnp.isfinite(w), jnp.abs(w), jnp.inf) for w in own)
+    solve = lambda values, gates, budget: _solve(
+        values, gates, budget, jnp.int32(0), together=False, structure=ELEMENT
+    )[0]
+    stay = solve(size, gates, counts - gone)
+    if grow == "gradient":
+        slopes = jax.tree.leaves(grads)
+        wish = tuple(jnp.abs(slopes[i]) for i in picked)
+    else:
+        drawn = [jax.random.fold_in(key, i) for i in picked]
+        wish = tuple(
+            jax.random.uniform(k, w.shape) for k, w in zip(drawn, own, strict=True)
+        )
+    free = tuple(~mask for mask in stay)
+    grown = solve(wish, free, gone)
+    for i, old, more in zip(picked, stay, grown, strict=True):
+        flat[i] = old | more
+    return jax.tree.unflatten(jax.tree.structure(masks), flat)
+
+
+def straight_through(params: PyTree, masks: PyTree) -> PyTree:
+    """Return masked parameters whose gradient is that of all.
+
+    The value is w where the mask keeps and exactly 0 elsewhere; the derivative is 1
+    everywhere. A loss of ``straight_through(params, masks_of(state))`` so trains the
+    dense weights behind a mask that :func:`straight_through_masks` moves.
+
+    Args:
+        params: any pytree of arrays.
+        masks: boolean tree like it.
+
+    Raises:
+        ValueError: if the masks do not fit.
+
+    Reference:
+        Bengio et al., arXiv 1308.3432.
+    """
+    masks = _transform.like(params, masks, argument="masks")
+
+    def leaf(weight: Array, mask: Array) -> Array:
+        masked = jnp.where(mask, weight, jnp.zeros_like(weight))
+        # w + (masked - w): 0 where the mask drops, w where it keeps, both exactly.
+        return weight + jax.lax.stop_gradient(masked - weight)
+
+    return jax.tree.map(leaf, params, masks)
+
+
+def straight_through_masks(
+    schedule: Any, **options: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Choose masks as :func:`prune` does, and leave the dense weights as they are.
+
+    Args:
+        schedule: from :mod:`pruning.schedules`.
+        **options: those of :func:`prune`; weights may always return.
+
+    Returns:
+        A transform that passes updates on; its state is a :class:`PruneState`.
+    """
+    pruner = prune(schedule, **{"regrow": True, **options})
+
+    def update(
+        updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, Any]:
+        return updates, cast(
+            PruneState, pruner.update(updates, state, params, **extra)[1]
+        )
+
+    return optax.GradientTransformationExtraArgs(pruner.init, update)
