@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,14 @@ def folded(model: str, params: Any, apply_fn: Any) -> dict[str, Any]:
     """Return what is left after folding, and how far the outputs move by it.
 
     Args:
-        model: one of :data:`LAYERS`, whatever follows after ``_``.
+        model: one of :data:`LAYERS`.
         params: its parameters.
         apply_fn: ``(params, x) -> logits``.
 
     Raises:
         ValueError: if the outputs on random images move by more than rounding.
     """
-    names = LAYERS[model.partition("_")[0]]
+    names = LAYERS[model]
     result = fold_dead_units([(params[n]["kernel"], params[n]["bias"]) for n in names])
     small = {
         name: {"kernel": jnp.float32(kernel), "bias": jnp.float32(bias)}
@@ -68,43 +68,18 @@ def folded(model: str, params: Any, apply_fn: Any) -> dict[str, Any]:
     return {"kept": result.kept, "units": units, "moved": moved}
 
 
-def record_of(
-    path: Path,
-    experiment: str,
-    name: str,
-    seed: int,
-    whole: int | None = None,
-    biases: int | None = None,
-) -> dict[str, Any]:
-    """Return what is recorded of a finished run of one seed.
-
-    Args:
-        path: the run folder.
-        experiment: its name.
-        name: of the variant.
-        seed: of the run.
-        whole: parameters of the network that compression refers to; default: its own.
-        biases: of that network, all of which count until folded; default: those that
-            are not zero.
-    """
+def record_of(path: Path, experiment: str, name: str, seed: int) -> dict[str, Any]:
+    """Return what is recorded of a finished run of one seed."""
     summary = runs.read_json(path / "summary.json")
     net = load_network(path)
     model = summary["config"]["model"]
     points, sizes = [], summary["results"]["shapes"].values()
-    own = sum(math.prod(shape) for shape in sizes)
+    total = sum(math.prod(shape) for shape in sizes)
     for point, params, stats, _ in load_points(path):
         left = folded(model, params, lambda p, x, s=stats: net.apply(p, s, x))
-        total = whole or own
-        kept = sum(point.kept.values())
-        if biases is not None:
-            kept = biases + sum(
-                count for leaf, count in point.kept.items() if leaf.endswith("kernel")
-            )
         points.append(
             {
                 **point._asdict(),
-                "target": round((point.target or 0) * total / own, 1),
-                "compression": total / kept,
                 "folded": total / left["kept"],
                 "folded_kept": left["kept"],
                 "folded_units": left["units"],
@@ -130,19 +105,8 @@ def run(
     *,
     description: str,
     arguments: Sequence[str] | None = None,
-    prepare: Callable[[Config, int], Config] = lambda config, seed: config,
-    **counted: int,
 ) -> None:
-    """Run the cells that are not recorded yet, seed by seed, then print the table.
-
-    Args:
-        experiment: its name; names the run folders and the recorded files.
-        variants: name -> configuration; its seeds are those wanted.
-        description: for ``--help``.
-        arguments: the command line; default: the process's.
-        prepare: ``(config, seed) -> config``, just before a cell is run.
-        **counted: of :func:`record_of`.
-    """
+    """Run the cells that are not recorded yet, seed by seed, then print the table."""
     options = parse(variants, description, arguments)
     options.recorded.mkdir(parents=True, exist_ok=True)
     for name in options.only:
@@ -152,10 +116,8 @@ def run(
                 continue
             path = options.runs / experiment / f"{name}-{seed}"
             print(f"{experiment}, {name}, seed {seed}: {path}", flush=True)
-            config = prepare(replace(variants[name], seeds=(seed,)), seed)
-            fit(config, path, resume=True, quiet=True)
-            record = record_of(path, experiment, name, seed, **counted)
-            runs.write_json(file, record)
+            fit(replace(variants[name], seeds=(seed,)), path, resume=True, quiet=True)
+            runs.write_json(file, record_of(path, experiment, name, seed))
     print(table(read(experiment, options.recorded)), flush=True)
 
 

@@ -13,7 +13,7 @@ from synaptax.reports.benchmarks import device_of
 from synaptax.reports.results import Finding, Miss, Picture
 from synaptax.reports.tables import markdown
 
-EXPERIMENTS = ("frontier_lenet300", "frontier_far")
+EXPERIMENT = "frontier_lenet300"
 # (compression after folding, test error in %): remembered of Table 1, a hint.
 LINES = ((27.87, 1.65), (103.0, 1.95))
 _FOLDER = "pruning/experiments/recorded"
@@ -25,40 +25,41 @@ PICTURE = Picture(
     "sensitivity",
 )
 
-Group = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]
+Group = tuple[list[Any], list[Any]]
 
 
 def groups() -> list[Group]:
     """Return, for each recorded variant, its cells and the last point of each."""
-    result = []
-    for experiment in EXPERIMENTS:
-        cells = read(experiment)
-        for name in dict.fromkeys(cell["variant"] for cell in cells):
-            own = [cell for cell in cells if cell["variant"] == name]
-            result.append((own, [cell["points"][-1] for cell in own]))
-    return result
+    cells = read(EXPERIMENT)
+    names = dict.fromkeys(cell["variant"] for cell in cells)
+    each = [[cell for cell in cells if cell["variant"] == name] for name in names]
+    return [(own, [cell["points"][-1] for cell in own]) for own in each]
 
 
 def chosen(least: float) -> Group | None:
     """Return the unspecific variant of at least a compression that validation picks.
 
-    Of those whose mean compression after folding reaches it, the one of the lowest
-    mean validation error.
+    Of those whose mean compression after folding is within 1 % of it, or above, and
+    that have the most seeds, the one of the lowest mean validation error.
     """
     able = [
         (cells, points)
         for cells, points in groups()
         if cells[0]["config"]["method"] == "sensitivity-unspecific"
-        and np.mean([p["folded"] for p in points]) >= least
+        and np.mean([p["folded"] for p in points]) >= 0.99 * least
     ]
     error = lambda group: float(np.mean([p["validation_error"] for p in group[1]]))
-    return min(able, key=error) if able else None
+    most = max((len(group[0]) for group in able), default=0)
+    return min((g for g in able if len(g[0]) == most), key=error, default=None)
 
 
-def verdict(error: Mapping[str, Any], aim: float, seeds: int) -> str:
+def verdict(
+    error: Mapping[str, Any], aim: float, seeds: int, *, short_of: bool = False
+) -> str:
     """Say whether a mean test error meets a line of so many percent."""
     gap = 100 * error["mean"] - aim
     short = "" if seeds >= 5 else f", with {seeds} of 5 seeds"
+    short += ", a little short of the compression" if short_of else ""
     return f"met{short}" if gap <= 0 else f"missed by {gap:.2f} points{short}"
 
 
@@ -73,18 +74,18 @@ def findings() -> tuple[Finding, ...]:
         error = moments([p["test_error"] for p in points])
         ratio = float(np.mean([p["folded"] for p in points]))
         values = [ratio] + [100 * v for v in error.values() if v is not None]
-        experiment, name = cells[0]["experiment"], cells[0]["variant"]
+        name = cells[0]["variant"]
         result.append(
             Finding(
                 f"Sensitivity by a schedule: LeNet-300, MNIST, {least:g}x",
                 f"{aim} % (MEM)",
                 f"{percent([p['test_error'] for p in points])} % at {ratio:.1f}x "
                 f"after folding ({len(points)} seeds)",
-                verdict(error, aim, len(points)),
+                verdict(error, aim, len(points), short_of=ratio < least),
                 "sensitivity",
                 tuple(values),
                 tuple(
-                    f"{_FOLDER}/{path_of(RECORDED, experiment, name, c['seed']).name}"
+                    f"{_FOLDER}/{path_of(RECORDED, EXPERIMENT, name, c['seed']).name}"
                     for c in cells
                 ),
             )
@@ -97,8 +98,11 @@ def misses() -> tuple[Miss, ...]:
     return tuple(
         Miss(
             f"{row.claim}: {row.ours} where {row.paper} is remembered, {row.verdict}",
-            "a short budget; longer runs, an allocation found on validation and lower "
-            "learning rates before the cosine are the first things to try",
+            "a budget of 150 epochs a seed, on a core shared with other work. Tried "
+            "on validation: three allocations, which end alike at 70 epochs; and, not "
+            "recorded, going on from the folded 28x network, where units die as pruned "
+            "weights return. To try: 400 epochs, other rates, a slower end of the "
+            "schedule",
             False,
         )
         for row in findings()
@@ -109,7 +113,7 @@ def misses() -> tuple[Miss, ...]:
 def section() -> list[str]:
     """Return the section of the page on sensitivity."""
     lines = ["## LeNet-300-100 on MNIST by a schedule", ""]
-    cells = [cell for name in EXPERIMENTS for cell in read(name)]
+    cells = read(EXPERIMENT)
     search = read("frontier_search")
     if not cells:
         return [*lines, "No run has been recorded yet.", ""]
@@ -120,16 +124,11 @@ def section() -> list[str]:
         "units are gone with their biases, their constant outputs pushed into the "
         "next bias; each folded network gave the outputs of the whole to 1e-5. "
         '"Lowest test" is what choosing on the test set would have given: the lowest '
-        "test error among a run's points of that compression or more. "
-        f"`{EXPERIMENTS[1]}` goes on from the tuned networks of `{EXPERIMENTS[0]}`; "
-        'its "start" is that network, folded, after an epoch in which weights may '
-        "return.",
+        "test error among a run's points of that compression or more.",
+        "",
+        *markdown(HEAD, rows(cells)),
         "",
     ]
-    for name in EXPERIMENTS:
-        own = [cell for cell in cells if cell["experiment"] == name]
-        if own:
-            lines += [f"`{name}`:", "", *markdown(HEAD, rows(own)), ""]
     for row in findings():
         lines.append(f"- {row.claim}: {row.ours}; {row.paper}: **{row.verdict}**.")
     lines += ["", *_how(cells), ""]
@@ -159,18 +158,16 @@ def _searched(cell: Mapping[str, Any]) -> list[str]:
 def _how(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line on how each variant was run."""
     lines = []
-    for experiment in EXPERIMENTS:
-        own = [cell for cell in cells if cell["experiment"] == experiment]
-        for name in dict.fromkeys(cell["variant"] for cell in own):
-            group = [cell for cell in own if cell["variant"] == name]
-            config = group[0]["config"]
-            minutes = np.mean([cell["wall_s"] for cell in group]) / 60
-            lines.append(
-                f"- `{experiment}`, `{name}`: {config['method']}, rate "
-                f"{config['rate']:g}, refresh {config['refresh']}, allocation "
-                f"{config['allocation']}, epochs {config['dense_epochs']} + "
-                f"{config['prune_epochs']} + {config['tune_epochs']}; "
-                f"{minutes:.0f} min a seed on {device_of(group[0])}, shared with other "
-                f"work; `{group[0]['command'].partition(' --seeds')[0]}`"
-            )
+    for name in dict.fromkeys(cell["variant"] for cell in cells):
+        group = [cell for cell in cells if cell["variant"] == name]
+        config = group[0]["config"]
+        minutes = np.mean([cell["wall_s"] for cell in group]) / 60
+        lines.append(
+            f"- `{name}`: {config['method']}, rate {config['rate']:g}, refresh "
+            f"{config['refresh']}, allocation {config['allocation']}, epochs "
+            f"{config['dense_epochs']} + {config['prune_epochs']} + "
+            f"{config['tune_epochs']}; {minutes:.0f} min a seed on "
+            f"{device_of(group[0])}, shared with other work; "
+            f"`{group[0]['command'].partition(' --seeds')[0]}`"
+        )
     return lines

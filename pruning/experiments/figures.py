@@ -91,7 +91,7 @@ def by_schedule() -> Any:
     rule = _points(read_json(RECORDED / "lenet300_mnist-unspecific.json"))
     series = {"by the plateau rule, 5 seeds": rule}
     for cells, points in _results_frontier.groups():
-        name = f"{cells[0]['variant']}, {cells[0]['experiment']}, {len(cells)} seeds"
+        name = f"by a schedule, {cells[0]['variant']}, {len(cells)} seeds"
         errors = 100 * np.array([point["test_error"] for point in points])
         spread = float(errors.std(ddof=1) / np.sqrt(len(errors))) if cells[1:] else 0.0
         folded = float(np.mean([point["folded"] for point in points]))

@@ -1,10 +1,10 @@
-"""LeNet-300-100 on MNIST by a schedule: error at 27.87x (Table 1 of 1810.11764).
+"""LeNet-300-100 on MNIST by a schedule: 27.87x and 103x (Table 1 of 1810.11764).
 
 Command: ``python -m pruning.experiments.frontier_lenet300``, with ``--only`` and
 ``--seeds``; cell by cell, each taken up where it stopped, and the table of what is
 recorded at the end. Polynomial masks from one ranking by magnitude, the shrink term
 scaled with the learning rate and kept on to the end, a cosine to 0 in tuning, the last
-weights. The asked 27.6x counts all biases: folded, it is 27.87x or more.
+weights. What is asked counts all biases: folded, it is 27.87x or 103x, or more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pruning.experiments._frontier import run
-from pruning.experiments.frontier_search import BASE
+from pruning.experiments.frontier_search import BASE, GIVEN
 
 UNSPECIFIC = replace(
     BASE,
@@ -28,6 +28,10 @@ RIVAL = replace(UNSPECIFIC, seeds=(0, 1, 2))
 
 VARIANTS = {
     "unspecific": UNSPECIFIC,
+    # The allocation of the lowest validation loss in the search.
+    "unspecific-far": replace(
+        UNSPECIFIC, targets=(92.5,), allocation="given", densities=GIVEN
+    ),
     "specific": replace(RIVAL, method="sensitivity-specific"),
     "loss-sensitivity": replace(RIVAL, method="loss-sensitivity"),
     "l2": replace(RIVAL, method="l2"),

@@ -38,18 +38,17 @@ BASE = Config(
     checkpoint_every=20,
 )
 
+# The shares of the paper's long run, as remembered (LeNet-300, 103x).
+GIVEN = (0.0093, 0.0112, 0.059)
 VARIANTS = {
     "global": BASE,
     "lamp": replace(BASE, allocation="lamp"),
     "output": replace(BASE, allocation="output"),
-    # The shares of the paper's long run, as remembered (LeNet-300, 103x).
-    "given": replace(BASE, allocation="given", densities=(0.0093, 0.0112, 0.059)),
+    "given": replace(BASE, allocation="given", densities=GIVEN),
     "scale": replace(BASE, allocation="scale"),
     "erk": replace(BASE, allocation="erk"),
     "lamp-2e-4": replace(BASE, allocation="lamp", rate=2e-4),
-    "given-2e-4": replace(
-        BASE, allocation="given", densities=(0.0093, 0.0112, 0.059), rate=2e-4
-    ),
+    "given-2e-4": replace(BASE, allocation="given", densities=GIVEN, rate=2e-4),
 }
 
 if __name__ == "__main__":

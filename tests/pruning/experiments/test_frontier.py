@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from pruning.experiments import _frontier, _results_frontier, frontier_far
+from pruning.experiments import _frontier, _results_frontier, frontier_search
 from pruning.experiments.frontier_lenet300 import VARIANTS
 from pruning.gradual.config import check
 from synaptax.nets import models
@@ -34,34 +33,26 @@ def test_a_row_says_the_mean_and_what_the_test_set_would_have_picked():
 
 
 def test_every_config_of_the_frontier_is_in_range():
-    for config in (*VARIANTS.values(), *frontier_far.VARIANTS.values()):
+    for config in (*VARIANTS.values(), *frontier_search.VARIANTS.values()):
         check(config)
 
 
-def test_a_folded_network_is_small_and_computes_the_same():
+def test_folding_is_checked_on_the_outputs():
     net = models.network("lenet300", 10, (28, 28, 1))
     params, _ = net.init(jax.random.key(0))
-    for name in frontier_far.NAMES:
+    for name in ("Dense_0", "Dense_1"):
         kernel = params[name]["kernel"]
         units = jnp.float32(jnp.arange(kernel.shape[-1]) % 3 == 0)
-        if name != frontier_far.NAMES[-1]:
-            kernel = kernel * units.reshape(1, -1)
-        if name == "Dense_0":
-            kernel = kernel * jnp.float32(jnp.arange(784) % 2 == 0).reshape(-1, 1)
-        params[name] = {**params[name], "kernel": kernel}
-    small = frontier_far.small_network(params)
-    weights, _ = small.init(jax.random.key(1))
-    assert weights["Dense_0"]["kernel"].shape == (392, 100)
-    assert weights["Dense_1"]["kernel"].shape == (100, 34)
-    x = jax.random.uniform(jax.random.key(2), (5, 28, 28, 1))
-    ours, whole = small.apply(weights, {}, x), net.apply(params, {}, x)
-    np.testing.assert_allclose(ours, whole, atol=1e-5)
+        params[name] = {**params[name], "kernel": kernel * units.reshape(1, -1)}
     left = _frontier.folded("lenet300", params, lambda p, x: net.apply(p, {}, x))
-    assert left["units"] == [100, 34, 10]
+    assert left["units"] == [100, 34, 10] and left["moved"] <= 1e-5
+    other = lambda p, x: jnp.tanh(net.apply(p, {}, x)) + p["Dense_0"]["bias"].sum()
+    with pytest.raises(ValueError, match="params: folding moved the outputs"):
+        _frontier.folded("lenet300", params, other)
 
 
 def test_recorded_cells_name_their_circumstances_and_kept_their_outputs():
-    for cell in (c for e in _results_frontier.EXPERIMENTS for c in _frontier.read(e)):
+    for cell in _frontier.read(_results_frontier.EXPERIMENT):
         for key in ("command", "seed", "device", "versions", "wall_s", "config"):
             assert cell.get(key) is not None, (cell["variant"], key)
         for point in cell["points"]:
@@ -69,6 +60,10 @@ def test_recorded_cells_name_their_circumstances_and_kept_their_outputs():
             assert point["folded"] >= point["compression"] >= 0.95 * point["target"]
 
 
-def test_a_far_cell_says_what_it_needs_first(tmp_path):
-    with pytest.raises(FileNotFoundError, match="frontier_lenet300 --only unspecific"):
-        frontier_far.prepared(frontier_far.FURTHER, tmp_path, 3)
+def test_a_verdict_names_what_is_missing():
+    verdict = _results_frontier.verdict
+    assert verdict({"mean": 0.0160}, 1.65, 5) == "met"
+    assert verdict({"mean": 0.0175}, 1.65, 5) == "missed by 0.10 points"
+    assert verdict({"mean": 0.0160}, 1.65, 3) == "met, with 3 of 5 seeds"
+    short = verdict({"mean": 0.0160}, 1.65, 5, short_of=True)
+    assert short == "met, a little short of the compression"
