@@ -1,6 +1,6 @@
 """What a weight is worth, and how to take it away."""
 
-from pruning import scores
+from pruning import criteria, scores
 from pruning._compact import Compacted, compact
 from pruning._couplings import Read, Units
 from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
@@ -51,6 +51,7 @@ __all__ = [
     "block",
     "compact",
     "count",
+    "criteria",
     "density",
     "element",
     "flips",

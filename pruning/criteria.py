@@ -1,0 +1,135 @@
+"""Scores that a loss or a network gives: SNIP, GraSP, SynFlow, the diagonal Fisher.
+
+Each returns a tree like ``params``, the higher the better kept; :func:`select` turns it
+into masks. A loss is ``loss_fn(params, batch)`` -> scalar, the mean over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pruning import scores
+from pruning.masks import apply_mask, full_mask
+from pruning.selection import select
+from synaptax.typing import PyTree
+
+Loss = Callable[[PyTree, Any], Any]
+
+
+def snip(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
+    """Return abs(w dL/dw), with L the mean loss over batches of equal size.
+
+    Raises:
+        ValueError: if there is no batch.
+
+    Reference:
+        Lee et al., arXiv 1810.02340 (their equation 6, not normalised).
+    """
+    return scores.saliency(params, _mean_gradient(loss_fn, params, batches))
+
+
+def grasp(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
+    r"""Return :math:`w \odot H g`: what the gradient's norm owes to each weight.
+
+    To first order taking a weight out changes half the squared norm of the gradient
+    by minus this; it is signed, and so are the ranks. H and g are of the mean loss
+    over batches of equal size; the temperature of the paper belongs in ``loss_fn``.
+
+    Raises:
+        ValueError: if there is no batch.
+
+    Reference:
+        Wang et al., arXiv 2002.07376 (their equation 8 is minus this).
+    """
+    batches = list(batches)
+    slope = _mean_gradient(loss_fn, params, batches)
+
+    def gradient(weights: PyTree) -> PyTree:
+        return _mean_gradient(loss_fn, weights, batches)
+
+    bent = jax.jvp(gradient, (params,), (slope,))[1]
+    return jax.tree.map(jnp.multiply, params, bent)
+
+
+def fisher(loss_fn: Loss, params: PyTree, batch: Any) -> PyTree:
+    r"""Return :math:`\tfrac12 w^2 \frac1B \sum_b (dL_b/dw)^2`, example by example.
+
+    Args:
+        loss_fn: of a batch; it is given one example at a time.
+        params: any pytree of floating arrays.
+        batch: a pytree with a leading batch axis.
+
+    Reference:
+        Theis et al., arXiv 1801.05787: the diagonal of the empirical Fisher matrix
+        stands for the Hessian.
+    """
+    one = jax.tree.map(lambda leaf: leaf[:, None], batch)
+    each = jax.vmap(jax.grad(loss_fn), (None, 0))(params, one)
+    return jax.tree.map(lambda w, g: w**2 * jnp.mean(g**2, axis=0) / 2, params, each)
+
+
+def synflow(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> PyTree:
+    r"""Return :math:`|w| \, \partial R / \partial |w|`, R the sum of the outputs.
+
+    All parameters are taken by absolute value and the input is all ones: no data is
+    needed. In a network of ReLUs without biases the scores of each layer have the same
+    sum, R: the conservation that iterating keeps.
+
+    Args:
+        apply_fn: ``(params, x) -> y``.
+        params: any pytree of floating arrays.
+        x: of the shape and dtype of the inputs; one example is enough.
+
+    Reference:
+        Tanaka et al., arXiv 2006.05467 (their equations 2 and 3).
+    """
+    positive = jax.tree.map(jnp.abs, params)
+    ones = jax.tree.map(jnp.ones_like, x)
+    flow = jax.grad(lambda weights: jnp.sum(apply_fn(weights, ones)))(positive)
+    return jax.tree.map(jnp.multiply, positive, flow)
+
+
+def synflow_mask(
+    apply_fn: Callable[..., Any],
+    params: PyTree,
+    x: Any,
+    density: float,
+    *,
+    steps: int = 100,
+    **options: Any,
+) -> PyTree:
+    """Return the mask of iterated SynFlow: at step i of n the density is density^(i/n).
+
+    Args:
+        apply_fn: as :func:`synflow`.
+        params: likewise.
+        x: likewise.
+        density: the final fraction of prunable weights.
+        steps: n; one step may empty a layer where 100 do not.
+        **options: of :func:`pruning.select`.
+
+    Raises:
+        ValueError: for a density outside (0, 1] or steps below 1.
+    """
+    if not 0 < density <= 1 or steps < 1:
+        raise ValueError(
+            f"density, steps: expected (0, 1] and >= 1, got {density}, {steps}"
+        )
+    score = jax.jit(lambda weights: synflow(apply_fn, weights, x))
+    mask = full_mask(params)
+    for step in range(1, steps + 1):
+        values = score(apply_mask(params, mask))
+        share = density ** (step / steps)
+        mask = select(values, share, **{"min_per_leaf": 0, **options}, allowed=mask)
+    return mask
+
+
+def _mean_gradient(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
+    slopes = [jax.grad(loss_fn)(params, batch) for batch in batches]
+    if not slopes:
+        raise ValueError("batches: expected at least one")
+    return jax.tree.map(lambda *each: sum(each[1:], each[0]) / len(each), *slopes)
