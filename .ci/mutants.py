@@ -37,9 +37,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "pruning/_select.py": f"{_FOLDER}selection.py {_FOLDER}schedules.py",
         "pruning/selection.py": f"{_FOLDER}selection.py {_FOLDER}structures.py",
         "pruning/_prune.py": f"{_FOLDER}transforms.py {_FOLDER}wrappers.py",
-        "pruning/_decay.py": (
-            f"{_FOLDER}decay.py {_FOLDER}transforms.py {_FOLDER}conformance.py"
-        ),
+        "pruning/_decay.py": f"{_FOLDER}decay.py {_FOLDER}conformance.py -k=decay",
         "pruning/masks.py": f"{_FOLDER}masks.py {_FOLDER}report.py",
         "pruning/_sensitivity.py": f"{_FOLDER}sensitivity.py",
         "pruning/_definition.py": f"{_FOLDER}sensitivity.py",
