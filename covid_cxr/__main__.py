@@ -20,6 +20,10 @@ PROGRAM = Program(
             "covid_cxr.commands.study",
             "the train x test matrix of a config, resumable, to one report",
         ),
+        "predict": Command(
+            "covid_cxr.commands.predict",
+            "score radiographs by a study's networks, with warnings",
+        ),
         "demo": Command(
             "covid_cxr.commands.demo",
             "a reduced study on synthetic radiographs, in minutes",

@@ -1,9 +1,9 @@
 """Perceptual hashes: the same picture, resized or compressed anew, is found again.
 
-A hash is 255 bits: which of the 16x16 lowest cosine coefficients of the film at 32x32,
-the mean left out, lie over their median. On the 1,319 films of two public sets the five
-pairs known to be one picture differ in at most 2 bits and all other pairs in 40 or
-more, so 20 parts them widely.
+A hash is 255 bits: which of the 16x16 lowest cosine coefficients of the radiograph at
+32x32, the mean left out, lie over their median. On the 1,319 radiographs of two public
+sets the five pairs known to be one picture differ in at most 2 bits and all other pairs
+in 40 or more, so 20 parts them widely.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Pair(NamedTuple):
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
-    """Hash a stack of films.
+    """Hash a stack of radiographs.
 
     Args:
-        images: (n, H, W) floats. Films of other proportions must have been squashed
-            to one size, not cropped, or a crop hides the match.
+        images: (n, H, W) floats. Radiographs of other proportions must have been
+            squashed to one size, not cropped, or a crop hides the match.
 
     Returns:
         (n, 4) uint64: 255 bits and a zero.

@@ -20,7 +20,7 @@ import numpy as np
 VIEWS = ("PA", "AP", "AP_SUPINE", "L", "UNKNOWN")
 POSITIVE, NEGATIVE, UNKNOWN = 1, 0, -1
 _TEXT = ("path", "patient", "source", "site", "view", "sex", "licence")
-_FLOATS = ("age", "spacing")
+_FLOATS = ("age", "spacing", "date")
 _INTEGERS = ("height", "width")
 _SINGLE = _TEXT + _FLOATS + _INTEGERS
 _KEYED = ("labels", "masks", "flags")
@@ -41,6 +41,7 @@ class Row(NamedTuple):
         licence: the image's own licence, "" if unknown.
         age: in years, NaN if unknown.
         spacing: millimetres a pixel of the stored image, NaN if unknown.
+        date: year of the examination with its fraction, NaN if unknown.
         height: rows of the stored or original image as the table says, 0 if unknown.
         width: columns, 0 if unknown.
         labels: name to 1 (present), 0 (absent) or -1 (unknown).
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     licence: str = ""
     age: float = float("nan")
     spacing: float = float("nan")
+    date: float = float("nan")
     height: int = 0
     width: int = 0
     labels: Mapping[str, int] = {}
@@ -78,6 +80,7 @@ class Index:
         licence: (n,) text.
         age: (n,) float32.
         spacing: (n,) float32.
+        date: (n,) float32.
         height: (n,) int32.
         width: (n,) int32.
         labels: name to (n,) int8.
@@ -95,6 +98,7 @@ class Index:
     licence: np.ndarray
     age: np.ndarray
     spacing: np.ndarray
+    date: np.ndarray
     height: np.ndarray
     width: np.ndarray
     labels: Mapping[str, np.ndarray]
@@ -233,10 +237,10 @@ class Index:
         digest = hashlib.sha256()
         for name in sorted(columns):
             column = columns[name]
-            silent = (
-                name.split("/")[0] in _KEYED
-                and (column == _UNSAID[name.split("/")[0]]).all()
-            )
+            group = name.split("/")[0]
+            silent = group in _KEYED and (column == _UNSAID[group]).all()
+            # Splits were frozen before there were dates.
+            silent = silent or (name == "date" and np.isnan(column).all())
             if silent:
                 continue
             digest.update(f"\x00{name}\x00".encode())

@@ -1,7 +1,7 @@
 """What is known of overlaps between and within public sets, as data.
 
-Two kinds: people that one set lists under several ids, and sets that share films. The
-first is applied by the loaders; the second by :func:`covid_cxr.splits.check_pair`.
+Two kinds: people that one set lists under several ids, and sets that share radiographs.
+The first is applied by the loaders; the second by :func:`covid_cxr.splits.check_pair`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 
 class Overlap(NamedTuple):
-    """Two sources that share films or patients.
+    """Two sources that share radiographs or patients.
 
     Attributes:
         first: a source's name.
         second: another's.
         relation: "subset" (all of the first is in the second), "contains some", or
-            "same patients" (under other ids). Where all films of the first have the
-            flag "matched", their patients have the second's names, and a check of
+            "same patients" (under other ids). Where all radiographs of the first have
+            the flag "matched", their patients have the second's names, and a check of
             patients settles it.
         note: what is known, and how the two may still be joined.
     """
@@ -35,7 +35,8 @@ KNOWN = (
         "rsna",
         "nih",
         "subset",
-        "every RSNA film is a ChestX-ray14 film; with the match table both loaders "
+        "every RSNA radiograph is one of ChestX-ray14; with the match table both "
+        "loaders "
         "give one patient one name",
     ),
     Overlap(
@@ -54,7 +55,7 @@ KNOWN = (
     Overlap("covid_radiography", "rsna", "contains some", "re-hosted"),
     Overlap("covid_radiography", "nih", "contains some", "through RSNA"),
     Overlap("covid_radiography", "kermany", "contains some", "re-hosted"),
-    Overlap("pneumonia_mnist", "kermany", "subset", "the same films at 28x28"),
+    Overlap("pneumonia_mnist", "kermany", "subset", "the same radiographs at 28x28"),
 )
 
 #: Ids of one person in one set: every id maps to the first.

@@ -21,6 +21,7 @@ KINDS = {
     "grouping": "patients that cannot be told apart or joined for certain",
     "mask size": "a mask whose size is not its image's",
     "missing": "a file that a table names and the folder lacks",
+    "no column": "a column that a table lacks, so that nothing is known of it",
     "not a radiograph": "a row of another modality or view, left out",
     "unlisted": "a file in the folder that no table names",
     "unlabelled": "a row without a usable label",
@@ -28,7 +29,7 @@ KINDS = {
 
 #: Kinds that only count rows left out on purpose, or say what was assumed; they do
 #: not make a data folder faulty.
-NOTES = frozenset({"grouping", "not a radiograph", "unlabelled"})
+NOTES = frozenset({"grouping", "no column", "not a radiograph", "unlabelled"})
 
 
 class Problem(NamedTuple):

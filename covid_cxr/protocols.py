@@ -5,8 +5,8 @@ stands in for it. Its four kinds of mix, by our names:
 
 - ``target``: the target alone, the larger class of its training part cut to the
   smaller;
-- ``target+negatives``: all of the target, and N_pos - N_neg films of a set without
-  COVID-19 as further negatives, so that source tells label for many;
+- ``target+negatives``: all of the target, and N_pos - N_neg radiographs of a set
+  without COVID-19 as further negatives, so that source tells label for many;
 - ``target+second``: target and a second COVID-19 set, the larger class of the training
   part cut to the smaller;
 - ``second``: the second set alone, as it is.
@@ -61,14 +61,14 @@ def mix(
             negatives of the other set, as many of them.
         target: the target's parts, as :func:`split` gives them; not for "second".
         other: the second set's parts; not for "target".
-        seed: which films are drawn.
+        seed: which radiographs are drawn.
 
     Returns:
         "train", "validation" and "test".
 
     Raises:
-        ValueError: for an unknown mix, a set that is missing, or fewer films in the
-            other set than the mix needs.
+        ValueError: for an unknown mix, a set that is missing, or fewer radiographs in
+            the other set than the mix needs.
     """
     if name not in KINDS:
         raise ValueError(f"mix: expected one of {', '.join(KINDS)}, got {name!r}")
@@ -106,7 +106,7 @@ def balanced(index: Index, *, seed: int = 42) -> Index:
 
 
 def cut(index: Index, count: int, *, seed: int = 42) -> Index:
-    """Return at most ``count`` films of each class, drawn by seed and name alone."""
+    """Return at most ``count`` radiographs of each class, drawn by seed and name."""
     covid, kept = index.label("covid"), np.zeros(len(index), bool)
     for value in (POSITIVE, NEGATIVE):
         rows = np.flatnonzero(covid == value)
@@ -120,15 +120,15 @@ def padded(index: Index, source: Index, *, seed: int = 42) -> Index:
 
     Args:
         index: all of it is kept.
-        source: where negatives are drawn from, healthy and ill alike; its films must
-            be known to be without COVID-19.
+        source: where negatives are drawn from, healthy and ill alike; its radiographs
+            must be known to be without COVID-19.
         seed: which are drawn.
 
     Returns:
         The table; as it is, if it has no fewer negatives than positives.
 
     Raises:
-        ValueError: if ``source`` has too few films without COVID-19.
+        ValueError: if ``source`` has too few radiographs without COVID-19.
     """
     covid = index.label("covid")
     lacking = int((covid == POSITIVE).sum()) - int((covid == NEGATIVE).sum())
@@ -137,7 +137,7 @@ def padded(index: Index, source: Index, *, seed: int = 42) -> Index:
     spare = source.select(source.label("covid") == NEGATIVE)
     if len(spare) < lacking:
         raise ValueError(
-            f"source: expected {lacking} films without COVID-19, got {len(spare)}"
+            f"source: expected {lacking} radiographs without COVID-19, got {len(spare)}"
         )
     rows = order(spare.uid.tolist(), seed)[:lacking]
     return concatenate([index, spare.select(rows)])

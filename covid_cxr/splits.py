@@ -50,10 +50,10 @@ def assign(
 ) -> np.ndarray:
     """Give each image a part, patients whole.
 
-    Patients of one stratum (source, and each label: present in any of their films,
-    absent, or unknown) are dealt out, largest first, each to the part that lacks most
-    images of its share. So in every stratum a part is at most one patient over its
-    share.
+    Patients of one stratum (source, and each label: present in any of their
+    radiographs, absent, or unknown) are dealt out, largest first, each to the part that
+    lacks most images of its share. So in every stratum a part is at most one patient
+    over its share.
 
     Args:
         index: the table.
@@ -115,7 +115,7 @@ def assign_images(
 ) -> np.ndarray:
     """Give each image a part as published: by image, stratified by label alone.
 
-    Films of one patient land in several parts. It is kept to measure what that is
+    Radiographs of one patient land in several parts. It is kept to measure what that is
     worth, and :func:`check_pair` refuses its parts.
 
     Args:

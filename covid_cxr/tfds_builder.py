@@ -1,11 +1,11 @@
 """A TensorFlow Datasets builder over the same tables; TensorFlow itself is not needed.
 
-``prepare(name, manual_dir, data_dir)`` writes one source's films, squared to one size,
-as array_record files for ``tfds.data_source``. The parts train, validation and test are
-by patient. An example read back is a dict: ``image`` (S, S, 1) uint8; ``lungs``
-(S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``, ``pneumonia``
-and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``, ``source``, ``view``,
-``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
+``prepare(name, manual_dir, data_dir)`` writes one source's radiographs, squared to one
+size, as array_record files for ``tfds.data_source``. The parts train, validation and
+test are by patient. An example read back is a dict: ``image`` (S, S, 1) uint8;
+``lungs`` (S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``,
+``pneumonia`` and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``,
+``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def examples(index: Index, side: int) -> Iterator[tuple[str, dict[str, Any]]]:
         (source/path, example); see this module's text.
 
     Raises:
-        ImageError: naming the first film that cannot be read: a prepared set with
+        ImageError: naming the first radiograph that cannot be read: a prepared set with
             silent holes would be another set. ``verify`` lists them all.
     """
     for row in range(len(index)):
@@ -162,7 +162,7 @@ def prepare(
 
     Raises:
         ImportError: naming the extra.
-        OSError: naming a folder, table or film that is absent or broken.
+        OSError: naming a folder, table or radiograph that is absent or broken.
         ValueError: for an unknown config, or a table that cannot be read.
     """
     chosen = builder_class()

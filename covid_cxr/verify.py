@@ -12,7 +12,7 @@ from covid_cxr.hashes import near_duplicates, perceptual_hashes
 from covid_cxr.images.radiograph import ImageError, unusable
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
-from covid_cxr.sources.base import Source
+from covid_cxr.sources.base import Built, Source
 from covid_cxr.sources.registry import by_name, detect, folder_of, read
 
 # What a source needs to be told, where nothing depends on the choice.
@@ -59,8 +59,19 @@ def verify(
         ValueError: for a layout that is not clear, or a table that cannot be read.
     """
     chosen = detect(root) if source == "auto" else by_name(source)
-    index, problems = chosen.build(folder_of(root), **_OPTIONS.get(chosen.name, {}))
-    problems = Problems(problems)
+    built = chosen.build(folder_of(root), **_OPTIONS.get(chosen.name, {}))
+    return examined(chosen, built, decode=decode, progress=progress)
+
+
+def examined(
+    chosen: Source,
+    built: Built,
+    *,
+    decode: bool = True,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Report:
+    """Look at every image and mask of a table that is there; as :func:`verify`."""
+    index, problems = built.index, Problems(built.problems)
     if not decode:
         return Report(chosen.name, index, problems, 0)
     whole = np.ones(len(index), bool)

@@ -166,7 +166,7 @@ for place, (name, kind) in enumerate(
     view = lambda films, kind=kind: pixels(
         films.images
         if kind is None
-        else variants.films_of(films.images, films.lungs.any(axis=1))[kind]
+        else variants.radiographs_of(films.images, films.lungs.any(axis=1))[kind]
     )
     fitted = logistic(view(train), y_train)
     areas = [

@@ -29,12 +29,12 @@ class Saliency(NamedTuple):
     Attributes:
         method: one of :data:`METHODS`.
         inside: mean fraction of the map inside the lungs.
-        area: mean fraction of the film that is lung: ``inside`` of a flat map.
-        pointing: share of films whose strongest pixel lies in the lungs.
+        area: mean fraction of the radiograph that is lung: ``inside`` of a flat map.
+        pointing: share of radiographs whose strongest pixel lies in the lungs.
         redrawn: part of the network, redrawn from the top down to it, to the mean rank
             correlation of the map with that of the trained network; near 1 throughout
             means that the map says nothing of what was learnt.
-        films: how many.
+        radiographs: how many.
     """
 
     method: str
@@ -42,14 +42,14 @@ class Saliency(NamedTuple):
     area: float
     pointing: Estimate
     redrawn: dict[str, float]
-    films: int
+    radiographs: int
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def grad_cam(
     net: Network, params: Any, stats: Any, x: Float[Array, "N H W 1"]
 ) -> Float[Array, "N H W"]:
-    r"""Return Grad-CAM maps of the last stage, enlarged to the film.
+    r"""Return Grad-CAM maps of the last stage, enlarged to the radiograph.
 
     .. math:: \mathrm{ReLU}\Big(\sum_c \overline{\partial z / \partial A_c}\, A_c\Big)
 
@@ -57,7 +57,7 @@ def grad_cam(
         net: a network with one output z.
         params: its weights.
         stats: its running averages.
-        x: films, standardised as in training.
+        x: radiographs, standardised as in training.
 
     Returns:
         Maps >= 0; at 64 pixels the last stage has 2x2 cells, so they are coarse.
@@ -89,9 +89,9 @@ def integrated_gradients(
         net: a network with one output z.
         params: its weights.
         stats: its running averages.
-        x: films, standardised as in training.
+        x: radiographs, standardised as in training.
         steps: of the rule.
-        baseline: the flat film b that the path starts from; 0 is the mean grey.
+        baseline: the flat radiograph b that the path starts from; 0 is the mean grey.
 
     Returns:
         Signed maps; up to the rule's error their sum is z(x) - z(b).
@@ -99,7 +99,7 @@ def integrated_gradients(
     Reference:
         Sundararajan, Taly and Yan, Axiomatic attribution, arXiv 1703.01365.
     """
-    slope = jax.grad(lambda film: net.apply(params, stats, film).sum())
+    slope = jax.grad(lambda radiograph: net.apply(params, stats, radiograph).sum())
     times = (jnp.arange(steps, dtype=jnp.float32) + 0.5) / steps
     way = x - baseline
     total = jax.lax.fori_loop(
@@ -144,7 +144,7 @@ def redrawn(net: Network, params: Any, key: Array, side: int) -> dict[str, Any]:
         net: the network.
         params: its trained weights.
         key: of the new ones.
-        side: of the films.
+        side: of the radiographs.
 
     Returns:
         The lowest redrawn part to the weights: a cascade from the head to the input.
@@ -169,13 +169,13 @@ def saliency(
     key: Array,
     stages: tuple[int, ...] = (0, -1),
 ) -> list[Saliency]:
-    """Judge both methods' maps on films that were not trained on.
+    """Judge both methods' maps on radiographs that were not trained on.
 
     Args:
         net: a network with one output.
         params: its weights.
         stats: its running averages.
-        x: (n, H, W, 1) films, standardised as in training.
+        x: (n, H, W, 1) radiographs, standardised as in training.
         lungs: (n, H, W) bool.
         patient: (n,) identifiers.
         key: of the redrawn weights and the bootstrap.
@@ -210,7 +210,7 @@ def saliency(
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the mean over films of the rank correlation of two maps' magnitudes.
+    """Return the mean over radiographs of the rank correlation of two maps' magnitudes.
 
     A map that is constant has correlation 0 with any other.
     """

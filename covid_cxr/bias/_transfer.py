@@ -1,4 +1,4 @@
-"""The paper's transfer probe: films of ordinary pneumonia, scored as COVID-19.
+"""The paper's transfer probe: radiographs of ordinary pneumonia, scored as COVID-19.
 
 None of them has COVID-19. A network that learnt COVID-19 should call few of them
 positive, and should not tell pneumonia from none the better for its pre-training.
@@ -18,11 +18,11 @@ REPLICATES = 1000
 
 
 class Transfer(NamedTuple):
-    """How a COVID-19 classifier takes films without COVID-19.
+    """How a COVID-19 classifier takes radiographs without COVID-19.
 
     Attributes:
         auc: area for pneumonia against none.
-        called: share called COVID-19 of all films.
+        called: share called COVID-19 of all radiographs.
         called_pneumonia: of those with pneumonia.
         called_healthy: of those without.
         shift: mean score with pneumonia minus mean score without.
@@ -51,11 +51,11 @@ def transfer(
     """Score pneumonia as if it were COVID-19.
 
     Args:
-        pneumonia: (n,) of 0 and 1, of films without COVID-19.
+        pneumonia: (n,) of 0 and 1, of radiographs without COVID-19.
         score: (n,) the classifier's.
         patient: (n,) identifiers.
         key: of the bootstrap over patients.
-        threshold: chosen on the classifier's own validation films.
+        threshold: chosen on the classifier's own validation radiographs.
         replicates: resamples.
 
     Returns:

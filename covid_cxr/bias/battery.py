@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.bias import matched, metadata, sources, spectra, variants
+from covid_cxr.bias import acquisition, matched, metadata, sources, spectra, variants
 from covid_cxr.bias.linear import pixels
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
@@ -15,21 +15,28 @@ from synaptax.typing import Array
 
 
 def of_data(
-    index: Index, label: np.ndarray, images: Any, lungs: Any = None, *, seed: int = 0
+    index: Index,
+    label: np.ndarray,
+    images: Any,
+    lungs: Any = None,
+    *,
+    files: Any = None,
+    seed: int = 0,
 ) -> list[Probe]:
-    """Put to a set of films every question that needs no network.
+    """Put to a set of radiographs every question that needs no network.
 
     Args:
         index: the table.
         label: (n,) of 0 and 1.
         images: (n, S, S) float32 in [0, 1].
         lungs: (n, S, S) bool, or None.
+        files: (n, COLUMNS) of :func:`covid_cxr.bias.acquisition.acquired`, or None.
         seed: of folds and deals.
 
     Returns:
         Metadata only, name of the source, linear classifiers of the radiograph and
-        its variants, the power spectrum of it and of its border, the source from
-        pixels, labels shuffled within source.
+        its variants, the power spectrum of it and of its border, the stored file and
+        its fine detail, the source from pixels, labels shuffled within source.
     """
     small = pixels(images)
     probes = [metadata.metadata_only(index, label, seed=seed)]
@@ -38,6 +45,8 @@ def of_data(
         probes.append(metadata.source_only(index, label, seed=seed))
     probes += variants.linear(index, label, images, lungs, seed=seed)
     probes += spectra.texture(index, label, images, seed=seed)
+    if files is not None:
+        probes += acquisition.acquisition(index, label, files, seed=seed)
     probes += sources.source_probe(index, {"pixels": small}, seed=seed)
     if several:
         probes.append(sources.within_source(index, label, small, seed=seed))
@@ -58,11 +67,11 @@ def of_network(
     """Put to a network every question that has an area for an answer.
 
     Args:
-        index: the table of films it was not trained on.
+        index: the table of radiographs it was not trained on.
         label: (n,) of 0 and 1.
         images: (n, S, S) float32 in [0, 1], as the network takes them.
         lungs: (n, S, S) bool, or None.
-        score: films (n, S, S) to scores (n,).
+        score: radiographs (n, S, S) to scores (n,).
         features: stage to (n, k), of ``images``.
         key: of the bootstrap.
         seed: of folds.

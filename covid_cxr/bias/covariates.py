@@ -25,13 +25,13 @@ class RatioPoint(NamedTuple):
 
     Attributes:
         ratio: the share of training patients whose covariate is their label.
-        films: how many were trained on.
-        same: area on films with the training's ratio.
-        reversed: area on films with one minus the training's ratio.
+        radiographs: how many were trained on.
+        same: area on radiographs with the training's ratio.
+        reversed: area on radiographs with one minus the training's ratio.
     """
 
     ratio: float
-    films: int
+    radiographs: int
     same: Estimate
     reversed: Estimate
 
@@ -51,7 +51,8 @@ def sweep(
     Args:
         index: the table.
         label: (n,) of 0 and 1.
-        covariate: (n,) bool: a source, a view, a trait. A patient's first film decides.
+        covariate: (n,) bool: a source, a view, a trait. A patient's first radiograph
+            decides.
         features: (n, k) for the logistic regression; unused with ``classify``.
         ratios: shares of patients whose covariate equals their label, in [0, 1].
         seed: of the drawing.

@@ -42,10 +42,13 @@ def logistic(features: np.ndarray, target: np.ndarray) -> Any:
         return lambda other: np.full(len(other), float(2 * target[0] - 1))
     centre, scale = features.mean(axis=0), features.std(axis=0)
     # A feature that hardly varies in training must not be blown up in testing.
-    scale = np.where(scale > 1e-6 * (1 + np.abs(centre)), scale, np.inf)
+    varies = scale > 1e-6 * (1 + np.abs(centre))
+    if not varies.any():
+        return lambda other: np.zeros(len(other))
+    centre, scale = centre[varies], scale[varies]
     model = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=2000)
-    model.fit((features - centre) / scale, target)
-    return lambda other: model.decision_function((other - centre) / scale)
+    model.fit((features[:, varies] - centre) / scale, target)
+    return lambda other: model.decision_function((other[:, varies] - centre) / scale)
 
 
 def out_of_fold(
@@ -150,7 +153,7 @@ def scored(
 
 
 def pixels(images: Any, side: int = SIDE) -> np.ndarray:
-    """Return films as features: means over blocks, (n, side * side) float64.
+    """Return radiographs as features: means over blocks, (n, side * side) float64.
 
     Args:
         images: (n, S, S), S >= side.
@@ -158,7 +161,7 @@ def pixels(images: Any, side: int = SIDE) -> np.ndarray:
             multiple of ``side``.
 
     Raises:
-        ValueError: for films smaller than ``side``.
+        ValueError: for radiographs smaller than ``side``.
     """
     images = np.asarray(images)
     block = images.shape[1] // side

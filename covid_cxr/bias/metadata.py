@@ -8,7 +8,7 @@ from covid_cxr.bias.linear import probe
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import VIEWS, Index
 
-COLUMNS = ("view", "sex", "age", "spacing", "aspect")
+COLUMNS = ("view", "sex", "age", "spacing", "aspect", "date")
 
 
 def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
@@ -18,7 +18,8 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
         index: the table.
         columns: some of :data:`COLUMNS`, and "source". Categories become one column
             each; a number becomes itself (its mean where unknown) and whether it is
-            unknown; the aspect is log(width / height).
+            unknown; the aspect is log(width / height). Dates that nothing is known of
+            give no column.
 
     Returns:
         (n, k) float64.
@@ -28,7 +29,9 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
     """
     parts = [np.zeros((len(index), 0))]
     for name in columns:
-        if name in ("age", "spacing"):
+        if name == "date" and np.isnan(index.date).all():
+            continue  # most tables have none
+        if name in ("age", "spacing", "date"):
             parts.append(_number(getattr(index, name).astype(np.float64)))
         elif name == "aspect":
             known = (index.height > 0) & (index.width > 0)
@@ -55,7 +58,7 @@ def metadata_only(
     columns: tuple[str, ...] = COLUMNS,
     seed: int = 0,
 ) -> Probe:
-    """Ask what view, sex, age, pixel spacing and proportions tell of the label.
+    """Ask what view, sex, age, spacing, proportions and date tell of the label.
 
     Args:
         index: the table.

@@ -1,4 +1,4 @@
-"""Does a network know where a film comes from, and how much of the label is that?"""
+"""Does a network know a radiograph's source, and how much of the label is that?"""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def shuffled_within_source(
         seed: another seed, another deal.
 
     Returns:
-        (n,) of 0 and 1. Patients trade with patients that have as many films in the
-        source, whole; one without such a partner keeps the labels.
+        (n,) of 0 and 1. Patients trade with patients that have as many radiographs in
+        the source, whole; one without such a partner keeps the labels.
     """
     label = np.asarray(label)
     dealt = label.copy()

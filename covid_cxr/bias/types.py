@@ -27,8 +27,8 @@ class Probe(NamedTuple):
         found: the answer with its 95 % interval by patient.
         images: how many were scored.
         patients: how many they come from.
-        alarm: whether a high value is a fault; a film with its lungs in sight may well
-            tell the label, a film without them may not.
+        alarm: whether a high value is a fault; a radiograph with its lungs in sight may
+            well tell the label, a radiograph without them may not.
         silence: the value that says nothing: 1/2 for an area, 0 for a difference.
         note: what a reader must know.
         smallest: the smallest true area that would fire with these numbers in four of

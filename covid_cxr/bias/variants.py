@@ -1,4 +1,4 @@
-"""Scores of films with their lungs taken away, boxed out, framed, or left alone."""
+"""Scores of radiographs with lungs taken away, boxed out, framed, or left alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from covid_cxr.segmentation.regions import VARIANTS, border_only, variants
 SHOWING = ("lungs_only", "framed")
 
 
-def films_of(images: Any, lungs: Any) -> dict[str, np.ndarray]:
-    """Return the variants of films that can be made: all five, or the border alone.
+def radiographs_of(images: Any, lungs: Any) -> dict[str, np.ndarray]:
+    """Return the variants that can be made: all five, or the border alone.
 
     Args:
         images: (n, H, W) float32 in [0, 1].
@@ -43,21 +43,24 @@ def linear(
         seed: of the folds.
 
     Returns:
-        A probe for the whole film and for each variant, trained and judged on that
-        variant, out of fold by patient. Whole film, lungs only and framed raise no
-        alarm: the disease may show there.
+        A probe for the whole radiograph and for each variant, trained and judged on
+        that variant, out of fold by patient. Whole radiograph, lungs only and framed
+        raise no alarm, for the disease may show there.
     """
-    films = {"whole film": np.asarray(images), **films_of(images, lungs)}
+    radiographs = {
+        "whole radiograph": np.asarray(images),
+        **radiographs_of(images, lungs),
+    }
     return [
         probe(
             f"linear, {name.replace('_', ' ')}",
             index,
-            pixels(film),
+            pixels(radiograph),
             label,
             seed=seed,
             alarm=name in VARIANTS and name not in SHOWING,
         )
-        for name, film in films.items()
+        for name, radiograph in radiographs.items()
     ]
 
 
@@ -71,11 +74,11 @@ def network(
     """Ask whether a network still tells the label from each variant.
 
     Args:
-        index: the table of films it was not trained on.
+        index: the table of radiographs it was not trained on.
         label: (n,) of 0 and 1.
         images: (n, S, S) float32 in [0, 1], as the network takes them.
         lungs: (n, S, S) bool, or None.
-        score: films (n, S, S) to scores (n,).
+        score: radiographs (n, S, S) to scores (n,).
 
     Returns:
         A probe for each variant. The network has not been trained on them: silence
@@ -86,8 +89,8 @@ def network(
             f"network, {name.replace('_', ' ')}",
             index,
             label,
-            np.asarray(score(film)),
+            np.asarray(score(radiograph)),
             alarm=name not in SHOWING,
         )
-        for name, film in films_of(images, lungs).items()
+        for name, radiograph in radiographs_of(images, lungs).items()
     ]

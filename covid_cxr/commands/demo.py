@@ -1,4 +1,4 @@
-"""``python -m covid_cxr demo``: a reduced study on synthetic films, in minutes."""
+"""``python -m covid_cxr demo``: a reduced study on synthetic data, in minutes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from covid_cxr import study
 from covid_cxr.commands.study import carry_out
 from synaptax.cli.options import parse
 
-_DESCRIPTION = """A reduced study on synthetic films: no data, no patient.
+_DESCRIPTION = """A reduced study on synthetic radiographs: no data, no patient.
 
-Two trainings differ in one thing: in the films of one, a dark border goes with the
-disease. Both are tested on films like their own and on another hospital's, where the
-border means nothing. See what the scores say, and what the probes say.
+Two trainings differ in one thing: in the radiographs of one, a dark border goes with
+the disease. Both are tested on radiographs like their own and on another hospital's,
+where the border means nothing. See what the scores say, and what the probes say.
 """
 
 
@@ -26,7 +26,7 @@ class Options:
     Attributes:
         run_dir: Folder for cells, figures and reports; one that was begun is taken up.
         patients: Synthetic patients of each set.
-        epochs: Passes over the films.
+        epochs: Passes over the radiographs.
         side: Pixels a side.
         quiet: Show no progress.
     """

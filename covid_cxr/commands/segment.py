@@ -35,7 +35,7 @@ from covid_cxr.segmentation import (
 )
 from covid_cxr.segmentation.regions import PUBLISHED_BLUR
 from covid_cxr.sources import build, has_mask
-from covid_cxr.sources import load as load_films
+from covid_cxr.sources import load as load_radiographs
 from covid_cxr.splits import assign
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
@@ -59,7 +59,7 @@ class Train:
     """Train a U-Net and judge it on patients that it has not seen.
 
     Attributes:
-        data: The films.
+        data: The radiographs.
         out: Folder for the network, its checkpoints and the report.
         test: Share of the patients held out.
         resume: Take up the interrupted training in the folder, to the same bits.
@@ -77,11 +77,11 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Judge a trained U-Net on the films of another source.
+    """Judge a trained U-Net on the radiographs of another source.
 
     Attributes:
         net: The folder it was trained into.
-        data: The films.
+        data: The radiographs.
         json: Also write the figures to this file.
     """
 
@@ -92,20 +92,21 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Apply:
-    """Write a lung mask for each film in a folder, and a table of their quality.
+    """Write a lung mask for each radiograph in a folder, and a table of their quality.
 
     Attributes:
         net: The folder the U-Net was trained into.
-        images: The films, PNG, JPEG or DICOM; folders inside are searched too.
+        images: The radiographs, PNG, JPEG or DICOM; folders inside are searched too.
         out: Folder for masks and quality.csv.
-        films: Also write the films with nothing but their lungs, or without them.
-        blur: Softening of the lungs' edge in those films, in pixels.
+        radiographs: Also write the radiographs with nothing but their lungs, or without
+            them.
+        blur: Softening of the lungs' edge in those radiographs, in pixels.
     """
 
     net: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="NET")]]
     images: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IMAGES")]]
     out: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
-    films: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
+    radiographs: Annotated[str, tyro.conf.arg(metavar="none|lungs|rest")] = "none"
     blur: float = PUBLISHED_BLUR
 
 
@@ -154,11 +155,11 @@ def train(options: Train) -> None:
     if options.resume and not _begun(options.out):
         raise ValueError(f"{options.out}: no training to go on with")
     config = options.config
-    films, index = films_of(options.data, config.side, config.net.outputs)
+    radiographs, index = radiographs_of(options.data, config.side, config.net.outputs)
     shares = {"train": 1 - options.test, "test": options.test}
     part = assign(index, shares, labels=(), by_source=False)
     sets = [
-        Radiographs(films.image[part == name], films.mask[part == name])
+        Radiographs(radiographs.image[part == name], radiographs.mask[part == name])
         for name in shares
     ]
     trained = fit(
@@ -176,23 +177,25 @@ def train(options: Train) -> None:
 
 
 def judge(options: Evaluate) -> None:
-    """Print how a network does on other films."""
+    """Print how a network does on other radiographs."""
     net = load(options.net)
-    films, index = films_of(options.data, net.config.side, None)
-    found = evaluate(net, films, key=jax.random.key(0), patient=index.patient)
+    radiographs, index = radiographs_of(options.data, net.config.side, None)
+    found = evaluate(net, radiographs, key=jax.random.key(0), patient=index.patient)
     if options.json is not None:
         write_json(options.json, summary(found))
     _show(found, options.data)
 
 
 def apply(options: Apply) -> None:
-    """Write masks, the quality table, and films with or without their lungs."""
-    if options.films not in ("none", "lungs", "rest"):
-        raise ValueError(f"films: expected none, lungs or rest, got {options.films!r}")
+    """Write masks, the quality table, and radiographs with or without their lungs."""
+    if options.radiographs not in ("none", "lungs", "rest"):
+        raise ValueError(
+            f"radiographs: expected none, lungs or rest, got {options.radiographs!r}"
+        )
     net = load(options.net)
     if not options.images.is_dir():
         raise NotADirectoryError(f"{options.images}: no such folder")
-    paths = _listed(options.images, options.out)
+    paths = listed(options.images, options.out)
     if not paths:
         raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
     names = [path.relative_to(options.images).as_posix() for path in paths]
@@ -212,20 +215,20 @@ def apply(options: Apply) -> None:
     print(f"{used} of {len(rows)} masks may be used; see {options.out}/quality.csv")
 
 
-def _listed(images: Path, out: Path) -> list[Path]:
-    """Return the files to segment: by suffix, and DICOM files that have none.
+def listed(images: Path, out: Path | None = None) -> list[Path]:
+    """Return the images of a folder: by suffix, and DICOM files that have none.
 
     What an earlier run wrote into ``out`` is not taken for radiographs.
     """
-    listed = []
+    files = []
     for path in sorted(images.rglob("*")):
         suffix = path.suffix.lower()
-        if path.is_relative_to(out) or path.is_dir():
+        if path.is_dir() or (out is not None and path.is_relative_to(out)):
             continue
         # A link that leads nowhere is listed too: the table says so.
         if suffix in _ENDINGS or (path.is_file() and _bare_dicom(path)):
-            listed.append(path)
-    return listed
+            files.append(path)
+    return files
 
 
 def _bare_dicom(path: Path) -> bool:
@@ -268,20 +271,22 @@ def _apply_one(name: str, target: str, net: Any, options: Apply) -> tuple[Any, .
         return name, "no", *numbers, "; ".join(quality.reasons)
     mask = placed(found.mask, pixels.shape)
     _write_png(options.out / "masks" / target, mask * np.uint8(255))
-    if options.films != "none":
-        change = lungs_only if options.films == "lungs" else lungs_removed
-        film = np.asarray(change(jnp.asarray(pixels), jnp.asarray(mask), options.blur))
-        shown = np.round(255 * film).clip(0, 255).astype(np.uint8)
-        _write_png(options.out / options.films / target, shown)
+    if options.radiographs != "none":
+        change = lungs_only if options.radiographs == "lungs" else lungs_removed
+        radiograph = np.asarray(
+            change(jnp.asarray(pixels), jnp.asarray(mask), options.blur)
+        )
+        shown = np.round(255 * radiograph).clip(0, 255).astype(np.uint8)
+        _write_png(options.out / options.radiographs / target, shown)
     return name, "yes", *numbers, ""
 
 
 def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mask of the centred square in the place it has in the whole film.
+    """Return a mask of the centred square in the place it has in the whole radiograph.
 
     Args:
         mask: (S, S) bool.
-        shape: (H, W) of the film.
+        shape: (H, W) of the radiograph.
 
     Returns:
         (H, W) bool, nothing marked outside the square.
@@ -294,8 +299,10 @@ def placed(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def films_of(data: str, side: int, outputs: int | None) -> tuple[Radiographs, Any]:
-    """Return films with lung masks, and their table.
+def radiographs_of(
+    data: str, side: int, outputs: int | None
+) -> tuple[Radiographs, Any]:
+    """Return radiographs with lung masks, and their table.
 
     Args:
         data: a folder, or "phantom".
@@ -321,8 +328,8 @@ def films_of(data: str, side: int, outputs: int | None) -> tuple[Radiographs, An
         if all(has_mask(index, row, name) for name in names)
     ]
     if not rows:
-        raise ValueError(f"{data}: no film has a mask of {' and '.join(names)}")
-    loaded = load_films(index.select(np.array(rows)), side, masks=names)
+        raise ValueError(f"{data}: no radiograph has a mask of {' and '.join(names)}")
+    loaded = load_radiographs(index.select(np.array(rows)), side, masks=names)
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
     whole = np.all([loaded.masked[name] for name in names], axis=0)
@@ -333,9 +340,9 @@ def films_of(data: str, side: int, outputs: int | None) -> tuple[Radiographs, An
 
 
 def summary(found: Agreement) -> dict[str, Any]:
-    """Return an agreement as JSON holds it, without names of films."""
+    """Return an agreement as JSON holds it, without names of radiographs."""
     content = found._asdict()
-    del content["per_film"]
+    del content["per_radiograph"]
     return content
 
 
@@ -344,7 +351,10 @@ def _show(found: Agreement, title: str) -> None:
         [name if name != "hd95" else f"hd95 ({found.unit})", one.text()]
         for name, one in found.mean.items()
     ]
-    print(f"{printable(title)}: {found.films} films of {found.patients} patients\n")
+    print(
+        f"{printable(title)}: {found.radiographs} radiographs of {found.patients} "
+        "patients\n"
+    )
     print("\n".join(markdown(("measure", "mean (95 % interval)"), rows)))
 
 

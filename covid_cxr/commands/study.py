@@ -9,43 +9,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
+from covid_cxr.commands.verify import show, shown
+from covid_cxr.index import POSITIVE, UNKNOWN, Index
+from covid_cxr.sources import by_name, has_mask, own
 from covid_cxr.study import StudyConfig, read, run
+from covid_cxr.study.data import built_of
+from covid_cxr.study.example import TEXT
 from covid_cxr.study.report import alarms, write
 from covid_cxr.study.summaries import collect
+from covid_cxr.verify import examined
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
 
 _DESCRIPTION = """Train and test every combination that a config asks for, once each.
 
-CONFIG is a JSON or TOML file with sets, encoders, pretrainings, mixes, tests and
-preprocessing. A study that was stopped goes on where it was: finished cells are never
-repeated. The bias probes are part of it. A small one:
+CONFIG is a JSON or TOML file: which sets of radiographs, what is trained on which, and
+what it is tested on. A set is your own folder with a table, or a folder a class, or a
+public set in its own layout, or synthetic. To begin:
 
-    name = "mine"
-    label = "covid"
-    tests = ["own", "nih"]
-    preprocessing = ["none", "lungs-equalised"]
-    segmenter = "lungs"    # OUT of covid_cxr segment train
-    segment = "all"
-    [sets.hospital]
-    path = "covid-chestxray-dataset"
-    [sets.nih]
-    path = "nih"
-    [encoders.resnet18]
-    architecture = "resnet18"
-    width = 16
-    [pretrainings.none]
-    [pretrainings.pneumonia]
-    set = "nih"
-    label = "pneumonia"
-    [mixes.against-nih]
-    kind = "versus"
-    target = "hospital"
-    other = "nih"
+    python -m covid_cxr study --example > study.toml
 
-All fields are described in covid_cxr/study/config.py.
+prints one with every option, commented. Change the lines under [sets.mine], then
+
+    python -m covid_cxr study study.toml --check
+
+says what is missing or not understood, and without --check the study runs. One that was
+stopped goes on where it was: finished cells are never repeated. The bias probes are
+part of it.
 """
 
 
@@ -55,12 +48,19 @@ class Options:
 
     Attributes:
         config: The study.
+        example: Print a study with every option, commented, and end.
+        check: Look at the sets, say what is wrong with them, and end; the exit code is
+            1 if something is.
         run_dir: Folder for cells, figures and reports; None: runs/study-NAME.
         report_only: Write the report of the finished cells, train nothing.
         quiet: Show no progress.
     """
 
-    config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CONFIG")]]
+    config: tyro.conf.Positional[
+        Annotated[Path | None, tyro.conf.arg(metavar="CONFIG")]
+    ] = None
+    example: bool = False
+    check: bool = False
     run_dir: Path | None = None
     report_only: bool = False
     quiet: bool = False
@@ -74,19 +74,54 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr study") -> int:
         prog: what was typed to get here.
 
     Returns:
-        The exit code: 0.
+        The exit code: 0, or 1 if a check has found something.
 
     Raises:
         OSError: for a file or folder that cannot be read.
         ValueError: for a study that makes no sense, or parts that overlap.
     """
     options = parse(Options, given, prog, _DESCRIPTION)
+    if options.example:
+        print(TEXT, end="")
+        return 0
+    if options.config is None:
+        raise ValueError("CONFIG: expected a file; --example prints one to begin with")
     config = read(options.config)
+    if options.check:
+        return check_sets(config, quiet=options.quiet)
     folder = options.run_dir or Path("runs") / f"study-{config.name}"
     again = [*prog.split(), str(options.config.absolute())]
     train = not options.report_only
     carry_out(config, folder, again, quiet=options.quiet, train=train)
     return 0
+
+
+def check_sets(config: StudyConfig, *, quiet: bool = False) -> int:
+    """Print what is wrong with the sets of a study; return 1 if something is, or 0."""
+    wrong = 0
+    for name, one in config.sets.items():
+        if one.path:
+            built, progress = built_of(config, name), iter if quiet else shown
+            source = own.SOURCE if one.own else by_name(str(built.index.source[0]))
+            report = examined(source, built, progress=progress)
+            wrong |= show(report._replace(source=name))
+            print(f"  known of them: {known(report.index, config.label)}")
+    return wrong
+
+
+def known(index: Index, label: str) -> str:
+    """Return how many rows of a table have a label, view, age and the like, as text."""
+    lungs = [has_mask(index, row) for row in range(len(index))]
+    counts = {
+        label: index.label(label) != UNKNOWN,
+        "of them positive": index.label(label) == POSITIVE,
+        "view": index.view != "UNKNOWN",
+        "sex": index.sex != "",
+        "age": ~np.isnan(index.age),
+        "date": ~np.isnan(index.date),
+        "lungs": np.array(lungs, bool),
+    }
+    return ", ".join(f"{name} {int(one.sum())}" for name, one in counts.items())
 
 
 def carry_out(

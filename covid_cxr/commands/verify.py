@@ -62,12 +62,9 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr verify") -> int:
         options.dir,
         options.source,
         decode=not options.tables_only,
-        progress=iter if options.quiet else _shown,
+        progress=iter if options.quiet else shown,
     )
-    faults = report.problems.faults()
-    for problem in report.problems if options.notes else faults:
-        print(problem)
-    print(_summary(report))
+    wrong = show(report, notes=options.notes)
     if options.json is not None:
         content = {
             "source": report.source,
@@ -77,6 +74,15 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr verify") -> int:
             "problems": [problem._asdict() for problem in report.problems],
         }
         write_json(options.json, content)
+    return wrong
+
+
+def show(report: verify.Report, *, notes: bool = False) -> int:
+    """Print what is wrong and a summary; return 1 if something is, or 0."""
+    faults = report.problems.faults()
+    for problem in report.problems if notes else faults:
+        print(problem)
+    print(_summary(report))
     return 1 if faults else 0
 
 
@@ -94,7 +100,7 @@ def _summary(report: verify.Report) -> str:
     return "\n".join(lines)
 
 
-def _shown(rows: Iterable[int]) -> Iterable[int]:
+def shown(rows: Iterable[int]) -> Iterable[int]:
     """Show how far it is, on a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return rows

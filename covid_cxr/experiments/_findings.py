@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from covid_cxr.experiments import RECORDED
+from covid_cxr.experiments import RECORDED, probe_name
 from synaptax.reports.results import Finding, Miss, Picture
 from synaptax.runs.folder import read_json
 
@@ -42,14 +42,14 @@ def probe(study: str, mix: str, name: str) -> Mapping[str, Any]:
     """Return the recorded value of a probe of the data."""
     records = read_json(RECORDED / "study_real.json")["studies"][study]["records"]
     probes = records[f"data~{mix}~none"]["probes"]
-    return next(p for p in probes if p["name"] == name)["found"]
+    return next(p for p in probes if probe_name(p) == name)["found"]
 
 
 def _network_probe(mix: str, name: str) -> Mapping[str, Any]:
     """Return the recorded value of a probe of a network."""
     records = read_json(RECORDED / "study_real.json")["studies"]["covid"]["records"]
     probes = records[f"resnet18~none~{mix}~none"]["probes"]
-    return next(p for p in probes if p["name"] == name)["found"]
+    return next(p for p in probes if probe_name(p) == name)["found"]
 
 
 def _text(found: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:

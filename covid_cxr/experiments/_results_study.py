@@ -1,4 +1,4 @@
-"""RESULTS.md's sections on shortcuts: synthetic films, then real ones."""
+"""RESULTS.md's sections on shortcuts: synthetic radiographs, then real ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from covid_cxr import CAUTION
-from covid_cxr.experiments import RECORDED
+from covid_cxr.experiments import RECORDED, probe_name
 from covid_cxr.experiments._results_segmentation import interval
 from synaptax.reports.tables import markdown
 from synaptax.runs.folder import read_json
@@ -19,7 +19,7 @@ _BESIDE = (
     "metadata only",
     "name of the source only",
     "linear, border only",
-    "linear, whole film",
+    "linear, whole radiograph",
     "source from pixels",
     "labels shuffled within source",
 )
@@ -34,11 +34,11 @@ def sections() -> list[str]:
             lines += section(read_json(path))
     if not lines:
         return []
-    return ["## Shortcuts in chest films", "", f"{CAUTION}", "", *lines]
+    return ["## Shortcuts in chest radiographs", "", f"{CAUTION}", "", *lines]
 
 
 def phantom(record: Mapping[str, Any]) -> list[str]:
-    """Return the part on synthetic films."""
+    """Return the part on synthetic radiographs."""
     rows = []
     for name, one in record["shortcuts"].items():
         fired = [probe["name"] for probe in one["probes"] if probe["fires"]]
@@ -50,14 +50,15 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         rows.append([name, *areas, "; ".join(fired) or "none"])
     head = ("shortcut", "AUC", "elsewhere", "AUC, masked", "elsewhere, masked")
     lines = [
-        "### Synthetic films: the probes against known shortcuts",
+        "### Synthetic radiographs: the probes against known shortcuts",
         "",
         f"{record['films']} synthetic patients a cohort, {record['side']}x"
         f"{record['side']} pixels, a faint disease. One shortcut goes with the disease "
         f"(correlation {record['strength']}), and against it elsewhere. The classifier "
         "is a logistic regression on 16x16 pictures; at home it is judged on patients "
         'it has not seen. "Masked" leaves the lungs alone. "hospital": two sources '
-        "with 85 % and 15 % of positives and a marker in most films of the first.",
+        "with 85 % and 15 % of positives and a marker in most radiographs of the "
+        "first.",
         "",
         *markdown((*head, "probes that fire"), rows),
         "",
@@ -72,7 +73,7 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
         lines += _networks(record["networks"])
     else:
         lines += [
-            "The table of narrow networks on these films is not recorded yet.",
+            "The table of narrow networks on these radiographs is not recorded yet.",
             "",
         ]
     denied = [name for name, shown in record.get("claims", {}).items() if not shown]
@@ -82,9 +83,9 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
 
 
 def real(record: Mapping[str, Any]) -> list[str]:
-    """Return the part on real films."""
+    """Return the part on real radiographs."""
     lines = [
-        "### Real films: COVID-19 collection and NIH",
+        "### Real radiographs: COVID-19 collection and NIH",
         "",
         f"Centred squares at {record['side']}x{record['side']} pixels, ResNet-18 of "
         f"width {record['width']} (from random weights unless it says pre-trained: "
@@ -131,8 +132,9 @@ def _contrast(studies: Mapping[str, Any]) -> str:
     except KeyError:
         return ""
     return (
-        f"The same networks that tell COVID-19 from NIH films with an area of {own} "
-        f"tell it from the other films of its own collection with {inside}. "
+        "The same networks that tell COVID-19 from NIH radiographs with an area of "
+        f"{own} "
+        f"tell it from the other radiographs of its own collection with {inside}. "
     )
 
 
@@ -159,10 +161,10 @@ def _pretrained(studies: Mapping[str, Any]) -> str:
 
 
 def _without(studies: Mapping[str, Any]) -> str:
-    """Say what is left without the rest of the film, if it is recorded."""
+    """Say what is left without the rest of the radiograph, if it is recorded."""
     cut = {name: one for name, one in studies.items() if name.endswith("lungs alone")}
     if not cut:
-        return "The rest of the film has not been taken away yet."
+        return "The rest of the radiograph has not been taken away yet."
     told = [
         f"{row['mix']} {interval(row['auc'], digits=2)}"
         for one in cut.values()
@@ -177,9 +179,11 @@ def _without(studies: Mapping[str, Any]) -> str:
     return (
         "With nothing left but the lungs, each equalised by itself, the areas are "
         f"{', '.join(told)}. One U-Net drew all of these lungs and abstained on "
-        f"{' and '.join(shares)}; it learnt from masks of COVID-19 films alone (none "
+        f"{' and '.join(shares)}; it learnt from masks of COVID-19 radiographs alone "
+        "(none "
         "of a patient that is tested on), so its outlines may themselves differ by "
-        "source, and where the source is still told from such films the area is no "
+        "source, and where the source is still told from such radiographs the area "
+        "is no "
         "more the disease's than before."
     )
 
@@ -189,11 +193,12 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
         [row["mix"], row["films"], row["test"], interval(row["auc"], digits=2)]
         for row in rows
     ]
-    head = ("shortcut", "films", "tested on", "AUC")
+    head = ("shortcut", "radiographs", "tested on", "AUC")
     leak = _leak(rows)
     return [
-        "Narrow ResNet-10, mean of three seeds. Films: as they are (none); the whole "
-        "film equalised, then all but the lungs black, which the authors' released "
+        "Narrow ResNet-10, mean of three seeds. Radiographs: as they are (none); "
+        "the whole radiograph equalised, then all but the lungs black, which the "
+        "authors' released "
         "code calls equalized and masked (masked); the "
         "lungs and nothing else (lungs); those, equalised by themselves "
         "(lungs-equalised).",
@@ -218,10 +223,13 @@ def _leak(rows: list[Mapping[str, Any]]) -> str:
         return ""
     return (
         f"Where the border goes against the disease the area is {border[0]} "
-        f"with whole films and {border[2]} with the lungs alone; with the published "
-        f"order, equalise and then mask, it is {border[1]}: equalising the whole film "
+        f"with whole radiographs and {border[2]} with the lungs alone; with the "
+        "published "
+        f"order, equalise and then mask, it is {border[1]}: equalising the whole "
+        "radiograph "
         "carries the border into the contrast of the lungs, where no mask can take it "
-        f"out. For the exposure it is {bright[0]} with whole films and {bright[1]} "
+        f"out. For the exposure it is {bright[0]} with whole radiographs and "
+        f"{bright[1]} "
         f"with the lungs alone: masking leaves it; equalising takes it out "
         f"({bright[2]})."
     )
@@ -241,22 +249,28 @@ def _study(name: str, study: Mapping[str, Any]) -> list[str]:
         for row in study["rows"]
     ]
     if rows:
-        head = ("trained on", "tested on", "films (positive)", "AUC", "specificity")
+        head = (
+            "trained on",
+            "tested on",
+            "radiographs (positive)",
+            "AUC",
+            "specificity",
+        )
         lines += [f"Networks, {name}:", "", *markdown((*head, "seeds"), rows), ""]
     body = []
     for key, one in study["records"].items():
         if not key.startswith("data~"):
             body += [
-                [key.split("~")[2], probe["name"], *_verdict(probe)]
+                [key.split("~")[2], probe_name(probe), *_verdict(probe)]
                 for probe in one["probes"]
             ]
             continue
         body += [
-            [key.split("~")[1], probe["name"], *_verdict(probe)]
+            [key.split("~")[1], probe_name(probe), *_verdict(probe)]
             for probe in one["probes"]
-            if probe["name"] in _BESIDE
+            if probe_name(probe) in _BESIDE
         ]
-    head = ("films of", "probe", "value", "alarm")
+    head = ("radiographs of", "probe", "value", "alarm")
     return [*lines, f"Probes, {name}:", "", *markdown(head, body), ""]
 
 

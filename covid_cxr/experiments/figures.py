@@ -24,7 +24,7 @@ _NETWORKS = (
 )
 _PROBES = (
     ("linear model of the borders alone", "linear, border only"),
-    ("linear model of the whole image", "linear, whole film"),
+    ("linear model of the whole image", "linear, whole radiograph"),
     ("linear, labels shuffled in each source", "labels shuffled within source"),
 )
 

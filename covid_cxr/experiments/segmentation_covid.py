@@ -2,10 +2,10 @@
 
 Command: ``python -m covid_cxr.experiments.segmentation_covid --data-dir DIR``, DIR in
 the layout of ieee8023/covid-chestxray-dataset with its lung masks. Radiographs are cut
-square and reduced to 64x64 pixels. Each film is judged once, by the U-Net that never
-saw its patient; nothing is chosen on the held-out films (last epoch, default cleaning
-and quality limits). Takes up where it was interrupted; ``--only fold0`` trains one fold
-and stops. About 3 minutes of one core.
+square and reduced to 64x64 pixels. Each radiograph is judged once, by the U-Net that
+never saw its patient; nothing is chosen on the held-out radiographs (last epoch,
+default cleaning and quality limits). Takes up where it was interrupted; ``--only
+fold0`` trains one fold and stops. About 3 minutes of one core.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from covid_cxr.segmentation import (
     predict,
 )
 from covid_cxr.sources import build, has_mask
-from covid_cxr.sources import load as load_films
+from covid_cxr.sources import load as load_radiographs
 from covid_cxr.splits import folds
 from synaptax.runs.folder import environment, read_json, write_json
 
@@ -43,23 +43,25 @@ CONFIG = SegmentConfig(net=UNetConfig(depth=3, width=8), epochs=20)
 SIDE, FOLDS = 64, 3
 
 
-def films_of(folder: Path, side: int) -> tuple[Radiographs, Any]:
-    """Return the films that have a lung mask, and their table."""
+def radiographs_of(folder: Path, side: int) -> tuple[Radiographs, Any]:
+    """Return the radiographs that have a lung mask, and their table."""
     index = build(folder, "covid_chestxray").index
     rows = [row for row in range(len(index)) if has_mask(index, row)]
-    loaded = load_films(index.select(np.array(rows)), side, masks=("lungs",))
+    loaded = load_radiographs(index.select(np.array(rows)), side, masks=("lungs",))
     masked = loaded.masked["lungs"]
-    films = Radiographs(loaded.images[masked], loaded.masks["lungs"][masked][:, None])
-    return films, loaded.index.select(np.flatnonzero(masked))
+    radiographs = Radiographs(
+        loaded.images[masked], loaded.masks["lungs"][masked][:, None]
+    )
+    return radiographs, loaded.index.select(np.flatnonzero(masked))
 
 
 def trained(
-    films: Radiographs, held: np.ndarray, folder: Path
+    radiographs: Radiographs, held: np.ndarray, folder: Path
 ) -> tuple[Segmenter, float]:
-    """Train on the films that are not held out, or take up that run.
+    """Train on the radiographs that are not held out, or take up that run.
 
     Args:
-        films: all of them.
+        radiographs: all of them.
         held: (N,) bool.
         folder: of the run.
 
@@ -69,8 +71,8 @@ def trained(
     core = time.process_time()
     net = fit(
         CONFIG,
-        Radiographs(films.image[~held], films.mask[~held]),
-        Radiographs(films.image[held], films.mask[held]),
+        Radiographs(radiographs.image[~held], radiographs.mask[~held]),
+        Radiographs(radiographs.image[held], radiographs.mask[held]),
         folder=folder,
         resume=True,
         quiet=False,
@@ -86,25 +88,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", help="train this fold alone, e.g. fold0")
     parser.add_argument("--phantom", type=Path, default=Path("runs/segment-phantom"))
     options = parser.parse_args(arguments)
-    films, index = films_of(options.data_dir, SIDE)
+    radiographs, index = radiographs_of(options.data_dir, SIDE)
     fold = folds(index, FOLDS, labels=(), by_source=False)
-    probability = np.zeros(films.image.shape, np.float32)
+    probability = np.zeros(radiographs.image.shape, np.float32)
     names = np.unique(fold) if options.only is None else [options.only]
     for name in names:
         held, place = fold == name, options.run_dir / str(name)
-        net, core = trained(films, held, place)
-        probability[held] = predict(net, films.image[held])[:, 0]
+        net, core = trained(radiographs, held, place)
+        probability[held] = predict(net, radiographs.image[held])[:, 0]
         if not (place / "core.json").exists():
             write_json(place / "core.json", round(core, 1))
     if options.only is None:
         write_json(
             RECORDED / "segmentation_covid.json",
-            record_of(films, index, fold, probability, net, options),
+            record_of(radiographs, index, fold, probability, net, options),
         )
 
 
 def record_of(
-    films: Radiographs,
+    radiographs: Radiographs,
     index: Any,
     fold: np.ndarray,
     probability: np.ndarray,
@@ -115,17 +117,17 @@ def record_of(
     cores = [read_json(options.run_dir / str(f) / "core.json") for f in np.unique(fold)]
     judged = [checked(one[None]) for one in probability]
     masks = np.stack([one.mask for one in judged])
-    truth, key = np.asarray(films.mask)[:, 0], jax.random.key(0)
+    truth, key = np.asarray(radiographs.mask)[:, 0], jax.random.key(0)
     found = agreement(masks, truth, key=key, patient=index.patient)
     accepted = np.array([one.quality.accepted for one in judged])
-    dice = found.per_film["dice"]
+    dice = found.per_radiograph["dice"]
     return {
         "command": "python -m covid_cxr.experiments.segmentation_covid --data-dir DIR",
         "seeds": [CONFIG.seed],
         "config": CONFIG,
         "side": SIDE,
         "folds": FOLDS,
-        "films": found.films,
+        "films": found.radiographs,
         "patients": found.patients,
         "core_s": round(sum(cores), 1),
         "mean": found.mean,
@@ -139,21 +141,24 @@ def record_of(
         "accepted": int(accepted.sum()),
         "dice_accepted": float(dice[accepted].mean()),
         "dice_abstained": float(dice[~accepted].mean()) if not accepted.all() else None,
-        "across": _across(films, index, last, options.phantom),
+        "across": _across(radiographs, index, last, options.phantom),
         **environment(),
     }
 
 
 def _across(
-    films: Radiographs, index: Any, last: Segmenter, phantom: str | os.PathLike[str]
+    radiographs: Radiographs,
+    index: Any,
+    last: Segmenter,
+    phantom: str | os.PathLike[str],
 ) -> dict[str, Any]:
-    """Return what either network makes of the other's films."""
+    """Return what either network makes of the other's radiographs."""
     key, drawn = jax.random.key(1), cohort(1, 64)
     there = Radiographs(drawn.images, drawn.lungs)
     found = {"real on phantom": evaluate(last, there, key=key).mean["dice"]}
     if Path(phantom).exists():
         found["phantom on real"] = evaluate(
-            load(phantom), films, key=key, patient=index.patient
+            load(phantom), radiographs, key=key, patient=index.patient
         ).mean["dice"]
     return found
 

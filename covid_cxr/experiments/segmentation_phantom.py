@@ -1,9 +1,10 @@
-"""Right and left lungs of synthetic films, trained and judged within three minutes.
+"""Right and left lungs of synthetic radiographs, trained and judged in three minutes.
 
-Command: ``python -m covid_cxr.experiments.segmentation_phantom``. 160 films train a
-U-Net of depth 3 and width 8 at 64x64 pixels for 12 epochs; 64 films of other synthetic
-patients judge it, plain and then with each of the shortcuts that change a film's look.
-About a minute on one core.
+Command: ``python -m covid_cxr.experiments.segmentation_phantom``. 160 radiographs train
+    a
+U-Net of depth 3 and width 8 at 64x64 pixels for 12 epochs; 64 radiographs of other
+synthetic patients judge it, plain and then with each of the shortcuts that change a
+radiograph's look. About a minute on one core.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SIDE, TRAIN, TEST = 64, 160, 64
 
 
 def cohort(seed: int, patients: int, trait: str | None = None) -> Phantom:
-    """Return synthetic films, all of them with a trait if one is named."""
+    """Return synthetic radiographs, all of them with a trait if one is named."""
     traits = {} if trait is None else {trait: 1.0}
     one = Hospital("phantom", traits=traits)
     wanted = Cohort(patients=patients, size=SIDE, hospitals=(one,))
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save(trained, options.run_dir)
     sets = {}
     for number, trait in enumerate((None, *SHIFTS), start=1):
-        films = cohort(number, TEST, trait)
+        radiographs = cohort(number, TEST, trait)
         sets[trait or "as trained"] = (
-            Radiographs(films.images, films.lungs),
-            films.index.patient,
+            Radiographs(radiographs.images, radiographs.lungs),
+            radiographs.index.patient,
         )
     found = across_sources(trained, sets, key=jax.random.key(0))
     record = {
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "training_wall_s": round(wall, 1),
         "training_core_s": round(core, 1),
         "sets": {
-            name: {"films": one.films, "unit": one.unit, "mean": one.mean}
+            name: {"films": one.radiographs, "unit": one.unit, "mean": one.mean}
             for name, one in found.items()
         },
         **runs.environment(),

@@ -1,11 +1,11 @@
-"""Every shortcut of the synthetic films, switched on alone: which probes fire.
+"""Every shortcut of the synthetic radiographs, switched on alone: which probes fire.
 
 Command: ``python -m covid_cxr.experiments.study_phantom``. For each shortcut a cohort
 in which it goes with the disease (correlation 0.9), another hospital's in which it goes
 against it, and the same with everything but the lungs masked. A linear classifier of
 small pictures is trained on the first and judged on the second; then a narrow ResNet-10
-on three of them, with whole films and with three ways of masking. About a core-minute
-for the probes and 13 for the networks, whose part is resumable.
+on three of them, with whole radiographs and with three ways of masking. About a
+core-minute for the probes and 13 for the networks, whose part is resumable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAME = "study_phantom"
 SIDE, PATIENTS, STRENGTH, CONTRAST = 48, 300, 0.9, 0.15
 NETWORKS = ("none", "border", "intensity")
 KINDS = ("none", "masked", "lungs", "lungs-equalised")
-#: Hospitals whose share of positives differs, and whose films do.
+#: Hospitals whose share of positives differs, and whose radiographs do.
 CONFOUNDED = (
     Hospital("a", covid=0.85, traits={"marker": 0.9}),
     Hospital("b", covid=0.15, traits={"marker": 0.1}),
@@ -42,7 +42,7 @@ CONFOUNDED = (
 
 
 def cohort(seed: int, shortcut: str, strength: float) -> Phantom:
-    """Return films in which one shortcut, or none, goes with the disease."""
+    """Return radiographs in which one shortcut, or none, goes with the disease."""
     tied = {} if shortcut == "none" else {shortcut: strength}
     wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, shortcuts=tied)
     return generate(jax.random.key(seed), wanted)
@@ -57,7 +57,7 @@ def linear(home: Phantom, away: Phantom) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for kind in ("whole", "masked"):
-        here, there = (pixels(_films(one, kind)) for one in (home, away))
+        here, there = (pixels(_radiographs(one, kind)) for one in (home, away))
         label, other = _label(home), _label(away)
         inside = out_of_fold(home.index, here, label)
         outside = logistic(here, label)(there)
@@ -68,10 +68,10 @@ def linear(home: Phantom, away: Phantom) -> dict[str, Any]:
     return out
 
 
-def probed(films: Phantom) -> list[dict[str, Any]]:
+def probed(radiographs: Phantom) -> list[dict[str, Any]]:
     """Return the records of all probes that need no network."""
-    lungs = films.lungs.any(axis=1)
-    found = of_data(films.index, _label(films), films.images, lungs)
+    lungs = radiographs.lungs.any(axis=1)
+    found = of_data(radiographs.index, _label(radiographs), radiographs.images, lungs)
     return [recorded(one) for one in found]
 
 
@@ -234,14 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs.write_json(target, {**record, "claims": claims(record)})
 
 
-def _label(films: Phantom) -> np.ndarray:
-    return (films.finding == COVID).astype(np.int64)
+def _label(radiographs: Phantom) -> np.ndarray:
+    return (radiographs.finding == COVID).astype(np.int64)
 
 
-def _films(films: Phantom, kind: str) -> Any:
+def _radiographs(radiographs: Phantom, kind: str) -> Any:
     if kind == "whole":
-        return films.images
-    return variants(films.images, films.lungs.any(axis=1))["lungs_only"]
+        return radiographs.images
+    return variants(radiographs.images, radiographs.lungs.any(axis=1))["lungs_only"]
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Two tasks on real films, with what tells the label without the disease beside them.
+"""Two tasks on real radiographs, beside what tells the label without the disease.
 
 Command: ``python -m covid_cxr.experiments.study_real DATA``, DATA holding the folders
 ``covid_chestxray`` (a subset of the COVID-19 image data collection) and
-``nih_pneumonia`` (a sample of NIH ChestX-ray). COVID-19 films against NIH films, with
-one source for each class and with the collection's own negatives; and pneumonia against
-no finding inside NIH. Then COVID-19 again from trunks pre-trained on NIH's pneumonia
-(its test patients left out), and both tasks with nothing but the lungs, by one U-Net
-for all films, which saw no patient of a test part. Patients are split, 3 seeds, a
-narrow ResNet-18 at 64x64 pixels. About 10 core-minutes. A run that was stopped is taken
-up; ``--only NAME`` runs one study; ``--record-only`` records what is finished.
+``nih_pneumonia`` (a sample of NIH ChestX-ray). COVID-19 radiographs against NIH
+radiographs, with one source for each class and with the collection's own negatives; and
+pneumonia against no finding inside NIH. Then COVID-19 again from trunks pre-trained on
+NIH's pneumonia (its test patients left out), and both tasks with nothing but the lungs,
+by one U-Net for all radiographs, which saw no patient of a test part. Patients are
+split, 3 seeds, a narrow ResNet-18 at 64x64 pixels. About 10 core-minutes. A run that
+was stopped is taken up; ``--only NAME`` runs one study; ``--record-only`` records what
+is finished.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr.experiments import RECORDED
-from covid_cxr.experiments.segmentation_covid import CONFIG, films_of
+from covid_cxr.experiments.segmentation_covid import CONFIG, radiographs_of
 from covid_cxr.segmentation import Radiographs, fit, save
 from covid_cxr.study import StudyConfig, parse, run
 from covid_cxr.study.data import library
@@ -64,10 +65,10 @@ def configs(data: Path, segmenter: Path | None = None) -> dict[str, StudyConfig]
 
 
 def segmenter(data: Path, folder: Path) -> Path:
-    """Train a lung segmentation on no film that a study tests on, once.
+    """Train a lung segmentation on no radiograph that a study tests on, once.
 
-    Its films are those of the collection with a mask, nearly all of COVID-19, of the
-    patients in the training and validation parts of the study.
+    Its radiographs are those of the collection with a mask, nearly all of COVID-19, of
+    the patients in the training and validation parts of the study.
 
     Args:
         data: as for the command.
@@ -80,13 +81,13 @@ def segmenter(data: Path, folder: Path) -> Path:
         return folder
     study = parse(covid(str(data.absolute())))
     parts = library(study).parts["collection"]
-    films, index = films_of(data / "covid_chestxray", SIDE)
+    radiographs, index = radiographs_of(data / "covid_chestxray", SIDE)
     held = np.isin(index.patient, parts["test"].patient)
     known = ~held & np.isin(
         index.patient, [p for part in LEARNT for p in parts[part].patient]
     )
     rows = np.flatnonzero(known)
-    wanted = Radiographs(films.image[rows], films.mask[rows])
+    wanted = Radiographs(radiographs.image[rows], radiographs.mask[rows])
     save(fit(CONFIG, wanted, folder=folder / "run", resume=True), folder)
     return folder
 
@@ -138,7 +139,7 @@ def _common(name: str) -> dict[str, Any]:
 
 
 def recorded(found: Finished, sets: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a study: no film, no patient, no path."""
+    """Return what is kept of a study: no radiograph, no patient, no path."""
     rows = [
         {
             "mix": row.cell.mix,

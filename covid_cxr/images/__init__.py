@@ -1,4 +1,4 @@
-"""Films as arrays: one reader, equalisation, resizing, augmentation, normalisation."""
+"""Radiographs as arrays: one reader, equalisation, resizing, augmentation."""
 
 from covid_cxr.images.augmentation import (
     PUBLISHED,

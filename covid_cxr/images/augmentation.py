@@ -1,4 +1,4 @@
-"""Small random motions of a film: mirror, turn, shift up or down, enlarge.
+"""Small random motions of a radiograph: mirror, turn, shift up or down, enlarge.
 
 One affine map and one bilinear look-up an image, jitted and vmapped, with a key an
 image: the same key gives the same motion, whatever the batch.
@@ -18,7 +18,7 @@ from synaptax.typing import Array, Float, Key
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far a film may move; the defaults are those of the paper's second stage.
+    """How far a radiograph may move; the defaults are the paper's second stage's.
 
     Attributes:
         flip: Probability of a mirror image, left for right.
@@ -43,7 +43,8 @@ class Augmentation:
 
 
 PUBLISHED = Augmentation()
-#: The pneumonia pre-training of the paper moves films, but neither turns nor mirrors.
+#: The pneumonia pre-training of the paper moves radiographs, but neither turns nor
+#: mirrors.
 PUBLISHED_PRETRAINING = Augmentation(flip=0.0, degrees=0.0)
 
 

@@ -257,7 +257,7 @@ def _check_coding(header: _Header, max_pixels: int) -> None:
     if not coding.is_encapsulated:
         return
     if not get_decoder(coding).is_available:
-        needs = f"{coding.name} needs pip install 'pylibjpeg[all]'"
+        needs = f"{coding.name} needs pip install 'synaptax[cxr-codecs]'"
         raise ImageError(header.path, needs)
     size = coded_size(get_frame(header.dataset.PixelData, 0, number_of_frames=1))
     if size is not None:  # the stream's own size, whatever Rows and Columns say

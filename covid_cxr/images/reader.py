@@ -117,6 +117,27 @@ def read_raw(
     return finished(path, pixels, bits, flags, spacing)
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of a PNG, JPEG or GIF by its header; nothing is decoded.
+
+    Raises:
+        ImageError: naming the file, if its header cannot be read.
+        ImportError: naming the extra, if pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(f"reading {path.name} {EXTRA}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("PNG", "JPEG", "GIF")) as image:
+                return image.height, image.width
+    except Exception as error:  # decoders raise a dozen kinds on broken bytes
+        kind = type(error).__name__
+        raise ImageError(path, f"its header cannot be read ({kind})") from error
+
+
 def _raster(data: bytes, path: Path, max_pixels: int) -> Radiograph:
     """Decode with Pillow: PNG, JPEG or GIF, of 1 to 16 bits, grey or colour."""
     try:

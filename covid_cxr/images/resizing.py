@@ -1,8 +1,8 @@
 """Resizing without aliases, cropping and padding, of (H, W) or (..., H, W) images.
 
 A resize applies one matrix a side: the triangle filter widened by the reduction, as in
-Pillow's ``BILINEAR``. The same functions take NumPy arrays, for films whose sizes all
-differ (nothing is compiled), and JAX arrays, inside ``jit``.
+Pillow's ``BILINEAR``. The same functions take NumPy arrays, for radiographs whose sizes
+all differ (nothing is compiled), and JAX arrays, inside ``jit``.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from covid_cxr.metrics.thresholds import FIXED, Threshold
 from synaptax.typing import Array
 
 _BINS = 10
+_EACH = 80  # resamples for each comparison: four times what 0.05 needs after Holm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +132,7 @@ def compare_auc(
     key: Array,
     patient: Any = None,
     replicates: int = 2000,
+    comparisons: int = 1,
     level: float = 0.95,
 ) -> tuple[Estimate, float]:
     """Compare two models on the same images by a paired bootstrap over patients.
@@ -141,18 +143,25 @@ def compare_auc(
         second: (N,) scores of the other, in the same order.
         key: typed PRNG key.
         patient: (N,) identifiers; default: every image has a patient of its own.
-        replicates: resamples.
+        replicates: least resamples.
+        comparisons: how many p-values :func:`covid_cxr.metrics.holm` is to adjust
+            together, m. No p-value of R resamples is below 1 / R, and Holm multiplies
+            the smallest by m: so at least 80 m are drawn, or no difference could ever
+            be told from chance.
         level: coverage of the interval.
 
     Returns:
         The area of the first minus that of the second with its percentile interval,
         and a two-sided p-value: twice the smaller share of resamples on either side
-        of no difference (ties count one half), at least 1 / replicates.
+        of no difference (ties count one half), at least 1 / R of R resamples.
 
     Raises:
         ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
             refuses.
     """
+    if comparisons < 1:
+        raise ValueError(f"comparisons: expected at least 1, got {comparisons}")
+    replicates = max(replicates, _EACH * comparisons)
     one, two = scored(label, first, patient), scored(label, second, patient)
     arrays = {
         "label": one.label,

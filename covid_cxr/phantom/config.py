@@ -68,7 +68,7 @@ class Cohort:
 
     Attributes:
         patients: how many.
-        films: radiographs a patient, the same anatomy in another pose.
+        radiographs: radiographs a patient, the same anatomy in another pose.
         size: pixels a side, 64 to 256.
         hospitals: at least one; two by default, alike.
         shortcuts: trait to s in [-1, 1]: the trait is carried with probability
@@ -82,7 +82,7 @@ class Cohort:
     """
 
     patients: int = 256
-    films: int = 1
+    radiographs: int = 1
     size: int = 64
     hospitals: tuple[Hospital, ...] = TWO
     shortcuts: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -91,9 +91,10 @@ class Cohort:
     noise: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.patients < 1 or self.films < 1:
+        if self.patients < 1 or self.radiographs < 1:
             raise ValueError(
-                f"patients, films: expected >= 1, got {self.patients}, {self.films}"
+                "patients, radiographs: expected >= 1, got "
+                f"{self.patients}, {self.radiographs}"
             )
         if not 32 <= self.size <= 1024:
             raise ValueError(f"size: expected 32 to 1024, got {self.size}")

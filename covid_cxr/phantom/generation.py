@@ -167,7 +167,7 @@ def roster(key: Key[Array, ""], cohort: Cohort) -> Roster:
     """Return who is in a cohort; the same as :func:`generate` draws."""
     at_random, people, pose = jax.random.split(key, 3)
     site, finding, traits = _draw_labels(at_random, cohort)
-    repeat = np.repeat(np.arange(cohort.patients), cohort.films)
+    repeat = np.repeat(np.arange(cohort.patients), cohort.radiographs)
     identity = np.asarray(jax.random.bits(key, (2,), jnp.uint32))
     return Roster(
         patients=jax.random.split(people, cohort.patients)[repeat],
@@ -285,7 +285,7 @@ def _index(
         child, spread = bool(has["body"]), (37 * int(person)) % 50
         rows.append(
             Row(
-                path=f"{identity}/{person:06d}_{i % cohort.films:02d}",
+                path=f"{identity}/{person:06d}_{i % cohort.radiographs:02d}",
                 patient=f"{source}/{identity}-{person:06d}",
                 source=source,
                 site=source,

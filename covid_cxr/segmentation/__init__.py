@@ -1,4 +1,4 @@
-"""Where the lungs are, how sure that is, and films with and without them."""
+"""Where the lungs are, how sure that is, and radiographs with and without them."""
 
 from covid_cxr.segmentation.evaluation import (
     Agreement,

@@ -1,4 +1,4 @@
-"""How well masks agree, film by film, with intervals by patient."""
+"""How well masks agree, radiograph by radiograph, with intervals by patient."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class Agreement(NamedTuple):
     """How a set of masks agrees with the truth.
 
     Attributes:
-        films: how many.
+        radiographs: how many.
         patients: how many they come from.
-        per_film: measure to (N,) float64; NaN where it is undefined.
-        mean: measure to mean over the films where it is defined, with its interval.
-        undefined: films without a Hausdorff distance, one mask being empty.
+        per_radiograph: measure to (N,) float64; NaN where it is undefined.
+        mean: measure to mean over the radiographs where it is defined, with its
+            interval.
+        undefined: radiographs without a Hausdorff distance, one mask being empty.
         unit: of the distance, "px" or "mm".
     """
 
-    films: int
+    radiographs: int
     patients: int
-    per_film: dict[str, np.ndarray]
+    per_radiograph: dict[str, np.ndarray]
     mean: dict[str, Estimate]
     undefined: int
     unit: str
@@ -97,13 +98,13 @@ def agreement(
         predicted: (N, H, W) bool.
         truth: (N, H, W) bool.
         key: typed PRNG key of the bootstrap.
-        patient: (N,) identifiers; default: every film has a patient of its own.
+        patient: (N,) identifiers; default: every radiograph has a patient of its own.
         spacing: (N,) millimetres a pixel; default: distances are in pixels.
         replicates: bootstrap resamples.
         level: coverage of the intervals.
 
     Returns:
-        The measures of each film and their means.
+        The measures of each radiograph and their means.
 
     Raises:
         ValueError: for masks of another shape or kind.
@@ -120,36 +121,36 @@ def agreement(
     sides = np.ones(count) if spacing is None else np.asarray(spacing, np.float64)
     patient = np.arange(count) if patient is None else np.asarray(patient)
     pairs = list(zip(predicted, truth, sides, strict=True))
-    per_film = {
+    per_radiograph = {
         "dice": np.array([dice(a, b) for a, b, _ in pairs]),
         "iou": np.array([iou(a, b) for a, b, _ in pairs]),
         "hd95": np.array([hausdorff95(a, b, side) for a, b, side in pairs]),
     }
-    found = _bootstrapped(per_film, patient, key, replicates)
+    found = _bootstrapped(per_radiograph, patient, key, replicates)
     return Agreement(
-        films=count,
+        radiographs=count,
         patients=found.patients,
-        per_film=per_film,
+        per_radiograph=per_radiograph,
         mean={name: found.estimate(name, level=level) for name in MEASURES},
-        undefined=int(np.isnan(per_film["hd95"]).sum()),
+        undefined=int(np.isnan(per_radiograph["hd95"]).sum()),
         unit="px" if spacing is None else "mm",
     )
 
 
 def evaluate(
     segmenter: Segmenter,
-    films: Radiographs,
+    radiographs: Radiographs,
     *,
     key: Array,
     patient: Any = None,
     spacing: Any = None,
     replicates: int = 2000,
 ) -> Agreement:
-    """Segment films, clean the masks and compare all lung with the truth.
+    """Segment radiographs, clean the masks and compare all lung with the truth.
 
     Args:
         segmenter: a trained U-Net.
-        films: with true masks, of one channel or two.
+        radiographs: with true masks, of one channel or two.
         key: typed PRNG key of the bootstrap.
         patient: (N,) identifiers.
         spacing: (N,) millimetres a pixel; default: distances are in pixels.
@@ -159,10 +160,10 @@ def evaluate(
         The agreement.
 
     Raises:
-        ValueError: for films that do not fit.
+        ValueError: for radiographs that do not fit.
     """
-    found = [clean(one).any(axis=0) for one in predict(segmenter, films.image)]
-    truth = np.asarray(films.mask).any(axis=1)
+    found = [clean(one).any(axis=0) for one in predict(segmenter, radiographs.image)]
+    truth = np.asarray(radiographs.mask).any(axis=1)
     return agreement(
         np.stack(found),
         truth,
@@ -176,22 +177,22 @@ def evaluate(
 def across_sources(
     segmenter: Segmenter, sets: Mapping[str, tuple[Radiographs, Any]], *, key: Array
 ) -> dict[str, Agreement]:
-    """Evaluate one U-Net on films of several sources.
+    """Evaluate one U-Net on radiographs of several sources.
 
     Args:
         segmenter: a trained U-Net.
-        sets: source to (films, (N,) patients).
+        sets: source to (radiographs, (N,) patients).
         key: typed PRNG key of the bootstrap.
 
     Returns:
         Source to agreement.
 
     Raises:
-        ValueError: for films that do not fit.
+        ValueError: for radiographs that do not fit.
     """
     return {
-        name: evaluate(segmenter, films, key=key, patient=patient)
-        for name, (films, patient) in sets.items()
+        name: evaluate(segmenter, radiographs, key=key, patient=patient)
+        for name, (radiographs, patient) in sets.items()
     }
 
 
@@ -206,11 +207,14 @@ def _means(data: dict[str, Array], weight: Array) -> dict[str, Array]:
 
 
 def _bootstrapped(
-    per_film: dict[str, np.ndarray], patient: np.ndarray, key: Array, replicates: int
+    per_radiograph: dict[str, np.ndarray],
+    patient: np.ndarray,
+    key: Array,
+    replicates: int,
 ) -> Replicates:
-    found = bootstrap(_means, per_film, patient, key=key, replicates=replicates)
+    found = bootstrap(_means, per_radiograph, patient, key=key, replicates=replicates)
     exact = {
         name: float(np.mean(v[~np.isnan(v)])) if (~np.isnan(v)).any() else float("nan")
-        for name, v in per_film.items()
+        for name, v in per_radiograph.items()
     }
     return found._replace(value=exact)

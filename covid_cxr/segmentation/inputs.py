@@ -25,7 +25,7 @@ class SegmentConfig:
     Attributes:
         net: What network.
         side: Pixels a side of the radiographs.
-        epochs: Passes over the films.
+        epochs: Passes over the radiographs.
         batch: Radiographs a step.
         rate: Learning rate of AdamW at the start; it falls as half a cosine.
         weight_decay: Of AdamW.
@@ -52,7 +52,7 @@ class SegmentConfig:
 
 
 class Radiographs(NamedTuple):
-    """Films with their masks.
+    """Radiographs with their masks.
 
     Attributes:
         image: (N, H, W) float32 in [0, 1].
@@ -66,20 +66,20 @@ class Radiographs(NamedTuple):
 def prepared(
     config: SegmentConfig, train: Radiographs, validation: Radiographs | None
 ) -> tuple[Radiographs, Radiographs]:
-    """Return the films to train on and those to watch, or raise a ValueError."""
+    """Return the radiographs to train on and those to watch, or raise a ValueError."""
     check(config)
     train = _checked(config.net, train, "train")
     if train.image.shape[1:] != (config.side, config.side):
         raise ValueError(
-            f"side: the films are {train.image.shape[1:]}, not {config.side} a side"
+            f"side: radiographs are {train.image.shape[1:]}, not {config.side} a side"
         )
     if train.image.shape[0] < config.batch:
         raise ValueError(
-            f"batch: {config.batch} is more than the {train.image.shape[0]} films"
+            f"batch: {config.batch} is more than the {train.image.shape[0]} radiographs"
         )
     if validation is None:
         if config.select == "best":
-            raise ValueError("select: 'best' needs validation films")
+            raise ValueError("select: 'best' needs validation radiographs")
         return train, train
     return train, _checked(config.net, validation, "validation")
 
@@ -96,11 +96,11 @@ def check(config: SegmentConfig) -> None:
         raise ValueError(f"select: expected last or best, got {config.select!r}")
 
 
-def _checked(net: UNetConfig, films: Radiographs, name: str) -> Radiographs:
-    """Return films as device arrays, or raise a ValueError naming what is wrong."""
-    image = checked_images(net, films.image, f"{name}.image")
+def _checked(net: UNetConfig, radiographs: Radiographs, name: str) -> Radiographs:
+    """Return radiographs as device arrays; a ValueError names what is wrong."""
+    image = checked_images(net, radiographs.image, f"{name}.image")
     wanted = (image.shape[0], net.outputs, *image.shape[1:])
-    mask = np.asarray(films.mask)
+    mask = np.asarray(radiographs.mask)
     if mask.shape != wanted or mask.dtype != bool:
         raise ValueError(
             f"{name}.mask: expected bool{wanted}, got {mask.dtype}{mask.shape}"

@@ -1,4 +1,4 @@
-"""From a probability map to two clean lungs. NumPy and SciPy, one film at a time."""
+"""From a probability map to two clean lungs. NumPy and SciPy, one at a time."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ class Limits:
     """What a mask of two lungs looks like.
 
     The area's limits hold for masks with the lung behind the heart: those of the
-    COVID-19 collection are 9 to 61 % of the film.
+    COVID-19 collection are 9 to 61 % of the radiograph.
 
     Attributes:
-        area: smallest and largest share of the film.
-        parts: most parts of more than 1 % of the film, before cleaning.
+        area: smallest and largest share of the radiograph.
+        parts: most parts of more than 1 % of the radiograph, before cleaning.
         balance: smallest ratio of the smaller lung's area to the larger's.
         confidence: smallest agreement of probabilities and mask.
     """
@@ -37,8 +37,8 @@ class Quality(NamedTuple):
     """What a mask looks like.
 
     Attributes:
-        area: share of the film that is lung.
-        parts: parts of more than 1 % of the film, before cleaning.
+        area: share of the radiograph that is lung.
+        parts: parts of more than 1 % of the radiograph, before cleaning.
         balance: smaller lung's area over the larger's.
         confidence: soft Dice of the probabilities and the mask cut from them.
         reasons: why to abstain; empty if the mask may be used.
@@ -69,7 +69,7 @@ class Checked(NamedTuple):
 
 
 def checked(probability: Any, limits: Limits = LIMITS) -> Checked:
-    """Clean the mask of one film and judge it.
+    """Clean the mask of one radiograph and judge it.
 
     Args:
         probability: (C, H, W) in [0, 1], C = 1 (all lung) or 2 (right, left).
@@ -107,9 +107,12 @@ def _reasons(found: Quality, limits: Limits) -> tuple[str, ...]:
         (found.area == 0, "no lung found"),
         (
             0 < found.area < low,
-            f"lung is {found.area:.0%} of the film, below {low:.0%}",
+            f"lung is {found.area:.0%} of the radiograph, below {low:.0%}",
         ),
-        (found.area > high, f"lung is {found.area:.0%} of the film, above {high:.0%}"),
+        (
+            found.area > high,
+            f"lung is {found.area:.0%} of the radiograph, above {high:.0%}",
+        ),
         (found.parts > limits.parts, f"{found.parts} parts, more than {limits.parts}"),
         (
             found.area > 0 and found.balance < limits.balance,

@@ -1,7 +1,7 @@
-"""What is left of a film without its lungs, and of lungs without their film.
+"""What is left of a radiograph without its lungs, and of lungs without the rest.
 
-A network that still tells the label from a film without lungs has not looked at the
-disease. All functions are pure, for one film (H, W) and its mask, and vmap.
+A network that still tells the label from a radiograph without lungs has not looked at
+the disease. All functions are pure, for one radiograph (H, W) and its mask, and vmap.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def lungs_only(
 def lungs_removed(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"], blur: float = 0.0
 ) -> Float[Array, "H W"]:
-    """Return the film with its lungs black; their outline can still be seen."""
+    """Return the radiograph with its lungs black; their outline can still be seen."""
     return image * (1 - blurred(mask, blur))
 
 
 def boxed_out(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"]
 ) -> Float[Array, "H W"]:
-    """Return the film with a black box over both lungs: not even their outline."""
+    """Return it with a black box over both lungs: not even their outline."""
     return jnp.where(box(mask), 0, image)
 
 
@@ -78,7 +78,7 @@ def framed(image: Float[Array, "H W"], mask: Bool[Array, "H W"]) -> Float[Array,
 def border_only(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"] | None = None
 ) -> Float[Array, "H W"]:
-    """Return the outermost sixteenth of the film on each side, whatever the mask."""
+    """Return the outermost sixteenth on each side, whatever the mask."""
     del mask
     height, width = image.shape
     edge = max(1, round(BORDER * min(height, width)))
@@ -99,7 +99,7 @@ def _all(images: Array, masks: Array) -> dict[str, Array]:
 
 
 def variants(images: Any, masks: Any) -> dict[str, Float[Array, "N H W"]]:
-    """Return the five variants of each film, edges sharp.
+    """Return the five variants of each radiograph, edges sharp.
 
     Args:
         images: (N, H, W) float32 in [0, 1].

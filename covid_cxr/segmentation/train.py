@@ -1,4 +1,4 @@
-"""Train a U-Net on films with lung masks, to the same bits after a kill."""
+"""Train a U-Net on radiographs with lung masks, to the same bits after a kill."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def fit(
 
     Args:
         config: how.
-        train: films with masks.
-        validation: films of other patients; needed to select by them, and for the
+        train: radiographs with masks.
+        validation: radiographs of other patients; needed to select by them, and for the
             record.
         folder: run folder for metrics and checkpoints; None writes nothing.
         resume: go on with the run in the folder, if it holds one.
@@ -176,7 +176,7 @@ def _epoch(
 def moved(
     key: Array, image: Array, mask: Array, config: SegmentConfig
 ) -> tuple[Array, Array]:
-    """Move films (B, H, W) at random, their masks (B, C, H, W) with them."""
+    """Move radiographs (B, H, W) at random, their masks (B, C, H, W) with them."""
     if config.augmentation is not None:
         keys = jax.random.split(jax.random.fold_in(key, 0), image.shape[0])
         image = augment(keys, image, config.augmentation)
@@ -193,7 +193,7 @@ def moved(
 
 
 def _judged(
-    net: UNet, params: Any, films: Radiographs, dice_weight: float
+    net: UNet, params: Any, radiographs: Radiographs, dice_weight: float
 ) -> tuple[Array, Array]:
     """Return the mean loss and the mean Dice of the mask at 1/2."""
 
@@ -203,7 +203,7 @@ def _judged(
         loss = bce_dice(logits, target, dice_weight)
         return loss, hard_dice((logits > 0).astype(jnp.float32), target)
 
-    loss, dice = chunked(part, films, size=CHUNK)
+    loss, dice = chunked(part, radiographs, size=CHUNK)
     return loss.mean(), dice.mean()
 
 

@@ -201,14 +201,18 @@ class Listing:
             if PurePosixPath(name).suffix.lower() in suffixes
         ]
 
-    def walk(self, folder: str, suffixes: Sequence[str] = PICTURES) -> list[str]:
-        """Return the sorted relative paths of all files below a directory."""
+    def walk(self, folder: str, suffixes: Sequence[str] | None = PICTURES) -> list[str]:
+        """Return the sorted relative paths of all files below a directory by suffix.
+
+        With None, whatever their suffix.
+        """
         found = []
         for base, folders, names in os.walk(self.root / folder):
             folders[:] = sorted(name for name in folders if not _JUNK.match(name))
             for name in names:
                 suffix = PurePosixPath(name).suffix.lower()
-                if suffix in suffixes and not _JUNK.match(name):
+                listed = suffixes is None or suffix in suffixes
+                if listed and not _JUNK.match(name):
                     found.append((Path(base) / name).relative_to(self.root).as_posix())
         return sorted(found)
 
@@ -284,7 +288,9 @@ class Rows:
 
     def built(self) -> Built:
         """Return the table of the rows taken and all problems."""
-        index = build(self._rows.values(), roots={self.source: str(self.root)})
+        sources = {self.source, *(row.source for row in self._rows.values())}
+        roots = dict.fromkeys(sources, str(self.root))
+        index = build(self._rows.values(), roots=roots)
         return Built(index, self.problems)
 
 
@@ -303,6 +309,18 @@ def number(text: str, where: str, column: str, problems: Problems) -> float:
     except ValueError:
         problems.add("bad value", where, f"{column}: expected a number, got {text!r}")
         return math.nan
+
+
+def patient_id(text: str) -> str:
+    """Return an id such that spellings of one number are one id.
+
+    White space around it goes and runs of it inside are one blank; digits lose leading
+    zeros, and ".0" behind them, which a table of numbers adds: "97.0", "97" and " 097 "
+    are "97". Letters keep their case. To join two people costs a little data; to part
+    one leaks.
+    """
+    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", text.strip())
+    return number[1] if number else " ".join(text.split())
 
 
 def age_of(text: str, where: str, problems: Problems) -> float:

@@ -40,7 +40,7 @@ LABELS = {
     NEGATIVE_NAME: "derivatives/labels/labels_SARS-cov-2_nega.tsv",
 }
 JOIN = "listjoin_ok.tsv"
-_FILM = re.compile(
+_STEM = re.compile(
     r"(?P<sub>sub-\w+?)_(?P<ses>ses-\w+?)_.*?vp-(?P<view>[a-z]+)_(cr|dx)", re.I
 )
 _VIEWS = {"pa": "PA", "ap": "AP", "ll": "L", "lateral": "L", "lat": "L", "rl": "L"}
@@ -60,24 +60,26 @@ def build(
 
     Args:
         root: the folder of ``participants.tsv``.
-        files: must be true: the names of the films are part of the table.
+        files: must be true: the names of the radiographs are part of the table.
         join: ``listjoin_ok.tsv``: row number, negative id, positive id; default: the
             one in the folder or the folder above, if there.
-        lateral: keep lateral films.
+        lateral: keep lateral radiographs.
 
     Returns:
-        Films with labels covid (by release), pneumonia and no_finding (by report;
-        "unchanged" repeats the patient's session before). The view is the JSON's
-        where it says one, for the file name's is unreliable. The flag "no_json"
-        marks films whose way up of grey is not known, "turned" those that the JSON
-        says were rotated.
+        Radiographs with labels covid (by release), pneumonia and no_finding (by report;
+        "unchanged" repeats the patient's session before). The view is the JSON's where
+        it says one, for the file name's is unreliable. The flag "no_json" marks
+        radiographs whose way up of grey is not known, "turned" those that the JSON says
+        were rotated.
 
     Raises:
         FileNotFoundError: without one of the tables.
         ValueError: for a table that lacks a column, or ``files=False``.
     """
     if not files:
-        raise ValueError("files: the names of the films are part of this set's table")
+        raise ValueError(
+            "files: the names of the radiographs are part of this set's table"
+        )
     problems = Problems()
     name = _release(root)
     if name is None:
@@ -87,9 +89,11 @@ def build(
     said = _reports(root / LABELS[name], problems)
     joined = _joined(root, join, name, problems)
     rows = Rows(name, root, problems, files)
-    films = [p for p in rows.listing.walk(".", (".png",)) if "/mod-rx/" in f"/{p}"]
+    radiographs = [
+        p for p in rows.listing.walk(".", (".png",)) if "/mod-rx/" in f"/{p}"
+    ]
     claimed = set()
-    for path in films:
+    for path in radiographs:
         named = _named(path, people, problems)
         if named is None:
             continue
@@ -115,12 +119,14 @@ def build(
         )
         rows.add(row, path)
     for person in sorted(set(people) - claimed):
-        problems.add("missing", person, f"{PARTICIPANTS} names it; it has no film")
+        problems.add(
+            "missing", person, f"{PARTICIPANTS} names it; it has no radiograph"
+        )
     return rows.built()
 
 
 class _Named(NamedTuple):
-    """What a film's name says."""
+    """What a radiograph's name says."""
 
     person: str
     session: str
@@ -128,8 +134,8 @@ class _Named(NamedTuple):
 
 
 def _named(path: str, people: Mapping[str, Any], problems: Problems) -> _Named | None:
-    """Return what a film's name says, or None where that is a problem."""
-    match = _FILM.match(PurePosixPath(path).stem)
+    """Return what a radiograph's name says, or None where that is a problem."""
+    match = _STEM.match(PurePosixPath(path).stem)
     if match is None or match["sub"] not in path.split("/"):
         problems.add("bad value", path, "the name does not fit the folder or form")
         return None
@@ -141,37 +147,37 @@ def _named(path: str, people: Mapping[str, Any], problems: Problems) -> _Named |
 
 
 def _flags(tags: dict[str, Any] | None, joined: bool) -> set[str]:
-    """Return what is to be known of a film beside its labels."""
+    """Return what is to be known of a radiograph beside its labels."""
     turned = str(_tag(tags or {}, _TURN, "0")) not in ("0", "0.0", "")
     said = {"no_json": tags is None, "turned": turned, "matched": joined}
     return {name for name, holds in said.items() if holds}
 
 
-def read_film(path: Path) -> Radiograph:
-    """Read a 16-bit film with the window and the way up that its JSON says.
+def read_radiograph(path: Path) -> Radiograph:
+    """Read a 16-bit radiograph with the window and the way up that its JSON says.
 
     Args:
         path: the PNG; the JSON has the same name.
 
     Returns:
-        The film. Without a JSON, or without a window in it, the full range of the
+        The radiograph. Without a JSON, or without a window in it, the full range of the
         stored bits is shown.
 
     Raises:
         ImageError: naming the file, if the PNG or the JSON cannot be read.
     """
-    film = read(path)
+    radiograph = read(path)
     side = path.with_suffix(".json")
     tags = _tags(side) if side.exists() else {}
-    values = film.pixels.astype(np.float64) * (2**film.bits - 1)
+    values = radiograph.pixels.astype(np.float64) * (2**radiograph.bits - 1)
     try:
-        bits = int(_tag(tags, _BITS, film.bits))
+        bits = int(_tag(tags, _BITS, radiograph.bits))
         centre, width = _tag(tags, _CENTRE), _tag(tags, _WIDTH)
         if centre is not None and width is not None and float(width) > 0:
             pixels = dicom.linear(values, float(centre), float(width))
-            flags = film.flags | {"windowed"}
+            flags = radiograph.flags | {"windowed"}
         else:
-            pixels, flags = values / (2**bits - 1), film.flags
+            pixels, flags = values / (2**bits - 1), radiograph.flags
     except (TypeError, ValueError, ArithmeticError):
         # "from None": the cause repeats what the tag holds.
         raise ImageError(side, "a tag of window or depth is no number") from None
@@ -303,7 +309,7 @@ def _joined(
 def _side_file(
     root: Path, path: str, rows: Rows, problems: Problems
 ) -> dict[str, Any] | None:
-    """Return a film's tags, or None if they are missing or broken."""
+    """Return a radiograph's tags, or None if they are missing or broken."""
     side = str(PurePosixPath(path).with_suffix(".json"))
     if not rows.listing.has(side):
         problems.add("missing", side, f"the tags of {path}")
@@ -360,7 +366,7 @@ def _sources() -> tuple[Source, Source]:
             build,
             detect=lambda root, name=name: _release(root) == name,
             tables=(PARTICIPANTS, LABELS[name]),
-            read=read_film,
+            read=read_radiograph,
         )
         for name in (POSITIVE_NAME, NEGATIVE_NAME)
     )

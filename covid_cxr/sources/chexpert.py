@@ -53,13 +53,14 @@ def build(
 
     Args:
         root: the folder of ``train.csv``.
-        files: look for the films too.
+        files: look for the radiographs too.
         uncertain: what a -1 means: "ignore" (unknown), "ones" or "zeros". There is
-            no default: the choice changes the labels of thousands of films.
-        lateral: keep lateral films.
+            no default: the choice changes the labels of thousands of radiographs.
+        lateral: keep lateral radiographs.
 
     Returns:
-        Films with the 14 findings; a blank is unknown; covid is 0: they are older.
+        Radiographs with the 14 findings; a blank is unknown; covid is 0: they are
+        older.
 
     Raises:
         FileNotFoundError: without a table.
@@ -105,7 +106,7 @@ def build(
 
 
 def _view(get: Get, where: str, problems: Problems) -> str:
-    """Return the view: AP or PA of a frontal film, L of a lateral one."""
+    """Return the view: AP or PA of a frontal radiograph, L of a lateral one."""
     side, shown = get("Frontal/Lateral"), get("AP/PA")
     if side == "Lateral":
         return "L"

@@ -3,7 +3,7 @@
 Paper era: ``CORDA_fix.csv`` and ``RX{+,-}-COVID{+,-}/<image_id>.png``; no patients.
 Public era: ``corda.csv`` of four hospitals, whose ``path`` is a DICOM file without a
 suffix, or a picture ``<W>x<H>/<path>.png``. Patient numbers are per hospital. In one
-hospital every film is positive: the site tells the label.
+hospital every radiograph is positive: the site tells the label.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from covid_cxr.sources.base import (
     Table,
     age_of,
     child,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -34,10 +35,10 @@ def build(root: Path, *, files: bool = True) -> Built:
 
     Args:
         root: the folder of ``CORDA_fix.csv`` or ``corda.csv``.
-        files: look for the films too.
+        files: look for the radiographs too.
 
     Returns:
-        Films with labels covid (swab) and rx (the radiologist's reading).
+        Radiographs with labels covid (swab) and rx (the radiologist's reading).
 
     Raises:
         FileNotFoundError: without a table.
@@ -64,7 +65,8 @@ def _paper(table: Table, rows: Rows) -> None:
     rows.problems.add(
         "grouping",
         PAPER,
-        "the table names no patients: every film counts as its own patient, though "
+        "the table names no patients: every radiograph counts as its own patient, "
+        "though "
         "some have several",
     )
     for where, get in table.rows():
@@ -101,7 +103,7 @@ def _public(table: Table, rows: Rows) -> None:
         rows.add(
             Row(
                 _place(rows, renders, get("path")),
-                f"{NAME}/{site.lower()}/{patient}",
+                f"{NAME}/{site.lower()}/{patient_id(patient)}",
                 NAME,
                 site=site.lower(),
                 sex=sex_of(get("sex")),
@@ -117,7 +119,7 @@ def _public(table: Table, rows: Rows) -> None:
 
 
 def _place(rows: Rows, renders: list[str], path: str) -> str:
-    """Return where a film lies: the DICOM, or else its largest picture."""
+    """Return where a radiograph lies: the DICOM, or else its largest picture."""
     if not rows.files or rows.listing.has(path):
         return path
     pictures = [f"{render}/{path}.png" for render in renders]

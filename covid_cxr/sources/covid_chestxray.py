@@ -24,6 +24,7 @@ from covid_cxr.sources.base import (
     age_of,
     child,
     choice,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -126,13 +127,13 @@ def build(
     Args:
         root: the folder of ``metadata.csv``.
         files: look for the files too.
-        group: "patient", or "article" to count all films of one doi or url as one
+        group: "patient", or "article" to count all radiographs of one doi or url as one
             patient: ids are known to be reused, for two people or a whole article.
-        lateral: keep lateral films.
+        lateral: keep lateral radiographs.
 
     Returns:
-        Frontal films with labels covid, pneumonia and no_finding (all -1 for "todo"
-        and "Unknown"), and what was left out.
+        Frontal radiographs with labels covid, pneumonia and no_finding (all -1 for
+        "todo" and "Unknown"), and what was left out.
 
     Raises:
         FileNotFoundError: without a table.
@@ -165,7 +166,7 @@ def build(
         if not patient:
             problems.add("bad value", where, "patientid: expected text, got none")
             continue
-        person = overlaps.person(NAME, patient)
+        person = overlaps.person(NAME, patient_id(patient))
         if group == "article":
             person = f"{NAME}/{get('doi') or get('url') or patient}"
         rows.add(_row(rows, path, person, view, get, where), where)
@@ -174,7 +175,7 @@ def build(
 
 
 def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) -> Row:
-    """Return a film's row; a finding that is no label leaves all labels unknown."""
+    """Return an image's row; a finding that is no label leaves all labels unknown."""
     found = labels(get("finding"))
     unknown = unknown_parts(get("finding"))
     if unknown:
@@ -235,7 +236,7 @@ def _mask(rows: Rows, path: str) -> dict[str, str]:
 
 
 def _unclaimed(rows: Rows, table: Table) -> list[str]:
-    """Return the images that no row names, be it as a CT or a lateral film."""
+    """Return the images that no row names, be it as a CT or a lateral radiograph."""
     if not rows.files:
         return []
     claimed = set()

@@ -1,7 +1,8 @@
-"""JSRT films with SCR masks: raw big-endian 12-bit words, dark film high.
+"""JSRT films, digitised, with SCR masks: raw big-endian 12-bit words, dark is high.
 
 ``All247images/JPC{LN,NN}###.IMG`` (exactly 2048x2048 words), masks of five structures
-in ``scratch/fold{1,2}/masks/<structure>/<stem>.gif`` at 1024x1024. A film a person.
+in ``scratch/fold{1,2}/masks/<structure>/<stem>.gif`` at 1024x1024. A radiograph a
+person.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from covid_cxr.sources.base import Built, Rows, Source
 NAME = "jsrt"
 FOLDER = "All247images"
 STRUCTURES = ("left lung", "right lung", "heart", "left clavicle", "right clavicle")
-_FILM = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
+_STEM = re.compile(r"JPC(LN|NN)(\d{3})", re.I)
 _SIDE, _SPACING = 2048, 0.175
 
 
@@ -29,24 +30,24 @@ def build(root: Path, *, files: bool = True) -> Built:
         files: must be true: the names of the files are the table.
 
     Returns:
-        Films with labels nodule and covid (0: they are older), and masks left_lung
-        (at the viewer's right), right_lung, heart, left_clavicle, right_clavicle;
-        flags "scr_fold1" and "scr_fold2".
+        Radiographs with labels nodule and covid (0: they are older), and masks
+        left_lung (at the viewer's right), right_lung, heart, left_clavicle,
+        right_clavicle; flags "scr_fold1" and "scr_fold2".
 
     Raises:
-        FileNotFoundError: without films.
+        FileNotFoundError: without radiographs.
         ValueError: for ``files=False``.
     """
     if not files:
         raise ValueError("files: the names of the files are this set's only table")
     problems = Problems()
     rows = Rows(NAME, root, problems, files)
-    films = rows.listing.files(FOLDER, (".img",))
-    if not films:
+    radiographs = rows.listing.files(FOLDER, (".img",))
+    if not radiographs:
         raise FileNotFoundError(f"{root}: no .IMG files in {FOLDER}")
-    for path in films:
+    for path in radiographs:
         stem = PurePosixPath(path).stem
-        match = _FILM.fullmatch(stem)
+        match = _STEM.fullmatch(stem)
         if match is None:
             problems.add("bad value", path, "not named JPCLN000.IMG or JPCNN000.IMG")
             continue
@@ -66,12 +67,12 @@ def build(root: Path, *, files: bool = True) -> Built:
             ),
             path,
         )
-    _spare_masks(rows, {PurePosixPath(path).stem for path in films})
+    _spare_masks(rows, {PurePosixPath(path).stem for path in radiographs})
     return rows.built()
 
 
 def _masks(rows: Rows, stem: str) -> tuple[dict[str, str], frozenset[str]]:
-    """Return a film's masks and its fold, if SCR is there."""
+    """Return a radiograph's masks and its fold, if SCR is there."""
     masks, flags = {}, set()
     folds = [fold for fold in (1, 2) if rows.listing.names(f"scratch/fold{fold}")]
     for structure in STRUCTURES:
@@ -90,13 +91,13 @@ def _masks(rows: Rows, stem: str) -> tuple[dict[str, str], frozenset[str]]:
 
 
 def _spare_masks(rows: Rows, stems: set[str]) -> None:
-    """Say which masks have no film."""
+    """Say which masks have no radiograph."""
     for fold in (1, 2):
         for structure in STRUCTURES:
             folder = f"scratch/fold{fold}/masks/{structure}"
             for path in rows.listing.files(folder, (".gif",)):
                 if PurePosixPath(path).stem not in stems:
-                    rows.problems.add("unlisted", path, "a mask without a film")
+                    rows.problems.add("unlisted", path, "a mask without a radiograph")
 
 
 SOURCE = Source(

@@ -1,4 +1,4 @@
-"""ChestXRay (Kermany): children's films, two naming schemes, no table.
+"""ChestXRay (Kermany): children's radiographs, two naming schemes, no table.
 
 (a) Kaggle and Mendeley v2: ``{train,val,test}/{NORMAL,PNEUMONIA}/`` with
 ``IM-0115-0001.jpeg``, ``NORMAL2-IM-0262-0001.jpeg``, ``person1_bacteria_1.jpeg``.
@@ -61,8 +61,8 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
         scheme: "a", "b", or "any" for whichever the folder has.
 
     Returns:
-        Films with labels pneumonia, bacterial, viral, no_finding and covid (0: they
-        are older); flags "child", and "official_test" for the published test part.
+        Radiographs with labels pneumonia, bacterial, viral, no_finding and covid (0:
+        they are older); flags "child", and "official_test" for the published test part.
 
     Raises:
         FileNotFoundError: if no such folders are there.
@@ -99,7 +99,9 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
             continue
         rows.add(_row(path, named, parts[-3]), path)
     if not seen and not problems:
-        raise FileNotFoundError(f"{root}: no films in train/NORMAL or train/PNEUMONIA")
+        raise FileNotFoundError(
+            f"{root}: no radiographs in train/NORMAL or train/PNEUMONIA"
+        )
     if len(schemes) > 1:
         raise ValueError(
             "scheme: both are there, and they list the same children under other "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from covid_cxr.bias.acquisition import COLUMNS, acquired
 from covid_cxr.images.radiograph import ImageError, unusable
 from covid_cxr.images.resizing import square, square_mask
 from covid_cxr.index import Index
@@ -23,6 +24,7 @@ class Loaded(NamedTuple):
         masked: structure to (n,) bool: whether there is a mask.
         index: the rows of the images.
         problems: those that could not be read, and masks that could not.
+        files: (n, COLUMNS) float32, :func:`covid_cxr.bias.acquisition.acquired`.
     """
 
     images: np.ndarray
@@ -30,6 +32,7 @@ class Loaded(NamedTuple):
     masked: dict[str, np.ndarray]
     index: Index
     problems: Problems
+    files: np.ndarray
 
 
 def load(
@@ -64,6 +67,7 @@ def load(
     marked = {name: np.zeros(images.shape, bool) for name in masks}
     there = {name: np.zeros(len(index), bool) for name in masks}
     whole = np.ones(len(index), bool)
+    files = np.full((len(index), COLUMNS), np.nan, np.float32)
     for row in progress(range(len(index))):
         try:
             image = read(index, row)
@@ -75,6 +79,7 @@ def load(
             whole[row] = False
             continue
         images[row] = square(image.pixels, side, fit=fit)
+        files[row] = acquired(image)
         for name in masks:
             if not has_mask(index, row, name):
                 continue
@@ -94,4 +99,5 @@ def load(
         {name: rows[whole] for name, rows in there.items()},
         index.select(whole),
         problems,
+        files[whole],
     )

@@ -1,9 +1,10 @@
 """NIH ChestX-ray14: the full release, and the reduced layout with ``metadata.csv``.
 
-Full: ``Data_Entry_2017*.csv`` with the films in ``images/`` or ``images_001/images/``
-and so on. Reduced: ``metadata.csv`` whose first column ``file`` says where a film lies.
-The table's column names hold commas, so a reader sees ``OriginalImage[Width`` and
-``Height]``: these are the names used here. Labels were mined from reports.
+Full: ``Data_Entry_2017*.csv`` with the radiographs in ``images/`` or
+``images_001/images/`` and so on. Reduced: ``metadata.csv`` whose first column ``file``
+says where a radiograph lies. The table's column names hold commas, so a reader sees
+``OriginalImage[Width`` and ``Height]``: these are the names used here. Labels were
+mined from reports.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _LICENCE = "no restrictions; acknowledge the NIH Clinical Center"
 
 
 class Box(NamedTuple):
-    """A hand-drawn box, in pixels of the 1024-pixel film.
+    """A hand-drawn box, in pixels of the 1024-pixel radiograph.
 
     Attributes:
         label: the finding, spelt as in the main table.
@@ -79,7 +80,7 @@ def labels(text: str) -> dict[str, int] | str:
     if "No Finding" in names and len(names) > 1:
         return f"'No Finding' beside a finding: {text!r}"
     known = {name.lower(): POSITIVE if name in names else NEGATIVE for name in FINDINGS}
-    # All films are older than the disease.
+    # All radiographs are older than the disease.
     return known | {"no_finding": int("No Finding" in names), "covid": NEGATIVE}
 
 
@@ -88,11 +89,11 @@ def build(root: Path, *, files: bool = True) -> Built:
 
     Args:
         root: the folder of the table.
-        files: look for the films too.
+        files: look for the radiographs too.
 
     Returns:
-        All films with the 14 findings, no_finding and covid (0: they are older); the
-        flag "official_test" where ``test_list.txt`` says so.
+        All radiographs with the 14 findings, no_finding and covid (0: they are older);
+        the flag "official_test" where ``test_list.txt`` says so.
 
     Raises:
         FileNotFoundError: without a table.
@@ -123,12 +124,12 @@ def build(root: Path, *, files: bool = True) -> Built:
             row = row._replace(flags=row.flags | {"official_test"})
         rows.add(row, where)
     if files:
-        rows.unlisted(_films(rows.listing, reduced=table.has("file")))
+        rows.unlisted(_radiographs(rows.listing, reduced=table.has("file")))
     return rows.built()
 
 
 def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> Row:
-    """Return a film's row; what its cells do not say is unknown."""
+    """Return a radiograph's row; what its cells do not say is unknown."""
     found = labels(get("Finding Labels"))
     if isinstance(found, str):
         problems.add("bad value", path, f"{where}: {found}")
@@ -152,7 +153,7 @@ def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> R
 
 
 def boxes(root: Path) -> dict[str, list[Box]]:
-    """Return the hand-drawn boxes of ``BBox_List_2017.csv`` by film.
+    """Return the hand-drawn boxes of ``BBox_List_2017.csv`` by radiograph.
 
     Args:
         root: the folder of the table.
@@ -202,8 +203,8 @@ def _patient(text: str, name: str) -> int | None:
     return int(text)
 
 
-def _films(listing: Listing, *, reduced: bool) -> list[str]:
-    """Return every film of the folder."""
+def _radiographs(listing: Listing, *, reduced: bool) -> list[str]:
+    """Return every radiograph of the folder."""
     folders = sorted(listing.names("."))
     if not reduced:
         parts = [f"{name}/images" for name in folders if name.startswith("images_")]
@@ -217,10 +218,10 @@ def _films(listing: Listing, *, reduced: bool) -> list[str]:
 
 
 def _places(listing: Listing) -> dict[str, str]:
-    """Return each film's path by its name, for releases in several folders."""
+    """Return each radiograph's path by its name, for releases in several folders."""
     return {
         PurePosixPath(path).name: path
-        for path in reversed(_films(listing, reduced=False))
+        for path in reversed(_radiographs(listing, reduced=False))
     }
 
 
@@ -238,7 +239,7 @@ def _spacing(get: Get, where: str, problems: Problems) -> float:
 
 
 def _side(text: str, where: str, problems: Problems) -> int:
-    """Return an original film's height or width, 0 if blank."""
+    """Return an original radiograph's height or width, 0 if blank."""
     value = number(text, where, "side", problems)
     return 0 if math.isnan(value) else int(value)
 

@@ -15,6 +15,7 @@ from covid_cxr.sources.base import (
     child,
     doubtful,
     number,
+    patient_id,
     read_table,
     sex_of,
 )
@@ -58,12 +59,12 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
     """Build the table.
 
     Args:
-        root: the folder of the table; films in ``<ImageDir>/`` or beside it.
-        files: look for the films too.
-        lateral: keep lateral films.
+        root: the folder of the table; radiographs in ``<ImageDir>/`` or beside it.
+        files: look for the radiographs too.
+        lateral: keep lateral radiographs.
 
     Returns:
-        Films with labels pneumonia, no_finding, covid (0: they are older), all
+        Radiographs with labels pneumonia, no_finding, covid (0: they are older), all
         unknown where the report said nothing; the flag "physician" where a person
         read the report.
 
@@ -104,7 +105,7 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
         rows.add(
             Row(
                 path,
-                f"{NAME}/{get('PatientID')}",
+                f"{NAME}/{patient_id(get('PatientID'))}",
                 NAME,
                 site="Hospital San Juan",
                 view=view,

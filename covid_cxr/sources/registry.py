@@ -18,6 +18,7 @@ from covid_cxr.sources import (
     jsrt,
     kermany,
     nih,
+    own,
     padchest,
     rsna,
     tuberculosis,
@@ -112,7 +113,7 @@ def read(index: Index, row: int) -> Radiograph:
         ImageError: naming the file, if it cannot be read.
         ValueError: if the source has no folder here.
     """
-    return SOURCES[str(index.source[row])].read(index.file(row))
+    return _source_of(index, row).read(index.file(row))
 
 
 def has_mask(index: Index, row: int, name: str = "lungs") -> bool:
@@ -138,13 +139,18 @@ def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
         ImageError: naming the file, if it cannot be read.
         ValueError: if the image has no such mask, or the lungs differ in size.
     """
-    reader = SOURCES[str(index.source[row])].read_mask
+    reader = _source_of(index, row).read_mask
     if name != "lungs" or index.mask("lungs")[row]:
         return reader(index.mask_file(row, name))
     sides = [reader(index.mask_file(row, side)) for side in ("left_lung", "right_lung")]
     if sides[0].shape != sides[1].shape:
         raise ValueError(f"masks: the lungs of {index.uid[row]} differ in size")
     return sides[0] | sides[1]
+
+
+def _source_of(index: Index, row: int) -> Source:
+    """Return how a row is read: by its public set, or as a person's own."""
+    return SOURCES.get(str(index.source[row]), own.SOURCE)
 
 
 def folder_of(root: str | os.PathLike[str]) -> Path:

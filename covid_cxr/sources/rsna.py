@@ -1,9 +1,9 @@
-"""RSNA Pneumonia Detection Challenge: DICOM films, and whose they are.
+"""RSNA Pneumonia Detection Challenge: DICOM radiographs, and whose they are.
 
-``patientId`` is an image id: 26,684 ids are films of some 11,400 people of NIH
-ChestX-ray14. With a match table (id to NIH file name) films are grouped by the NIH
-patient, under the same name as the NIH loader's; without one each film is its own
-patient, which the problems say.
+``patientId`` is an image id: 26,684 ids are radiographs of some 11,400 people of NIH
+ChestX-ray14. With a match table (id to NIH file name) radiographs are grouped by the
+NIH patient, under the same name as the NIH loader's; without one each radiograph is its
+own patient, which the problems say.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _VALUES = ("img_id", "nih", "image index")
 
 
 class Box(NamedTuple):
-    """An opacity's box in pixels of the 1024-pixel film; x, y is the top left."""
+    """An opacity's box in pixels of the 1024-pixel radiograph; x, y is the top left."""
 
     x: float
     y: float
@@ -54,7 +54,7 @@ class Box(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Film:
+class _Entry:
     """What the label table says of one id."""
 
     targets: set[str] = dataclasses.field(default_factory=set)
@@ -73,15 +73,16 @@ def build(
 
     Args:
         root: the folder of ``stage_2_train_labels.csv``.
-        files: look for the films too.
+        files: look for the radiographs too.
         match: the table that matches ids to NIH files, CSV or JSON; default: one of
             :data:`MATCHES` in the folder, if there.
         negatives: "all", or "normal" to leave the pneumonia label of "No Lung
-            Opacity / Not Normal" films unknown.
-        headers: read view, sex, age and spacing from the films' headers.
+            Opacity / Not Normal" radiographs unknown.
+        headers: read view, sex, age and spacing from the radiographs' headers.
 
     Returns:
-        A row a film, with labels pneumonia, no_finding, covid (0: they are older).
+        A row a radiograph, with labels pneumonia, no_finding, covid (0: they are
+        older).
 
     Raises:
         FileNotFoundError: without the label table, or the match table asked for.
@@ -89,16 +90,18 @@ def build(
     """
     choice("negatives", negatives, ("all", "normal"))
     problems = Problems()
-    films = _films(root, problems)
+    radiographs = _entries(root, problems)
     classes = _classes(root, problems)
     people = _people(root, match, problems)
     rows = Rows(NAME, root, problems, files)
-    for name, film in films.items():
+    for name, radiograph in radiographs.items():
         path = f"{FOLDER}/{name}.dcm"
-        if len(film.targets) != 1 or ("0" in film.targets and film.boxes):
+        if len(radiograph.targets) != 1 or (
+            "0" in radiograph.targets and radiograph.boxes
+        ):
             problems.add("ambiguous", path, "targets 0 and 1, or a box without opacity")
             continue
-        target = int(next(iter(film.targets)))
+        target = int(next(iter(radiograph.targets)))
         kind = classes.get(name, "")
         if kind and _CLASS.get(kind, target) != target:
             problems.add("ambiguous", path, f"target {target}, but class {kind!r}")
@@ -121,7 +124,7 @@ def build(
 
 
 class _Said(NamedTuple):
-    """What a header says, for films that are not opened."""
+    """What a header says, for radiographs that are not opened."""
 
     view: str = "UNKNOWN"
     sex: str = ""
@@ -130,7 +133,7 @@ class _Said(NamedTuple):
 
 
 def _row(path: str, pneumonia: int, kind: str, said: _Said) -> Row:
-    """Return a film's row, with the film for its patient."""
+    """Return a radiograph's row, with the radiograph for its patient."""
     normal = {"": UNKNOWN, "Normal": POSITIVE}.get(kind, NEGATIVE)
     return Row(
         path,
@@ -149,40 +152,40 @@ def _row(path: str, pneumonia: int, kind: str, said: _Said) -> Row:
 
 
 def boxes(root: Path) -> dict[str, tuple[Box, ...]]:
-    """Return the opacities' boxes by film, for films with any.
+    """Return the opacities' boxes by radiograph, for radiographs with any.
 
     Args:
         root: the folder of ``stage_2_train_labels.csv``.
 
     Returns:
-        The film's path to its boxes.
+        The radiograph's path to its boxes.
 
     Raises:
         FileNotFoundError: without the table.
         ValueError: for a table that lacks a column.
     """
     return {
-        f"{FOLDER}/{name}.dcm": tuple(film.boxes)
-        for name, film in _films(root, Problems()).items()
-        if film.boxes
+        f"{FOLDER}/{name}.dcm": tuple(radiograph.boxes)
+        for name, radiograph in _entries(root, Problems()).items()
+        if radiograph.boxes
     }
 
 
-def _films(root: Path, problems: Problems) -> dict[str, _Film]:
+def _entries(root: Path, problems: Problems) -> dict[str, _Entry]:
     """Return the label table by id: one line a box, so ids repeat."""
     table = read_table(
         root / LABELS,
         problems,
         need=("patientId", "x", "y", "width", "height", "Target"),
     )
-    films: dict[str, _Film] = {}
+    radiographs: dict[str, _Entry] = {}
     for where, get in table.rows():
         name, target = get("patientId"), get("Target")
         if not name or target not in ("0", "1"):
             problems.add("bad value", where, f"id {name!r}, Target {target!r}")
             continue
-        film = films.setdefault(name, _Film())
-        film.targets.add(target)
+        radiograph = radiographs.setdefault(name, _Entry())
+        radiograph.targets.add(target)
         sides = [
             number(get(column), where, column, problems)
             for column in ("x", "y", "width", "height")
@@ -192,17 +195,19 @@ def _films(root: Path, problems: Problems) -> dict[str, _Film]:
                 problems.add("bad value", where, "Target 1 without a box")
             continue
         box = Box(*sides)
-        if not _on_film(box):
-            problems.add("bad value", where, f"the box {tuple(box)} leaves the film")
-        elif box in film.boxes:
+        if not _on_radiograph(box):
+            problems.add(
+                "bad value", where, f"the box {tuple(box)} leaves the radiograph"
+            )
+        elif box in radiograph.boxes:
             problems.add("duplicate", where, f"the same box of {name} again")
         else:
-            film.boxes.append(box)
-    return films
+            radiograph.boxes.append(box)
+    return radiographs
 
 
-def _on_film(box: Box) -> bool:
-    """Say whether a box lies on the film; false if a side is NaN."""
+def _on_radiograph(box: Box) -> bool:
+    """Say whether a box lies on the radiograph; false if a side is NaN."""
     return (
         box.x >= 0
         and box.y >= 0
@@ -238,15 +243,18 @@ def _people(root: Path, match: Path | None, problems: Problems) -> dict[str, str
         problems.add(
             "grouping",
             LABELS,
-            "patientId is an image id and no NIH match table was given: every film "
+            "patientId is an image id and no NIH match table was given: every "
+            "radiograph "
             "counts as its own patient, though most have siblings",
         )
         return {}
     people = {}
-    for name, film in _pairs(match, problems):
-        found = re.match(r"(\d{8})_\d{3}", film)
+    for name, radiograph in _pairs(match, problems):
+        found = re.match(r"(\d{8})_\d{3}", radiograph)
         if found is None:
-            problems.add("bad value", match.name, f"{name}: {film!r} is no NIH file")
+            problems.add(
+                "bad value", match.name, f"{name}: {radiograph!r} is no NIH file"
+            )
         else:
             people[name] = f"nih/{int(found[1])}"
     return people
@@ -275,7 +283,7 @@ def _pairs(match: Path, problems: Problems) -> list[tuple[str, str]]:
 
 
 def _header(root: Path, path: str, problems: Problems) -> _Said | None:
-    """Return what a film's header says, or None if it is no film."""
+    """Return what a radiograph's header says, or None if it is no radiograph."""
     try:
         said = dicom.attributes(root / path)
     except ImageError as error:

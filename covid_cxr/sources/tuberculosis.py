@@ -1,8 +1,8 @@
-"""Montgomery and Shenzhen: tuberculosis films with lung masks, a film a person.
+"""Montgomery and Shenzhen: tuberculosis, with lung masks, a radiograph a person.
 
 Montgomery: ``CXR_png``, ``ManualMask/{leftMask,rightMask}``, ``ClinicalReadings``. The
 masks are without the lung behind the heart. Shenzhen: ``CXR_png``,
-``ClinicalReadings``, and ``mask/*_mask.png`` of both lungs for some films.
+``ClinicalReadings``, and ``mask/*_mask.png`` of both lungs for some radiographs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Built, Rows, Source, child
 
 MONTGOMERY, SHENZHEN = "montgomery", "shenzhen"
-_FILM = re.compile(r"(?P<set>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<tb>[01])")
+_NAME = re.compile(r"(?P<set>MCUCXR|CHNCXR)_(?P<number>\d{4})_(?P<tb>[01])")
 _SEX = re.compile(r"\b(male|female|m|f)\b", re.I)
 _AGE = re.compile(r"(\d{1,3})\s*(y|m|d|w)", re.I)
 _YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
@@ -48,11 +48,11 @@ def build_montgomery(root: Path, *, files: bool = True) -> Built:
         files: must be true: the names of the files are the table.
 
     Returns:
-        Films with labels tuberculosis and covid (0: they are older), and masks
+        Radiographs with labels tuberculosis and covid (0: they are older), and masks
         left_lung and right_lung.
 
     Raises:
-        FileNotFoundError: without films.
+        FileNotFoundError: without radiographs.
         ValueError: for ``files=False``.
     """
 
@@ -68,7 +68,7 @@ def build_montgomery(root: Path, *, files: bool = True) -> Built:
 def build_shenzhen(root: Path, *, files: bool = True) -> Built:
     """Build Shenzhen's table; as :func:`build_montgomery`, with the mask "lungs".
 
-    Only some films have a mask; a film without is no problem.
+    Only some radiographs have a mask; a radiograph without is no problem.
     """
 
     def masks(rows: Rows, stem: str) -> dict[str, str]:
@@ -89,12 +89,12 @@ def _build(
         raise ValueError("files: the names of the files are this set's only table")
     problems = Problems()
     rows = Rows(name, root, problems, files)
-    films = rows.listing.files("CXR_png", (".png",))
-    if not films:
-        raise FileNotFoundError(f"{root}: no films in CXR_png")
-    for path in films:
+    radiographs = rows.listing.files("CXR_png", (".png",))
+    if not radiographs:
+        raise FileNotFoundError(f"{root}: no radiographs in CXR_png")
+    for path in radiographs:
         stem = PurePosixPath(path).stem
-        match = _FILM.fullmatch(stem)
+        match = _NAME.fullmatch(stem)
         if match is None or match["set"] != prefix:
             problems.add("bad value", path, f"not named {prefix}_0000_0.png")
             continue
@@ -115,20 +115,20 @@ def _build(
             ),
             path,
         )
-    _spare_masks(rows, {PurePosixPath(path).stem for path in films})
+    _spare_masks(rows, {PurePosixPath(path).stem for path in radiographs})
     return rows.built()
 
 
 def _spare_masks(rows: Rows, stems: set[str]) -> None:
-    """Say which masks have no film."""
+    """Say which masks have no radiograph."""
     for folder in ("ManualMask/leftMask", "ManualMask/rightMask", "mask"):
         for path in rows.listing.files(folder, (".png",)):
             if PurePosixPath(path).stem.removesuffix("_mask") not in stems:
-                rows.problems.add("unlisted", path, "a mask without a film")
+                rows.problems.add("unlisted", path, "a mask without a radiograph")
 
 
 def _said(root: Path, rows: Rows, stem: str, problems: Problems) -> tuple[str, float]:
-    """Return sex and age of a film's reading; without one, a problem."""
+    """Return sex and age of a radiograph's reading; without one, a problem."""
     path = f"ClinicalReadings/{stem}.txt"
     if not rows.listing.has(path):
         problems.add("missing", path, f"the reading of {stem}")

@@ -38,7 +38,10 @@ def items(
         *_on_training(config, found),
         *_on_evaluation(config),
         ("Failure analysis", f"the radiographs have not been read; {OPEN}"),
-        ("Groups of patients, fairness", f"{OPEN}"),
+        (
+            "Groups of patients, fairness",
+            f"scores by view, sex, age and source, as far as these are known; {OPEN}",
+        ),
         ("Ethics, registration, funding", OPEN),
         ("Code and data", "the study's file, versions and seeds are in its folder"),
     ]
@@ -114,7 +117,11 @@ def _on_evaluation(config: StudyConfig) -> list[tuple[str, str]]:
             f"95 % by a bootstrap over patients, {config.replicates} resamples; "
             f"{len(config.seeds)} seeds",
         ),
-        ("Calibration", "Brier score, slope and intercept, reliability curves"),
+        (
+            "Calibration",
+            "Brier score, slope, intercept, temperature of the validation part, "
+            "reliability curves",
+        ),
         (
             "External test",
             "sets that nothing was trained on, if any: "

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 from covid_cxr.models import ModelConfig, network
 from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.protocols import KINDS
+from covid_cxr.sources import SOURCES
+from covid_cxr.sources.own import FOLDERS, Columns, Label
 
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
@@ -26,19 +28,35 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass(frozen=True)
 class SetConfig:
-    """One set of radiographs.
+    """One set of radiographs: of a public layout, of a person's own, or synthetic.
 
     Attributes:
-        path: folder in the set's own layout; empty for synthetic radiographs.
-        source: the layout's name, or "auto".
+        path: the folder; empty for synthetic radiographs, or for the table's own.
+        source: the public layout's name, "auto" to tell by the folder, or "folders"
+            for an own set in which the folder of an image is its class.
+        table: of an own set: CSV, TSV or Parquet, a row an image.
+        columns: what the table calls its columns.
+        labels: how the labels are spelt, by name; default: that of the study, by 1
+            and 0, yes and no, true and false, positive and negative.
+        patients: without a column for them, a pattern that finds the patient in the
+            path of an image: its first group, or all that it matches.
         phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
         seed: of the synthetic radiographs.
     """
 
     path: str = ""
     source: str = "auto"
+    table: str = ""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
+    patients: str = ""
     phantom: Cohort | None = None
     seed: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in no public layout."""
+        return bool(self.table) or self.source == FOLDERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +125,7 @@ class StudyConfig:
         bias: whether the probes are run.
         allow: kinds of overlap between training and test that are let pass.
         replicates: resamples of the patient bootstrap.
+        keep: whether networks are kept, for ``predict``.
     """
 
     name: str
@@ -130,7 +149,8 @@ class StudyConfig:
     segment: str = "missing"
     bias: bool = True
     allow: tuple[str, ...] = ()
-    replicates: int = 1000
+    replicates: int = 2000
+    keep: bool = True
 
 
 class Cell(NamedTuple):
@@ -249,6 +269,8 @@ def check(config: StudyConfig) -> None:
             raise ValueError(f"{group}: expected at least one")
         for name in getattr(config, group):
             _among(group, name, allowed)
+    for name, one in config.sets.items():
+        _check_own(config, name, one)
     drawn: dict[int, str] = {}
     for name, one in config.sets.items():
         if one.phantom is not None and drawn.setdefault(one.seed, name) != name:
@@ -269,9 +291,27 @@ def check(config: StudyConfig) -> None:
         raise ValueError(f"side: expected at least 32, got {config.side}")
 
 
+def _check_own(config: StudyConfig, name: str, one: SetConfig) -> None:
+    """Raise a ValueError for a set of one's own, or fields of one, of no sense."""
+    where = f"sets.{name}"
+    if not one.own:
+        for field in ("labels", "patients"):
+            if getattr(one, field):
+                raise ValueError(f"{where}.{field}: a public layout has its own")
+        return
+    if one.source not in ("auto", FOLDERS) or (one.table and one.source == FOLDERS):
+        raise ValueError(f"{where}.source: expected none beside a table")
+    if name in SOURCES:
+        raise ValueError(
+            f"{where}: {name!r} is a public set's name; call an own set otherwise"
+        )
+    if one.labels and config.label not in one.labels:
+        _among(f"{where}.labels", config.label, one.labels)
+
+
 def _set(given: Any, where: str, folder: Path) -> SetConfig:
     plain = dict(_table(given, where))
-    if bool(plain.get("path")) == ("phantom" in plain):
+    if bool(plain.get("path") or plain.get("table")) == ("phantom" in plain):
         raise ValueError(f"{where}: expected either path or phantom")
     if "phantom" in plain:
         cohort = dict(_table(plain["phantom"], f"{where}.phantom"))
@@ -282,7 +322,17 @@ def _set(given: Any, where: str, folder: Path) -> SetConfig:
             )
         plain["phantom"] = _make(Cohort, cohort, f"{where}.phantom")
     else:
+        if plain.get("table"):
+            plain["table"] = str(folder / str(plain["table"]))
+            plain.setdefault("path", Path(plain["table"]).parent)
         plain["path"] = str(folder / str(plain["path"]))
+    if "columns" in plain:
+        plain["columns"] = _make(Columns, plain["columns"], f"{where}.columns")
+    labels = _table(plain.get("labels", {}), f"{where}.labels")
+    plain["labels"] = {
+        name: _make(Label, one, f"{where}.labels.{name}")
+        for name, one in labels.items()
+    }
     return _make(SetConfig, plain, where)
 
 

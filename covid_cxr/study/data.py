@@ -23,6 +23,8 @@ import numpy as np
 from covid_cxr import protocols, sources
 from covid_cxr.index import UNKNOWN, Index
 from covid_cxr.phantom import Cohort, roster, stacks
+from covid_cxr.sources import own
+from covid_cxr.sources.registry import folder_of
 from covid_cxr.study.config import MASKING, NONE, SetConfig, StudyConfig
 from covid_cxr.study.preparation import AT_ONCE, Part, fill, unit
 from synaptax.data.cache import Cached, open_cache
@@ -30,7 +32,9 @@ from synaptax.data.images import Batch
 from synaptax.data.streaming import Streamed, resident
 from synaptax.runs import jsonable
 
-_VERSION = 1  # of what is done here; another one makes every cache anew
+# Ages in years below each end; one that is not known (NaN) sorts behind all.
+_AGES = ((18, "under 18"), (40, "18 to 39"), (65, "40 to 64"), (121, "65 and over"))
+_VERSION = 2  # of what is done here; another one makes every cache anew
 
 
 class Radiographs(NamedTuple):
@@ -42,6 +46,7 @@ class Radiographs(NamedTuple):
         masked: (n,) bool, whether the lungs are known.
         index: the table; the label of the study is its "covid".
         row: (n,) int64, the row in the set's own table.
+        files: (n, COLUMNS), see :func:`covid_cxr.bias.acquisition.acquired`.
     """
 
     images: Streamed
@@ -49,6 +54,7 @@ class Radiographs(NamedTuple):
     masked: np.ndarray
     index: Index
     row: np.ndarray
+    files: np.ndarray
 
     @property
     def label(self) -> np.ndarray:
@@ -78,6 +84,7 @@ class Radiographs(NamedTuple):
             self.masked[rows],
             self.index.select(rows),
             self.row[rows],
+            self.files[rows],
         )
 
 
@@ -99,11 +106,15 @@ class Tables(NamedTuple):
 
 
 class CellData(NamedTuple):
-    """The radiographs of :class:`Tables`, preprocessed; stage 1's label is "covid"."""
+    """The radiographs of :class:`Tables`, preprocessed; stage 1's label is "covid".
+
+    ``plain`` are those of the training part as they are.
+    """
 
     parts: dict[str, Radiographs]
     tests: dict[str, Radiographs]
     first: dict[str, Radiographs]
+    plain: Radiographs
 
 
 class Library(NamedTuple):
@@ -115,8 +126,8 @@ class Library(NamedTuple):
         whole: name to the table of all of these.
         described: name to what the set is, without the name of a patient, what was
             left out of it, and how many have the lungs of a network.
-        caches: for each set its arrays (N, ...): "lungs", "masked", "hashes", and
-            "image~KIND" for each preprocessing.
+        caches: for each set its arrays (N, ...): "lungs", "masked", "hashes", "files",
+            and "image~KIND" for each preprocessing.
         place: an image's name to (number of its set, row in its arrays, row in its
             table). One that is in two sets is taken from the first.
     """
@@ -131,7 +142,8 @@ class Library(NamedTuple):
         """Return the radiographs of a cell's tables, preprocessed, and labelled."""
         select = lambda group: {n: self.select(one, kind) for n, one in group.items()}
         first = {part: targeted(one, label) for part, one in seen.first.items()}
-        return CellData(select(seen.parts), select(seen.tests), select(first))
+        plain = self.select(seen.parts["train"])
+        return CellData(select(seen.parts), select(seen.tests), select(first), plain)
 
     def select(self, index: Index, kind: str = NONE) -> Radiographs:
         """Return the radiographs of a table, in its order, preprocessed as wished."""
@@ -144,6 +156,7 @@ class Library(NamedTuple):
             masked=np.asarray(column("masked")),
             index=index,
             row=row,
+            files=np.asarray(column("files")),
         )
 
     def hashes(self, index: Index) -> np.ndarray:
@@ -218,6 +231,18 @@ def summary(data: Index) -> dict[str, Any]:
     }
 
 
+def groups(index: Index) -> dict[str, np.ndarray]:
+    """Return by what patients are grouped, each (n,) text: no name, no number."""
+    ends = np.array([end for end, _ in _AGES])
+    names = np.array([*(name for _, name in _AGES), "unknown"])
+    return {
+        "view": index.view,
+        "sex": np.where(index.sex == "", "unknown", index.sex),
+        "age": names[np.searchsorted(ends, index.age, side="right")],
+        "source": index.source,
+    }
+
+
 def targeted(index: Index, label: str) -> Index:
     """Return a table whose "covid", which splits and mixes go by, is another label."""
     if label == "covid":
@@ -246,7 +271,11 @@ def _open(
     config: StudyConfig, name: str, one: SetConfig, folder: Path | None
 ) -> tuple[Index, Mapping[str, int], Cached]:
     """Return a set's table of known labels, what was left out, and its cache."""
-    source = _files(one, config.side) if one.path else _synthetic(one, config.side)
+    source = (
+        _files(built_of(config, name), config.side)
+        if one.path
+        else _synthetic(one, config.side)
+    )
     identity = {
         **source.identity,
         "side": config.side,
@@ -258,7 +287,10 @@ def _open(
     index = targeted(source.index, config.label)
     index = index.select(index.label("covid") != UNKNOWN)
     if not len(index):
-        raise ValueError(f"sets.{name}: no radiograph has a known {config.label!r}")
+        spelt = f": say how it is spelt in sets.{name}.labels" if one.own else ""
+        raise ValueError(
+            f"sets.{name}: no radiograph has a known {config.label!r}{spelt}"
+        )
     identity["table"] = index.digest()
     # Named by what it follows from, so that studies may share a folder.
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -291,9 +323,23 @@ def _synthetic(one: SetConfig, side: int) -> _Source:
     )
 
 
-def _files(one: SetConfig, side: int) -> _Source:
-    """Return a set that is read from files in its source's own layout."""
-    built = sources.build(one.path, one.source)
+def built_of(config: StudyConfig, name: str) -> sources.Built:
+    """Return the table of a set that is read from files, and what is wrong with it."""
+    one = config.sets[name]
+    if not one.own:
+        return sources.build(one.path, one.source)
+    return own.build(
+        folder_of(one.path),
+        name=name,
+        labels=one.labels or {config.label: own.Label()},
+        table=Path(one.table) if one.table else None,
+        columns=one.columns,
+        patients=one.patients,
+    )
+
+
+def _files(built: sources.Built, side: int) -> _Source:
+    """Return a set that is read from files."""
 
     def parts(index: Index) -> Iterator[Part]:
         for start in range(0, len(index), AT_ONCE):
@@ -305,7 +351,10 @@ def _files(one: SetConfig, side: int) -> _Source:
             lungs, masked = np.zeros(images.shape, bool), np.zeros(len(table), bool)
             images[whole] = files.images
             lungs[whole], masked[whole] = files.masks["lungs"], files.masked["lungs"]
-            yield Part(rows, images, lungs, masked, whole, files.problems.counts())
+            kinds = np.full((len(table), files.files.shape[1]), np.nan, np.float32)
+            kinds[whole] = files.files
+            problems = files.problems.counts()
+            yield Part(rows, images, lungs, masked, whole, kinds, problems)
 
     identity = {"files": _stamps(built.index)}
     return _Source(built.index, built.problems.counts(), identity, parts)

@@ -13,8 +13,6 @@ from covid_cxr.metrics import Estimate, compare_auc, holm
 from covid_cxr.study.config import Cell
 from covid_cxr.study.summaries import Row
 
-_A_PAIR = 80  # resamples for each comparison: twice what 0.05 needs after Holm
-
 
 class Difference(NamedTuple):
     """Two cells on one test set.
@@ -41,10 +39,8 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
 
     Args:
         rows: of the study, in order; the earlier cell is the one compared with.
-        replicates: least resamples of patients, the same for both cells. A p-value of
-            R resamples is at least 2 / (R + 1), and Holm multiplies the smallest by
-            the number of comparisons m: so at least 80 m are drawn, or no difference
-            could ever be told from chance.
+        replicates: least resamples of patients, the same for both cells; as many
+            more as the number of comparisons asks for.
 
     Returns:
         The differences of sets with both classes.
@@ -56,7 +52,6 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
         and sum(a != b for a, b in zip(first.cell, second.cell, strict=True)) == 1
         and _alike(first, second)
     ]
-    replicates = max(replicates, _A_PAIR * len(pairs))
     compared = []
     for first, second in pairs:
         estimate, p = compare_auc(
@@ -66,6 +61,7 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
             key=jax.random.key(0),
             patient=first.patient,
             replicates=replicates,
+            comparisons=len(pairs),
         )
         compared.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
     adjusted = holm(np.array([one.p for one in compared]))

@@ -27,7 +27,7 @@ def roc(path: Path, rows: Sequence[Row], title: str, replicates: int) -> None:
         )
     axis.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls="--")
     axis.set(xlabel="1 - specificity", ylabel="sensitivity", title=title)
-    axis.legend(fontsize=7, loc="lower right")
+    figure.legend(fontsize=7, loc="outside lower center")
     _save(figure, path)
 
 
@@ -51,7 +51,7 @@ def calibration(path: Path, rows: Sequence[Row], title: str) -> None:
         xlim=(0, 1),
         ylim=(0, 1),
     )
-    axis.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside lower center")
     _save(figure, path)
 
 
@@ -89,12 +89,42 @@ def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
             axis.set_xticks([])
             axis.set_yticks([])
-        axes[1, i].imshow(arrays["cam"][i], cmap="inferno", alpha=0.5)
-        axes[2, i].imshow(np.abs(arrays["gradients"][i]), cmap="inferno", alpha=0.6)
+        for axis, maps in zip(axes[1:, i], ("cam", "gradients"), strict=True):
+            size = np.abs(arrays[maps][i])
+            share = size / max(size.max(), 1e-12)  # a map that is 0 throughout stays 0
+            drawn = axis.imshow(share, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
     for axis, text in zip(
         axes[:, 0], ("radiograph", "Grad-CAM", "integrated\ngradients"), strict=True
     ):
         axis.set_ylabel(text, fontsize=8)
+    figure.colorbar(drawn, ax=axes[1:], label="share of the map's own maximum")
+    _save(figure, path)
+
+
+def contact(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Draw some radiographs of each set and class, a row each."""
+    kinds = [name.removesuffix("/image") for name in arrays if name.endswith("/image")]
+    kinds = [kind for kind in kinds if len(arrays[f"{kind}/row"])]
+    most = max(len(arrays[f"{kind}/row"]) for kind in kinds)
+    figure, axes = _drawn(len(kinds), most, (1.1 * most + 0.6, 1.35 * len(kinds)))
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for kind, line in zip(kinds, axes, strict=True):
+        name, label = kind.split("/")
+        line[0].text(
+            -0.1,
+            0.5,
+            f"{name}\n{label}",
+            fontsize=8,
+            ha="right",
+            va="center",
+            transform=line[0].transAxes,
+        )
+        for axis, radiograph, row in zip(
+            line, arrays[f"{kind}/image"], arrays[f"{kind}/row"], strict=False
+        ):
+            axis.imshow(radiograph, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(f"row {row}", fontsize=7)
     _save(figure, path)
 
 

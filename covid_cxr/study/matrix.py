@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_cxr.index import concatenate
+from covid_cxr.index import concatenate, order
 from covid_cxr.study import probes
 from covid_cxr.study.config import Cell, StudyConfig
-from covid_cxr.study.data import library
+from covid_cxr.study.data import Library, library
 from covid_cxr.study.leakage import mixture, tables
 from covid_cxr.study.training import TRAINING, train_cell
 from synaptax import runs
@@ -26,6 +26,8 @@ from synaptax.data.cache import cache_folder
 from synaptax.runs.files import replacing
 from synaptax.runs.reading import check_array
 
+CONTACT = "contact.npz"  # some radiographs of each set, for the report
+_SHOWN = 8  # of each class
 PREPARED = "prepared"  # folder of the prepared radiographs, in the study's
 
 
@@ -72,6 +74,8 @@ def run(
     report("loading radiographs")
     held = library(config, _prepared_in(place))
     (place / "cells").mkdir(exist_ok=True)
+    with replacing(place / CONTACT) as file:
+        np.savez_compressed(file, **_contact(held))  # pyright: ignore
     runs.write_json(place / "sets.json", held.described)
     seen = {  # of all cells, before anything is trained
         pair: tables(config, held, *pair)
@@ -96,6 +100,20 @@ def run(
         runs.write_json(path_of(place, key), study.own(runs.jsonable(record)))
     shutil.rmtree(place / PREPARED, ignore_errors=True)
     return place
+
+
+def _contact(held: Library) -> dict[str, np.ndarray]:
+    """Return "SET/CLASS/image" (m, S, S) uint8 and "SET/CLASS/row" of some."""
+    out = {}
+    for name, table in held.whole.items():
+        for label in (1, 0):
+            rows = np.flatnonzero(table.label("covid") == label)
+            shown = rows[order(table.uid[rows].tolist(), 0)[:_SHOWN]]
+            data = held.select(table.select(shown))
+            kind = f"{name}/{'positive' if label else 'negative'}"
+            out[f"{kind}/image"] = np.rint(255 * data.pixels()).astype(np.uint8)
+            out[f"{kind}/row"] = data.row
+    return out
 
 
 def _prepared_in(place: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from covid_cxr.bias.acquisition import COLUMNS
 from covid_cxr.hashes import perceptual_hashes
 from covid_cxr.images import equalise, resize
 from covid_cxr.segmentation import checked, load, lungs_only, predict
@@ -36,6 +37,7 @@ class Part(NamedTuple):
         lungs: (m, S, S) bool.
         masked: (m,) bool, whether the lungs are known.
         whole: (m,) bool, whether the image could be read.
+        files: (m, COLUMNS) of what the stored files are like; NaN of drawn ones.
         problems: of those that could not, by kind.
     """
 
@@ -44,6 +46,7 @@ class Part(NamedTuple):
     lungs: Any
     masked: Any = True
     whole: Any = True
+    files: Any = np.nan
     problems: Mapping[str, int] = {}
 
 
@@ -69,16 +72,18 @@ def fill(
     images = create(f"image~{NONE}", (count, side, side, 1), np.uint16)
     lungs = create("lungs", (count, side, side), bool)
     masked, whole = create("masked", (count,), bool), create("whole", (count,), bool)
+    files = create("files", (count, COLUMNS), np.float32)
     problems: collections.Counter[str] = collections.Counter()
     for part in parts():
         images[part.rows, ..., 0] = quantised(part.images)
         lungs[part.rows] = part.lungs
         masked[part.rows], whole[part.rows] = part.masked, part.whole
+        files[part.rows] = part.files
         problems.update(part.problems)
     segmented = None
     if config.segmenter:
         rows = np.flatnonzero(whole & ((config.segment == "all") | ~masked))
-        _segment(load(config.segmenter), images, lungs, masked, rows)
+        segment(load(config.segmenter), images, lungs, masked, rows)
         used = int(masked[rows].sum())
         segmented = [used, rows.size - used]
     hashes = create("hashes", (count, 4), np.uint64)
@@ -92,7 +97,7 @@ def fill(
     return {"problems": dict(problems), "segmented": segmented}
 
 
-def _segment(
+def segment(
     net: Any, images: np.ndarray, lungs: np.ndarray, masked: np.ndarray, rows: Any
 ) -> None:
     """Replace the lungs of some rows by a network's; unknown where it abstains."""

@@ -29,7 +29,9 @@ def of_mix(data: Radiographs) -> dict[str, Any]:
     Args:
         data: of both classes.
     """
-    probes = bias.of_data(data.index, data.label, data.pixels(), data.known_lungs)
+    probes = bias.of_data(
+        data.index, data.label, data.pixels(), data.known_lungs, files=data.files
+    )
     return {
         "images": len(data.index),
         "probes": [recorded(one) for one in probes],

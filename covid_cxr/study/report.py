@@ -12,7 +12,7 @@ import numpy as np
 
 from covid_cxr import CAUTION
 from covid_cxr.metrics import Estimate, Recalibration
-from covid_cxr.study import checklist, figures
+from covid_cxr.study import bias_blocks, checklist, figures
 from covid_cxr.study.blocks import (
     Block,
     Bullets,
@@ -25,13 +25,12 @@ from covid_cxr.study.blocks import (
 )
 from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.differences import differences
-from covid_cxr.study.matrix import cells
-from covid_cxr.study.summaries import Finished, collect, estimate
+from covid_cxr.study.matrix import CONTACT, cells
+from covid_cxr.study.summaries import Finished, collect, estimate, subgroups
 from synaptax.runs.files import replacing
 from synaptax.runs.folder import read_json
 
-NOTICE = f"Research on confounded data, not a diagnostic device. {CAUTION}"
-_METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy", "brier")
+_METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy")
 _AXES = ("encoder", "pre-training", "mix", "radiographs")
 _CURVES = 6
 _LEAK = (
@@ -40,7 +39,6 @@ _LEAK = (
     "their contrast, where networks find it and no probe here does; with "
     "lungs-equalised it does not."
 )
-_SIDES = ("same", "reversed")  # of a point of the sweep
 
 
 def write(config: StudyConfig, folder: Path) -> tuple[Path, Path]:
@@ -88,7 +86,7 @@ def _blocks(
     done = total - len(found.missing)
     blocks: list[Block] = [
         Heading(1, f"Study {config.name}"),
-        Text(NOTICE, caution=True),
+        Text(CAUTION, caution=True),
         Text(
             f"Label: {config.label}. {done} of {total} cells are finished. Intervals "
             "are 95 %, by a bootstrap over patients; the score of a radiograph is the "
@@ -99,20 +97,22 @@ def _blocks(
         *_belief(config, found),
         Heading(2, "Radiographs"),
         *_radiographs(sets),
+        *_contact(folder),
         Heading(2, "Results"),
         *_results(config, folder, found),
+        *_calibrated(found),
+        *_groups(config, found),
         *_compared(config, found),
         *_first_stage(config, found),
     ]
     if config.bias:
-        blocks += [Heading(2, "Bias probes"), *_probes(found)]
-        blocks += _panels(folder, found)
+        blocks += [Heading(2, "Bias probes"), *bias_blocks.of_probes(found)]
+        blocks += bias_blocks.of_panels(folder, found)
     pairs = checklist.items(config, found, sets)
     blocks += [
         Heading(2, "Reporting checklist"),
         Text("Items of CLAIM and TRIPOD+AI in our own words."),
         Table(("item", "answer"), [list(pair) for pair in pairs]),
-        Text(NOTICE, caution=True),
     ]
     return blocks
 
@@ -217,17 +217,23 @@ def _results(config: StudyConfig, folder: Path, found: Finished) -> list[Block]:
             row.test,
             row.report.images,
             row.report.positives,
+            f"{row.report.threshold.value:.3f}",
             *(row.report.metrics[name].text(2) for name in _METRICS),
-            *_calibration(row.report.recalibration),
             row.report.dor_analytic.text(1),
             _spread(row.seeds),
         ]
         for row in found.rows
     ]
-    head = [*_AXES, "test", "radiographs", "positives"]
-    head += ["AUC", "sensitivity", "specificity", "balanced accuracy", "Brier score"]
-    head += ["calibration slope", "intercept", "odds ratio", "AUC of single seeds"]
-    blocks: list[Block] = [Table(head, rows)]
+    head = [*_AXES, "test", "radiographs", "positives", "threshold"]
+    head += ["AUC", "sensitivity", "specificity", "balanced accuracy"]
+    head += ["odds ratio", "AUC of single seeds"]
+    blocks: list[Block] = [
+        Table(head, rows),
+        Text(
+            "A radiograph is called positive from the threshold up: Youden's, chosen "
+            "on the validation part and the same for all test sets of a cell."
+        ),
+    ]
     tests = list(dict.fromkeys(row.test for row in found.rows))
     names = list(dict.fromkeys(row.cell for row in found.rows))
     areas = np.full((len(names), len(tests)), np.nan)
@@ -255,101 +261,71 @@ def _results(config: StudyConfig, folder: Path, found: Finished) -> list[Block]:
     return blocks
 
 
-def _probes(found: Finished) -> list[Block]:
-    blocks: list[Block] = [
-        Text(
-            "An alarm is a probe that should be silent and whose whole interval lies "
-            "more than 0.05 above silence (0.5 for an area, 0 for a gain). Linear "
-            "probes are judged on patients they have not seen; networks on their test "
-            "radiographs."
-        )
-    ]
-    for key, record in found.records.items():
-        if not record.get("probes"):
-            continue
-        rows = [
-            [
-                one["name"],
-                estimate(one["found"]).text(),
-                one["verdict"],
-                one["note"],
-            ]
-            for one in record["probes"]
-        ]
-        title = (
-            key.replace("data~", "radiographs of ~")
-            .replace("~", ", ")
-            .replace(" , ", " ")
-        )
-        blocks.append(Heading(3, title))
-        if record.get("probed_on"):
-            blocks.append(Text(f"Test set: {record['probed_on']}."))
-        blocks.append(Table(("probe", "value", "verdict", "note"), rows))
-        blocks += _sweep(record) + _transfer(record) + _saliency(record)
-    return blocks
-
-
-def _sweep(record: Mapping[str, Any]) -> list[Block]:
-    if not record.get("sweep"):
-        return []
-    rows = [
-        [one["ratio"], one["films"], *(estimate(one[k]).text(2) for k in _SIDES)]
-        for one in record["sweep"]
-    ]
-    head = ("source follows label", "radiographs", "AUC, same ratio", "ratio reversed")
-    return [Text("Ratio sweep, linear classifier:"), Table(head, rows)]
-
-
-def _transfer(record: Mapping[str, Any]) -> list[Block]:
-    names = ("auc", "called", "called_pneumonia", "called_healthy", "shift")
-    rows = [
-        [test, one["images"], *(estimate(one[name]).text(2) for name in names)]
-        for test, one in record.get("transfer", {}).items()
-    ]
-    if not rows:
-        return []
-    head = ("test", "radiographs", "AUC for pneumonia", "called positive")
-    head += ("with pneumonia", "without", "shift of the score")
-    return [
-        Text("Radiographs without the disease, pneumonia scored as it:"),
-        Table(head, rows),
-    ]
-
-
-def _saliency(record: Mapping[str, Any]) -> list[Block]:
+def _calibrated(found: Finished) -> list[Block]:
+    """Say how far scores may be taken for probabilities."""
     rows = [
         [
-            one["method"],
-            one["films"],
-            estimate(one["inside"]).text(2),
-            f"{one['area']:.2f}",
-            estimate(one["pointing"]).text(2),
-            ", ".join(f"{part} {value:.2f}" for part, value in one["redrawn"].items()),
+            *row.cell,
+            row.test,
+            *(row.report.metrics[n].text(2) for n in ("brier", "ece")),
+            *_line(row.report.recalibration),
+            "" if np.isnan(row.temperature) else f"{row.temperature:.2f}",
         ]
-        for one in record.get("saliency", ())
+        for row in found.rows
+        if "brier" in row.report.metrics
+    ]
+    head = (*_AXES, "test", "Brier score", "calibration error", "calibration slope")
+    told = (
+        "Slope 1 and intercept 0 are calibrated; a slope below 1 is too extreme. The "
+        "temperature divides the scores' log-odds so that the validation part is "
+        "calibrated best; the figures are without it."
+    )
+    return [
+        Heading(3, "Calibration"),
+        Table((*head, "intercept", "temperature"), rows),
+        Text(told),
+    ]
+
+
+def _groups(config: StudyConfig, found: Finished) -> list[Block]:
+    """Say how a cell does on parts of its test sets."""
+    rows = [
+        [
+            ", ".join(row.cell),
+            row.test,
+            one.kind,
+            one.name,
+            f"{one.report.images} ({one.report.positives})",
+            *(one.report.metrics[name].text(2) for name in _METRICS[:3]),
+        ]
+        for row in found.rows
+        for one in subgroups(row, config.replicates)
     ]
     if not rows:
+        nothing = "No group of ten radiographs has both classes, or nothing is known."
+        return [Heading(3, "Subgroups"), Text(nothing)]
+    head = ("cell", "test", "by", "group", "radiographs (positive)")
+    return [
+        Heading(3, "Subgroups"),
+        Table((*head, "AUC", "sensitivity", "specificity"), rows),
+    ]
+
+
+def _contact(folder: Path) -> list[Block]:
+    """Show some radiographs of each set and class, as networks get them unprocessed."""
+    if not (folder / CONTACT).is_file():
         return []
-    head = ("method", "radiographs", "fraction inside the lungs", "lungs' share of all")
-    head += ("peak inside", "correlation after redrawing down to")
-    return [Text("Saliency of the first seed:"), Table(head, rows)]
-
-
-def _panels(folder: Path, found: Finished) -> list[Block]:
-    blocks: list[Block] = []
-    for key, arrays in found.panels.items():
-        path = folder / "figures" / f"saliency-{key}.png"
-        figures.panel(path, arrays)
-        caption = f"Saliency, {key.replace('~', ', ')}; lungs outlined"
-        blocks.append(Figure(path, caption))
-    return blocks
+    path = folder / "figures" / "contact.png"
+    with np.load(folder / CONTACT) as held:
+        figures.contact(path, {name: held[name] for name in held.files})
+    return [Figure(path, "Radiographs of each set, by class, by row of its table")]
 
 
 def _csv(found: Finished) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     head = ["encoder", "pretraining", "mix", "preprocessing", "test", "metric"]
-    writer.writerow([*head, "value", "low", "high", "films", "patients"])
+    writer.writerow([*head, "value", "low", "high", "radiographs", "patients"])
     for row in found.rows:
         named = {**row.report.metrics, "dor": row.report.dor_analytic}
         line = row.report.recalibration
@@ -363,7 +339,7 @@ def _csv(found: Finished) -> str:
     return text.getvalue()
 
 
-def _calibration(line: Recalibration | None) -> tuple[str, str]:
+def _line(line: Recalibration | None) -> tuple[str, str]:
     """Return slope and intercept of the calibration line, or why there are none."""
     if line is None:
         return "no probabilities", ""

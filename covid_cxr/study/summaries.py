@@ -25,6 +25,8 @@ from synaptax.runs.folder import read_json
 from synaptax.typing import Array
 
 GRID = 51  # points of a band
+GROUPS = ("view", "sex", "age", "source")
+_LEAST = 10  # radiographs of a group
 
 
 class Row(NamedTuple):
@@ -39,6 +41,8 @@ class Row(NamedTuple):
         score: (n,), the mean of the seeds'.
         patient: (n,) numbers.
         radiograph: (n,) the radiographs' rows in their sets' tables.
+        groups: "view", "sex", "age" and "source" to (n,) text; empty in old records.
+        temperature: at which the validation scores are calibrated best; NaN likewise.
     """
 
     cell: Cell
@@ -49,6 +53,22 @@ class Row(NamedTuple):
     score: np.ndarray
     patient: np.ndarray
     radiograph: np.ndarray
+    groups: Mapping[str, np.ndarray] = {}
+    temperature: float = float("nan")
+
+
+class Group(NamedTuple):
+    """Some of a row's radiographs, such as those of one sex.
+
+    Attributes:
+        kind: "view", "sex", "age" or "source".
+        name: which.
+        report: of these alone, at the cell's threshold.
+    """
+
+    kind: str
+    name: str
+    report: Report
 
 
 class Finished(NamedTuple):
@@ -85,7 +105,7 @@ def collect(config: StudyConfig, place: Path) -> Finished:
             panels[cell.key] = found["panel"]
         for test in record["tests"]:
             one = found[test]
-            rows.append(_row(config, cell, test, one, record["threshold"]))
+            rows.append(_row(config, cell, test, one, record))
     for path in sorted((place / "cells").glob("data~*.json")):
         records[path.stem] = read_json(path)
     return Finished(records, rows, panels, missing)
@@ -148,9 +168,10 @@ def _row(
     cell: Cell,
     test: str,
     found: Mapping[str, np.ndarray],
-    threshold: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> Row:
     label, patient, scores = found["label"], found["patient"], found["score"]
+    threshold = record["threshold"]
     chosen = Threshold(
         float(threshold["value"]),
         threshold["rule"],
@@ -168,4 +189,36 @@ def _row(
         replicates=config.replicates,
     )
     seeds = np.array([auc(label, one) for one in scores])
-    return Row(cell, test, report, seeds, label, score, patient, found["row"])
+    kinds = {kind: found[kind] for kind in GROUPS if kind in found}
+    heat = float(record.get("temperature", "nan"))
+    row = found["row"]
+    return Row(cell, test, report, seeds, label, score, patient, row, kinds, heat)
+
+
+def subgroups(row: Row, replicates: int) -> list[Group]:
+    """Measure a cell on parts of a test set, where a kind has several of them.
+
+    Args:
+        row: on the whole set.
+        replicates: resamples of the patient bootstrap.
+
+    Returns:
+        The groups of both classes and at least 10 radiographs, at the row's threshold.
+    """
+    out = []
+    for kind, column in row.groups.items():
+        names = np.unique(column)
+        for name in names if names.size > 1 else ():
+            own = column == name
+            if own.sum() < _LEAST or np.unique(row.label[own]).size < 2:
+                continue
+            report = evaluate(
+                row.label[own],
+                row.score[own],
+                key=jax.random.key(0),
+                patient=row.patient[own],
+                threshold=row.report.threshold,
+                replicates=replicates,
+            )
+            out.append(Group(kind, str(name), report))
+    return out

@@ -15,7 +15,8 @@ from covid_cxr.metrics import youden
 from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
 from covid_cxr.study.config import Cell, StudyConfig
-from covid_cxr.study.data import CellData, Radiographs, summary, unit
+from covid_cxr.study.data import CellData, Radiographs, groups, summary, unit
+from covid_cxr.study.model import heat_of, keep, seen
 from covid_cxr.train import (
     StageConfig,
     Trained,
@@ -28,6 +29,7 @@ from covid_cxr.train import (
 )
 from synaptax import runs
 
+_SAMPLED = 1024  # radiographs that ranges are taken over
 TRAINING = "training"  # folder of the cells in training, in the study's
 
 
@@ -69,7 +71,16 @@ def train_cell(
     )
     scores = {"validation": _scored(net, trained, validation)}
     scores |= {name: _scored(net, trained, one) for name, one in tests.items()}
-    threshold = youden(validation.label, scores["validation"]["score"].mean(axis=0))
+    truth, mean = validation.label, scores["validation"]["score"].mean(axis=0)
+    threshold, heat = youden(truth, mean), heat_of(truth, mean)
+    if config.keep:
+        said = {
+            "threshold": threshold,
+            "temperature": heat,
+            "validation_share": float(truth.mean()),
+            "seen": seen(train.index, _sample(data.plain)),
+        }
+        keep(place, config, cell, trained, said)
     record = {
         **cell._asdict(),
         "train": summary(train.index),
@@ -79,6 +90,7 @@ def train_cell(
         "stage": stage,
         "epoch": trained.epoch,
         "threshold": threshold,
+        "temperature": heat,
     }
     if config.bias:
         answers, panel = probes.of_cell(net, trained, tests, threshold.value)
@@ -141,7 +153,14 @@ def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.n
         "label": data.label,
         "patient": np.unique(data.index.patient, return_inverse=True)[1],
         "row": data.row,
+        **groups(data.index),
     }
+
+
+def _sample(data: Radiographs) -> np.ndarray:
+    """Return pixels (m, S, S) of radiographs spread over a table, at most 1024."""
+    rows = np.linspace(0, len(data.index) - 1, min(len(data.index), _SAMPLED))
+    return data.select(rows.astype(int)).pixels()
 
 
 def pretraining(config: StudyConfig, train: Radiographs, epochs: int) -> StageConfig:

@@ -482,7 +482,7 @@ REFUSED = {
         "montgomery",
         lambda r: shutil.rmtree(r / "CXR_png"),
         FileNotFoundError,
-        "no films in CXR_png",
+        "no radiographs in CXR_png",
     ),
 }
 

@@ -183,7 +183,7 @@ def one(source, name="a", patient=None, *flags):
 
 def test_known_overlaps_of_sources_are_refused_unless_settled_by_patient():
     nih = one("nih", "b", "nih/7")
-    with pytest.raises(OverlapError, match="rsna and nih: every RSNA film is"):
+    with pytest.raises(OverlapError, match="rsna and nih: every RSNA radiograph is"):
         check_pair(one("rsna"), nih)
     with pytest.raises(OverlapError, match="sources"):
         check_pair(nih, one("rsna"))  # either way round

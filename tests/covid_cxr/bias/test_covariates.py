@@ -19,7 +19,7 @@ def test_a_classifier_of_the_covariate_falls_when_it_is_reversed():
     assert [one.ratio for one in points] == [0.5, 0.75, 1.0]
     assert points[-1].same.value > 0.95 and points[-1].reversed.value < 0.2
     assert abs(points[0].same.value - points[0].reversed.value) < 1e-12
-    assert len({one.films for one in points}) == 1
+    assert len({one.radiographs for one in points}) == 1
 
 
 def test_a_classifier_of_the_disease_does_not():

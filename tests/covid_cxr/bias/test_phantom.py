@@ -41,7 +41,7 @@ def test_without_a_shortcut_all_are_silent_and_the_disease_shows():
 def test_a_border_fires_what_sees_it_and_masking_removes_it():
     found = probes(shortcuts={"border": 0.9}, contrast=0.0)
     assert firing(found) == LEFT | {"texture, border only"}  # lines have a spectrum
-    assert found["linear, whole film"].found.low > 0.8
+    assert found["linear, whole radiograph"].found.low > 0.8
     # Nothing of the disease is to be seen here, so the masked film must say nothing.
     for masked in ("linear, lungs only", "linear, framed"):
         assert found[masked].found.low < 0.5 < found[masked].found.high + 0.05

@@ -80,6 +80,6 @@ def test_a_report_of_both_methods(trained):
     assert [one.method for one in found] == list(METHODS)
     for one in found:
         assert one.inside.low <= one.inside.value <= one.inside.high
-        assert one.area == 0.5 and one.films == 6
+        assert one.area == 0.5 and one.radiographs == 6
         assert set(one.redrawn) == {"fc", "bn1"}
         assert max(map(abs, one.redrawn.values())) <= 1

@@ -50,9 +50,9 @@ def net(tmp_path_factory, toy):
 
 def test_training_writes_a_report(net):
     report = read_json(net / "report.json")
-    assert report["films"] == report["patients"] == 6
+    assert report["radiographs"] == report["patients"] == 6
     assert report["mean"]["dice"]["value"] > 0.8
-    assert "per_film" not in report
+    assert "per_radiograph" not in report
 
 
 def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
@@ -65,7 +65,9 @@ def test_applying_writes_masks_where_they_were(net, tmp_path, capsys):
     (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     (tmp_path / "in" / "notes.txt").write_text("no film")
     given = [str(net), str(tmp_path / "in"), str(tmp_path / "out")]
-    assert main(["segment", "apply", *given, "--films", "lungs", "--blur", "0"]) == 0
+    assert (
+        main(["segment", "apply", *given, "--radiographs", "lungs", "--blur", "0"]) == 0
+    )
     assert "of 3 masks may be used" in capsys.readouterr().out
     with open(tmp_path / "out" / "quality.csv") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
@@ -123,17 +125,17 @@ def test_judging_prints_a_table(net, capsys, tmp_path):
     given = [str(net), "phantom", "--json", str(tmp_path / "r.json")]
     assert main(["segment", "evaluate", *given]) == 0
     out = capsys.readouterr().out
-    assert "30 films of 30 patients" in out and "| dice |" in out
+    assert "30 radiographs of 30 patients" in out and "| dice |" in out
     assert read_json(tmp_path / "r.json")["unit"] == "px"
 
 
 def test_a_folder_of_a_public_set_is_read(tmp_path):
-    films, index = segment.films_of(str(trees.montgomery(tmp_path)), 16, 2)
+    films, index = segment.radiographs_of(str(trees.montgomery(tmp_path)), 16, 2)
     assert films.image.shape == (len(index), 16, 16)
     assert films.mask.shape == (len(index), 2, 16, 16)
     assert films.mask.any()
-    with pytest.raises(ValueError, match="no film has a mask of lungs"):
-        segment.films_of(str(trees.nih(tmp_path / "nih")), 16, 1)
+    with pytest.raises(ValueError, match="no radiograph has a mask of lungs"):
+        segment.radiographs_of(str(trees.nih(tmp_path / "nih")), 16, 1)
 
 
 def test_a_mask_is_placed_where_its_square_was():
@@ -149,7 +151,10 @@ def test_a_mask_is_placed_where_its_square_was():
         (["evaluate", "{tmp}/absent", "phantom"], "segmenter.json"),
         (["apply", "{net}", "{tmp}/absent", "{tmp}/out"], "no such folder"),
         (["apply", "{net}", "{tmp}", "{tmp}/out"], "holds no image"),
-        (["apply", "{net}", "{tmp}", "{tmp}/out", "--films", "x"], "films: expected"),
+        (
+            ["apply", "{net}", "{tmp}", "{tmp}/out", "--radiographs", "x"],
+            "radiographs: expected",
+        ),
         (["train", "{tmp}/absent", "{tmp}/out"], "no such folder"),
     ],
 )

@@ -1,15 +1,19 @@
 """The study and demo commands, up to the training."""
 
+import dataclasses
 import json
-import textwrap
+import re
 
 import pytest
 
 from covid_cxr.__main__ import main
-from covid_cxr.commands import demo, study
+from covid_cxr.commands import demo
 from covid_cxr.experiments import study_phantom, study_real
-from covid_cxr.study import cells, read
-from covid_cxr.study.config import check
+from covid_cxr.models import ModelConfig
+from covid_cxr.sources.own import Columns, Label
+from covid_cxr.study import StudyConfig, cells, read
+from covid_cxr.study.config import Mix, Pretraining, SetConfig, check
+from tests.covid_cxr import trees
 from tests.covid_cxr.study.conftest import STUDY
 
 
@@ -38,15 +42,43 @@ def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path, capsys, content, messa
     assert message in error and len(error.strip().splitlines()) == 1
 
 
-def test_the_example_in_the_help_is_a_study(tmp_path, capsys):
+def test_the_example_is_a_study_and_has_every_option(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["study", "--help"])
-    assert "[sets.hospital]" in capsys.readouterr().out
-    example = study._DESCRIPTION.split("A small one:")[1].split("All fields")[0]
-    (tmp_path / "study.toml").write_text(textwrap.dedent(example))
+    assert "study --example" in capsys.readouterr().out
+    assert main(["study", "--example"]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "study.toml").write_text(text)
     config = read(tmp_path / "study.toml")
-    assert len(cells(config)) == 4 and config.bias
-    assert config.segmenter == str(tmp_path / "lungs")
+    assert len(cells(config)) == 1 and config.bias
+    assert config.sets["mine"].table == str(tmp_path / "radiographs.csv")
+    kinds = (StudyConfig, SetConfig, Columns, Label, ModelConfig, Pretraining, Mix)
+    for kind in kinds:
+        for field in dataclasses.fields(kind):
+            assert re.search(rf"\b{field.name}\b", text), (kind, field.name)
+    # The options of the study itself are its defaults.
+    head, rest = text.split("# A set of your own", 1)
+    head = re.sub(r"(?m)^# (?=(?!segmenter)[a-z_]+ = )", "", head)
+    (tmp_path / "all.toml").write_text(f"{head}#{rest}")
+    assert read(tmp_path / "all.toml") == config
+    assert main(["study"]) == 2
+    assert "--example prints one" in capsys.readouterr().err
+
+
+def test_a_check_names_what_is_wrong_and_trains_nothing(tmp_path, capsys):
+    trees.write(tmp_path / "a.png", trees.png(1))
+    rows = ("image,patient,label", "a.png,1,1", "b.png,2,0")
+    trees.write(tmp_path / "radiographs.csv", trees.lines(*rows))
+    (tmp_path / "radiographs").mkdir()
+    assert main(["study", "--example"]) == 0
+    text = capsys.readouterr().out.replace('path = "radiographs" ', 'path = "." ')
+    file = tmp_path / "study.toml"
+    file.write_text(text)
+    assert main(["study", str(file), "--check"]) == 1
+    out = capsys.readouterr().out
+    assert "missing: b.png" in out and "mine: 1 usable images of 1 patients" in out
+    assert "covid 1, of them positive 1, view 0" in out
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):

@@ -35,5 +35,5 @@ def test_a_record_on_real_films(tmp_path, monkeypatch):
     assert _results_segmentation.sections() == []
     write_json(tmp_path / "segmentation_covid.json", COVID)
     text = "\n".join(_results_segmentation.sections())
-    assert "| 192 real films | 0.910 (0.890 to 0.930) |" in text
+    assert "| 192 real radiographs | 0.910 (0.890 to 0.930) |" in text
     assert "uses 180 of 192 masks: mean Dice 0.920 on those." in text

@@ -102,9 +102,9 @@ def test_networks_on_synthetic_films():
         )
     ]
     text = "\n".join(results.phantom({**given, "networks": jsonable(away)}))
-    assert "is 0.11 with whole films and 0.95 with the lungs alone" in text
+    assert "is 0.11 with whole radiographs and 0.95 with the lungs alone" in text
     assert "equalise and then mask, it is 0.36" in text
-    assert "is 0.04 with whole films and 0.05 with the lungs alone" in text
+    assert "is 0.04 with whole radiographs and 0.05 with the lungs alone" in text
 
 
 def test_lungs_alone_on_real_films():

@@ -212,7 +212,7 @@ def test_traits_that_a_table_tells_are_in_it():
 
 
 def test_films_of_one_patient_share_an_anatomy_and_the_real_pipeline_runs():
-    drawn = generate(jax.random.key(7), Cohort(patients=128, films=2))
+    drawn = generate(jax.random.key(7), Cohort(patients=128, radiographs=2))
     first, second = drawn.lungs[::2].any(1), drawn.lungs[1::2].any(1)
     own = np.abs(first.mean((1, 2)) - second.mean((1, 2))).mean()
     others = np.abs(first.mean((1, 2)) - np.roll(second, 1, 0).mean((1, 2))).mean()
@@ -232,7 +232,7 @@ def test_the_last_chunk_is_no_other_shape():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Cohort(patients=0), "patients, films: expected >= 1"),
+        (lambda: Cohort(patients=0), "patients, radiographs: expected >= 1"),
         (lambda: Cohort(size=8), "size: expected 32 to 1024"),
         (lambda: Cohort(hospitals=()), "hospitals: expected different names"),
         (
@@ -255,7 +255,7 @@ def test_bad_configs(make, words):
 
 
 def test_a_part_at_a_time_is_the_whole():
-    cohort, key = Cohort(patients=23, films=2, size=32), jax.random.key(3)
+    cohort, key = Cohort(patients=23, radiographs=2, size=32), jax.random.key(3)
     whole, drawn = generate(key, cohort), roster(key, cohort)
     assert drawn.index.digest() == whole.index.digest()
     np.testing.assert_array_equal(drawn.finding, whole.finding)

@@ -56,7 +56,7 @@ def test_agreement_is_by_patient():
     by_film = agreement(found, truth, key=KEY, replicates=300)
     patient = np.arange(8) // 4
     by_patient = agreement(found, truth, key=KEY, patient=patient, replicates=300)
-    assert (by_patient.films, by_patient.patients) == (8, 2)
+    assert (by_patient.radiographs, by_patient.patients) == (8, 2)
     assert by_patient.mean["dice"].value == pytest.approx((4 + 4 * 0.75) / 8)
     width = lambda one: one.mean["dice"].high - one.mean["dice"].low
     assert width(by_patient) > width(by_film)

@@ -115,7 +115,7 @@ def test_odd_tags_give_pixels_or_an_error_that_repeats_nothing(tmp_path, tag, va
     base = {"00281050": 2000, "00281051": 3000}
     path = trees.bimcv_film(tmp_path, "sub-S1", "ses-E1", **(base | {tag: value}))
     try:
-        pixels = bimcv.read_film(path).pixels
+        pixels = bimcv.read_radiograph(path).pixels
     except ImageError as error:
         assert "Jane" not in "".join(traceback.format_exception(error))
     else:

@@ -1,0 +1,169 @@
+"""Scores of radiographs from anywhere, with what speaks against believing them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from covid_cxr.images import dicom
+from covid_cxr.images.radiograph import ImageError, Radiograph, unusable
+from covid_cxr.images.reader import read
+from covid_cxr.images.resizing import square
+from covid_cxr.segmentation import load as load_segmenter
+from covid_cxr.study.config import MASKING, NONE
+from covid_cxr.study.model import Kept, calibrated, statistics
+from covid_cxr.study.preparation import (
+    AT_ONCE,
+    preprocess_stack,
+    quantised,
+    segment,
+    unit,
+)
+from covid_cxr.train import predict
+
+_CUT = 0.25  # share of an image that may be cut away to make it square
+
+
+class Prediction(NamedTuple):
+    """What is said of one file.
+
+    Attributes:
+        file: its path as given.
+        score: mean of the networks' outputs; NaN where there is none.
+        low: smallest of a single network.
+        high: largest.
+        probability: the score at the validation part's temperature.
+        above: whether the score reaches the threshold of the validation part.
+        warnings: what it differs in from the radiographs trained on, or why there is
+            no score.
+    """
+
+    file: Path
+    score: float
+    low: float
+    high: float
+    probability: float
+    above: bool
+    warnings: tuple[str, ...]
+
+
+def predictions(
+    kept: Kept, files: Sequence[Path], *, view: str = "", source: str = ""
+) -> Iterator[Prediction]:
+    """Score files, a few hundred at a time.
+
+    Args:
+        kept: the networks.
+        files: PNG, JPEG, GIF or DICOM.
+        view: of all of them, where a header does not say.
+        source: of all of them, as the table that was trained on calls it.
+
+    Yields:
+        What is said of each, in order. A file that cannot be read, or shows nothing,
+        has no score.
+
+    Raises:
+        ValueError: if the networks need lungs, and their study had no segmenter.
+        OSError: if the segmenter is not there any more.
+    """
+    kind, segmenter = kept.card["cell"]["preprocessing"], None
+    if kind in MASKING:
+        if not kept.card["segmenter"]:
+            raise ValueError(
+                f"MODEL: its radiographs were {kind!r} by masks from files; without a "
+                "segmenter in its study it cannot be used on others"
+            )
+        segmenter = load_segmenter(kept.card["segmenter"])
+    for start in range(0, len(files), AT_ONCE):
+        yield from _some(
+            kept, kind, segmenter, files[start : start + AT_ONCE], view, source
+        )
+
+
+def _some(
+    kept: Kept,
+    kind: str,
+    segmenter: Any,
+    files: Sequence[Path],
+    view: str,
+    source: str,
+) -> Iterator[Prediction]:
+    """Score one stack of files."""
+    side = int(kept.card["side"])
+    images = np.zeros((len(files), side, side), np.float32)
+    usable, warnings = np.zeros(len(files), bool), [[] for _ in files]
+    for row, file in enumerate(files):
+        try:
+            image = read(file)
+            fault = unusable(image)
+            warnings[row] += _of_file(kept.card, file, image, view, source)
+        except ImageError as error:
+            fault = "corrupt", error.reason
+        if fault is not None:
+            warnings[row] = [f"no score: {fault[1]}"]
+            continue
+        images[row] = unit(quantised(square(image.pixels, side)))
+        warnings[row] += _of_picture(kept.card, images[row])
+        usable[row] = True
+    lungs = np.zeros(images.shape, bool)
+    if segmenter is not None:
+        masked = np.zeros(len(files), bool)
+        stack = quantised(images)[..., None]
+        segment(segmenter, stack, lungs, masked, np.flatnonzero(usable))
+        for row in np.flatnonzero(usable & ~masked):
+            warnings[row] = ["no score: its lungs were not found"]
+        usable &= masked
+    if kind != NONE:
+        images = unit(quantised(preprocess_stack(kind, images, lungs)))
+    scores = predict(kept.net, kept.trained, images[..., None]).astype(np.float64)
+    probability = calibrated(scores.mean(axis=0), float(kept.card["temperature"]))
+    threshold = float(kept.card["threshold"]["value"])
+    for row, file in enumerate(files):
+        own = scores[:, row]
+        numbers = (own.mean(), own.min(), own.max(), probability[row])
+        if not usable[row]:
+            numbers = (math.nan,) * 4
+        score, low, high, likely = map(float, numbers)
+        above = score >= threshold  # false where there is no score
+        said = tuple(warnings[row])
+        yield Prediction(file, score, low, high, likely, above, said)
+
+
+def _of_file(
+    card: Mapping[str, Any], file: Path, image: Radiograph, view: str, source: str
+) -> list[str]:
+    """Return in what a file differs from those trained on: view, source and size."""
+    with file.open("rb") as content:
+        bare = dicom.recognised(content.read(512))
+    said = dicom.attributes(file).view if bare else "UNKNOWN"
+    shown = said if said != "UNKNOWN" else view or "UNKNOWN"
+    out = []
+    views, sources = card["seen"]["views"], card["seen"]["sources"]
+    if shown == "UNKNOWN" and set(views) != {"UNKNOWN"}:
+        out.append(f"view not known; trained on {', '.join(views)}")
+    elif shown not in views:
+        out.append(f"view {shown}; trained on {', '.join(views)}")
+    if source not in sources:
+        of = f"source {source!r}" if source else "source not named"
+        out.append(f"{of}; trained on {', '.join(sources)}")
+    height, width = image.pixels.shape
+    if min(height, width) < card["side"]:
+        out.append(f"{height}x{width} pixels, enlarged to {card['side']}")
+    if 1 - min(height, width) / max(height, width) > _CUT:
+        out.append("more than a quarter is cut away to make it square")
+    return out
+
+
+def _of_picture(card: Mapping[str, Any], image: np.ndarray) -> list[str]:
+    """Return in what a picture lies outside the range of those trained on."""
+    out = []
+    for name, (value,) in statistics(image[None]).items():
+        low, high = card["seen"]["ranges"][name]
+        if not low <= value <= high:
+            side = "below" if value < low else "above"
+            out.append(f"{name} {value:.2f}, {side} {low:.2f} to {high:.2f}")
+    return out
