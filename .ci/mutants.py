@@ -46,6 +46,30 @@ GROUPS: dict[str, dict[str, str]] = {
         "pruning/thresholds.py": f"{_FOLDER}thresholds.py",
         "pruning/schedules.py": f"{_FOLDER}schedules.py",
     },
+    "analysis": {
+        "analysis/entropy.py": "tests/analysis/test_entropy.py",
+        "analysis/lanczos.py": "tests/analysis/test_lanczos.py",
+        "analysis/summaries.py": "tests/analysis/test_summaries.py",
+    },
+    "binary": {
+        "binary/likelihood.py": "tests/binary/test_likelihood.py",
+        "binary/theory/_gardner.py": "tests/binary/theory/test_gardner.py",
+    },
+    "covid_cxr": {
+        "covid_cxr/metrics/resampling.py": "tests/covid_cxr/metrics/test_resampling.py",
+        "covid_cxr/metrics/_delong.py": "tests/covid_cxr/metrics/test_delong.py",
+        "covid_cxr/splits.py": "tests/covid_cxr/test_splits.py",
+    },
+    "runs": {
+        f"synaptax/runs/{module}.py": f"tests/synaptax/runs/test_{tests}.py"
+        for module, tests in (
+            ("checkpoints", "checkpoints"),
+            ("folder", "folder.py tests/synaptax/runs/test_ownership"),
+            ("files", "ownership.py tests/synaptax/runs/test_folder"),
+            ("locks", "ownership"),
+            ("reading", "damage.py tests/pruning/gradual/test_snapshots"),
+        )
+    },
 }
 
 # Changes that no test can notice: (module, old line, new line): why.
