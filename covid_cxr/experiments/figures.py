@@ -113,7 +113,8 @@ def _intervals(rows: Sequence[Row], label: str, kinds: Sequence[str]) -> Any:
 def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
     drawn = {"study_real-areas": areas(), "segmentation-dice": dice()}
-    if _results_planted.record() is not None:
+    held = _results_planted.record()
+    if held is not None and held["table"]:
         drawn["planted_shortcuts-seen"] = _results_planted.figure()
     for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
