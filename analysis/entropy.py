@@ -69,6 +69,14 @@ class FirstOrder(NamedTuple):
             without weights.
         shapes: layer to the shape of its pre-activations without the batch axis.
         examples: (C,), the examples of each class.
+
+    Example:
+        >>> counts = analysis.entropy.init({"layer": (1,)}, classes=2)
+        >>> z, label = jnp.array([[1.0], [-1.0]] * 2), jnp.array([0, 0, 1, 1])
+        >>> counts = analysis.entropy.update(counts, {"layer": z}, label)
+        >>> found = analysis.entropy.finalize(counts)
+        >>> found.per_neuron["layer"].tolist(), found.live["layer"].tolist()
+        ([2.0], [True])
     """
 
     per_class: dict[str, np.ndarray]
@@ -305,9 +313,12 @@ def measure(
         ValueError: see :func:`finalize`; also for no batch.
 
     Example:
-        >>> zs_of = pruning.preactivations(apply_fn)
-        >>> entropy, squares = measure(zs_of, params, batches, 10)
-        >>> {name: H.mean() / 10 for name, H in entropy.per_neuron.items()}
+        >>> zs_of = lambda w, x: {"layer": x @ w}  # or pruning.preactivations(apply_fn)
+        >>> x, label = jnp.array([[1.0], [1.0], [-1.0], [1.0]]), jnp.array([0, 0, 1, 1])
+        >>> w = jnp.ones((1, 2))
+        >>> found, squares = analysis.entropy.measure(zs_of, w, [(x, label)], 2)
+        >>> found.per_class["layer"].round(3).tolist(), squares
+        ([[0.001, 1.0], [0.001, 1.0]], {'layer': 1.0})
     """
     counts = None
     squares: dict[str, list[float]] = {}

@@ -119,6 +119,11 @@ def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagon
     Raises:
         ValueError: for a number of steps out of range.
         ImportError: naming the extra to install, without matfree.
+
+    Example:
+        >>> small = analysis.lanczos.run(lambda v: 2 * v, jnp.ones(4), 3)  # ends early
+        >>> int(small.valid), small.diagonal.tolist()
+        (1, [2.0, 0.0, 0.0])
     """
     if not 1 <= steps <= start.size:
         raise ValueError(f"steps: expected 1 to {start.size}, got {steps}")

@@ -35,6 +35,11 @@ class Fixed:
 
     Attributes:
         stats: tree of statistics, e.g. those of the first solution.
+
+    Example:
+        >>> fixed = analysis.Fixed({"mean": jnp.ones(3)})
+        >>> fixed.at(jnp.array(0.3), None)["mean"].tolist()
+        [1.0, 1.0, 1.0]
     """
 
     stats: PyTree
@@ -56,6 +61,12 @@ class Interpolated:
     Attributes:
         first: statistics of the first solution.
         second: those of the second.
+
+    Example:
+        >>> first, second = {"var": jnp.ones(2)}, {"var": jnp.array([3.0, 5.0])}
+        >>> mixed = analysis.Interpolated(first, second)
+        >>> mixed.at(jnp.array(0.5), None)["var"].tolist()
+        [2.0, 3.0]
     """
 
     first: PyTree
@@ -83,6 +94,13 @@ class Recomputed:
         momentum: of the running average, in [0, 1); undone here, so that every batch
             counts alike. Static.
         batch: inputs at a time. Static.
+
+    Example:
+        >>> mean_of = lambda params, stats, x: {"mean": (x @ params).mean(axis=0)}
+        >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> stats = analysis.Recomputed(mean_of, {"mean": jnp.zeros(2)}, x)
+        >>> stats.at(jnp.array(0.3), jnp.eye(2))["mean"].tolist()
+        [0.5, 0.5]
     """
 
     update: Callable[[PyTree, PyTree, Array], PyTree] = field(metadata={"static": True})
@@ -127,6 +145,13 @@ class Survey(NamedTuple):
         error: (n,) float32, the fraction of examples whose largest output is not at
             their label; None where the targets are no integer labels of shape (N,).
         eigenvalue: (n,) float32, or None if not asked for.
+
+    Example:
+        >>> data = jnp.eye(2), jnp.arange(2)
+        >>> way = analysis.line(jnp.eye(2), -jnp.eye(2))
+        >>> rows = analysis.survey(lambda w, x: x @ w, way, jnp.array([0.0, 1.0]), data)
+        >>> rows.places.shape, rows.loss.shape, rows.eigenvalue
+        ((2,), (2,), None)
     """
 
     places: Array
@@ -159,6 +184,12 @@ def mean_loss(
     Args:
         apply_fn: ``(params, x) -> outputs``, shape (B, C).
         loss: ``(outputs, labels) -> (B,)``.
+
+    Example:
+        >>> loss = analysis.mean_loss(lambda w, x: x @ w)
+        >>> x, label = jnp.eye(3), jnp.arange(3)
+        >>> round(float(loss(jnp.zeros((3, 3)), (x, label))), 4)  # log 3
+        1.0986
     """
 
     def of(params: PyTree, batch: Any) -> Array:
@@ -185,6 +216,13 @@ def top_eigenvalue(
         steps: of Lanczos, at least 1.
         batch: examples at a time.
         seed: of the start vector.
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian x^T x / N
+        >>> x = jnp.diag(jnp.array([1.0, 2.0]))
+        >>> top = analysis.top_eigenvalue(loss, steps=2)
+        >>> round(float(top(jnp.ones(2), x)), 3)
+        2.0
     """
 
     def of(params: PyTree, data: Any) -> Array:
@@ -216,6 +254,11 @@ def explore(
 
     Raises:
         ValueError: for lanes below 1 or no point.
+
+    Example:
+        >>> way = analysis.line(jnp.zeros(2), jnp.ones(2))
+        >>> analysis.explore(jnp.sum, way, jnp.array([0.0, 0.5, 1.0])).tolist()
+        [0.0, 1.0, 2.0]
     """
     places = _checked_places(places, lanes)
     return _explore(geometry, places, function, lanes)
@@ -268,6 +311,13 @@ def survey(
     Raises:
         ValueError: if the data do not fit together, a label is outside the classes, or
             the loss at a point is not finite; names the point.
+
+    Example:
+        >>> data = jnp.eye(2), jnp.arange(2)
+        >>> way = analysis.line(jnp.eye(2), -jnp.eye(2))
+        >>> rows = analysis.survey(lambda w, x: x @ w, way, jnp.array([0.0, 1.0]), data)
+        >>> [round(float(loss), 3) for loss in rows.loss], rows.error.tolist()
+        ([0.313, 1.313], [0.0, 1.0])
     """
     places = _checked_places(places, lanes)
     x, label = (jnp.asarray(part) for part in data)

@@ -50,6 +50,13 @@ class Operator(NamedTuple):
         mask: flat boolean (n,), True where a weight survives; None without a mask.
         matvecs_per_call: products over one batch that a call of ``matvec`` makes.
         dtype: of the vectors.
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian x^T x / N
+        >>> x = jnp.diag(jnp.array([1.0, 2.0]))
+        >>> operator = analysis.hessian(loss, jnp.ones(2), x)
+        >>> operator.size, operator.matvec(jnp.array([1.0, 1.0])).tolist()
+        (2, [0.5, 2.0])
     """
 
     matvec: Callable[[Array], Array]
@@ -118,8 +125,12 @@ def hessian(
             common leading axis, or a mask of another structure (naming the leaf).
 
     Example:
-        >>> operator = hessian(loss, params, (x, labels), mask=mask)
-        >>> pairs = top_eigenpairs(operator, 10, jax.random.key(0))
+        >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian x^T x / N
+        >>> x = jnp.array([[1.0, 0.0], [0.0, 2.0]])
+        >>> mask = jnp.array([True, False])  # the second weight is pruned
+        >>> operator = analysis.hessian(loss, jnp.array([1.0, 0.0]), x, mask=mask)
+        >>> operator.matvec(jnp.ones(2)).tolist()
+        [0.5, 0.0]
     """
     return _operator(_Hessian(loss), params, data, batch, mask, weight)
 
@@ -144,6 +155,14 @@ def gauss_newton(
         batch: as there.
         mask: as there.
         weight: as there.
+
+    Example:
+        >>> square = lambda y, target: 0.5 * jnp.mean((y - target) ** 2)
+        >>> data = jnp.diag(jnp.array([1.0, 2.0])), jnp.zeros(2)
+        >>> apply_fn = lambda w, x: x @ w
+        >>> operator = analysis.gauss_newton(apply_fn, square, jnp.ones(2), data)
+        >>> operator.matvec(jnp.ones(2)).tolist()
+        [0.5, 2.0]
     """
     return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask, weight)
 
@@ -170,6 +189,14 @@ def fisher(
 
     Raises:
         ValueError: for an unknown likelihood, and as :func:`hessian` does.
+
+    Example:
+        >>> x, label = jnp.eye(2), jnp.arange(2)
+        >>> apply_fn = lambda w, x: x @ w
+        >>> operator = analysis.fisher(apply_fn, jnp.zeros((2, 2)), (x, label))
+        >>> unit = jnp.array([1.0, 0.0, 0.0, 0.0])
+        >>> operator.matvec(unit).tolist()  # (diag(p) - p p^T) / 2
+        [0.125, -0.125, 0.0, 0.0]
     """
     if likelihood not in LIKELIHOODS:
         raise ValueError(
@@ -194,6 +221,12 @@ def empirical_fisher(
         data: as there.
         batch: as there.
         mask: as there.
+
+    Example:
+        >>> losses = lambda w, x: 0.5 * (x @ w) ** 2  # (B,), gradients (x w) x
+        >>> operator = analysis.empirical_fisher(losses, jnp.ones(2), 2 * jnp.eye(2))
+        >>> operator.matvec(jnp.ones(2)).tolist()
+        [8.0, 8.0]
     """
     return _operator(_EmpiricalFisher(losses), params, data, batch, mask)
 

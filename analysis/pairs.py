@@ -49,6 +49,12 @@ class SecondOrder(NamedTuple):
         per_class: (C,), the terms of ``mean``.
         per_neuron: (n,), the mean over a neuron's partners, whose mean is ``mean``;
             None for the draft, which pools pairs.
+
+    Example:
+        >>> on = np.array([[1, 1], [0, 1], [1, 1], [0, 0]], bool)  # (M, n)
+        >>> found = analysis.second_order(on, np.array([0, 0, 1, 1]), 2)
+        >>> found.form, found.per_class.round(3).tolist()
+        ('xnor', [1.0, 0.001])
     """
 
     form: str
@@ -85,6 +91,11 @@ def second_order(
 
     Reference:
         arXiv 2004.14765; the draft is that of the authors' first public code.
+
+    Example:
+        >>> on = np.array([[1, 1], [0, 1], [1, 1], [0, 0]], bool)  # (M, n)
+        >>> round(analysis.second_order(on, np.array([0, 0, 1, 1]), 2).mean, 3)
+        1.001
     """
     on, labels = _check(on, labels, classes, form)
     examples = np.bincount(labels, minlength=classes)

@@ -43,6 +43,11 @@ class Line(NamedTuple):
     Attributes:
         first: tree of parameters.
         second: another of the same structure.
+
+    Example:
+        >>> line = analysis.Line({"w": jnp.zeros(2)}, {"w": jnp.ones(2)})
+        >>> line.at(0.25)["w"].tolist()
+        [0.25, 0.25]
     """
 
     first: PyTree
@@ -60,6 +65,12 @@ class Bezier(NamedTuple):
         first: the end at t = 0.
         middle: the control point, which the curve does not pass through.
         second: the end at t = 1.
+
+    Example:
+        >>> first, middle, second = jnp.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
+        >>> bent = analysis.Bezier(first, middle, second)
+        >>> bent.at(0.5).tolist()
+        [1.5, 0.5]
     """
 
     first: PyTree
@@ -77,6 +88,11 @@ def line(first: PyTree, second: PyTree) -> Line:
 
     Raises:
         ValueError: naming ``second``, if its structure or shapes differ.
+
+    Example:
+        >>> way = analysis.line({"w": jnp.zeros(2)}, {"w": jnp.ones(2)})
+        >>> [way.at(t)["w"].tolist() for t in (0.0, 0.5, 1.0)]
+        [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
     """
     check_same_structure(first, second, argument="second")
     return Line(first, second)
@@ -100,6 +116,10 @@ def barrier(t: Any, loss: Any) -> float:
     Reference:
         Entezari et al., The role of permutation invariance in linear mode
         connectivity of neural networks, arXiv 2110.06296.
+
+    Example:
+        >>> analysis.barrier([0.0, 0.5, 1.0], [0.2, 1.0, 0.4])
+        0.7
     """
     position, height = np.asarray(t, np.float64), np.asarray(loss, np.float64)
     if position.ndim != 1 or position.shape != height.shape or position.size < 2:
@@ -169,6 +189,17 @@ def connect(
     Reference:
         Garipov et al., Loss surfaces, mode connectivity, and fast ensembling of
         DNNs, arXiv 1802.10026.
+
+    Example:
+        >>> well = lambda w, batch: jnp.mean((jnp.sum(w**2) - batch) ** 2)
+        >>> first, second = jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.1])
+        >>> found = analysis.connect(
+        ...     well, first, second, jnp.ones(8), jax.random.key(0), steps=50, batch=8,
+        ...     optimizer=optax.adam(0.1),
+        ... )
+        >>> halfway = found.path.at(0.5)
+        >>> bool(well(halfway, jnp.ones(8)) < well((first + second) / 2, jnp.ones(8)))
+        True
     """
     check_same_structure(first, second, argument="second")
     size_of(data)
@@ -224,6 +255,11 @@ def _bend(
 
 
 def distance(first: PyTree, second: PyTree) -> Float[Array, ""]:
-    """Return the Euclidean distance between two trees, over all leaves."""
+    """Return the Euclidean distance between two trees, over all leaves.
+
+    Example:
+        >>> float(analysis.distance({"w": jnp.zeros(2)}, {"w": jnp.array([3.0, 4.0])}))
+        5.0
+    """
     check_same_structure(first, second, argument="second")
     return optax.tree.norm(combine((1, -1), (first, second)))

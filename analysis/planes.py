@@ -23,6 +23,12 @@ class Plane(NamedTuple):
         origin: the parameters at (0, 0).
         right: the first direction.
         up: the second direction.
+
+    Example:
+        >>> right, up = jnp.eye(2)
+        >>> plane = analysis.Plane(jnp.zeros(2), right, up)
+        >>> plane.at(jnp.array([0.5, 2.0])).tolist()
+        [0.5, 2.0]
     """
 
     origin: PyTree
@@ -47,6 +53,12 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
 
     Raises:
         ValueError: if the mask does not fit.
+
+    Example:
+        >>> like, mask = {"w": jnp.ones((2, 3))}, {"w": jnp.eye(2, 3, dtype=bool)}
+        >>> step = analysis.random_direction(jax.random.key(0), like, mask=mask)
+        >>> step["w"].shape, int((step["w"] != 0).sum())
+        ((2, 3), 2)
     """
     leaves, structure = jax.tree.flatten(like)
     keys = jax.random.split(key, len(leaves))
@@ -89,6 +101,13 @@ def filter_normalised(
 
     Reference:
         Li et al., Visualizing the loss landscape of neural nets, arXiv 1712.09913.
+
+    Example:
+        >>> step = {"w": jnp.ones((4, 2))}  # two units of four weights
+        >>> params = {"w": jnp.array([[3.0, 1.0]] * 4)}
+        >>> scaled = analysis.filter_normalised(step, params)
+        >>> jnp.linalg.norm(scaled["w"], axis=0).tolist()
+        [6.0, 2.0]
     """
     check_same_structure(params, direction, argument="direction")
     if filter_axis not in (-1, 0):
@@ -131,6 +150,12 @@ def plane_along(
     Raises:
         ValueError: if a structure differs, the solutions are equal or the direction
             lies along the line between them, or the normalisation is unknown.
+
+    Example:
+        >>> first, second = jnp.zeros(3), jnp.array([2.0, 0.0, 0.0])
+        >>> plane = analysis.plane_along(first, second, jnp.array([1.0, 1.0, 0.0]))
+        >>> plane.up.tolist()
+        [0.0, 2.0, 0.0]
     """
     check_same_structure(first, second, argument="second")
     check_same_structure(first, direction, argument="direction")
@@ -161,6 +186,12 @@ def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
 
     Raises:
         ValueError: if a structure differs or the three lie on one line.
+
+    Example:
+        >>> first, second = jnp.zeros(3), jnp.array([2.0, 0.0, 0.0])
+        >>> plane = analysis.plane_through(first, second, jnp.array([1.0, 1.0, 0.0]))
+        >>> analysis.locate(plane, jnp.array([1.0, 1.0, 0.0]))
+        (0.5, 0.5)
     """
     check_same_structure(first, second, argument="second")
     check_same_structure(first, third, argument="third")
@@ -168,7 +199,14 @@ def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
 
 
 def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
-    """Return the coordinates of the point of a plane that is nearest to a solution."""
+    """Return the coordinates of the point of a plane that is nearest to a solution.
+
+    Example:
+        >>> right, up = 2 * jnp.eye(2)
+        >>> plane = analysis.Plane(jnp.zeros(2), right, up)
+        >>> analysis.locate(plane, jnp.array([1.0, 3.0]))
+        (0.5, 1.5)
+    """
     check_same_structure(plane.origin, params, argument="params")
     gram, shares = jax.device_get(_products(plane, params))
     a, b = np.linalg.solve(gram, shares)
@@ -181,6 +219,10 @@ def grid(across: Any, upward: Any) -> Array:
     Args:
         across: n values of the first coordinate.
         upward: m values of the second; the first coordinate runs fastest.
+
+    Example:
+        >>> analysis.grid([0.0, 1.0], [0.0, 5.0]).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 5.0], [1.0, 5.0]]
     """
     b, a = jnp.meshgrid(jnp.asarray(upward), jnp.asarray(across), indexing="ij")
     return jnp.stack([a.ravel(), b.ravel()], axis=1)

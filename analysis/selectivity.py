@@ -115,6 +115,13 @@ def class_selectivity(found: Moments) -> np.ndarray:
 
     Raises:
         ValueError: if a class mean is negative.
+
+    Example:
+        >>> x, label = jnp.array([[4.0, 1.0], [0.0, 1.0]]), jnp.array([0, 1])
+        >>> of = lambda w, x: x @ w
+        >>> sums = analysis.selectivity.moments(of, jnp.eye(2), [(x, label)], 2)
+        >>> analysis.selectivity.class_selectivity(sums).round(3).tolist()
+        [1.0, 0.0]
     """
     means = found.total / found.examples
     if means.min(initial=0) < 0:

@@ -96,6 +96,15 @@ def spectral_density(
     Raises:
         ValueError: for numbers out of range, a mask that keeps nothing, or an operator
             that is not symmetric or gives non-finite products.
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian diag(0.5, 2)
+        >>> x = jnp.diag(jnp.array([1.0, 2.0]))
+        >>> operator = analysis.hessian(loss, jnp.ones(2), x)
+        >>> key = jax.random.key(0)
+        >>> rules = analysis.spectral_density(operator, key, steps=2, probes=2)
+        >>> rules.nodes.round(3).tolist(), rules.weights.sum(axis=1).round(3).tolist()
+        ([[0.5, 2.0], [0.5, 2.0]], [1.0, 1.0])
     """
     room = support_of(operator, view)[1]
     alive = support_of(operator, "survivors")[1]
@@ -165,6 +174,16 @@ def smoothed(
 
     Raises:
         ValueError: for a bandwidth that is not positive.
+
+    Example:
+        >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian diag(0.5, 2)
+        >>> x = jnp.diag(jnp.array([1.0, 2.0]))
+        >>> operator = analysis.hessian(loss, jnp.ones(2), x)
+        >>> key = jax.random.key(0)
+        >>> rules = analysis.spectral_density(operator, key, steps=2, probes=2)
+        >>> curve = analysis.smoothed(rules, 0.1)
+        >>> round(float(np.trapezoid(curve.density, curve.grid)), 3)
+        1.0
     """
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: expected a number > 0, got {bandwidth}")

@@ -61,6 +61,14 @@ def layer_means(entropy: FirstOrder, *, live: bool = False) -> dict[str, float]:
 
     Returns:
         Bits, summed over classes. Divide by the number of classes for bits per class.
+
+    Example:
+        >>> counts = analysis.entropy.init({"layer": (2,)}, classes=2)
+        >>> z, label = jnp.array([[1.0, 1.0], [-1.0, 1.0]] * 2), jnp.array([0, 0, 1, 1])
+        >>> counts = analysis.entropy.update(counts, {"layer": z}, label)
+        >>> found = analysis.entropy.finalize(counts)
+        >>> round(analysis.summaries.layer_means(found)["network"], 3)
+        1.001
     """
     kept = _kept(entropy, live)
     return {name: _mean(values) for name, values in _with_network(kept).items()}

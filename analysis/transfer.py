@@ -71,6 +71,11 @@ def features(
 
     Raises:
         ValueError: for a trunk of another form, or features that are not finite.
+
+    Example:
+        >>> trunk = lambda w, x: jax.nn.relu(x @ w)
+        >>> analysis.transfer.features(trunk, jnp.eye(3), jnp.ones((5, 3))).shape
+        (5, 3)
     """
     count = size_of(x, "x")
     parts = [

@@ -40,6 +40,12 @@ class LocalEntropy(NamedTuple):
         converged: boolean; where False the other fields mean nothing.
         sweeps: int32, updates of all messages.
         residual: float64, largest change of a message in the last sweep.
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1, 1, 1], [1, -1, 1, 1, -1]])
+        >>> around = binary.local_entropy(one, np.ones(5, np.int8), [0.0])
+        >>> around.entropy.shape, bool(around.converged[0])
+        ((1,), True)
     """
 
     coupling: np.ndarray
@@ -196,11 +202,10 @@ def local_entropy(
             coupling or a negative one, damping outside [0, 1), or less than one sweep.
 
     Example:
-        >>> import jax, binary
-        >>> one = binary.storage(jax.random.key(0), 101, 0.3)
-        >>> around = local_entropy(one, np.ones(101, np.int8), [0.0, 0.5])
-        >>> around.entropy.shape
-        (2,)
+        >>> one = binary.instance([[1, 1, 1, 1, 1], [1, -1, 1, 1, -1]])
+        >>> around = binary.local_entropy(one, np.ones(5, np.int8), [0.0, 0.5])
+        >>> around.entropy.shape, bool(around.distance[1] < around.distance[0])
+        ((2,), True)
     """
     weights = np.asarray(weights)
     gammas = np.asarray(couplings, np.float64)

@@ -56,10 +56,9 @@ def count_solutions(one: Instance) -> int:
         ValueError: for a batch, or more weights than can be tried.
 
     Example:
-        >>> import jax
-        >>> from binary.instances import storage
-        >>> 0 <= count_solutions(storage(jax.random.key(0), 9, 0.5)) <= 2**9
-        True
+        >>> one = binary.instance([[1, 1, 1]])  # two or three of three
+        >>> binary.count_solutions(one)
+        4
     """
     return sum(int(solved.sum()) for _, _, solved in _blocks(one))
 
@@ -69,6 +68,11 @@ def solutions(one: Instance) -> np.ndarray:
 
     Raises:
         ValueError: for a batch, or more weights than can be tried.
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, -1]])
+        >>> binary.solutions(one).tolist()
+        [[1, 1, -1], [1, -1, 1]]
     """
     found = [
         np.concatenate(
@@ -95,6 +99,11 @@ def distance_counts(one: Instance, centre: Any) -> np.ndarray:
 
     Raises:
         ValueError: for a batch, too many weights, or a centre that does not fit.
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1]])
+        >>> binary.distance_counts(one, [1, 1, 1]).tolist()  # itself, and one flip
+        [1, 3, 0, 0]
     """
     centre = np.asarray(centre)
     size = np.asarray(one.patterns).shape[-1]

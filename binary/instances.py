@@ -26,6 +26,11 @@ class Instance(NamedTuple):
         valid: (M,) boolean; False where a row only pads the instance.
         margin: scalar float32, kappa: W . patterns[mu] > kappa * sqrt(N) is asked for.
         teacher: (N,) int8, the weights that gave the labels; zeros if there are none.
+
+    Example:
+        >>> one = binary.storage(jax.random.key(0), 5, 0.6)  # N = 5, M = 3
+        >>> one.patterns.shape, one.labels.shape, one.patterns.dtype.name
+        ((3, 5), (3,), 'int8')
     """
 
     patterns: Shaped[Array, "*batch M N"]
@@ -55,6 +60,11 @@ def instance(
             be; for +-1 inputs with an even number of columns and no margin, where
             W . x may be 0; for labels of another number or kind; for a margin that is
             negative or not finite.
+
+    Example:
+        >>> one = binary.instance([[1, -1, 1], [-1, -1, 1]], [1, -1])
+        >>> one.patterns.tolist()  # labels folded in
+        [[1, -1, 1], [1, 1, -1]]
     """
     inputs = jnp.asarray(inputs)
     if inputs.ndim != 2:
@@ -104,7 +114,8 @@ def storage(
         ValueError: for an even size with ties, or a load that leaves no pattern.
 
     Example:
-        >>> storage(jax.random.key(0), 101, 0.5).patterns.shape
+        >>> one = binary.storage(jax.random.key(0), 101, 0.5)
+        >>> one.patterns.shape
         (50, 101)
     """
     count = _count(size, load)
@@ -132,6 +143,11 @@ def teacher_student(
 
     Raises:
         ValueError: for an even size with ties, or a load that leaves no pattern.
+
+    Example:
+        >>> one = binary.teacher_student(jax.random.key(0), 5, 0.6)
+        >>> int(binary.errors(one.teacher, one))
+        0
     """
     count = _count(size, load)
     keys = jax.random.split(key)
@@ -156,6 +172,12 @@ def stack(instances: Sequence[Instance]) -> Instance:
 
     Raises:
         ValueError: if there is none, or they differ in columns or dtype.
+
+    Example:
+        >>> few, many = binary.instance([[1] * 5] * 2), binary.instance([[1] * 5] * 4)
+        >>> pair = binary.stack([few, many])
+        >>> pair.patterns.shape, pair.valid.sum(axis=1).tolist()
+        ((2, 4, 5), [2, 4])
     """
     if not instances:
         raise ValueError("instances: expected at least one")

@@ -32,7 +32,12 @@ _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def self_overlap(m: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
-    """Return q* = (1/N) sum_i m_i^2."""
+    """Return q* = (1/N) sum_i m_i^2.
+
+    Example:
+        >>> float(binary.self_overlap(jnp.array([1.0, -1.0, 0.0, 0.0])))
+        0.5
+    """
     return jnp.mean(jnp.square(m), axis=-1)
 
 
@@ -62,6 +67,12 @@ def stabilities(m: Shaped[Array, " N"], one: Instance) -> Float[Array, " M"]:
 
     Raises:
         ValueError: if m has another size or leaves [-1, 1].
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, 1]])
+        >>> m = jnp.array([0.5, 0.0, 0.0])
+        >>> [round(float(delta), 3) for delta in binary.stabilities(m, one)]
+        [0.302, 0.302]
     """
     check_magnetisations(m, one.patterns.shape[-1])
     batch = batch_of(one, m.dtype)
@@ -83,6 +94,11 @@ def log_likelihood(m: Shaped[Array, " N"], one: Instance) -> Float[Array, ""]:
 
     Raises:
         ValueError: if m has another size or leaves [-1, 1].
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, 1]])
+        >>> round(float(binary.log_likelihood(jnp.zeros(3), one)), 4)  # 2 log(1/2)
+        -1.3863
     """
     terms = log_ndtr(stabilities(m, one))
     return jnp.sum(jnp.where(one.valid, terms, 0))
@@ -106,6 +122,12 @@ def gradient(
 
     Raises:
         ValueError: if m has another size or leaves [-1, 1].
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, 1]])
+        >>> slope = binary.gradient(jnp.zeros(3), one)
+        >>> slope.shape, bool(slope[0] > 0), float(slope[1])
+        ((3,), True, 0.0)
     """
     check_magnetisations(m, one.patterns.shape[-1])
     return ascent_direction(m, batch_of(one, m.dtype), radial=not detach)

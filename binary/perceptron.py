@@ -46,7 +46,12 @@ class Verdict(NamedTuple):
 
 
 def mode(m: Float[Array, "*batch N"]) -> Int[Array, "*batch N"]:
-    """Return sign(m), the most likely binary weights, as int8; 0 counts as +1."""
+    """Return sign(m), the most likely binary weights, as int8; 0 counts as +1.
+
+    Example:
+        >>> binary.mode(jnp.array([0.2, -0.9, 0.0])).tolist()
+        [1, -1, 1]
+    """
     return sign(m, jnp.int8)
 
 
@@ -59,6 +64,10 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
 
     Raises:
         ValueError: if m leaves [-1, 1].
+
+    Example:
+        >>> binary.draw(jax.random.key(0), jnp.array([1.0, -1.0, 1.0])).tolist()
+        [1, -1, 1]
     """
     check_magnetisations(m)
     up = jax.random.uniform(key, m.shape, m.dtype) < (1 + m) / 2
@@ -74,6 +83,11 @@ def predict(weights: Int[Array, " N *K"], inputs: Shaped[Array, "M N"]) -> Array
 
     Raises:
         ValueError: for inputs that are not finite, or whose sums overflow int32.
+
+    Example:
+        >>> x = jnp.array([[1, 1, -1], [-1, -1, 1]], jnp.int8)
+        >>> binary.predict(jnp.ones(3, jnp.int8), x).tolist()
+        [1, -1]
     """
     fields = _fields(weights, inputs)
     return sign(majority(fields) if fields.ndim == 2 else fields, jnp.int8)
@@ -93,7 +107,13 @@ def majority(fields: Array, axis: int = -1) -> Array:
 
 
 def mean_predict(m: Float[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
-    """Return the labels sign(m . x) of the averaged predictor, as int8; a tie is +1."""
+    """Return the labels sign(m . x) of the averaged predictor, as int8; a tie is +1.
+
+    Example:
+        >>> x = jnp.array([[1, 1, -1], [-1, -1, 1]], jnp.int8)
+        >>> binary.mean_predict(jnp.array([0.1, 0.1, 0.9]), x).tolist()
+        [-1, 1]
+    """
     dtype = wide(m.dtype)
     return sign(_finite(inputs.astype(dtype)) @ m.astype(dtype), jnp.int8)
 
@@ -106,6 +126,11 @@ def errors(weights: Int[Array, " N *K"], one: Instance) -> Int[Array, ""]:
     Args:
         weights: (N,) of +-1, or (N, K) of a committee.
         one: the instance.
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, -1]])
+        >>> int(binary.errors(jnp.array([1, 1, 1], jnp.int8), one))
+        1
     """
     if is_binary(one):
         fields = _integer_fields(weights, one.patterns).astype(jnp.float32)
@@ -128,6 +153,11 @@ def verify(weights: Any, one: Instance) -> Verdict:
 
     Raises:
         ValueError: if the weights are not +-1 or do not fit, or the inputs are real.
+
+    Example:
+        >>> one = binary.instance([[1, 1, 1], [1, -1, -1]])
+        >>> binary.verify([1, 1, 1], one).errors
+        1
     """
     if not is_binary(one):
         raise ValueError("one: expected an instance with +-1 inputs, got real ones")

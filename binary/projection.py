@@ -46,10 +46,11 @@ def project_magnetisations(
         ValueError: for a q* outside [0, 1); in ``update``, if ``params`` is missing.
 
     Example:
-        >>> tx = optax.chain(optax.scale(0.3), project_magnetisations())
-
-    Reference:
-        Baldassi et al., arXiv 1710.09825.
+        >>> tx = optax.chain(optax.scale(0.3), binary.project_magnetisations())
+        >>> m = {"m": jnp.array([0.9, 0.0])}
+        >>> updates, _ = tx.update({"m": jnp.array([1.0, 1.0])}, tx.init(m), m)
+        >>> [round(float(v), 2) for v in optax.apply_updates(m, updates)["m"]]
+        [1.0, 0.3]
     """
     if overlap is not None and not callable(overlap):
         check_overlap(overlap, "overlap")

@@ -1,4 +1,14 @@
-"""What a weight is worth, and how to take it away."""
+"""What a weight is worth, and how to take it away.
+
+Example:
+    >>> kernels: pruning.Prunable = lambda path, leaf: path.endswith("kernel")
+    >>> params = {"kernel": jnp.ones((2, 2))}
+    >>> mask = pruning.magnitude_mask(params, 0.5, prunable=kernels)
+    >>> apply_fn = lambda w, x: jax.nn.relu(x) @ w
+    >>> tapped = pruning.preactivations(apply_fn, logits=lambda y: y)
+    >>> pruning.LOGITS in tapped(jnp.eye(2), jnp.ones((3, 2)))[1]
+    True
+"""
 
 from pruning import criteria, scores
 from pruning._compact import Compacted, compact

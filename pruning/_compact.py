@@ -41,6 +41,10 @@ class Compacted:
         kept: name of the units -> indices of those that are left.
         error: largest difference of the outputs over the largest output, measured on
             the input that was given.
+
+    Example:
+        >>> [field for field in pruning.Compacted.__dataclass_fields__]
+        ['module', 'params', 'stats', 'kept', 'error']
     """
 
     module: Any
@@ -86,6 +90,16 @@ def compact(
         ValueError: if the module is not known, a path or an axis that was declared is
             not there, a parameter is not finite, or the outputs differ by more than
             ``tolerance``: then a declaration does not say what the network does.
+
+    Example:
+        >>> from synaptax.nets.lenets import LeNet300
+        >>> net, x = LeNet300(3, widths=(5, 4)), jnp.ones((2, 2, 2, 1))
+        >>> params = net.init(jax.random.key(0), x)["params"]
+        >>> mask = pruning.magnitude_mask(params, 0.6, structure=pruning.neuron())
+        >>> params = pruning.apply_mask(params, mask)
+        >>> small = pruning.compact(net, params, x)
+        >>> small.error < 1e-5, sum(w.size for w in jax.tree.leaves(small.params)) < 64
+        (True, True)
     """
     if (units is None) != (smaller is None):
         raise ValueError("units, smaller: expected both or neither")

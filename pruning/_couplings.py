@@ -31,6 +31,10 @@ class Read(NamedTuple):
             contribute; None where it is not the same at every place (padding), or
             nothing can take it up.
         subtract: whether ``into`` is subtracted from the output: a running mean.
+
+    Example:
+        >>> pruning.Read("Dense_1/kernel", axis=0, into="Dense_1/bias").repeat
+        1
     """
 
     kernel: str
@@ -49,6 +53,10 @@ class Units(NamedTuple):
         reads: who reads them: all of it.
         silent: parameters -> (which units put out a constant whatever the input, those
             constants): shapes (units,) and (units,) or (units, features).
+
+    Example:
+        >>> pruning.Units._fields
+        ('name', 'ties', 'reads', 'silent')
     """
 
     name: str

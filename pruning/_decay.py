@@ -145,6 +145,14 @@ def sensitivity_decay(
     Reference:
         Tartaglione et al., Learning sparse neural networks via sensitivity-driven
         regularization, arXiv 1810.11764, update rule.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.sensitivity_decay(0.5))
+        >>> params, zero = {"w": jnp.array([[1.0, 1.0]])}, {"w": jnp.zeros((1, 2))}
+        >>> S = {"w": jnp.array([[0.0, 2.0]])}  # only the second is felt
+        >>> updates, state = tx.update(zero, tx.init(params), params, sensitivity=S)
+        >>> updates["w"].tolist()
+        [[-0.5, -0.0]]
     """
     name = "sensitivity_decay"
     _transform.check_rate(rate)
@@ -227,6 +235,14 @@ def loss_sensitivity_decay(
 
     Reference:
         Tartaglione et al., LOBSTER, arXiv 2011.09905.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.loss_sensitivity_decay(0.5))
+        >>> params = {"w": jnp.array([[1.0, 1.0]])}
+        >>> grads = {"w": jnp.array([[0.0, 2.0]])}
+        >>> updates, state = tx.update(grads, tx.init(params), params, grads=grads)
+        >>> [round(float(u), 3) for u in updates["w"][0]]  # -0.5 w, and the step alone
+        [-0.5, -0.2]
     """
     name = "loss_sensitivity_decay"
     _transform.check_rate(rate)

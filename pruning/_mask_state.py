@@ -40,6 +40,13 @@ def masks_of(opt_state: Any) -> PyTree:
 
     Raises:
         ValueError: if no state holds masks.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.prune(pruning.one_shot(0, 0.5)))
+        >>> params = {"w": jnp.array([[1.0, 2.0]])}
+        >>> _, state = tx.update({"w": jnp.zeros((1, 2))}, tx.init(params), params)
+        >>> pruning.masks_of(state)["w"].tolist()
+        [[False, True]]
     """
     held = []
     for node in jax.tree.leaves(
@@ -86,6 +93,13 @@ def with_masks(opt_state: Any, masks: PyTree) -> Any:
     Raises:
         ValueError: if no state holds masks, or naming the leaf of ``masks`` that is
             missing, unexpected, of another shape or not boolean.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.prune(pruning.manual()))
+        >>> state = tx.init({"w": jnp.ones((1, 2))})
+        >>> state = pruning.with_masks(state, {"w": jnp.array([[True, False]])})
+        >>> pruning.masks_of(state)["w"].tolist()
+        [[True, False]]
     """
     if any(map(_is_untyped, jax.tree.leaves(opt_state, is_leaf=_is_untyped))):
         raise ValueError(

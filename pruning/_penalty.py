@@ -46,6 +46,11 @@ def sensitivity_penalty(
         ValueError: if ``sensitivity`` does not fit ``params``.
 
     Reference: arXiv 1810.11764, the regulariser for ReLU.
+
+    Example:
+        >>> params, S = {"w": jnp.array([2.0, 2.0])}, {"w": jnp.array([0.5, 3.0])}
+        >>> float(pruning.sensitivity_penalty(params, S))  # 2^2 / 2 (1 - 0.5)
+        1.0
     """
     felt = jax.tree.leaves(like(params, sensitivity, argument="sensitivity"))
     total = jnp.zeros((), jnp.float32)
@@ -81,6 +86,12 @@ def sensitivity_penalty_series(
         ValueError: if ``terms`` is below 1.
 
     Reference: arXiv 1810.11764 has a series of this kind; derived anew, see the sum.
+
+    Example:
+        >>> apply_fn, w, x = lambda w, x: x @ w, jnp.array([[2.0]]), jnp.array([[0.5]])
+        >>> series = pruning.sensitivity_penalty_series
+        >>> float(series(apply_fn, w, x, jnp.ones(1), terms=1))
+        1.0
     """
     if terms < 1:
         raise ValueError(f"terms: expected a positive integer, got {terms}")

@@ -102,7 +102,7 @@ def preactivations(
             for probes of an unknown path.
 
     Example:
-        >>> tapped = preactivations(lambda w, x: jax.nn.relu(x @ w) @ w)
+        >>> tapped = pruning.preactivations(lambda w, x: jax.nn.relu(x @ w) @ w)
         >>> y, zs = tapped(jnp.eye(2), jnp.ones((3, 2)))
         >>> list(zs)
         ['relu_0', 'logits']
@@ -177,7 +177,7 @@ def preactivation_table(
 
     Example:
         >>> net = lambda w, x: jax.nn.relu(jnp.clip(x, 0, 1) @ w)
-        >>> for entry in preactivation_table(net, jnp.eye(2), jnp.ones((3, 2))):
+        >>> for entry in pruning.preactivation_table(net, jnp.eye(2), jnp.ones((3, 2))):
         ...     print(entry.path, entry.taken, entry.reason)
         relu_1 False depends on no weight
         relu_0 True

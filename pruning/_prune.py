@@ -212,6 +212,14 @@ def prune(
     Reference:
         Zhu and Gupta, To prune, or not to prune, arXiv 1710.01878: masks of the
         smallest magnitudes, chosen anew as the density falls.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.prune(pruning.one_shot(0, 0.5)))
+        >>> params = {"w": jnp.array([[1.0, -2.0], [3.0, 0.5]])}
+        >>> grads = {"w": jnp.zeros((2, 2))}
+        >>> updates, state = tx.update(grads, tx.init(params), params)
+        >>> optax.apply_updates(params, updates)["w"].tolist()
+        [[0.0, -2.0], [3.0, 0.0]]
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"schedule: expected a pruning schedule, got {schedule!r}")
@@ -376,6 +384,14 @@ def pruned(
     Raises:
         ValueError: as :func:`prune`; in ``update``, if the inner state is not laid out
             like the parameters (``optax.flatten``, ``optax.lookahead``).
+
+    Example:
+        >>> tx = pruning.pruned(optax.sgd(0.1, momentum=0.9), pruning.one_shot(0, 0.5))
+        >>> params = {"w": jnp.array([[1.0, -2.0], [3.0, 0.5]])}
+        >>> grads = {"w": jnp.zeros((2, 2))}
+        >>> updates, state = tx.update(grads, tx.init(params), params)
+        >>> optax.apply_updates(params, updates)["w"].tolist()
+        [[0.0, -2.0], [3.0, 0.0]]
     """
     inner = optax.with_extra_args_support(inner)
     pruner = prune(schedule, **options)

@@ -82,6 +82,14 @@ def psp_regularization(
     Reference:
         Tartaglione et al., Post-synaptic potential regularization has potential,
         arXiv 1907.08544.
+
+    Example:
+        >>> apply_fn = lambda w, x: jax.nn.relu(x @ w)
+        >>> tx = optax.chain(pruning.psp_regularization(apply_fn, 0.1), optax.sgd(1.0))
+        >>> w, x = jnp.ones((2, 1)), jnp.ones((4, 2))
+        >>> updates, state = tx.update(jnp.zeros((2, 1)), tx.init(w), w, batch=x)
+        >>> updates.shape, bool((updates < 0).all())  # the pre-activations shrink
+        ((2, 1), True)
     """
     name = "psp_regularization"
     _transform.check_rate(weight, "weight")

@@ -182,7 +182,7 @@ def report(
             no values to count, or ``apply_fn`` and ``x`` do not come together.
 
     Example:
-        >>> counted = report({"kernel": np.eye(4, dtype=np.float32)})
+        >>> counted = pruning.report({"kernel": np.eye(4, dtype=np.float32)})
         >>> counted.prunable_weights
         Tally(kept=4, total=16)
         >>> counted.dense_bytes, counted.sparse_bytes
@@ -215,6 +215,12 @@ def to_text(counted: Report) -> str:
 
     Returns:
         Lines without a final newline; a leaf's own compression is over that leaf.
+
+    Example:
+        >>> counted = pruning.report({"kernel": np.eye(4, dtype=np.float32)})
+        >>> text = pruning.to_text(counted)
+        >>> text.split()[:3]
+        ['leaf', 'shape', 'kept']
     """
     head = ("leaf", "shape", "kept", "total", "density", "compression", "bytes")
     rows = [

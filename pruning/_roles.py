@@ -71,6 +71,12 @@ def weights_only(name: str, leaf: Any) -> bool:
 
     Returns:
         Whether it is a weight.
+
+    Example:
+        >>> kernel, bias = jnp.ones((2, 3)), jnp.ones(3)
+        >>> of = pruning.weights_only
+        >>> of("dense/kernel", kernel), of("dense/bias", bias)
+        (True, False)
     """
     dtype = getattr(leaf, "dtype", None)
     if dtype is None or len(leaf.shape) < 2 or acts_on_units(name):

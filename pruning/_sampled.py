@@ -35,7 +35,7 @@ def sampled(
         ValueError: if a size is below 1, or ``draws`` above ``classes``.
 
     Example:
-        >>> sampled(jax.random.key(0), 2, 4, draws=2).sum(1).tolist()
+        >>> pruning.sampled(jax.random.key(0), 2, 4, draws=2).sum(1).tolist()
         [1.0, 1.0]
     """
     for name, value in (("batch", batch), ("classes", classes), ("draws", draws)):

@@ -55,6 +55,10 @@ def unspecific(classes: int) -> Float[Array, " C"]:
         ValueError: if ``classes`` is not a positive integer.
 
     Reference: arXiv 1810.11764.
+
+    Example:
+        >>> pruning.unspecific(4).tolist()
+        [0.25, 0.25, 0.25, 0.25]
     """
     _positive("classes", classes)
     return jnp.full((classes,), 1 / classes, jnp.float32)
@@ -75,6 +79,10 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
             values are known, that is outside ``jit``) out of range.
 
     Reference: arXiv 1810.11764, ``alpha_k = y*_k``.
+
+    Example:
+        >>> pruning.specific(jnp.array([2, 0]), 3).tolist()
+        [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     _positive("classes", classes)
     if jnp.ndim(labels) != 1 or not jnp.issubdtype(
@@ -93,7 +101,12 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
 
 
 def insensitivity(sensitivity: PyTree) -> PyTree:
-    """Return ``max(0, 1 - S)`` leaf by leaf (arXiv 1810.11764)."""
+    """Return ``max(0, 1 - S)`` leaf by leaf (arXiv 1810.11764).
+
+    Example:
+        >>> pruning.insensitivity({"w": jnp.array([0.25, 3.0])})["w"].tolist()
+        [0.75, 0.0]
+    """
     return jax.tree.map(
         lambda s: jnp.maximum(jnp.ones((), s.dtype) - s, jnp.zeros((), s.dtype)),
         sensitivity,
@@ -146,6 +159,14 @@ def sensitivity(
 
     Reference: arXiv 1810.11764, definition and choices of alpha. The mean
     over a batch is not fixed by the text that we could read.
+
+    Example:
+        >>> apply_fn = lambda params, x: x @ params["w"]
+        >>> x = jnp.array([[1.0, -2.0], [3.0, 0.0]])  # |dy_k/dw_ik| = |x_i|
+        >>> params = {"w": jnp.ones((2, 2))}
+        >>> S = pruning.sensitivity(apply_fn, params, x, pruning.unspecific(2))
+        >>> S["w"].tolist()
+        [[1.0, 1.0], [0.5, 0.5]]
     """
     params = with_arrays(params)
     batch, classes, dtype = _shapes(apply_fn, params, x)

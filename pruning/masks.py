@@ -108,6 +108,10 @@ def full_mask(params: PyTree) -> PyTree:
 
     Returns:
         A tree like ``params`` with boolean leaves, all True, sharded like them.
+
+    Example:
+        >>> pruning.full_mask({"w": jnp.ones((2, 2)), "b": jnp.ones(2)})["w"].tolist()
+        [[True, True], [True, True]]
     """
     return jax.tree.map(lambda leaf: jnp.ones_like(leaf, dtype=bool), params)
 
@@ -126,6 +130,12 @@ def apply_mask(params: PyTree, mask: PyTree) -> PyTree:
 
     Raises:
         ValueError: if the paths, shapes or the mask's dtypes do not fit.
+
+    Example:
+        >>> params = {"w": jnp.array([[1.0, 2.0]])}
+        >>> mask = {"w": jnp.array([[True, False]])}
+        >>> pruning.apply_mask(params, mask)["w"].tolist()
+        [[1.0, 0.0]]
     """
     params = with_arrays(params)
     mask = like(params, mask, argument="mask")
@@ -149,6 +159,10 @@ def masks_from_zeros(params: PyTree, *, prunable: Prunable = weights_only) -> Py
 
     Raises:
         ValueError: if ``prunable`` is no predicate.
+
+    Example:
+        >>> pruning.masks_from_zeros({"w": jnp.array([[1.0, 0.0]])})["w"].tolist()
+        [[True, False]]
     """
     leaves = leaves_of(with_arrays(params), prunable)
     masks = [
@@ -175,6 +189,11 @@ def count(
 
     Raises:
         ValueError: if a leaf is not boolean, or a leaf has 2**31 entries or more.
+
+    Example:
+        >>> counted = pruning.count({"w": jnp.array([[True, False], [True, True]])})
+        >>> counted
+        Counts(kept=3, total=4, leaves={'w': LeafCount(kept=3, total=4)})
     """
     check_boolean(mask)
     roles = leaves_of(mask if params is None else pure(params), prunable)
@@ -211,6 +230,10 @@ def density(
 
     Raises:
         ValueError: if no leaf is prunable, or a leaf is not boolean.
+
+    Example:
+        >>> float(pruning.density({"w": jnp.array([[True, False], [True, True]])}))
+        0.75
     """
     counts = count(mask, prunable=prunable, params=params)
     if counts.total == 0:
@@ -234,6 +257,12 @@ def intersect(first: PyTree, second: PyTree) -> PyTree:
 
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
+
+    Example:
+        >>> first = {"w": jnp.array([True, True])}
+        >>> second = {"w": jnp.array([True, False])}
+        >>> pruning.intersect(first, second)["w"].tolist()
+        [True, False]
     """
     return jax.tree.map(jnp.logical_and, *_checked_pair(first=first, second=second))
 
@@ -243,6 +272,12 @@ def union(first: PyTree, second: PyTree) -> PyTree:
 
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
+
+    Example:
+        >>> first = {"w": jnp.array([False, True])}
+        >>> second = {"w": jnp.array([True, False])}
+        >>> pruning.union(first, second)["w"].tolist()
+        [True, True]
     """
     return jax.tree.map(jnp.logical_or, *_checked_pair(first=first, second=second))
 
@@ -252,6 +287,12 @@ def flips(before: PyTree, after: PyTree) -> Flips:
 
     Raises:
         ValueError: if the masks differ in structure or shape or are not boolean.
+
+    Example:
+        >>> before = {"w": jnp.array([True, True])}
+        >>> after = {"w": jnp.array([True, False])}
+        >>> pruning.flips(before, after)
+        Flips(pruned=1, regrown=0)
     """
     _checked_pair(before=before, after=after)
 
@@ -282,6 +323,10 @@ def threshold_mask(
 
     Raises:
         ValueError: if a concrete threshold is negative or NaN.
+
+    Example:
+        >>> pruning.threshold_mask({"w": jnp.array([[0.5, -0.01]])}, 0.1)["w"].tolist()
+        [[True, False]]
     """
     if not isinstance(threshold, Tracer) and not float(threshold) >= 0:
         raise ValueError(f"threshold: expected a number >= 0, got {threshold}")

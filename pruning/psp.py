@@ -52,6 +52,11 @@ def mean_squares(zs: PyTree) -> PyTree:
 
     Returns:
         Scalars in at least float32, differentiable.
+
+    Example:
+        >>> squares = pruning.mean_squares({"layer": jnp.array([[1.0, 2.0]])})
+        >>> float(squares["layer"])
+        2.5
     """
     return jax.tree.map(lambda z: jnp.mean(_square(z)), zs)
 
@@ -87,6 +92,11 @@ def psp_penalty(zs: PyTree, *, normalization: str = "layer-mean") -> Float[Array
     Reference:
         Tartaglione et al., Post-synaptic potential regularization has potential,
         arXiv 1907.08544; the normalisations are those of the authors' code.
+
+    Example:
+        >>> zs = {"a": jnp.ones((4, 3)), "b": 3 * jnp.ones((4, 2))}
+        >>> float(pruning.psp_penalty(zs))
+        5.0
     """
     _check_normalization(normalization)
     named = named_leaves(zs)
@@ -152,7 +162,7 @@ def with_psp(
         >>> def loss_fn(w, x):
         ...     y = jax.nn.relu(x @ w) @ w
         ...     return jnp.mean(y), y
-        >>> total = with_psp(loss_fn, 1e-3, logits=lambda y: y, has_aux=True)
+        >>> total = pruning.with_psp(loss_fn, 1e-3, logits=lambda y: y, has_aux=True)
         >>> grad_fn = jax.value_and_grad(total, has_aux=True)
         >>> (value, info), grads = grad_fn(jnp.eye(2), jnp.ones((3, 2)))
         >>> list(info.mean_squares)

@@ -257,6 +257,11 @@ def one_shot(step: int, density: float | int | Array) -> OneShot:
 
     Raises:
         ValueError: for a negative step or a density outside [0, 1].
+
+    Example:
+        >>> schedule = pruning.one_shot(100, 0.1)
+        >>> [round(float(schedule(step)), 3) for step in (99, 100)]
+        [1.0, 0.1]
     """
     return OneShot(step, density)
 
@@ -285,6 +290,11 @@ def polynomial(
 
     Reference:
         Zhu and Gupta, To prune, or not to prune, arXiv 1710.01878 (cubic).
+
+    Example:
+        >>> schedule = pruning.polynomial(begin=0, end=100, density=0.1)
+        >>> [round(float(schedule(step)), 3) for step in (0, 50, 100)]
+        [1.0, 0.213, 0.1]
     """
     return Polynomial(begin, end, density, power, every)
 
@@ -303,6 +313,11 @@ def periodic(
 
     Raises:
         ValueError: for a factor outside (0, 1), every below 1, end before begin.
+
+    Example:
+        >>> schedule = pruning.periodic(every=10, factor=0.5)
+        >>> [float(schedule(step)) for step in (10, 20)]
+        [0.25, 0.125]
     """
     return Periodic(every, factor, begin, end)
 
@@ -334,5 +349,13 @@ def manual() -> Manual:
     """Return the schedule that never chooses masks.
 
     The masks then come from :func:`pruning.transforms.with_masks`.
+
+    Example:
+        >>> tx = pruning.prune(pruning.manual())  # masks come by with_masks alone
+        >>> params = {"w": jnp.ones((2, 2))}
+        >>> state = pruning.with_masks(tx.init(params), {"w": jnp.eye(2, dtype=bool)})
+        >>> updates, state = tx.update({"w": jnp.zeros((2, 2))}, state, params)
+        >>> optax.apply_updates(params, updates)["w"].tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     return Manual()

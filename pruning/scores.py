@@ -21,6 +21,10 @@ def magnitude(params: PyTree) -> PyTree:
 
     Args:
         params: any pytree of arrays.
+
+    Example:
+        >>> pruning.scores.magnitude({"w": jnp.array([[-2.0, 1.0]])})["w"].tolist()
+        [[2.0, 1.0]]
     """
     return jax.tree.map(jnp.abs, params)
 
@@ -31,6 +35,10 @@ def random(params: PyTree, key: Array) -> PyTree:
     Args:
         params: any pytree of floating arrays; only shapes and dtypes matter.
         key: a typed PRNG key; the same key gives the same scores.
+
+    Example:
+        >>> pruning.scores.random({"w": jnp.ones((2, 3))}, jax.random.key(0))["w"].shape
+        (2, 3)
     """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -50,6 +58,12 @@ def saliency(params: PyTree, grads: PyTree) -> PyTree:
 
     Raises:
         ValueError: if ``grads`` does not fit ``params``.
+
+    Example:
+        >>> params = {"w": jnp.array([[2.0, 1.0]])}
+        >>> grads = {"w": jnp.array([[-0.5, 0.1]])}
+        >>> [round(float(s), 3) for s in pruning.scores.saliency(params, grads)["w"][0]]
+        [1.0, 0.1]
     """
     grads = like(params, grads, argument="grads")
     return jax.tree.map(_product, params, grads)

@@ -54,6 +54,12 @@ def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
 
     Returns:
         A boolean tree like ``params``.
+
+    Example:
+        >>> params = {"w": jnp.array([[0.1, -2.0], [3.0, 0.2]]), "b": jnp.zeros(2)}
+        >>> mask = pruning.magnitude_mask(params, 0.5)
+        >>> mask["w"].tolist(), mask["b"].tolist()  # biases are kept
+        ([[False, True], [True, False]], [True, True])
     """
     params = _roles.with_arrays(params)
     prunable = options.pop("prunable", weights_only)
@@ -118,6 +124,11 @@ def select(
         ValueError: for a density outside [0, 1] or NaN, scores that are not floating,
             no prunable leaf, 2**31 or more prunable weights, a structure that does
             not fit a leaf, or a collapse with ``on_collapse="raise"``.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0, 1.0], [3.0, 2.0]])}
+        >>> pruning.select(scores, 0.5)["w"].tolist()
+        [[True, False], [True, False]]
     """
     if on_collapse not in ("keep", "raise"):
         raise ValueError(

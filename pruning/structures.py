@@ -241,7 +241,13 @@ class _NOfM(Structure):
 
 
 def element() -> Structure:
-    """Return the structure that keeps or removes single weights."""
+    """Return the structure that keeps or removes single weights.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0, 1.0]])}
+        >>> pruning.select(scores, 0.5, structure=pruning.element())["w"].tolist()
+        [[True, False]]
+    """
     return Structure()
 
 
@@ -253,6 +259,11 @@ def neuron(reduction: str = "mean") -> Structure:
 
     Returns:
         Groups along the last axis of each leaf.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0, 1.0], [3.0, 2.0]])}  # a column a neuron
+        >>> pruning.select(scores, 0.5, structure=pruning.neuron())["w"].tolist()
+        [[True, False], [True, False]]
     """
     return _Neuron(reduction)
 
@@ -262,6 +273,11 @@ def input_channel(reduction: str = "mean") -> Structure:
 
     Args:
         reduction: how absolute scores become one: their mean or their sum.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0, 1.0], [3.0, 0.0]])}  # a row an input
+        >>> pruning.select(scores, 0.5, structure=pruning.input_channel())["w"].tolist()
+        [[True, True], [False, False]]
     """
     return _InputChannel(reduction)
 
@@ -275,6 +291,11 @@ def block(shape: tuple[int, ...], reduction: str = "mean") -> Structure:
 
     Raises:
         ValueError: for an empty shape or a side below 1.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0, 4.0, 1.0, 1.0]])}
+        >>> pruning.select(scores, 0.5, structure=pruning.block((1, 2)))["w"].tolist()
+        [[True, True, False, False]]
     """
     return _Block(reduction, tuple(shape))
 
@@ -292,5 +313,11 @@ def n_m(n: int, m: int, axis: int = -2) -> Structure:
 
     Raises:
         ValueError: unless 1 <= n <= m.
+
+    Example:
+        >>> scores = {"w": jnp.array([[4.0], [1.0], [3.0], [2.0]])}  # along the inputs
+        >>> mask = pruning.select(scores, 0.5, structure=pruning.n_m(2, 4))
+        >>> mask["w"].ravel().tolist()
+        [True, False, True, False]
     """
     return _NOfM("mean", n, m, axis)

@@ -106,6 +106,15 @@ def plateau(patience: int, *, margin: float | int = 0.01) -> Plateau:
 
     Reference:
         Tartaglione et al., LOBSTER, arXiv 2011.09905 (its code sets margin 0.01).
+
+    Example:
+        >>> rule = pruning.plateau(patience=2)
+        >>> state, fired = rule.init(), []
+        >>> for loss in (1.0, 1.1, 1.2):  # two epochs above (1 + margin) times the best
+        ...     state, now = rule.step(state, jnp.array(loss))
+        ...     fired.append(bool(now))
+        >>> fired
+        [False, False, True]
     """
     return Plateau(patience, margin)
 
@@ -198,6 +207,13 @@ def search_threshold(
 
     Reference:
         Tartaglione et al., LOBSTER, arXiv 2011.09905.
+
+    Example:
+        >>> params = {"w": jnp.array([[0.01, 0.5, 2.0]])}
+        >>> loss = lambda p: jnp.sum((p["w"] - params["w"]) ** 2)
+        >>> found = pruning.search_threshold(loss, params, 0.1)  # 0.5^2 is too much
+        >>> pruning.threshold_mask(params, found.threshold)["w"].tolist()
+        [[False, True, True]]
     """
     _check_search(bound, rtol, max_iterations)
     if mask is not None:

@@ -30,6 +30,12 @@ def stabilities(
 
     Raises:
         ValueError: if K is even, so that votes could tie.
+
+    Example:
+        >>> m, x, y = jnp.ones((5, 3)) / 2, jnp.ones((2, 5)), jnp.array([1.0, -1.0])
+        >>> deltas = binary.network.committee.stabilities(m, x, y)
+        >>> deltas.shape, bool(deltas[0] > 0 > deltas[1])
+        ((2,), True)
     """
     units = m.shape[1]
     check_units(units)

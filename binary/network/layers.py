@@ -15,6 +15,10 @@ class Dense:
 
     Attributes:
         units: outputs.
+
+    Example:
+        >>> binary.network.Dense(10).units
+        10
     """
 
     units: int
@@ -32,6 +36,10 @@ class Conv:
         fill: what ``"SAME"`` pads with: 0, or +1 or -1, as a layer of signs must to be
             packed into bits.
         pool: side of the windows of which the largest sign is handed on; 1 for none.
+
+    Example:
+        >>> binary.network.Conv(8, 3, padding="SAME", fill=1, pool=2).filters
+        8
     """
 
     filters: int

@@ -41,6 +41,13 @@ class StochasticLayer(nn.Module):
         layer: its kind and size.
         signs: whether its inputs are means of signs.
         second_moment: of the initial magnetisations.
+
+    Example:
+        >>> layer = binary.network.StochasticLayer(binary.network.Dense(4), signs=False)
+        >>> params = layer.init(jax.random.key(0), jnp.ones((2, 9)))
+        >>> field = layer.apply(params, jnp.ones((2, 9)))
+        >>> field.mean.shape, field.variance.shape
+        ((2, 4), (2, 4))
     """
 
     layer: Layer
@@ -64,6 +71,13 @@ class BinaryNetwork(nn.Module):
     Attributes:
         layers: hidden layers and, last, that of the logits.
         second_moment: of the initial magnetisations.
+
+    Example:
+        >>> layers = binary.network.Dense(5), binary.network.Dense(3)
+        >>> net, x = binary.network.BinaryNetwork(layers), jnp.ones((2, 9))
+        >>> field = net.apply(net.init(jax.random.key(0), x), x)
+        >>> field.mean.shape, field.variance.shape
+        ((2, 3), (2, 3))
     """
 
     layers: tuple[Layer, ...]
@@ -102,6 +116,12 @@ def init(
 
     Raises:
         ValueError: for fewer than two layers or a ``wanted`` outside (0, 1).
+
+    Example:
+        >>> layers = binary.network.Dense(5), binary.network.Dense(3)
+        >>> params = binary.network.init(jax.random.key(0), layers, (9,))
+        >>> jax.tree.map(jnp.shape, params)["layer_0"]
+        {'bias': (5,), 'm': (9, 5)}
     """
     if len(layers) < 2:
         raise ValueError(f"layers: expected at least two, got {len(layers)}")
@@ -123,6 +143,13 @@ def propagate(
     Raises:
         ValueError: if the parameters are not those of these layers, or leave [-1, 1],
             or inputs are not finite numbers.
+
+    Example:
+        >>> layers = (binary.network.Dense(3),)
+        >>> params = {"layer_0": {"m": jnp.zeros((4, 3)), "bias": jnp.zeros(3)}}
+        >>> field = binary.network.propagate(layers, params, jnp.ones((2, 4)))
+        >>> field.mean.shape, field.variance[0].tolist()  # sum x^2 (1 - m^2)
+        ((2, 3), [4.0, 4.0, 4.0])
     """
     check(layers, params)
     x = numbers(x)
@@ -144,6 +171,16 @@ def sampled(
         params: as :func:`init` gave.
         x: inputs, given numbers.
         key: typed PRNG key of the draws.
+
+    Example:
+        >>> layers = binary.network.Dense(5), binary.network.Dense(3)
+        >>> params = {
+        ...     "layer_0": {"m": jnp.zeros((4, 5)), "bias": jnp.zeros(5)},
+        ...     "layer_1": {"m": jnp.ones((5, 3)), "bias": jnp.zeros(3)},
+        ... }
+        >>> key, x = jax.random.key(0), jnp.ones((2, 4))
+        >>> binary.network.sampled(layers, params, x, key).mean.shape
+        (2, 3)
     """
     check(layers, params)
     inputs, last = numbers(x), len(layers) - 1
@@ -167,6 +204,13 @@ def logits(field: moments.Moments, inputs: int) -> Array:
     Args:
         field: of the last layer.
         inputs: of that layer.
+
+    Example:
+        >>> layers = (binary.network.Dense(3),)
+        >>> params = {"layer_0": {"m": jnp.zeros((4, 3)), "bias": jnp.ones(3)}}
+        >>> field = binary.network.propagate(layers, params, jnp.ones((2, 4)))
+        >>> binary.network.logits(field, 4).shape
+        (2, 3)
     """
     return field.mean / jnp.sqrt(field.variance + 0.05 * inputs)
 
@@ -186,6 +230,13 @@ def run_signs(
     Raises:
         ValueError: if the weights are not those of these layers, or inputs are not
             finite numbers.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> w = jnp.array([[1.0, 1.0], [1.0, -1.0]])
+        >>> weights = {"layer_0": {"m": w, "bias": jnp.zeros(2)}}
+        >>> binary.network.run_signs(layers, weights, jnp.ones((1, 2))).tolist()
+        [[2.0, 0.0]]
     """
     check(layers, weights)
     inputs, field = numbers(x), None
@@ -207,6 +258,11 @@ def magnetisations(params: PyTree) -> PyTree:
 
     Raises:
         ValueError: if there is none.
+
+    Example:
+        >>> params = {"layer_0": {"m": jnp.zeros((4, 3)), "bias": jnp.ones(3)}}
+        >>> binary.network.magnetisations(params)
+        {'layer_0': {'bias': False, 'm': True}}
     """
     names = [name.removesuffix("/value") for name, _ in named_leaves(params)]
     beside: dict[str, set[str]] = {}
@@ -235,12 +291,24 @@ def over_magnetisations(function: Callable[[Array], Array], params: PyTree) -> P
 
 
 def mode(params: PyTree) -> PyTree:
-    """Return the most probable weights: m -> sign(m), +1 at zero; the rest is kept."""
+    """Return the most probable weights: m -> sign(m), +1 at zero; the rest is kept.
+
+    Example:
+        >>> params = {"layer_0": {"m": jnp.array([[0.3, -0.2]]), "bias": jnp.zeros(2)}}
+        >>> binary.network.mode(params)["layer_0"]["m"].tolist()
+        [[1.0, -1.0]]
+    """
     return over_magnetisations(sign, params)
 
 
 def draw(params: PyTree, key: Key[Array, ""]) -> PyTree:
-    """Return weights drawn from Q_m; what is not a magnetisation is kept."""
+    """Return weights drawn from Q_m; what is not a magnetisation is kept.
+
+    Example:
+        >>> params = {"layer_0": {"m": jnp.array([[1.0, -1.0]]), "bias": jnp.zeros(2)}}
+        >>> binary.network.draw(params, jax.random.key(0))["layer_0"]["m"].tolist()
+        [[1.0, -1.0]]
+    """
     count = sum(jax.tree.leaves(magnetisations(params)))
     keys = iter(jax.random.split(key, count))
 
@@ -252,7 +320,13 @@ def draw(params: PyTree, key: Key[Array, ""]) -> PyTree:
 
 
 def self_overlaps(params: PyTree) -> dict[str, Array]:
-    """Return q* = mean m^2 of each stochastic layer, by its path: ``layer_0``."""
+    """Return q* = mean m^2 of each stochastic layer, by its path: ``layer_0``.
+
+    Example:
+        >>> params = {"layer_0": {"m": jnp.array([[1.0, 0.0]]), "bias": jnp.zeros(2)}}
+        >>> float(binary.network.self_overlaps(params)["layer_0"])
+        0.5
+    """
     here = jax.tree.leaves(magnetisations(params))
     return {
         name.removesuffix("/value").rpartition("/")[0]: jnp.mean(jnp.square(leaf))
@@ -262,7 +336,13 @@ def self_overlaps(params: PyTree) -> dict[str, Array]:
 
 
 def pull(params: PyTree) -> Array:
-    r"""Return the sum over layers of the mean of 1 - m^2, zero for certain weights."""
+    r"""Return the sum over layers of the mean of 1 - m^2, zero for certain weights.
+
+    Example:
+        >>> params = {"layer_0": {"m": jnp.array([[1.0, 0.0]]), "bias": jnp.zeros(2)}}
+        >>> float(binary.network.pull(params))
+        0.5
+    """
     return sum((1 - q for q in self_overlaps(params).values()), jnp.zeros(()))
 
 

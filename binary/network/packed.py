@@ -49,6 +49,14 @@ class Packed(NamedTuple):
         layers: from the first to that of the logits.
         scale: a pixel p enters as ``p * scale + shift``.
         shift: see ``scale``.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> m, bias = np.array([[0.3, -0.2]] * 9), np.zeros(2)
+        >>> params = {"layer_0": {"m": m, "bias": bias}}
+        >>> packed = binary.network.pack(layers, params, scale=1 / 255)
+        >>> len(packed.layers), packed.shift
+        (1, 0.0)
     """
 
     layers: tuple[PackedLayer, ...]

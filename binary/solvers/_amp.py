@@ -46,6 +46,11 @@ def amp(*, planes: int | None = 16, rate: float = 1e-3) -> Solver:
     Reference:
         Braunstein and Zecchina, Learning by message passing in networks of discrete
         synapses, PRL 96, 030201 (2006), for reinforcement.
+
+    Example:
+        >>> solver = binary.amp(rate=0.01)
+        >>> solver.name, solver.rate
+        ('reinforced AMP', 0.01)
     """
 
     def init(key: Array, problem: Problem) -> AmpState:

@@ -58,6 +58,11 @@ def annealed(
 
     Reference:
         Baldassi et al., arXiv 1710.09825.
+
+    Example:
+        >>> solver = binary.annealed(schedule=binary.power(4.0), rate=0.5)
+        >>> solver.rate, solver is binary.annealed(schedule=binary.power(4.0), rate=0.5)
+        (0.5, True)
     """
     check_options(batch, momentum, 1.0)
 

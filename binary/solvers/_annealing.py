@@ -43,6 +43,11 @@ def annealing(*, energy: str = "distance", rate: float = 1.0) -> Solver:
 
     Reference:
         Kirkpatrick et al., Optimization by simulated annealing, Science 220 (1983).
+
+    Example:
+        >>> solver = binary.annealing(energy="errors", rate=0.5)
+        >>> solver.name, solver.rate
+        ('annealing of errors', 0.5)
     """
     if energy not in ("distance", "errors"):
         raise ValueError(f"energy: expected 'distance' or 'errors', got {energy!r}")

@@ -51,6 +51,11 @@ def committee(
 
     Reference:
         Baldassi et al., arXiv 1710.09825, for a unit; the vote of units is ours.
+
+    Example:
+        >>> solver = binary.committee(3)
+        >>> solver.units, solver.rate
+        (3, 0.3)
     """
     check_units(units)
 

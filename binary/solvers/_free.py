@@ -60,6 +60,11 @@ def free(
 
     Reference:
         Baldassi et al., arXiv 1710.09825.
+
+    Example:
+        >>> solver = binary.free(on="h")
+        >>> solver.name, solver is binary.free(on="h")  # compiled once
+        ('free on h', True)
     """
     check_options(batch, momentum, scale)
     if on not in ("m", "h"):

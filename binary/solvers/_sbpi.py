@@ -42,6 +42,11 @@ def sbpi(*, bound: int = 61, threshold: int = 1, rate: float = 0.3) -> Solver:
     Reference:
         Baldassi et al., Efficient supervised learning in networks with binary
         synapses, PNAS 104 (2007).
+
+    Example:
+        >>> solver = binary.sbpi(bound=21)  # close to 1.93 sqrt(N) at N = 121
+        >>> solver.name, solver.rate
+        ('SBPI, |h| <= 21', 0.3)
     """
     if bound < 1 or bound % 2 == 0 or bound > 32001:
         raise ValueError(f"bound: expected an odd number in [1, 32001], got {bound}")

@@ -70,9 +70,10 @@ def solve(
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0))
-        >>> one = storage(keys[0], 1001, 0.6)
-        >>> bool(solve(free(), one, keys[1]).solved)
-        True
+        >>> one = binary.storage(keys[0], 101, 0.3)
+        >>> result = binary.solve(binary.free(), one, keys[1], epochs=100)
+        >>> bool(result.solved), binary.verify(result.weights, one).errors
+        (True, 0)
     """
     _check(instances, keys, epochs, slack, width)
     if solver.units > 1 and np.any(np.asarray(instances.margin) != 0):

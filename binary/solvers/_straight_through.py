@@ -45,6 +45,11 @@ def straight_through(
 
     Reference:
         Courbariaux et al., BinaryConnect, arXiv 1511.00363.
+
+    Example:
+        >>> solver = binary.straight_through(batch=None, rate=0.05)
+        >>> solver.name, solver.rate
+        ('straight-through', 0.05)
     """
     if batch is not None and batch < 1:
         raise ValueError(f"batch: expected at least 1 pattern, got {batch}")

@@ -13,7 +13,12 @@ Schedule = Callable[[Array], Array]
 
 
 def linear(progress: Array) -> Array:
-    """Return q* = t, the ramp from 0 to 1."""
+    """Return q* = t, the ramp from 0 to 1.
+
+    Example:
+        >>> float(binary.linear(jnp.array(0.25)))
+        0.25
+    """
     return progress
 
 
@@ -30,6 +35,11 @@ def power(exponent: float, *, start: float = 0.0, end: float = 1.0) -> Schedule:
 
     Raises:
         ValueError: for an exponent or end points out of range.
+
+    Example:
+        >>> schedule = binary.power(2.0)  # steep at first, flat at the end
+        >>> [float(schedule(jnp.array(t))) for t in (0.0, 0.5, 1.0)]
+        [0.0, 0.75, 1.0]
     """
     if not exponent > 0:
         raise ValueError(f"exponent: expected a number > 0, got {exponent}")

@@ -17,6 +17,11 @@ class Clock(NamedTuple):
         epoch: int32, updates done before this one.
         progress: float32 in (0, 1], (epoch + 1) / epochs planned; 1 in the slack.
         errors: int32, errors of the state that the step starts from.
+
+    Example:
+        >>> clock = binary.solvers.Clock(jnp.array(0), jnp.array(0.01), jnp.array(7))
+        >>> round(float(binary.power(4.0)(clock.progress)), 4)  # q* of epoch 1 of 100
+        0.0394
     """
 
     epoch: Array
@@ -30,6 +35,10 @@ class Problem(NamedTuple):
     Attributes:
         given: the instance.
         batch: its patterns as steps compute with them.
+
+    Example:
+        >>> binary.solvers.Problem._fields
+        ('given', 'batch')
     """
 
     given: Instance
@@ -48,6 +57,11 @@ class Solver(NamedTuple):
         rate: the default of the one knob that runs may be batched over.
         tolerance: a run ends when no m moves by more than this; 0 for never.
         units: K, of a committee; a perceptron has one.
+
+    Example:
+        >>> solver = binary.free(rate=0.1)
+        >>> solver.rate, solver.units, solver.tolerance
+        (0.1, 1, 1e-06)
     """
 
     name: str
@@ -75,6 +89,13 @@ class Result(NamedTuple):
         overlap: float32, self-overlap q* of ``m``.
         trace: int32 and float32 of shape (epochs + 1,), errors and q* at each epoch,
             -1 and NaN after the end; None unless asked for.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> one = binary.storage(keys[0], 101, 0.3)
+        >>> result = binary.solve(binary.free(), one, keys[1], epochs=100)
+        >>> result.weights.shape, int(result.best), bool(result.overlap > 0)
+        ((101,), 0, True)
     """
 
     solved: Array

@@ -2,6 +2,10 @@
 
 Each function solves one saddle point and returns a frozen result with its iterations
 and residual, or raises :class:`NotConverged`.
+
+Example:
+    >>> binary.theory.REFERENCES
+    ('typical', 'spherical', 'stochastic', 'control')
 """
 
 from binary.theory._control import control

@@ -47,6 +47,10 @@ def control(
     Raises:
         ValueError: for an argument out of range.
         NotConverged: when no saddle point is found to 1e-8.
+
+    Example:
+        >>> round(binary.theory.control(0.55, 0.5, 20.0).q, 4)
+        0.8617
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)

@@ -41,6 +41,11 @@ class FranzParisiPoint:
         residual: largest change of (Q, s1, s0) in one more turn.
         converged: False where no saddle point was found: only what was asked for
             (``distance``, or ``coupling``) is a number then, the rest NaN.
+
+    Example:
+        >>> point = binary.theory.franz_parisi(binary.theory.typical(0.55), 0.3)
+        >>> point.distance, point.converged, round(point.entropy, 4)
+        (0.3, True, 0.2705)
     """
 
     reference: str
@@ -72,7 +77,12 @@ class _Overlaps(NamedTuple):
 
 
 def binary_entropy(distance: float) -> float:
-    """Return -d log d - (1-d) log(1-d), the entropy of all weights at distance d."""
+    """Return -d log d - (1-d) log(1-d), the entropy of all weights at distance d.
+
+    Example:
+        >>> round(binary.theory.binary_entropy(0.5), 4)  # log 2
+        0.6931
+    """
     d = check_distance(distance)
     return 0.0 if d == 0 else float(-d * np.log(d) - (1 - d) * np.log1p(-d))
 
@@ -267,12 +277,9 @@ def franz_parisi_curve(
         ValueError: for no distance, or one outside (0, 0.5].
 
     Example:
-        >>> from binary.theory import typical
-        >>> round(franz_parisi_curve(typical(0.55), [0.3])[0].entropy, 4)
+        >>> curve = binary.theory.franz_parisi_curve(binary.theory.typical(0.55), [0.3])
+        >>> round(curve[0].entropy, 4)
         0.2705
-
-    Reference:
-        Franz and Parisi (1995), the potential; Baldassi et al., arXiv 1710.09825.
     """
     wanted = [check_distance(d) for d in distances]
     if not wanted or min(wanted) == 0:
@@ -341,6 +348,11 @@ def franz_parisi(ensemble: Ensemble, distance: float) -> FranzParisiPoint:
 
     Raises:
         NotConverged: when the saddle point is not found.
+
+    Example:
+        >>> point = binary.theory.franz_parisi(binary.theory.typical(0.55), 0.3)
+        >>> round(point.entropy, 4)
+        0.2705
     """
     point = franz_parisi_curve(ensemble, [distance])[0]
     if not point.converged:
@@ -368,6 +380,12 @@ def franz_parisi_coupled(
 
     Raises:
         ValueError: for a coupling that is negative or not finite.
+
+    Example:
+        >>> typical = binary.theory.typical(0.55)
+        >>> points = binary.theory.franz_parisi_coupled(typical, [0.5])
+        >>> points[0].coupling, points[0].converged
+        (0.5, True)
     """
     wanted = [float(g) for g in couplings]
     if not all(np.isfinite(g) and g >= 0 for g in wanted):

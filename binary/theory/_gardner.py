@@ -29,6 +29,11 @@ class GardnerPoint:
         replicon: the RS state is locally stable while this is below 1.
         iterations: function evaluations of the solver.
         residual: |q - q'| after one more turn of the saddle-point equations.
+
+    Example:
+        >>> point = binary.theory.gardner(0.55)
+        >>> round(point.entropy, 6), round(point.q, 4)
+        (0.271721, 0.3564)
     """
 
     alpha: float
@@ -109,7 +114,7 @@ def gardner(alpha: float, kappa: float = 0.0) -> GardnerPoint:
         NotConverged: where the equations have no solution.
 
     Example:
-        >>> round(gardner(0.55).entropy, 6)
+        >>> round(binary.theory.gardner(0.55).entropy, 6)
         0.271721
 
     Reference:
@@ -160,7 +165,7 @@ def capacity(kappa: float = 0.0) -> GardnerPoint:
         NotConverged: where the entropy does not change sign.
 
     Example:
-        >>> round(capacity().alpha, 5)
+        >>> round(binary.theory.capacity().alpha, 5)
         0.83308
     """
     return _capacity(check_margin(kappa))

@@ -44,6 +44,11 @@ class StochasticPoint:
         iterations: turns of the saddle-point equations.
         residual: |q - q'| after one more turn of the saddle-point equations.
         ensemble: the measures, for robustness and the Franz-Parisi entropy.
+
+    Example:
+        >>> point = binary.theory.stochastic(0.55, 0.5, 20.0)
+        >>> round(point.q, 4), round(point.energy_mode, 4), point.replicon < 1
+        (0.4141, 0.0654, True)
     """
 
     alpha: float
@@ -168,7 +173,7 @@ def stochastic(
             the finest grid does not resolve it.
 
     Example:
-        >>> round(stochastic(0.55, 0.5, 20.0).q, 4)
+        >>> round(binary.theory.stochastic(0.55, 0.5, 20.0).q, 4)
         0.4141
 
     Reference:
@@ -256,6 +261,11 @@ def critical_beta(
     Raises:
         ValueError: for an argument out of range.
         NotConverged: when the replicon does not pass 1 between the two.
+
+    Example:
+        >>> line = binary.theory.critical_beta(0.55, 0.9, low=15.0, high=40.0)
+        >>> round(line.beta, 1), round(line.replicon, 3)
+        (26.3, 1.0)
     """
     check_beta(low)
     check_beta(high)

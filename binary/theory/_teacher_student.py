@@ -29,6 +29,11 @@ class TeacherStudentPoint:
         generalization_error: arccos(R) / pi.
         iterations: function evaluations of the solver.
         residual: |R - R'| after one more turn of the saddle-point equations.
+
+    Example:
+        >>> point = binary.theory.teacher_student(1.0)
+        >>> round(point.overlap, 6), round(point.generalization_error, 4)
+        (0.560715, 0.3105)
     """
 
     alpha: float
@@ -126,7 +131,7 @@ def teacher_student(alpha: float, *, branch: str = "metastable") -> TeacherStude
         NotConverged: on the metastable branch above the spinodal, where it is gone.
 
     Example:
-        >>> round(teacher_student(1.0).overlap, 6)
+        >>> round(binary.theory.teacher_student(1.0).overlap, 6)
         0.560715
 
     Reference:
@@ -153,7 +158,12 @@ def teacher_student(alpha: float, *, branch: str = "metastable") -> TeacherStude
 
 @cache
 def first_order_point() -> TeacherStudentPoint:
-    """Return the state R < 1 whose entropy is that of the teacher alone, zero."""
+    """Return the state R < 1 whose entropy is that of the teacher alone, zero.
+
+    Example:
+        >>> round(binary.theory.first_order_point().alpha, 3)
+        1.245
+    """
 
     def entropy(log_hat: float) -> float:
         conjugate = np.exp(log_hat)
@@ -165,6 +175,11 @@ def first_order_point() -> TeacherStudentPoint:
 
 
 def spinodal() -> TeacherStudentPoint:
-    """Return the state at the largest load where R < 1 exists."""
+    """Return the state at the largest load where R < 1 exists.
+
+    Example:
+        >>> round(binary.theory.spinodal().alpha, 3)
+        1.493
+    """
     top, highest = _turning_point()
     return _state(top, highest, 0)

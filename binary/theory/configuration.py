@@ -10,7 +10,13 @@ from binary.theory.special import log_tail, tail
 
 
 def mode_overlaps(ensemble: Ensemble) -> tuple[float, float]:
-    """Return p_m = <|m|> and t = <m> <sign m>, averaged over the field."""
+    """Return p_m = <|m|> and t = <m> <sign m>, averaged over the field.
+
+    Example:
+        >>> spherical = binary.theory.spherical(0.5)
+        >>> [round(v, 4) for v in binary.theory.mode_overlaps(spherical)]
+        [0.7979, 0.2453]
+    """
     m = ensemble.m
     p_m = ensemble.outer(ensemble.weight_average(np.abs(m)))
     t = ensemble.outer(ensemble.weight_average(m) * ensemble.weight_average(np.sign(m)))
@@ -43,6 +49,11 @@ def flip_energy(ensemble: Ensemble, distance: float) -> float:
 
     Raises:
         ValueError: for a distance outside [0, 0.5].
+
+    Example:
+        >>> typical = binary.theory.typical(0.5)
+        >>> [round(binary.theory.flip_energy(typical, d), 3) for d in (0.0, 0.1, 0.5)]
+        [0.0, 0.23, 0.5]
     """
     overlap = 1 - 2 * check_distance(distance)
     mean, spread = mode_field(ensemble)
@@ -51,18 +62,33 @@ def flip_energy(ensemble: Ensemble, distance: float) -> float:
 
 
 def mode_energy(ensemble: Ensemble) -> float:
-    """Return the mean training error of sign(m)."""
+    """Return the mean training error of sign(m).
+
+    Example:
+        >>> round(binary.theory.mode_energy(binary.theory.spherical(0.5)), 4)
+        0.2299
+    """
     return flip_energy(ensemble, 0.0)
 
 
 def draw_energy(ensemble: Ensemble) -> float:
-    """Return the mean training error of one draw W ~ Q_m, the average of H(Delta)."""
+    """Return the mean training error of one draw W ~ Q_m, the average of H(Delta).
+
+    Example:
+        >>> round(binary.theory.draw_energy(binary.theory.typical(0.5)), 4)
+        0.0
+    """
     error = tail(ensemble.gain * ensemble.field)
     return ensemble.outer(ensemble.field_average(error))
 
 
 def loss(ensemble: Ensemble) -> float:
-    """Return the mean of -log Phi(Delta) per pattern."""
+    """Return the mean of -log Phi(Delta) per pattern.
+
+    Example:
+        >>> round(binary.theory.loss(binary.theory.spherical(0.5)), 4)
+        0.0
+    """
     cost = -log_tail(-ensemble.gain * ensemble.field)
     return ensemble.outer(ensemble.field_average(cost))
 
@@ -72,6 +98,10 @@ def replicon(ensemble: Ensemble) -> float:
 
     .. math:: \lambda = \alpha \int Dz_0 \Big[\frac{1-\mathrm{Var}_u}{V}\Big]^2
         \int Dz\, [\mathrm{Var}_m]^2
+
+    Example:
+        >>> binary.theory.replicon(binary.theory.typical(0.5)) < 1
+        True
     """
     u, m = ensemble.u.nodes, ensemble.m
     var_u = ensemble.field_average(u**2) - ensemble.field_average(u) ** 2

@@ -39,6 +39,11 @@ class Ensemble:
         m_weights: their probabilities given z, shape (Z, M).
         u: rule for the rest of a pattern's field given z0 (the grid of ``z``), nodes
             of shape (1, U) or (Z, U), weights of shape (Z, U).
+
+    Example:
+        >>> ensemble = binary.theory.typical(0.5)
+        >>> ensemble.name, ensemble.alpha, ensemble.m.tolist()
+        ('typical', 0.5, [-1.0, 1.0])
     """
 
     name: str
@@ -102,6 +107,10 @@ def typical(alpha: float) -> Ensemble:
     Raises:
         ValueError: for a load that is not positive.
         NotConverged: where the saddle point does not exist.
+
+    Example:
+        >>> round(binary.theory.typical(0.5).q, 4)
+        0.3224
     """
     state = gardner(alpha)
     z = gaussian_rule(_Z_POINTS)
@@ -132,6 +141,10 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
     Raises:
         ValueError: for a load that is not positive.
         NotConverged: at or above the spherical capacity, 2.
+
+    Example:
+        >>> round(binary.theory.spherical(0.5).q, 4)
+        0.3074
     """
     alpha = check_alpha(alpha)
     wide = gaussian_rule()

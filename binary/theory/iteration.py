@@ -10,7 +10,12 @@ from scipy.optimize import brentq
 
 
 class NotConverged(ArithmeticError):
-    """A saddle point was not found: there is no number to return."""
+    """A saddle point was not found: there is no number to return.
+
+    Example:
+        >>> issubclass(binary.theory.NotConverged, ArithmeticError)
+        True
+    """
 
 
 class FixedPoint(NamedTuple):

@@ -25,6 +25,10 @@ def reference(
     Raises:
         ValueError: for an unknown name or an argument out of range.
         NotConverged: where the saddle point is not found.
+
+    Example:
+        >>> binary.theory.reference("typical", 0.5).q_self
+        1.0
     """
     if name == "typical":
         return typical(alpha)

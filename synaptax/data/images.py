@@ -43,6 +43,12 @@ class Batch(NamedTuple):
     Attributes:
         image: (N, H, W, C) float32.
         label: (N,) int32, in [0, classes).
+
+    Example:
+        >>> image, label = np.zeros((8, 28, 28, 1), np.float32), np.zeros(8, np.int32)
+        >>> batch = synaptax.data.Batch(image, label)
+        >>> batch.image.shape, batch.label.shape
+        ((8, 28, 28, 1), (8,))
     """
 
     image: Any
@@ -61,6 +67,11 @@ class Dataset:
         test: what only the final figure may see.
         mean: per channel, of the train and validation images scaled to [0, 1].
         std: per channel, of the same.
+
+    Example:
+        >>> digits = synaptax.data.load("digits", limit=100)
+        >>> digits.classes, digits.train.image.shape
+        (10, (100, 8, 8, 1))
     """
 
     name: str
@@ -94,6 +105,10 @@ def normalise(
 
     Returns:
         float32 array of the shape of ``image``.
+
+    Example:
+        >>> synaptax.data.normalise(np.array([[0], [255]]), (0.5,), (0.5,)).tolist()
+        [[-1.0], [1.0]]
     """
     # One multiplication and one subtraction: no float64 copy of a large set.
     slope = np.asarray([1 / (scale * s) for s in std], np.float32)
@@ -115,6 +130,10 @@ def moments(
 
     Returns:
         Two tuples of C floats, from exact integer histograms.
+
+    Example:
+        >>> synaptax.data.moments(np.array([[[[0]], [[255]]]], np.uint8))
+        ((0.5,), (0.5,))
     """
     values = np.arange(256) / scale
     means, stds = [], []
@@ -128,7 +147,15 @@ def moments(
 
 
 def check_batch(batch: int, train: Batch) -> None:
-    """Raise a ValueError if a batch is larger than the training set."""
+    """Raise a ValueError if a batch is larger than the training set.
+
+    Example:
+        >>> train = synaptax.data.Batch(np.zeros((8, 2, 2, 1)), np.zeros(8, int))
+        >>> synaptax.data.check_batch(9, train)
+        Traceback (most recent call last):
+            ...
+        ValueError: batch: expected at most 8 (the training examples), got 9
+    """
     if batch > len(train.label):
         raise ValueError(
             f"batch: expected at most {len(train.label)} (the training examples), "
@@ -151,6 +178,11 @@ def hold_out(label: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
 
     Raises:
         ValueError: if ``count`` is outside [0, N).
+
+    Example:
+        >>> rest, held = synaptax.data.hold_out(np.array([0, 0, 1, 1]), 2, seed=0)
+        >>> sorted([*rest.tolist(), *held.tolist()])
+        [0, 1, 2, 3]
     """
     n = len(label)
     if not 0 <= count < n:
@@ -182,6 +214,11 @@ def epoch_order(key: Array, n: int, batch: int) -> Int[Array, "steps batch"]:
 
     Raises:
         ValueError: if ``batch`` is not in [1, n].
+
+    Example:
+        >>> order = synaptax.data.epoch_order(jax.random.key(0), 10, 3)
+        >>> order.shape, len(set(order.ravel().tolist()))
+        ((3, 3), 9)
     """
     if not 1 <= batch <= n:
         raise ValueError(f"batch must be between 1 and {n} (the examples), got {batch}")
@@ -232,6 +269,11 @@ def load(
             a label outside the classes, or a ``validation`` or ``limit`` out of range.
         FileNotFoundError: if the set is not prepared; says where it was looked for.
         OSError: if the cache folder cannot be written.
+
+    Example:
+        >>> digits = synaptax.data.load("digits")
+        >>> digits.train.image.shape, len(digits.test.label)
+        ((1100, 8, 8, 1), 400)
     """
     check_name(name, data_dir)
     if name in SOURCES:
@@ -362,8 +404,8 @@ def register(name: str, read: Callable[[], tuple[Raw, Raw]]) -> None:
     Example:
         >>> shade = lambda n: Raw(np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1),
         ...                       np.arange(n) % 2, 2)
-        >>> register("shades", lambda: (shade(36), shade(10)))
-        >>> load("shades").train.image.shape
+        >>> synaptax.data.images.register("shades", lambda: (shade(36), shade(10)))
+        >>> synaptax.data.load("shades").train.image.shape
         (33, 1, 1, 1)
     """
     if name in SOURCES or not name.isidentifier():

@@ -16,12 +16,23 @@ AXES = ("auto", "map", "vmap", "single")
 
 
 def keys_of(seeds: Sequence[int]) -> jax.Array:
-    """Return the typed PRNG keys of some seeds, shape (R,)."""
+    """Return the typed PRNG keys of some seeds, shape (R,).
+
+    Example:
+        >>> synaptax.training.keys_of([0, 1, 2]).shape
+        (3,)
+    """
     return jnp.stack([jax.random.key(seed) for seed in seeds])
 
 
 def replica_of(replicas: Any, index: int) -> Any:
-    """Return one replica of a tree whose leaves have a leading axis of replicas."""
+    """Return one replica of a tree whose leaves have a leading axis of replicas.
+
+    Example:
+        >>> both = {"w": jnp.array([[1.0], [2.0]])}
+        >>> synaptax.training.replica_of(both, 1)["w"].tolist()
+        [2.0]
+    """
     return jax.tree.map(lambda leaf: leaf[index], replicas)
 
 
@@ -39,6 +50,11 @@ def over_replicas(
 
     Raises:
         ValueError: for another axis, or a mesh with ``single``.
+
+    Example:
+        >>> double = synaptax.training.over_replicas("vmap", lambda w, x: w * x)
+        >>> double(jnp.array([1.0, 2.0]), jnp.array(3.0)).tolist()
+        [3.0, 6.0]
     """
     if axis not in AXES:
         raise ValueError(f"axis: expected one of {', '.join(AXES)}, got {axis!r}")

@@ -35,6 +35,11 @@ def make_mesh(seeds: int, batch: int) -> Mesh | None:
 
     Raises:
         ValueError: if there are fewer devices than that.
+
+    Example:
+        >>> mesh = synaptax.training.make_mesh(seeds=2, batch=2)  # of four devices
+        >>> dict(mesh.shape)
+        {'seeds': 2, 'batch': 2}
     """
     if seeds == batch == 1:
         return None
@@ -50,7 +55,13 @@ def make_mesh(seeds: int, batch: int) -> Mesh | None:
 
 
 def placing(mesh: Mesh | None) -> Callable[[Batch], Batch]:
-    """Return what puts a batch along the mesh's batch axis, inside ``jit``."""
+    """Return what puts a batch along the mesh's batch axis, inside ``jit``.
+
+    Example:
+        >>> same = synaptax.training.placing(None)  # one device: nothing to place
+        >>> same("batch")
+        'batch'
+    """
     if mesh is None:
         return lambda batch: batch
     along = NamedSharding(mesh, P(BATCH))

@@ -27,7 +27,15 @@ from synaptax.training.replicas import over_replicas
 
 @runtime_checkable
 class Writer(Protocol):
-    """What gets the record of each epoch: TensorBoard, W&B, or one's own."""
+    """What gets the record of each epoch: TensorBoard, W&B, or one's own.
+
+    Example:
+        >>> class Printing:
+        ...     def write(self, step, values):
+        ...         print(step, values["loss"])
+        >>> isinstance(Printing(), synaptax.training.Writer)
+        True
+    """
 
     def write(self, step: int, values: Mapping[str, Any]) -> Any:
         """Take the values of an epoch; ``step`` counts epochs of the run from 1."""
@@ -71,6 +79,17 @@ class Stage(NamedTuple):
         after_epoch: ``(number, state, info)``, before its record is written.
         finish: ``(state)``, after the last epoch, and again if the run was killed
             before the next checkpoint: what it leaves must be the same each time.
+
+    Example:
+        >>> stage = synaptax.training.Stage(
+        ...     name="halve",
+        ...     epochs=3,
+        ...     start=lambda before: jnp.array([8.0, 4.0]),  # two replicas
+        ...     epoch=lambda w, number: (w / 2, {"w": w}),
+        ...     finite=lambda info: [info["w"]],
+        ... )
+        >>> synaptax.training.run([stage]).state.tolist()
+        [1.0, 0.5]
     """
 
     name: str
@@ -98,6 +117,10 @@ class Outcome(NamedTuple):
             sittings are as JSON holds them.
         started: when the run began by :func:`time.monotonic`, less the pauses between
             its sittings.
+
+    Example:
+        >>> synaptax.training.Outcome._fields
+        ('state', 'records', 'started')
     """
 
     state: Any
