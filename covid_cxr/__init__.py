@@ -1,4 +1,9 @@
-"""A small-data chest X-ray study that looks for its own shortcuts."""
+"""A small-data chest X-ray study that looks for its own shortcuts.
+
+Example:
+    >>> covid_cxr.CAUTION[:27]
+    'Research on confounded data'
+"""
 
 #: To be shown by everything that reports a score.
 CAUTION = (

@@ -35,7 +35,17 @@ _CELLS = 2**21  # of a block of fields, so that it stays in a core's cache
 
 
 class ArtefactError(FileError):
-    """A file is not a packed network, or not a whole one; the message names it."""
+    """A file is not a packed network, or not a whole one; the message names it.
+
+    Example:
+        >>> with open("no_network.npz", "w") as file:
+        ...     _ = file.write("nothing packed")
+        >>> try:
+        ...     binary.network.load("no_network.npz")
+        ... except binary.network.ArtefactError as error:
+        ...     print(type(error).__name__)
+        ArtefactError
+    """
 
 
 def pack(
@@ -52,6 +62,14 @@ def pack(
     Raises:
         ValueError: for a hidden convolution padded with zeros, which are no signs; for
             parameters that are not those of the layers, or not finite.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> m, bias = np.array([[0.3, -0.2]] * 9), np.zeros(2)
+        >>> params = {"layer_0": {"m": m, "bias": bias}}
+        >>> packed = binary.network.pack(layers, params)
+        >>> packed.layers[0].bits.shape, packed.layers[0].inputs  # 9 weights in 2 bytes
+        ((2, 2), 9)
     """
     packed = []
     for index, layer in enumerate(layers):
@@ -101,6 +119,14 @@ def predict(network: Packed, pixels: np.ndarray, *, chunk: int = 500) -> np.ndar
 
     Raises:
         ValueError: for pixels that are not integers, or of another shape.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> m, bias = np.array([[0.3, -0.2]] * 9), np.zeros(2)
+        >>> params = {"layer_0": {"m": m, "bias": bias}}
+        >>> packed = binary.network.pack(layers, params)
+        >>> binary.network.predict(packed, np.ones((4, 9), np.uint8)).tolist()
+        [0, 0, 0, 0]
     """
     pixels = _shaped(network.layers[0], np.asarray(pixels))
     words = [_words(layer.bits.T) for layer in network.layers]
@@ -223,6 +249,14 @@ def save(path: str | Path, network: Packed) -> None:
 
     Raises:
         ValueError: if its parts do not fit each other.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> m, bias = np.array([[0.3, -0.2]] * 9), np.zeros(2)
+        >>> params = {"layer_0": {"m": m, "bias": bias}}
+        >>> binary.network.save("digits.npz", binary.network.pack(layers, params))
+        >>> binary.network.load("digits.npz").layers[0].inputs
+        9
     """
     check(network)
     arrays: dict[str, np.ndarray] = {
@@ -246,6 +280,14 @@ def load(path: str | Path) -> Packed:
     Raises:
         ArtefactError: naming a file that is not a packed network, or a damaged one.
         OSError: for a file that cannot be read at all.
+
+    Example:
+        >>> layers = (binary.network.Dense(2),)
+        >>> m, bias = np.array([[0.3, -0.2]] * 9), np.zeros(2)
+        >>> params = {"layer_0": {"m": m, "bias": bias}}
+        >>> binary.network.save("digits.npz", binary.network.pack(layers, params))
+        >>> binary.network.load("digits.npz").scale
+        1.0
     """
     raw = Path(path).read_bytes()
     try:

@@ -1,4 +1,9 @@
-"""Probes that ask what else than the disease a score may rest on."""
+"""Probes that ask what else than the disease a score may rest on.
+
+Example:
+    >>> covid_cxr.bias.MARGIN  # an alarm's interval lies above 1/2 + MARGIN
+    0.05
+"""
 
 from covid_cxr.bias._saliency import Saliency, grad_cam, integrated_gradients, saliency
 from covid_cxr.bias._transfer import Transfer, transfer

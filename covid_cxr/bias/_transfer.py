@@ -28,6 +28,14 @@ class Transfer(NamedTuple):
         shift: mean score with pneumonia minus mean score without.
         images: how many.
         threshold: of the calls.
+
+    Example:
+        >>> pneumonia, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.9, 0.8])
+        >>> found = covid_cxr.bias.transfer(
+        ...     pneumonia, score, range(4), key=jax.random.key(0), replicates=20
+        ... )
+        >>> found.called.value, found.called_pneumonia.value
+        (0.5, 1.0)
     """
 
     auc: Estimate
@@ -64,6 +72,14 @@ def transfer(
     Reference:
         Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
         arXiv 2004.05405.
+
+    Example:
+        >>> pneumonia, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.9, 0.8])
+        >>> found = covid_cxr.bias.transfer(
+        ...     pneumonia, score, range(4), key=jax.random.key(0), replicates=20
+        ... )
+        >>> found.auc.value  # it tells pneumonia from none, without any COVID-19
+        1.0
     """
     pneumonia, score = np.asarray(pneumonia), np.asarray(score, np.float64)
     data = {"ill": pneumonia == 1, "score": score, "called": score >= threshold}

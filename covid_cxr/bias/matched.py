@@ -42,6 +42,17 @@ def same_source(
         "same-source negatives" (no alarm), and "gain from other sources": the area
         over all pairs minus that one, which fires if it is above 0. Both are undefined
         if no source has both classes: then nothing speaks for the disease.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> label = index.label("covid")
+        >>> probes = covid_cxr.bias.same_source(
+        ...     index, label, label + 0.1, key=jax.random.key(0), replicates=20
+        ... )
+        >>> [(probe.name, probe.found.value) for probe in probes]
+        [('same-source negatives', 1.0), ('gain from other sources', 0.0)]
     """
     label = np.asarray(label)
     names = np.unique(index.source)

@@ -72,12 +72,28 @@ def metadata_only(
 
     Raises:
         ValueError: as :func:`features` and :func:`covid_cxr.bias.linear.out_of_fold`.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40, shortcuts={"view": 1.0})
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> probe = covid_cxr.bias.metadata_only(index, index.label("covid"))
+        >>> probe.found.value > 0.9, probe.fires
+        (True, True)
     """
     return probe("metadata only", index, features(index, columns), label, seed=seed)
 
 
 def source_only(index: Index, label: np.ndarray, *, seed: int = 0) -> Probe:
-    """Ask what the name of the data set alone tells of the label; as above."""
+    """Ask what the name of the data set alone tells of the label; as above.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> covid_cxr.bias.source_only(index, index.label("covid")).fires
+        False
+    """
     found = features(index, ("source",))
     return probe("name of the source only", index, found, label, seed=seed)
 

@@ -33,6 +33,12 @@ class Probe(NamedTuple):
         note: what a reader must know.
         smallest: the smallest true area that would fire with these numbers in four of
             five draws (:func:`smallest_area`); NaN where that is not known.
+
+    Example:
+        >>> of = covid_cxr.metrics.Estimate
+        >>> probe = covid_cxr.bias.Probe("source only", of(0.93, 0.88, 0.97), 120, 60)
+        >>> probe.fires  # 0.88 lies above 1/2 + MARGIN
+        True
     """
 
     name: str

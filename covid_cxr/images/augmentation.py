@@ -25,6 +25,10 @@ class Augmentation:
         degrees: Largest turn, either way.
         shift: Largest shift up or down, as a fraction of the height.
         zoom: Largest enlargement; the smallest is 1.
+
+    Example:
+        >>> covid_cxr.images.Augmentation(flip=0.0, degrees=5.0).zoom
+        1.1
     """
 
     flip: float = 0.2
@@ -86,6 +90,12 @@ def warp(
 
     Returns:
         The moved image.
+
+    Example:
+        >>> image = jnp.eye(3)
+        >>> down = jnp.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+        >>> covid_cxr.images.warp(image, down).tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     check_image(image)
     height, width = image.shape
@@ -156,8 +166,8 @@ def augment(
         The moved images.
 
     Example:
-        >>> keys = jax.random.split(jax.random.key(0), 8)
-        >>> augment(keys, jnp.zeros((8, 64, 64))).shape
-        (8, 64, 64)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> covid_cxr.images.augment(keys, jnp.zeros((2, 16, 16))).shape
+        (2, 16, 16)
     """
     return jax.vmap(lambda key, image: warp(image, draw(key, config)))(keys, images)

@@ -43,6 +43,11 @@ def equalise(
     Raises:
         ValueError: for an image that is not two-dimensional, fewer than 2 levels, or
             another ``lowest``.
+
+    Example:
+        >>> image = jnp.array([[0.4, 0.5], [0.5, 0.6]])
+        >>> covid_cxr.images.equalise(image, lowest="rank").tolist()
+        [[0.25, 0.75], [0.75, 1.0]]
     """
     check_image(image)
     if levels < 2:
@@ -93,6 +98,12 @@ def clahe(
     Reference:
         Zuiderveld, Contrast limited adaptive histogram equalization, Graphics Gems
         IV, 1994.
+
+    Example:
+        >>> image = jnp.linspace(0.4, 0.6, 256).reshape(16, 16)
+        >>> flat = covid_cxr.images.clahe(image, tiles=2)
+        >>> bool(flat.max() - flat.min() > 0.2)  # wider than it was
+        True
     """
     check_image(image)
     height, width = image.shape

@@ -14,6 +14,10 @@ class Statistics(NamedTuple):
     Attributes:
         mean: of the pixels.
         std: of the pixels, > 0.
+
+    Example:
+        >>> round(covid_cxr.images.Statistics(mean=0.5, std=0.2).std, 3)
+        0.2
     """
 
     mean: float
@@ -31,6 +35,11 @@ def pooled(images: Iterable[Any]) -> Statistics:
 
     Raises:
         ValueError: for no image, or if all pixels are the same.
+
+    Example:
+        >>> images = np.array([[[0.0, 1.0]], [[0.5, 0.5]]])
+        >>> round(covid_cxr.images.pooled(images).std, 4)
+        0.3536
     """
     count, total, square = 0, 0.0, 0.0
     for image in images:
@@ -60,6 +69,11 @@ def as_published(images: Iterable[Any]) -> Statistics:
     Reference:
         Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
         arXiv 2004.05405, as its authors' code does it.
+
+    Example:
+        >>> images = np.array([[[0.0, 1.0]], [[0.5, 0.5]]])  # deviations 0.5 and 0
+        >>> covid_cxr.images.as_published(images).std
+        0.25
     """
     means, deviations = [], []
     for image in images:
@@ -81,5 +95,12 @@ def _checked(count: int, mean: Any, std: Any) -> Statistics:
 
 
 def normalise(images: Any, statistics: Statistics) -> Any:
-    """Return (images - mean) / std, for NumPy and JAX arrays."""
+    """Return (images - mean) / std, for NumPy and JAX arrays.
+
+    Example:
+        >>> images = np.array([[0.5, 0.7]])
+        >>> statistics = covid_cxr.images.Statistics(0.5, 0.2)
+        >>> covid_cxr.images.normalise(images, statistics).round(3).tolist()
+        [[0.0, 1.0]]
+    """
     return (images - statistics.mean) / statistics.std

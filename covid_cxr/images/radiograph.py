@@ -32,6 +32,11 @@ class ImageError(OSError):
     Attributes:
         path: the file.
         reason: what is wrong with it, without the path.
+
+    Example:
+        >>> from pathlib import Path
+        >>> str(covid_cxr.images.ImageError(Path("chest.png"), "truncated"))
+        'chest.png: truncated'
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -51,6 +56,13 @@ class Radiograph(NamedTuple):
             the EXIF orientation says), "no preamble" (DICOM without its first 132
             bytes).
         spacing: millimetres a pixel, NaN where the file does not say.
+
+    Example:
+        >>> from covid_cxr import images
+        >>> pixels = np.zeros((2, 3), np.float32)
+        >>> radiograph = images.Radiograph(pixels, 12, frozenset({"inverted"}))
+        >>> radiograph.pixels.shape, sorted(radiograph.flags)
+        ((2, 3), ['inverted'])
     """
 
     pixels: np.ndarray

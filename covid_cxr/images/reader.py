@@ -48,8 +48,12 @@ def read(
         ImportError: naming the extra, if pillow or pydicom is not installed.
 
     Example:
-        >>> read("radiograph.dcm").pixels.shape  # doctest: +SKIP
-        (1024, 1024)
+        >>> from covid_cxr import images
+        >>> from PIL import Image
+        >>> Image.fromarray(np.full((2, 3), 51, np.uint8)).save("chest.png")
+        >>> radiograph = images.read("chest.png")
+        >>> radiograph.pixels.shape, radiograph.bits
+        ((2, 3), 8)
     """
     path = Path(path)
     data = contents(path)
@@ -74,6 +78,12 @@ def read_mask(
 
     Raises:
         ImageError: as :func:`read`.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.fromarray(np.array([[0, 255, 255]], np.uint8)).save("lungs.png")
+        >>> covid_cxr.images.read_mask("lungs.png").tolist()
+        [[False, True, True]]
     """
     return read(path, max_pixels=max_pixels, window=False).pixels >= 0.5
 
@@ -100,6 +110,12 @@ def read_raw(
 
     Raises:
         ImageError: naming the file, if it is absent or of another length.
+
+    Example:
+        >>> from covid_cxr import images
+        >>> np.array([[0, 4095]], ">u2").tofile("chest.img")
+        >>> images.read_raw("chest.img", shape=(1, 2)).pixels.tolist()
+        [[1.0, 0.0]]
     """
     path = Path(path)
     data, length = contents(path), 2 * shape[0] * shape[1]

@@ -63,6 +63,11 @@ def resize(image: Shaped, shape: tuple[int, int]) -> Shaped:
 
     Raises:
         ValueError: for fewer than two axes or a side below 1.
+
+    Example:
+        >>> from covid_cxr import images
+        >>> images.resize(np.eye(4, dtype=np.float32), (2, 2)).tolist()
+        XX
     """
     check_image(image, stacked=True)
     if isinstance(image, np.ndarray):
@@ -100,12 +105,22 @@ def _along_columns(image: np.ndarray, after: int) -> np.ndarray:
 
 
 def resize_mask(mask: Shaped, shape: tuple[int, int]) -> Shaped:
-    """Resize a boolean mask: an output pixel is marked if at least half of it is."""
+    """Resize a boolean mask: an output pixel is marked if at least half of it is.
+
+    Example:
+        >>> covid_cxr.images.resize_mask(np.eye(4, dtype=bool), (2, 2)).tolist()
+        [[False, False], [False, False]]
+    """
     return resize(mask.astype(np.float32), shape) >= 0.5
 
 
 def resize_short(image: Shaped, side: int) -> Shaped:
-    """Resize so that the shorter side has ``side`` pixels, proportions kept."""
+    """Resize so that the shorter side has ``side`` pixels, proportions kept.
+
+    Example:
+        >>> covid_cxr.images.resize_short(np.zeros((40, 60), np.float32), 20).shape
+        (20, 30)
+    """
     check_image(image, stacked=True)
     height, width = image.shape[-2:]
     short = min(height, width)
@@ -114,7 +129,12 @@ def resize_short(image: Shaped, side: int) -> Shaped:
 
 
 def centre_crop(image: Shaped, side: int) -> Shaped:
-    """Cut the ``side`` x ``side`` centre; a ValueError if the image is smaller."""
+    """Cut the ``side`` x ``side`` centre; a ValueError if the image is smaller.
+
+    Example:
+        >>> covid_cxr.images.centre_crop(np.eye(4), 2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     check_image(image, stacked=True)
     height, width = image.shape[-2:]
     if min(height, width) < side:
@@ -131,6 +151,10 @@ def published_crop(image: Shaped, side: int = 224) -> Shaped:
     Reference:
         Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
         arXiv 2004.05405; the sizes are those of its authors' code.
+
+    Example:
+        >>> covid_cxr.images.published_crop(np.zeros((300, 400), np.float32)).shape
+        (224, 224)
     """
     return centre_crop(resize_short(image, round(side * 8 / 7)), side)
 
@@ -152,6 +176,12 @@ def square(image: Shaped, side: int, *, fit: str = "crop") -> Shaped:
 
     Raises:
         ValueError: for another ``fit``.
+
+    Example:
+        >>> from covid_cxr import images
+        >>> wide = np.zeros((40, 60), np.float32)
+        >>> [images.square(wide, 20, fit=fit).shape for fit in ("crop", "pad")]
+        [(20, 20), (20, 20)]
     """
     check_image(image, stacked=True)
     height, width = image.shape[-2:]
@@ -174,7 +204,13 @@ def square(image: Shaped, side: int, *, fit: str = "crop") -> Shaped:
 
 
 def square_mask(mask: Shaped, side: int, *, fit: str = "crop") -> Shaped:
-    """Return a mask as :func:`square` returns its image."""
+    """Return a mask as :func:`square` returns its image.
+
+    Example:
+        >>> mask = np.ones((40, 60), bool)
+        >>> covid_cxr.images.square_mask(mask, 4, fit="pad").sum(axis=1).tolist()
+        [4, 4, 4, 0]
+    """
     return square(mask.astype(np.float32), side, fit=fit) >= 0.5
 
 

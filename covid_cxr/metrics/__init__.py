@@ -1,4 +1,9 @@
-"""What a score is worth, and how sure that is: by patient, not by image."""
+"""What a score is worth, and how sure that is: by patient, not by image.
+
+Example:
+    >>> covid_cxr.metrics.FIXED.value
+    0.5
+"""
 
 from covid_cxr.metrics._delong import (
     Areas,

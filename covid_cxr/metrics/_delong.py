@@ -24,6 +24,12 @@ class Areas(NamedTuple):
     Attributes:
         auc: (K,) float64.
         covariance: (K, K) float64; NaN if a class has fewer than 2 images.
+
+    Example:
+        >>> label, scores = [0, 0, 1, 1], [[0.1, 0.4, 0.35, 0.8], [0.2, 0.1, 0.9, 0.8]]
+        >>> areas = covid_cxr.metrics.delong(label, scores)
+        >>> areas.auc.tolist(), areas.covariance.shape
+        ([0.75, 1.0], (2, 2))
     """
 
     auc: np.ndarray
@@ -37,6 +43,12 @@ class Comparison(NamedTuple):
         difference: area of the first minus that of the second, with its interval.
         z: the test statistic; NaN where it is undefined.
         p: two-sided p-value; 1 if the scores rank the images alike.
+
+    Example:
+        >>> label, first = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
+        >>> second = [0.2, 0.1, 0.9, 0.8]
+        >>> covid_cxr.metrics.delong_test(label, first, second).difference.value
+        -0.25
     """
 
     difference: Estimate
@@ -77,6 +89,12 @@ def delong(label: Any, scores: Any) -> Areas:
     Reference:
         DeLong, DeLong and Clarke-Pearson, Biometrics 1988; by midranks as Sun and Xu,
         IEEE Signal Processing Letters 2014.
+
+    Example:
+        >>> label, score = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
+        >>> areas = covid_cxr.metrics.delong(label, score)
+        >>> areas.auc.tolist(), round(float(areas.covariance[0, 0]) ** 0.5, 3)
+        ([0.75], 0.354)
     """
     label = binary(label)
     rows = np.atleast_2d(np.asarray(scores))
@@ -113,6 +131,12 @@ def auc_interval(
 
     Raises:
         ValueError: for what :func:`covid_cxr.metrics.inputs.scored` refuses.
+
+    Example:
+        >>> label, score = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.8, 0.9]
+        >>> found = covid_cxr.metrics.auc_interval(label, score)
+        >>> round(found.value, 3), 0 < found.low < found.value < found.high < 1
+        (0.889, True)
     """
     data, z = scored(label, score, patient), quantile(level)
     area, spread = delong(data.label, data.score)
@@ -176,6 +200,12 @@ def delong_test(
 
     Raises:
         ValueError: for labels or scores of another shape or not finite.
+
+    Example:
+        >>> label, first = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
+        >>> second = [0.2, 0.1, 0.9, 0.8]
+        >>> round(covid_cxr.metrics.delong_test(label, first, second).p, 3)
+        0.48
     """
     label = binary(label)
     both = [finite(n, s, label.size) for n, s in (("first", first), ("second", second))]

@@ -39,6 +39,10 @@ class Recalibration(NamedTuple):
         in_the_large: the intercept with slope 1; negative means that predictions are
             too high on the whole.
         note: why something is undefined; empty otherwise.
+
+    Example:
+        >>> covid_cxr.metrics.Recalibration(0.6, 0.1, in_the_large=0.0).slope
+        0.6
     """
 
     slope: float
@@ -48,13 +52,23 @@ class Recalibration(NamedTuple):
 
 
 def brier(label: Any, probabilities: Any) -> float:
-    """Return the mean squared difference of probability and label, in [0, 1]."""
+    """Return the mean squared difference of probability and label, in [0, 1].
+
+    Example:
+        >>> covid_cxr.metrics.brier([0, 1], [0.0, 0.5])
+        0.125
+    """
     truth, p = _pair(label, probabilities)
     return float(np.mean((p - truth) ** 2))
 
 
 def log_loss(label: Any, probabilities: Any) -> float:
-    """Return the mean negative log-likelihood in nats."""
+    """Return the mean negative log-likelihood in nats.
+
+    Example:
+        >>> round(covid_cxr.metrics.log_loss([0, 1], [0.5, 0.5]), 4)
+        0.6931
+    """
     truth, p = _pair(label, probabilities)
     p = np.clip(p, _EDGE, 1 - _EDGE)
     return float(-np.mean(np.where(truth, np.log(p), np.log1p(-p))))
@@ -86,6 +100,10 @@ def ece(label: Any, probabilities: Any, *, bins: int = 10) -> float:
 
     Raises:
         ValueError: for other shapes or values.
+
+    Example:
+        >>> round(covid_cxr.metrics.ece([0, 0, 1, 1], [0.1, 0.1, 0.6, 0.6], bins=2), 3)
+        0.25
     """
     curve = reliability(label, probabilities, bins=bins)
     total = sum(one.count for one in curve)
@@ -109,6 +127,12 @@ def reliability(
 
     Raises:
         ValueError: for other shapes or values.
+
+    Example:
+        >>> label, probability = [0, 0, 1, 1], [0.1, 0.1, 0.6, 0.6]
+        >>> points = covid_cxr.metrics.reliability(label, probability, bins=2)
+        >>> len(points)
+        2
     """
     truth, p = _pair(label, probabilities)
     number = mass_bins(p, bins)
@@ -140,6 +164,11 @@ def recalibration(label: Any, probabilities: Any) -> Recalibration:
 
     Reference:
         Cox, Two further applications of a model for binary regression, 1958.
+
+    Example:
+        >>> label, extreme = [0, 1, 0, 1] * 5, [0.01, 0.02, 0.98, 0.99] * 5
+        >>> covid_cxr.metrics.recalibration(label, extreme).slope < 1
+        np.True_
     """
     truth, p = _pair(label, probabilities)
     x = logit(np.clip(p, _EDGE, 1 - _EDGE))
@@ -174,6 +203,11 @@ def temperature(label: Any, logits: Any) -> float:
 
     Reference:
         Guo et al., On calibration of modern neural networks, arXiv 1706.04599.
+
+    Example:
+        >>> label, logits = [0, 1, 0, 1] * 5, [-4.0, -3.0, 3.0, 4.0] * 5
+        >>> covid_cxr.metrics.temperature(label, logits) > 1  # too sure of itself
+        True
     """
     truth = binary(label)
     z = finite("logits", logits, truth.size)
@@ -189,7 +223,12 @@ def temperature(label: Any, logits: Any) -> float:
 
 
 def tempered(logits: Any, heat: float) -> np.ndarray:
-    """Return sigmoid(logit / T): (N,) float64; T must be positive."""
+    """Return sigmoid(logit / T): (N,) float64; T must be positive.
+
+    Example:
+        >>> covid_cxr.metrics.tempered([0.0, 4.0], 2.0).round(3).tolist()
+        [0.5, 0.881]
+    """
     if not heat > 0:
         raise ValueError(f"heat: expected a temperature > 0, got {heat}")
     return expit(finite("logits", logits, np.size(logits)) / heat)
@@ -211,6 +250,11 @@ def at_prevalence(probabilities: Any, trained: float, wanted: float) -> np.ndarr
 
     Raises:
         ValueError: for numbers outside their range.
+
+    Example:
+        >>> moved = covid_cxr.metrics.at_prevalence([0.5], trained=0.5, wanted=0.01)
+        >>> moved.round(3).tolist()
+        [0.01]
     """
     p = probability("probabilities", probabilities, np.size(probabilities))
     shift = logit(fraction("wanted", wanted)) - logit(fraction("trained", trained))

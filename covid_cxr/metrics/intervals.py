@@ -22,6 +22,10 @@ class Estimate(NamedTuple):
         low: lower end of the interval; NaN where there is none.
         high: upper end.
         note: why value or interval is undefined or degenerate; empty if neither is.
+
+    Example:
+        >>> covid_cxr.metrics.Estimate(0.8, 0.7, 0.9).low
+        0.7
     """
 
     value: float
@@ -65,6 +69,11 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Estimate:
     Reference:
         Wilson, Probable inference, the law of succession, and statistical inference,
         JASA 1927.
+
+    Example:
+        >>> found = covid_cxr.metrics.wilson(9, 10)
+        >>> round(found.low, 3), round(found.high, 3)
+        (0.596, 0.982)
     """
     if not 0 <= successes <= trials:
         raise ValueError(
@@ -95,6 +104,10 @@ def holm(p_values: Any) -> np.ndarray:
 
     Reference:
         Holm, A simple sequentially rejective multiple test procedure, 1979.
+
+    Example:
+        >>> covid_cxr.metrics.holm([0.01, 0.04, 0.03]).round(3).tolist()
+        [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, np.float64)
     known = ~np.isnan(p)

@@ -27,6 +27,10 @@ class Confusion(NamedTuple):
         fp: negative, called positive.
         tn: negative, called negative.
         fn: positive, called negative.
+
+    Example:
+        >>> covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2).fn
+        2
     """
 
     tp: Any
@@ -49,6 +53,10 @@ def confusion(label: Any, score: Any, threshold: float = 0.5) -> Confusion:
     Raises:
         ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
             refuses, or a threshold that is NaN.
+
+    Example:
+        >>> covid_cxr.metrics.confusion([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9])
+        Confusion(tp=2, fp=1, tn=1, fn=0)
     """
     data = scored(label, score)
     if math.isnan(threshold):
@@ -64,49 +72,102 @@ def confusion(label: Any, score: Any, threshold: float = 0.5) -> Confusion:
 
 
 def sensitivity(cells: Confusion) -> Any:
-    """Return TP / (TP + FN), the recall or true positive rate."""
+    """Return TP / (TP + FN), the recall or true positive rate.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.sensitivity(cells))
+        0.8
+    """
     return _ratio(cells.tp, cells.tp + cells.fn)
 
 
 def specificity(cells: Confusion) -> Any:
-    """Return TN / (TN + FP)."""
+    """Return TN / (TN + FP).
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.specificity(cells))
+        0.9
+    """
     return _ratio(cells.tn, cells.tn + cells.fp)
 
 
 def balanced_accuracy(cells: Confusion) -> Any:
-    """Return (sensitivity + specificity) / 2."""
+    """Return (sensitivity + specificity) / 2.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.balanced_accuracy(cells).round(3))
+        0.85
+    """
     return (sensitivity(cells) + specificity(cells)) / 2
 
 
 def accuracy(cells: Confusion) -> Any:
-    """Return (TP + TN) / N."""
+    """Return (TP + TN) / N.
+
+    Example:
+        >>> float(covid_cxr.metrics.accuracy(covid_cxr.metrics.Confusion(8, 1, 9, 2)))
+        0.85
+    """
     return _ratio(cells.tp + cells.tn, cells.tp + cells.tn + cells.fp + cells.fn)
 
 
 def f_score(cells: Confusion) -> Any:
-    """Return 2 TP / (2 TP + FP + FN), the F1 of the positive class."""
+    """Return 2 TP / (2 TP + FP + FN), the F1 of the positive class.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.f_score(cells).round(3))
+        0.842
+    """
     return _ratio(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn)
 
 
 def positive_predictive_value(cells: Confusion) -> Any:
-    """Return TP / (TP + FP) at the prevalence of the sample."""
+    """Return TP / (TP + FP) at the prevalence of the sample.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.positive_predictive_value(cells).round(3))
+        0.889
+    """
     return _ratio(cells.tp, cells.tp + cells.fp)
 
 
 def negative_predictive_value(cells: Confusion) -> Any:
-    """Return TN / (TN + FN) at the prevalence of the sample."""
+    """Return TN / (TN + FN) at the prevalence of the sample.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.negative_predictive_value(cells).round(3))
+        0.818
+    """
     return _ratio(cells.tn, cells.tn + cells.fn)
 
 
 def ppv_at(cells: Confusion, prevalence: float) -> Any:
-    """Return the positive predictive value at a prevalence in (0, 1), by Bayes."""
+    """Return the positive predictive value at a prevalence in (0, 1), by Bayes.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.ppv_at(cells, 0.01).round(3))
+        0.075
+    """
     share = fraction("prevalence", prevalence)
     hit = sensitivity(cells) * share
     return _ratio(hit, hit + (1 - specificity(cells)) * (1 - share))
 
 
 def npv_at(cells: Confusion, prevalence: float) -> Any:
-    """Return the negative predictive value at a prevalence in (0, 1), by Bayes."""
+    """Return the negative predictive value at a prevalence in (0, 1), by Bayes.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> float(covid_cxr.metrics.npv_at(cells, 0.01).round(4))
+        0.9978
+    """
     share = fraction("prevalence", prevalence)
     clear = specificity(cells) * (1 - share)
     return _ratio(clear, clear + (1 - sensitivity(cells)) * share)
@@ -119,6 +180,11 @@ def odds_ratio(cells: Confusion) -> Any:
 
     NaN if a class is absent. The uncorrected ratio is infinite whenever sensitivity
     or specificity is 1.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> round(float(covid_cxr.metrics.odds_ratio(cells)), 2)
+        21.53
     """
     tp, fp, tn, fn = (cell + CORRECTION for cell in cells)
     known = (cells.tp + cells.fn) * (cells.tn + cells.fp)
@@ -126,7 +192,13 @@ def odds_ratio(cells: Confusion) -> Any:
 
 
 def bounded_odds(cells: Confusion) -> Any:
-    """Return Yule's Q, (DOR - 1) / (DOR + 1) in (-1, 1), of the corrected ratio."""
+    """Return Yule's Q, (DOR - 1) / (DOR + 1) in (-1, 1), of the corrected ratio.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> round(float(covid_cxr.metrics.bounded_odds(cells)), 3)
+        0.911
+    """
     ratio = odds_ratio(cells)
     return (ratio - 1) / (ratio + 1)
 
@@ -143,6 +215,12 @@ def odds_ratio_interval(cells: Confusion, *, level: float = 0.95) -> Estimate:
 
     Reference:
         Glas et al., The diagnostic odds ratio, J. Clinical Epidemiology 2003.
+
+    Example:
+        >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
+        >>> found = covid_cxr.metrics.odds_ratio_interval(cells)
+        >>> round(found.low, 1), round(found.high)
+        (2.3, 199)
     """
     value = float(odds_ratio(cells))
     if math.isnan(value):

@@ -41,6 +41,13 @@ class Report:
             independent.
         recalibration: slope and intercept; None if the scores are no probabilities.
         notes: what a reader must know: an absent class, constant scores.
+
+    Example:
+        >>> label, score = [0, 0, 1, 1] * 5, [0.1, 0.6, 0.4, 0.9] * 5
+        >>> key = jax.random.key(0)
+        >>> report = covid_cxr.metrics.evaluate(label, score, key=key, replicates=20)
+        >>> report.images, report.positives, report.metrics["auc"].value
+        (20, 10, 0.75)
     """
 
     images: int
@@ -90,6 +97,13 @@ def evaluate(
     Raises:
         ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
             refuses.
+
+    Example:
+        >>> label, score = [0, 0, 1, 1] * 5, [0.1, 0.6, 0.4, 0.9] * 5
+        >>> key = jax.random.key(0)
+        >>> report = covid_cxr.metrics.evaluate(label, score, key=key, replicates=20)
+        >>> report.metrics["sensitivity"].value, report.cells
+        (0.5, Confusion(tp=5, fp=5, tn=5, fn=5))
     """
     data = scored(label, score, patient)
     cells = rates.confusion(data.label, data.score, threshold.value)
@@ -158,6 +172,14 @@ def compare_auc(
     Raises:
         ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
             refuses.
+
+    Example:
+        >>> label, first, second = [0, 1] * 5, [0.1, 0.9] * 5, [0.5, 0.5] * 5
+        >>> difference, p = covid_cxr.metrics.compare_auc(
+        ...     label, first, second, key=jax.random.key(0), replicates=20
+        ... )
+        >>> difference.value
+        0.5
     """
     if comparisons < 1:
         raise ValueError(f"comparisons: expected at least 1, got {comparisons}")

@@ -50,6 +50,15 @@ class Replicates(NamedTuple):
         value: name to float.
         draws: name to (R,) float64; NaN where a resample leaves it undefined.
         patients: how many patients there are to draw from.
+
+    Example:
+        >>> def mean(score, weight):
+        ...     return {"mean": (score * weight).sum() / weight.sum()}
+        >>> found = covid_cxr.metrics.bootstrap(
+        ...     mean, jnp.arange(4.0), range(4), key=jax.random.key(0), replicates=20
+        ... )
+        >>> found.value, found.draws["mean"].shape, found.patients
+        ({'mean': 1.5}, (20,), 4)
     """
 
     value: dict[str, float]
@@ -181,6 +190,17 @@ def bootstrap(
 
     Reference:
         Field and Welsh, Bootstrapping clustered data, JRSS B 2007.
+
+    Example:
+        >>> from covid_cxr import metrics
+        >>> def mean(score, weight):
+        ...     return {"mean": (score * weight).sum() / weight.sum()}
+        >>> patient = [0, 0, 1, 1]  # two images of each: patients are drawn, not images
+        >>> found = metrics.bootstrap(
+        ...     mean, jnp.arange(4.0), patient, key=jax.random.key(0), replicates=20
+        ... )
+        >>> sorted(set(found.draws["mean"].tolist()))
+        [0.5, 1.5, 2.5]
     """
     if replicates < 1:
         raise ValueError(f"replicates: expected at least 1, got {replicates}")

@@ -21,6 +21,11 @@ class Curve(NamedTuple):
         threshold: (K,) float64; positive means score >= threshold. The first is inf.
         sensitivity: (K,) float64, from 0 to 1.
         false_positive_rate: (K,) float64, from 0 to 1.
+
+    Example:
+        >>> curve = covid_cxr.metrics.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        >>> curve.threshold.tolist()
+        [inf, 0.8, 0.4, 0.35, 0.1]
     """
 
     threshold: np.ndarray
@@ -43,6 +48,10 @@ def auc(label: Any, score: Any) -> float:
     Raises:
         ValueError: for labels or scores that :func:`covid_cxr.metrics.inputs.scored`
             refuses.
+
+    Example:
+        >>> covid_cxr.metrics.auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        0.75
     """
     data = scored(label, score)
     m, n = data.positives, data.negatives
@@ -69,6 +78,11 @@ def weighted_auc(
 
     Returns:
         A scalar; NaN if a class has no weight.
+
+    Example:
+        >>> label, rank = jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([0, 2, 1, 3])
+        >>> float(covid_cxr.metrics.weighted_auc(label, rank, jnp.ones(4)))
+        0.75
     """
     sums = partial(jax.ops.segment_sum, segment_ids=rank, num_segments=rank.size)
     positive, negative = sums(weight * label), sums(weight * (1 - label))
@@ -91,6 +105,11 @@ def roc_curve(label: Any, score: Any) -> Curve:
     Raises:
         ValueError: if a class is absent, or for what
             :func:`covid_cxr.metrics.inputs.scored` refuses.
+
+    Example:
+        >>> curve = covid_cxr.metrics.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        >>> curve.sensitivity.tolist(), curve.false_positive_rate.tolist()
+        ([0.0, 0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5, 1.0])
     """
     data = both_classes(scored(label, score))
     order = np.argsort(-data.score, kind="stable")

@@ -20,6 +20,11 @@ class Threshold(NamedTuple):
         chosen_on: the number of validation images it was chosen on; 0 if fixed.
         sensitivity: on those images; NaN if fixed.
         specificity: likewise.
+
+    Example:
+        >>> threshold = covid_cxr.metrics.youden([0, 0, 1, 1], [0.1, 0.4, 0.6, 0.8])
+        >>> threshold.rule, threshold.chosen_on
+        ('youden', 4)
     """
 
     value: float
@@ -49,6 +54,10 @@ def youden(label: Any, score: Any) -> Threshold:
 
     Reference:
         Youden, Index for rating diagnostic tests, Cancer 1950.
+
+    Example:
+        >>> covid_cxr.metrics.youden([0, 0, 1, 1], [0.1, 0.4, 0.6, 0.8]).value
+        0.5
     """
     curve = roc_curve(label, score)
     index = int(np.argmax(curve.sensitivity - curve.false_positive_rate))
@@ -68,6 +77,12 @@ def at_sensitivity(label: Any, score: Any, wanted: float) -> Threshold:
 
     Raises:
         ValueError: if a class is absent or ``wanted`` is outside (0, 1).
+
+    Example:
+        >>> label, score = [0, 0, 1, 1], [0.1, 0.4, 0.3, 0.8]
+        >>> found = covid_cxr.metrics.at_sensitivity(label, score, 0.9)
+        >>> found.sensitivity, found.specificity
+        (1.0, 0.5)
     """
     wanted = fraction("wanted", wanted)
     curve = roc_curve(label, score)
@@ -76,7 +91,12 @@ def at_sensitivity(label: Any, score: Any, wanted: float) -> Threshold:
 
 
 def decide(score: Any, threshold: Threshold) -> np.ndarray:
-    """Return which images are called positive: (N,) bool."""
+    """Return which images are called positive: (N,) bool.
+
+    Example:
+        >>> covid_cxr.metrics.decide([0.2, 0.7], covid_cxr.metrics.FIXED).tolist()
+        [False, True]
+    """
     return finite("score", score, np.size(score)) >= threshold.value
 
 

@@ -91,6 +91,12 @@ def convert(
             not finite, or a ``grey`` that is neither.
         OSError: if the file cannot be read.
         ImportError: if it takes PyTorch to read it.
+
+    Example:
+        >>> from covid_cxr import models
+        >>> net = models.network(models.published(18))  # doctest: +SKIP
+        >>> params, stats = net.init(jax.random.key(0))  # doctest: +SKIP
+        >>> params, stats = models.convert("resnet18.pth", params, stats)  # doctest: +SKIP
     """
     if grey not in GREY:
         raise ValueError(f"grey: expected one of {GREY}, got {grey!r}")
@@ -129,6 +135,11 @@ def read_state(state: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, A
         ValueError: if it is no state dict.
         OSError: if the file cannot be read.
         ImportError: if it takes PyTorch to read it.
+
+    Example:
+        >>> np.savez("torch.npz", **{"module.fc.weight": np.zeros((1, 512))})
+        >>> list(covid_cxr.models.read_state("torch.npz"))
+        ['fc.weight']
     """
     if isinstance(state, str | os.PathLike):
         state = _read_file(Path(state))

@@ -28,6 +28,10 @@ class ModelConfig:
         hidden: Units of a hidden layer in the head; 0: a linear head.
         norm: Batch, frozen or group normalisation.
         blocks: Layers of each dense block (densenet121 only).
+
+    Example:
+        >>> covid_cxr.models.ModelConfig("densenet121", width=16).classes
+        1
     """
 
     architecture: str = "resnet18"
@@ -44,6 +48,13 @@ class Network(NamedTuple):
     Attributes:
         config: what it is.
         module: the Flax module behind it.
+
+    Example:
+        >>> config = covid_cxr.models.ModelConfig("resnet10", width=4)
+        >>> net = covid_cxr.models.network(config)
+        >>> params, stats = net.init(jax.random.key(0))
+        >>> net.config.architecture, sorted(params)[:2]
+        ('resnet10', ['bn1', 'conv1'])
     """
 
     config: ModelConfig
@@ -104,9 +115,11 @@ def network(config: ModelConfig, *, method: str = "auto") -> Network:
         ValueError: naming a field that is none of its choices.
 
     Example:
-        >>> net = network(ModelConfig(width=16))
+        >>> config = covid_cxr.models.ModelConfig("resnet10", width=4)
+        >>> net = covid_cxr.models.network(config)
         >>> params, stats = net.init(jax.random.key(0))
-        >>> logits = jax.jit(net.apply)(params, stats, images)
+        >>> jax.jit(net.apply)(params, stats, jnp.zeros((2, 32, 32, 1))).shape
+        (2, 1)
     """
     if config.architecture not in ARCHITECTURES:
         raise ValueError(
@@ -137,6 +150,10 @@ def published(depth: int = 18, *, norm: str = "batch") -> ModelConfig:
     """Return the COVID classifier of arXiv 2004.05405: ResNet-18 or -50.
 
     Its head has a hidden layer of 256 units for depth 18 and of 512 for depth 50.
+
+    Example:
+        >>> covid_cxr.models.published(18).hidden
+        256
     """
     if depth not in (18, 50):
         raise ValueError(f"depth: expected 18 or 50, got {depth}")
@@ -148,5 +165,11 @@ def _joined(params: Any, stats: Any) -> dict[str, Any]:
 
 
 def parameters(params: Any) -> int:
-    """Return how many parameters there are."""
+    """Return how many parameters there are.
+
+    Example:
+        >>> from covid_cxr import models
+        >>> models.parameters({"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)})
+        16
+    """
     return sum(int(leaf.size) for leaf in jax.tree.leaves(params))

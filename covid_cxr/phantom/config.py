@@ -39,6 +39,12 @@ class Hospital:
         pneumonia: fraction of the other patients with an ordinary pneumonia.
         traits: trait to the fraction of patients that carry it, whatever they have;
             a trait that is not named is absent.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> hospital = phantom.Hospital("north", covid=0.8, traits={"marker": 1.0})
+        >>> hospital.share, hospital.pneumonia
+        (1.0, 0.0)
     """
 
     name: str
@@ -79,6 +85,11 @@ class Cohort:
         target: "covid" or "pneumonia": the label that the shortcuts follow.
         contrast: how dense opacities are; 0 leaves nothing of the disease to see.
         noise: standard deviation of the detector's noise.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=8, shortcuts={"border": 0.9})
+        >>> len(cohort.hospitals), cohort.target
+        (2, 'covid')
     """
 
     patients: int = 256

@@ -36,6 +36,19 @@ class PhantomRadiograph(NamedTuple):
         image: (..., H, W) float32 in [0, 1].
         lungs: (..., 2, H, W) bool: right (at the viewer's left), then left.
         opacity: (..., H, W) float32, the density that the disease adds.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8))
+        >>> drawn = phantom.radiograph(
+        ...     roster.patients[0],
+        ...     roster.poses[0],
+        ...     jnp.array(2),
+        ...     jnp.array(roster.traits[0]),
+        ...     size=64,
+        ... )
+        >>> drawn.image.shape, drawn.lungs.shape, drawn.opacity.shape
+        ((64, 64), (2, 64, 64), (64, 64))
     """
 
     image: Array
@@ -53,6 +66,12 @@ class Phantom(NamedTuple):
         finding: (n,) int32: 0 normal, 1 pneumonia, 2 COVID-19.
         traits: trait to (n,) bool.
         index: the table, as a real source's; its paths name no file.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> data = phantom.generate(jax.random.key(0), phantom.Cohort(8))
+        >>> data.images.shape, data.lungs.shape, len(data.index)
+        ((8, 64, 64), (8, 2, 64, 64), 8)
     """
 
     images: np.ndarray
@@ -92,6 +111,19 @@ def radiograph(
 
     Returns:
         The radiograph.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8))
+        >>> drawn = phantom.radiograph(
+        ...     roster.patients[0],
+        ...     roster.poses[0],
+        ...     jnp.array(2),
+        ...     jnp.array(roster.traits[0]),
+        ...     size=64,
+        ... )
+        >>> bool(drawn.opacity.max() > 0)  # 2: COVID-19
+        True
     """
     on = dict(zip(TRAITS, traits.astype(jnp.float32), strict=True))
     shape, disease = jax.random.split(patient)
@@ -133,7 +165,21 @@ def radiographs(
     contrast: float | Array = 1.0,
     noise: float | Array = 0.03,
 ) -> PhantomRadiograph:
-    """Draw a stack of radiographs: :func:`radiograph`, vmapped and jitted."""
+    """Draw a stack of radiographs: :func:`radiograph`, vmapped and jitted.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> who = phantom.roster(jax.random.key(0), phantom.Cohort(8))
+        >>> drawn = phantom.radiographs(
+        ...     who.patients,
+        ...     who.poses,
+        ...     jnp.array(who.finding),
+        ...     jnp.array(who.traits),
+        ...     size=64,
+        ... )
+        >>> drawn.image.shape
+        (8, 64, 64)
+    """
 
     def one(
         patient: Array, pose: Array, finding: Array, carried: Array
@@ -154,6 +200,12 @@ class Roster(NamedTuple):
         finding: (n,) int32: 0 normal, 1 pneumonia, 2 COVID-19.
         traits: (n, traits) bool, in the order of ``TRAITS``.
         index: the table, as a real source's; its paths name no file.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8, films=2))
+        >>> roster.finding.shape, len(set(roster.index.patient))
+        ((16,), 8)
     """
 
     patients: Array
@@ -164,7 +216,14 @@ class Roster(NamedTuple):
 
 
 def roster(key: Key[Array, ""], cohort: Cohort) -> Roster:
-    """Return who is in a cohort; the same as :func:`generate` draws."""
+    """Return who is in a cohort; the same as :func:`generate` draws.
+
+    Example:
+        >>> from covid_cxr import phantom
+        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8))
+        >>> roster.finding.shape, roster.index.source[:1].tolist()
+        ((8,), ['phantom_a'])
+    """
     at_random, people, pose = jax.random.split(key, 3)
     site, finding, traits = _draw_labels(at_random, cohort)
     repeat = np.repeat(np.arange(cohort.patients), cohort.radiographs)
@@ -191,6 +250,13 @@ def stacks(
     Yields:
         Rows, and their radiographs; together all rows. The last rows may repeat some,
         with the same radiographs, so that all parts have one shape.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(8)
+        >>> roster = covid_cxr.phantom.roster(jax.random.key(0), cohort)
+        >>> parts = covid_cxr.phantom.stacks(roster, cohort, size=8)
+        >>> [(rows.start, drawn.image.shape) for rows, drawn in parts]
+        [(0, (8, 64, 64))]
     """
     for rows in spans(len(whole.finding), size):
         yield (
@@ -218,9 +284,10 @@ def generate(key: Key[Array, ""], cohort: Cohort | None = None) -> Phantom:
         Images, masks, opacities, findings, traits, and the table of it all.
 
     Example:
-        >>> cohort = Cohort(patients=8, shortcuts={"border": 0.9})
-        >>> generate(jax.random.key(0), cohort).images.shape
-        (8, 64, 64)
+        >>> cohort = covid_cxr.phantom.Cohort(patients=8, shortcuts={"border": 0.9})
+        >>> data = covid_cxr.phantom.generate(jax.random.key(0), cohort)
+        >>> data.images.shape, sorted(set(data.finding.tolist()))
+        ((8, 64, 64), [0, 2])
     """
     cohort = Cohort() if cohort is None else cohort
     whole = roster(key, cohort)

@@ -30,13 +30,21 @@ def predict(segmenter: Segmenter, image: Any) -> np.ndarray:
 
     Raises:
         ValueError: for images of another shape or kind.
+
+    Example:
+        >>> segmenter = covid_cxr.segmentation.load("runs/lungs-1")  # doctest: +SKIP
+        >>> covid_cxr.segmentation.predict(segmenter, image).shape  # doctest: +SKIP
     """
     image = checked_images(segmenter.config.net, image, "image")
     return np.asarray(_probabilities(segmenter.config.net, segmenter.params, image))
 
 
 def save(segmenter: Segmenter, path: str | os.PathLike[str]) -> None:
-    """Write a trained U-Net into a run folder, whole."""
+    """Write a trained U-Net into a run folder, whole.
+
+    Example:
+        >>> covid_cxr.segmentation.save(segmenter, "runs/lungs-1")  # doctest: +SKIP
+    """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.save(folder / "weights", segmenter.params, step=0, keep=1)
@@ -50,6 +58,9 @@ def load(path: str | os.PathLike[str]) -> Segmenter:
     Raises:
         OSError: if the folder holds none.
         ValueError: if it is damaged.
+
+    Example:
+        >>> segmenter = covid_cxr.segmentation.load("runs/lungs-1")  # doctest: +SKIP
     """
     folder = Path(path)
     content = runs.read_json(folder / "segmenter.json")

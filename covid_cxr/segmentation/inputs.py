@@ -35,6 +35,10 @@ class SegmentConfig:
         select: The weights kept: of the last epoch, or best by validation Dice.
         seed: Of initial weights, order and augmentation.
         checkpoint_every: Epochs between checkpoints.
+
+    Example:
+        >>> covid_cxr.segmentation.SegmentConfig(epochs=5).side
+        64
     """
 
     net: UNetConfig = _NET
@@ -57,6 +61,12 @@ class Radiographs(NamedTuple):
     Attributes:
         image: (N, H, W) float32 in [0, 1].
         mask: (N, C, H, W) bool; C = 2: right lung (at the viewer's left), then left.
+
+    Example:
+        >>> image = np.zeros((4, 64, 64), np.float32)
+        >>> mask = np.zeros((4, 1, 64, 64), bool)
+        >>> covid_cxr.segmentation.Radiographs(image, mask).mask.shape
+        (4, 1, 64, 64)
     """
 
     image: Any

@@ -63,6 +63,13 @@ def clean(probability: Any, *, threshold: float = 0.5) -> np.ndarray:
 
     Raises:
         ValueError: for another shape.
+
+    Example:
+        >>> probability = np.zeros((1, 12, 12))
+        >>> probability[0, 2:10, 1:5], probability[0, 2:10, 7:11] = 0.9, 0.9
+        >>> probability[0, 5, 3] = 0.1  # a hole
+        >>> int(covid_cxr.segmentation.clean(probability).sum())
+        64
     """
     probability = np.asarray(probability)
     if probability.ndim != 3 or probability.shape[0] not in (1, 2):
@@ -89,6 +96,12 @@ def two_lungs(mask: np.ndarray) -> np.ndarray:
     Returns:
         (2, H, W) bool: the lung at the viewer's left (the patient's right), then the
         other. One lung alone is given to its side of the image's middle.
+
+    Example:
+        >>> mask = np.zeros((12, 12), bool)
+        >>> mask[2:10, 1:5], mask[2:10, 7:11] = True, True
+        >>> covid_cxr.segmentation.two_lungs(mask).sum(axis=(1, 2)).tolist()
+        [32, 32]
     """
     labels, sizes = components(mask)
     out = np.zeros((2, *mask.shape), bool)

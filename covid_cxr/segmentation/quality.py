@@ -22,6 +22,10 @@ class Limits:
         parts: most parts of more than 1 % of the radiograph, before cleaning.
         balance: smallest ratio of the smaller lung's area to the larger's.
         confidence: smallest agreement of probabilities and mask.
+
+    Example:
+        >>> covid_cxr.segmentation.Limits(parts=2).area
+        (0.08, 0.65)
     """
 
     area: tuple[float, float] = (0.08, 0.65)
@@ -42,6 +46,13 @@ class Quality(NamedTuple):
         balance: smaller lung's area over the larger's.
         confidence: soft Dice of the probabilities and the mask cut from them.
         reasons: why to abstain; empty if the mask may be used.
+
+    Example:
+        >>> probability = np.zeros((1, 12, 12))
+        >>> probability[0, 2:10, 1:5], probability[0, 2:10, 7:11] = 1.0, 1.0
+        >>> quality = covid_cxr.segmentation.checked(probability).quality
+        >>> quality.parts, quality.balance
+        (2, 1.0)
     """
 
     area: float
@@ -62,6 +73,13 @@ class Checked(NamedTuple):
     Attributes:
         mask: (H, W) bool, all lung, cleaned.
         quality: whether to use it.
+
+    Example:
+        >>> probability = np.zeros((1, 12, 12))
+        >>> probability[0, 2:10, 1:5], probability[0, 2:10, 7:11] = 1.0, 1.0
+        >>> checked = covid_cxr.segmentation.checked(probability)
+        >>> checked.mask.shape
+        (12, 12)
     """
 
     mask: np.ndarray
@@ -80,6 +98,12 @@ def checked(probability: Any, limits: Limits = LIMITS) -> Checked:
 
     Raises:
         ValueError: for another shape, or probabilities that are not finite.
+
+    Example:
+        >>> probability = np.zeros((1, 12, 12))
+        >>> probability[0, 2:10, 1:5] = 1.0  # one lung alone
+        >>> covid_cxr.segmentation.checked(probability).quality.reasons
+        ('one lung is 0% of the other, below 35%',)
     """
     probability = np.asarray(probability, np.float64)
     if not np.isfinite(probability).all():

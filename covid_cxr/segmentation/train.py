@@ -35,6 +35,10 @@ class Segmenter(NamedTuple):
         params: its weights.
         config: how it came to be.
         history: a record an epoch.
+
+    Example:
+        >>> covid_cxr.segmentation.Segmenter._fields
+        ('params', 'config', 'history')
     """
 
     params: Any
@@ -77,6 +81,11 @@ def fit(
         ValueError: naming a field or array that does not fit, or a checkpoint of
             other data.
         synaptax.training.NonFiniteError: for a loss that is not finite.
+
+    Example:
+        >>> from covid_cxr import segmentation
+        >>> config = segmentation.SegmentConfig(epochs=5)
+        >>> segmenter = segmentation.fit(config, train, validation)  # doctest: +SKIP
     """
     train, watched = prepared(config, train, validation)
     count = train.image.shape[0]

@@ -21,6 +21,10 @@ class UNetConfig:
         depth: Halvings of the image; its sides must be multiples of 2^depth.
         width: Channels at full size; each halving doubles them.
         outputs: 1 for all lung, 2 for right and left lung.
+
+    Example:
+        >>> covid_cxr.segmentation.UNetConfig(depth=2, width=4).outputs
+        1
     """
 
     depth: int = 3
@@ -71,6 +75,12 @@ class UNet(nn.Module):
     Attributes:
         config: what it is.
         method: of :func:`covid_cxr.models.convolution.convolve`.
+
+    Example:
+        >>> config = covid_cxr.segmentation.UNetConfig(depth=1, width=4)
+        >>> net = covid_cxr.segmentation.UNet(config)
+        >>> net.config.depth
+        1
     """
 
     config: UNetConfig

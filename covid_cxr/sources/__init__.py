@@ -1,4 +1,9 @@
-"""Data sets in their own layouts: tables of what is there, and lazy readers."""
+"""Data sets in their own layouts: tables of what is there, and lazy readers.
+
+Example:
+    >>> "kermany" in covid_cxr.sources.SOURCES
+    True
+"""
 
 from covid_cxr.sources.base import Built, Source
 from covid_cxr.sources.loading import Loaded, load

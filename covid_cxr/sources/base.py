@@ -32,6 +32,15 @@ class Built(NamedTuple):
     Attributes:
         index: the images that can be used.
         problems: everything that was found wrong, or left out, one by one.
+
+    Example:
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> pathlib.Path("kermany/train/NORMAL").mkdir(parents=True, exist_ok=True)
+        >>> Image.new("L", (8, 8)).save("kermany/train/NORMAL/IM-0115-0001.jpeg")
+        >>> built = covid_cxr.sources.build("kermany")
+        >>> len(built.index), built.index.patient.tolist()
+        (1, ['kermany/IM-0115'])
     """
 
     index: Index
@@ -52,6 +61,10 @@ class Source:
         read: ``file -> Radiograph``, where the common reader does not do.
         read_mask: ``file -> (H, W) bool``.
         paired: whether a mask has its image's size.
+
+    Example:
+        >>> covid_cxr.sources.by_name("kermany").name
+        'kermany'
     """
 
     name: str

@@ -43,7 +43,12 @@ SOURCES: dict[str, Source] = {
 
 
 def by_name(name: str) -> Source:
-    """Return a source by its name; a ValueError lists the names."""
+    """Return a source by its name; a ValueError lists the names.
+
+    Example:
+        >>> covid_cxr.sources.by_name("jsrt").masks
+        ('left_lung', 'right_lung', 'heart', 'left_clavicle', 'right_clavicle')
+    """
     if name not in SOURCES:
         raise ValueError(
             f"source: expected 'auto' or one of {', '.join(SOURCES)}, got {name!r}"
@@ -63,6 +68,14 @@ def detect(root: str | os.PathLike[str]) -> Source:
     Raises:
         NotADirectoryError: if there is no such folder.
         ValueError: if it has the layout of no source, or of several.
+
+    Example:
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> pathlib.Path("kermany/train/NORMAL").mkdir(parents=True, exist_ok=True)
+        >>> Image.new("L", (8, 8)).save("kermany/train/NORMAL/IM-0115-0001.jpeg")
+        >>> covid_cxr.sources.detect("kermany").name
+        'kermany'
     """
     folder = folder_of(root)
     fits = [one for one in SOURCES.values() if one.detect(folder)]
@@ -92,8 +105,12 @@ def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) ->
             an option of no use.
 
     Example:
-        >>> build("data/covid_chestxray").index  # doctest: +SKIP
-        Index(319 images of 180 patients from covid_chestxray)
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> pathlib.Path("kermany/train/NORMAL").mkdir(parents=True, exist_ok=True)
+        >>> Image.new("L", (8, 8)).save("kermany/train/NORMAL/IM-0115-0001.jpeg")
+        >>> covid_cxr.sources.build("kermany").index.path.tolist()
+        ['train/NORMAL/IM-0115-0001.jpeg']
     """
     chosen = detect(root) if source == "auto" else by_name(source)
     return chosen.build(folder_of(root), **options)
@@ -112,12 +129,28 @@ def read(index: Index, row: int) -> Radiograph:
     Raises:
         ImageError: naming the file, if it cannot be read.
         ValueError: if the source has no folder here.
+
+    Example:
+        >>> import pathlib
+        >>> from PIL import Image
+        >>> pathlib.Path("kermany/train/NORMAL").mkdir(parents=True, exist_ok=True)
+        >>> Image.new("L", (8, 8)).save("kermany/train/NORMAL/IM-0115-0001.jpeg")
+        >>> index = covid_cxr.sources.build("kermany").index
+        >>> covid_cxr.sources.read(index, 0).pixels.shape
+        (8, 8)
     """
     return _source_of(index, row).read(index.file(row))
 
 
 def has_mask(index: Index, row: int, name: str = "lungs") -> bool:
-    """Say whether :func:`read_mask` has a mask to read: "lungs" may be two."""
+    """Say whether :func:`read_mask` has a mask to read: "lungs" may be two.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(4)
+        >>> index = covid_cxr.phantom.roster(jax.random.key(0), cohort).index
+        >>> covid_cxr.sources.has_mask(index, 0)  # a phantom's lungs are in no file
+        False
+    """
     if index.mask(name)[row]:
         return True
     sides = ("left_lung", "right_lung")
@@ -138,6 +171,10 @@ def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
     Raises:
         ImageError: naming the file, if it cannot be read.
         ValueError: if the image has no such mask, or the lungs differ in size.
+
+    Example:
+        >>> index = covid_cxr.sources.build("data/montgomery").index  # doctest: +SKIP
+        >>> covid_cxr.sources.read_mask(index, 0).dtype  # doctest: +SKIP
     """
     reader = _source_of(index, row).read_mask
     if name != "lungs" or index.mask("lungs")[row]:

@@ -32,7 +32,21 @@ PREPARED = "prepared"  # folder of the prepared radiographs, in the study's
 
 
 def cells(config: StudyConfig) -> list[Cell]:
-    """Return the cells of a study, in the order in which they are run."""
+    """Return the cells of a study, in the order in which they are run.
+
+    Example:
+        >>> given = {
+        ...     "name": "first",
+        ...     "sets": {"home": {"phantom": {"patients": 64}}},
+        ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+        ...     "mixes": {"home": {"kind": "target", "target": "home"}},
+        ...     "tests": ["own"],
+        ...     "preprocessing": ["none", "equalised"],
+        ... }
+        >>> config = covid_cxr.study.parse(given)
+        >>> [cell.preprocessing for cell in covid_cxr.study.cells(config)]
+        ['none', 'equalised']
+    """
     axes = (config.encoders, config.pretrainings, config.mixes, config.preprocessing)
     return [Cell(*names) for names in itertools.product(*axes)]
 
@@ -57,6 +71,10 @@ def run(
 
     Raises:
         ValueError: if the folder holds another study, or two parts overlap.
+
+    Example:
+        >>> config = covid_cxr.study.read(pathlib.Path("study.json"))  # doctest: +SKIP
+        >>> covid_cxr.study.run(config, "runs/first")  # doctest: +SKIP
     """
     study = runs.create(folder, config, resume=True)  # kept: it holds the lock
     place = study.path
@@ -145,6 +163,10 @@ def predictions(place: Path, key: str) -> dict[str, dict[str, np.ndarray]]:
 
     Raises:
         FileError: naming the file and the array that is damaged.
+
+    Example:
+        >>> key = covid_cxr.study.cells(config)[0].key  # doctest: +SKIP
+        >>> covid_cxr.study.predictions(folder, key)["validation"]  # doctest: +SKIP
     """
     path = path_of(place, key).with_suffix(".npz")
     arrays, out = runs.read_arrays(path), dict[str, dict[str, np.ndarray]]()

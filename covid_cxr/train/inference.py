@@ -31,6 +31,10 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
 
     Raises:
         ValueError: for images of another shape.
+
+    Example:
+        >>> scores = covid_cxr.train.predict(net, trained, image)  # doctest: +SKIP
+        >>> scores.shape  # (S, N)  # doctest: +SKIP
     """
     image = images("image", image)
     config = trained.config
@@ -59,6 +63,11 @@ def features(
 
     Raises:
         ValueError: for images of another shape.
+
+    Example:
+        >>> stages = covid_cxr.train.features(  # doctest: +SKIP
+        ...     net, params, stats, image, covid_cxr.train.fixed_finetuning()
+        ... )
     """
     scale = scale_of(config)
     means = _features(net, params, stats, images("image", image), scale)

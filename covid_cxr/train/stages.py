@@ -51,6 +51,10 @@ class StageConfig:
         seeds: A network is trained for each.
         seed_axis: Seeds one after the other (map), together (vmap), or by device.
         checkpoint_every: Epochs between checkpoints.
+
+    Example:
+        >>> covid_cxr.train.StageConfig(epochs=5, seeds=(0, 1)).loss
+        'bce'
     """
 
     loss: str = "bce"
@@ -110,6 +114,10 @@ def published_pretraining(task: str = "chestxray") -> StageConfig:
 
     Reference:
         Tartaglione et al., arXiv 2004.05405, and its released code.
+
+    Example:
+        >>> covid_cxr.train.published_pretraining("rsna").epochs
+        160
     """
     tasks = {"chestxray": ("double-softmax", 0.01, 150), "rsna": ("bce", 0.1, 160)}
     if task not in tasks:
@@ -134,6 +142,11 @@ def published_finetuning() -> StageConfig:
 
     Reference:
         Tartaglione et al., arXiv 2004.05405, and its released code.
+
+    Example:
+        >>> stage = covid_cxr.train.published_finetuning()
+        >>> stage.loss, stage.batch, stage.select
+        ('focal', 4, 'last')
     """
     return StageConfig(
         loss="focal",
@@ -149,11 +162,21 @@ def published_finetuning() -> StageConfig:
 
 
 def fixed_pretraining(classes: int = 1) -> StageConfig:
-    """Return stage 1 repaired, for a number of outputs."""
+    """Return stage 1 repaired, for a number of outputs.
+
+    Example:
+        >>> covid_cxr.train.fixed_pretraining(3).loss
+        'softmax'
+    """
     loss = "bce" if classes == 1 else "softmax"
     return StageConfig(loss=loss, augmentation=PUBLISHED_PRETRAINING)
 
 
 def fixed_finetuning() -> StageConfig:
-    """Return stage 2 repaired; its trunk learns at a tenth of the head's rate."""
+    """Return stage 2 repaired; its trunk learns at a tenth of the head's rate.
+
+    Example:
+        >>> covid_cxr.train.fixed_finetuning().trunk_rate
+        0.1
+    """
     return StageConfig(trunk_rate=0.1)

@@ -31,6 +31,10 @@ class Trained(NamedTuple):
         epoch: (S,) the epoch each was kept at, counted from 1.
         history: a record an epoch; its lists are by seed.
         config: the stage.
+
+    Example:
+        >>> covid_cxr.train.Trained._fields
+        ('params', 'stats', 'epoch', 'history', 'config')
     """
 
     params: Any
@@ -78,6 +82,11 @@ def fit(
             checkpoint of other data.
         synaptax.training.NonFiniteError: for a loss that is not finite, naming epoch
             and seed; the last checkpoint is kept.
+
+    Example:
+        >>> stage = covid_cxr.train.fixed_finetuning()
+        >>> trained = covid_cxr.train.fit(net, stage, train, validation)  # doctest: +SKIP
+        >>> trained.epoch  # doctest: +SKIP
     """
     check(config)
     train, validation = checked(net, config, train, validation)
@@ -128,6 +137,13 @@ def with_trunk(fresh: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[Any, Any
 
     Raises:
         ValueError: naming the first leaf of the trunk that does not fit.
+
+    Example:
+        >>> fresh = {"trunk": jnp.zeros(2), "fc": jnp.zeros(1)}, {}
+        >>> given = {"trunk": jnp.ones(2), "fc": jnp.ones(1)}, {}
+        >>> params, stats = covid_cxr.train.with_trunk(fresh, given)
+        >>> params["trunk"].tolist(), params["fc"].tolist()
+        ([1.0, 1.0], [0.0])
     """
     (params, stats), (theirs, averages) = fresh, given
     trunk = {name: leaf for name, leaf in params.items() if name != "fc"}

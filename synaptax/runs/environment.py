@@ -16,7 +16,12 @@ _PACKAGES = ("synaptax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Return the versions of Python and of what computes, and the device."""
+    """Return the versions of Python and of what computes, and the device.
+
+    Example:
+        >>> "jax" in synaptax.runs.environment()["versions"]
+        True
+    """
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -36,14 +41,24 @@ def environment() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores this process may use.
+
+    Example:
+        >>> synaptax.runs.cores() >= 1
+        True
+    """
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def command_line() -> str:
-    """Return this process's command, with no path to the interpreter or module."""
+    """Return this process's command, with no path to the interpreter or module.
+
+    Example:
+        >>> isinstance(synaptax.runs.command_line(), str)
+        True
+    """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is None:
         program = ["python", Path(sys.argv[0]).name]

@@ -14,7 +14,12 @@ from synaptax.runs import locks
 
 
 class FileError(ValueError):
-    """A file is damaged, foreign or out of range; names the file and the field."""
+    """A file is damaged, foreign or out of range; names the file and the field.
+
+    Example:
+        >>> issubclass(synaptax.runs.FileError, ValueError)
+        True
+    """
 
 
 @contextmanager

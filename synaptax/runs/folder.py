@@ -38,6 +38,11 @@ class RunFolder:
         identity: the config's fields that a resumed run must share, where
             :func:`create` gave this; what belongs to the run is saved with them.
         lock: keeps other processes from the folder while this object is there.
+
+    Example:
+        >>> import pathlib
+        >>> synaptax.runs.RunFolder(pathlib.Path("runs/mine-1")).metrics.name
+        'metrics.jsonl'
     """
 
     path: Path
@@ -121,6 +126,15 @@ def create(
             of another config or of a config that is lost, or another process is at
             it; names the folder and the first field that differs.
         OSError: if the folder cannot be written; names the folder.
+
+    Example:
+        >>> import dataclasses
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     rate: float = 0.1
+        >>> folder = synaptax.runs.create("runs/mine-1", Config())
+        >>> synaptax.runs.read_json(folder.config)
+        {'rate': 0.1}
     """
     fields, ignored = jsonable(config), set(ignore)
     identity = {name: value for name, value in fields.items() if name not in ignored}
@@ -180,6 +194,10 @@ def fresh_path(root: str | os.PathLike[str], name: str) -> Path:
     """Make the empty folder ``root/name-1``, or of the first number above all others.
 
     It is this process's alone, also where several look for one at once.
+
+    Example:
+        >>> synaptax.runs.fresh_path("no_runs_yet", "mine").name
+        'mine-1'
     """
     root = Path(root).expanduser()
     root.mkdir(parents=True, exist_ok=True)
@@ -200,6 +218,13 @@ def append_metrics(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: naming the file, for a disk that is full or a folder that is gone.
+
+    Example:
+        >>> import pathlib
+        >>> folder = synaptax.runs.RunFolder(pathlib.Path("."))
+        >>> synaptax.runs.append_metrics(folder, {"epoch": 1, "loss": 0.5})
+        >>> synaptax.runs.read_metrics(folder)[-1]
+        {'epoch': 1, 'loss': 0.5}
     """
     line = json.dumps(jsonable(dict(record)), allow_nan=False).encode() + b"\n"
     with named_errors(folder.metrics), open(folder.metrics, "ab", buffering=0) as file:
@@ -213,7 +238,7 @@ def append_metrics(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return the records of ``metrics.jsonl``; a last line cut short is left out.
+    r"""Return the records of ``metrics.jsonl``; a last line cut short is left out.
 
     Args:
         folder: the run.
@@ -225,6 +250,13 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
         FileError: naming file, line and field, if a complete line is not a JSON object,
             has numbers that are not finite, an ``epoch`` that does not count up from
             1 on or an ``elapsed_s`` that is no time.
+
+    Example:
+        >>> import pathlib
+        >>> folder = synaptax.runs.RunFolder(pathlib.Path("."))
+        >>> _ = folder.metrics.write_text('{"epoch": 1}\n{"epo')  # cut short
+        >>> synaptax.runs.read_metrics(folder)
+        [{'epoch': 1}]
     """
     try:
         lines = folder.metrics.read_bytes().split(b"\n")[:-1]
@@ -252,13 +284,21 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
 def keep_metrics(
     folder: RunFolder, *, last: int | float | None = None, key: str = "epoch"
 ) -> None:
-    """Drop what a resumed run will write again, and a last line cut short.
+    r"""Drop what a resumed run will write again, and a last line cut short.
 
     Args:
         folder: the run.
         last: keep the records whose ``key`` is at most this, and those without the
             key; default: all.
         key: what counts progress.
+
+    Example:
+        >>> import pathlib
+        >>> folder = synaptax.runs.RunFolder(pathlib.Path("."))
+        >>> _ = folder.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
+        >>> synaptax.runs.keep_metrics(folder, last=1)
+        >>> synaptax.runs.read_metrics(folder)
+        [{'epoch': 1}]
     """
     if not folder.metrics.exists():
         return
@@ -282,6 +322,16 @@ def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -
 
     Raises:
         FileError: naming the file and the field, if it holds something else.
+
+    Example:
+        >>> import dataclasses
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     rate: float = 0.1
+        >>> folder = synaptax.runs.create("runs/read-1", Config(0.2))
+        >>> check = lambda config: None
+        >>> synaptax.runs.config_of(folder.config, Config, check, of="a run")
+        Config(rate=0.2)
     """
     fields = read_json(path)
     try:
@@ -313,6 +363,18 @@ def write_summary(
 
     Returns:
         What was written.
+
+    Example:
+        >>> import dataclasses, pathlib
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     rate: float = 0.1
+        >>> folder = synaptax.runs.RunFolder(pathlib.Path("."))
+        >>> written = synaptax.runs.write_summary(
+        ...     folder, {"error": 0.05}, config=Config(), seeds=[0], wall_s=1.5
+        ... )
+        >>> written["results"], written["seeds"]
+        ({'error': 0.05}, [0])
     """
     summary = {
         "command": command_line() if command is None else command,
@@ -344,6 +406,12 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         FileError: naming the file, and the field that is missing or of another type.
         OSError: if there is none.
+
+    Example:
+        >>> import pathlib
+        >>> summary = synaptax.runs.read_summary(  # doctest: +SKIP
+        ...     pathlib.Path("runs/digits-1/summary.json")
+        ... )
     """
     fields = read_json(path)
     summary = typed(path, fields, Summary)
@@ -367,6 +435,10 @@ def jsonable(value: Any) -> Any:
 
     Raises:
         TypeError: naming the type that JSON cannot hold.
+
+    Example:
+        >>> synaptax.runs.jsonable({"loss": np.float32(0.5), "shape": (2, 3)})
+        {'loss': 0.5, 'shape': [2, 3]}
     """
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return jsonable(value._asdict())  # pyright: ignore
@@ -391,7 +463,15 @@ def jsonable(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, so that ``path`` holds the old or the new, whole."""
+    """Write a value as JSON, so that ``path`` holds the old or the new, whole.
+
+    Example:
+        >>> import pathlib
+        >>> path = pathlib.Path("one.json")
+        >>> synaptax.runs.write_json(path, {"loss": np.float32(0.5)})
+        >>> synaptax.runs.read_json(path)
+        {'loss': 0.5}
+    """
     text = json.dumps(jsonable(value), indent=2, allow_nan=False)
     with replacing(path) as file:
         file.write(text.encode() + b"\n")

@@ -21,7 +21,14 @@ _LONGEST = 2**34  # bytes of an array; a header may claim anything
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file whose numbers are finite; a FileError names it if it is not."""
+    """Read a JSON file whose numbers are finite; a FileError names it if it is not.
+
+    Example:
+        >>> import pathlib
+        >>> synaptax.runs.write_json(pathlib.Path("one.json"), {"seeds": [0, 1]})
+        >>> synaptax.runs.read_json(pathlib.Path("one.json"))
+        {'seeds': [0, 1]}
+    """
     try:
         return parsed(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -52,6 +59,12 @@ def read_arrays(path: Path, only: Sequence[str] = ()) -> dict[str, np.ndarray]:
     Raises:
         FileError: naming the file and the array that is damaged.
         OSError: if the file cannot be read at all.
+
+    Example:
+        >>> import pathlib
+        >>> np.savez("arrays.npz", loss=np.ones(2))
+        >>> synaptax.runs.read_arrays(pathlib.Path("arrays.npz"))["loss"].tolist()
+        [1.0, 1.0]
     """
     raw, name = path.read_bytes(), "the archive"
     try:
