@@ -165,9 +165,13 @@ START = (
 def escaped(app, what, name, obj, options, lines):
     """Keep |w| and (*batch, N), which are mathematics, from being taken for markup."""
     for number, line in enumerate(lines):
-        if not re.search(r"[\\`]|::|>>>", line):
-            line = re.sub(r"\|(?=[^|]+\|)|(?<=\w)\|", r"\\|", line)
-            lines[number] = re.sub(r"\*(?=batch)", r"\\*", line)
+        if re.search(r"\\|:math:|>>>", line):
+            continue
+        parts = re.split(r"(`+[^`]*`+)", line)  # literals stay
+        for even in range(0, len(parts), 2):
+            part = re.sub(r"\|(?=[^|]+\|)|(?<=\w)\|", r"\\|", parts[even])
+            parts[even] = re.sub(r"\*(?=batch)", r"\\*", part)
+        lines[number] = "".join(parts)
 
 
 def setup(app):

@@ -112,7 +112,7 @@ def plateau(patience: int, *, margin: float | int = 0.01) -> Plateau:
         >>> state, fired = rule.init(), []
         >>> for loss in (1.0, 1.1, 1.2):  # two epochs above (1 + margin) times the best
         ...     state, now = rule.step(state, jnp.array(loss))
-        ...     fired.append(bool(now))
+        ...     fired.append(bool(now.fired))
         >>> fired
         [False, False, True]
     """

@@ -80,7 +80,11 @@ def without_example(package):
     shown = "".join(x.source for x in parser.get_examples(package.__doc__ or ""))
     for name, value in named(package):
         own = [text for _, text in texts(name, value)]
-        if not (any(">>>" in text for text in own) if own else name in shown):
+        if own:
+            there = any(">>>" in text for text in own)
+        else:
+            there = name.rpartition(".")[2] in shown
+        if not there:
             yield name
 
 

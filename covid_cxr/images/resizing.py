@@ -66,8 +66,8 @@ def resize(image: Shaped, shape: tuple[int, int]) -> Shaped:
 
     Example:
         >>> from covid_cxr import images
-        >>> images.resize(np.eye(4, dtype=np.float32), (2, 2)).tolist()
-        XX
+        >>> images.resize(np.ones((40, 60), np.float32), (20, 20)).shape
+        (20, 20)
     """
     check_image(image, stacked=True)
     if isinstance(image, np.ndarray):

@@ -85,7 +85,8 @@ def fit(
 
     Example:
         >>> stage = covid_cxr.train.fixed_finetuning()
-        >>> trained = covid_cxr.train.fit(net, stage, train, validation)  # doctest: +SKIP
+        >>> fit = covid_cxr.train.fit
+        >>> trained = fit(net, stage, train, validation)  # doctest: +SKIP
         >>> trained.epoch  # doctest: +SKIP
     """
     check(config)
