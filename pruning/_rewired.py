@@ -91,6 +91,14 @@ def rewired(
 
     References:
         Mocanu et al., arXiv 1707.04780 (SET); Evci et al., arXiv 1911.11134 (RigL).
+
+    Example:
+        >>> tx = pruning.rewired(
+        ...     optax.sgd(0.1), 0.25, key=jax.random.key(0), end=1000, scope="layer"
+        ... )
+        >>> masks = pruning.masks_of(tx.init({"kernel": jnp.ones((4, 4))}))
+        >>> float(pruning.density(masks))
+        0.25
     """
     if grow not in GROWTH:
         raise ValueError(f"grow: expected one of {', '.join(GROWTH)}, got {grow!r}")
@@ -231,6 +239,12 @@ def straight_through(params: PyTree, masks: PyTree) -> PyTree:
 
     Reference:
         Bengio et al., arXiv 1308.3432.
+
+    Example:
+        >>> w, mask = {"w": jnp.ones(2)}, {"w": jnp.array([True, False])}
+        >>> slope = jax.grad(lambda w: pruning.straight_through(w, mask)["w"].sum())(w)
+        >>> pruning.straight_through(w, mask)["w"].tolist(), slope["w"].tolist()
+        ([1.0, 0.0], [1.0, 1.0])
     """
     masks = _transform.like(params, masks, argument="masks")
 
@@ -253,6 +267,13 @@ def straight_through_masks(
 
     Returns:
         A transform that passes updates on; its state is a :class:`PruneState`.
+
+    Example:
+        >>> move = pruning.straight_through_masks(pruning.one_shot(0, 0.5))
+        >>> params, grads = {"w": jnp.array([[1.0, 2.0]])}, {"w": jnp.zeros((1, 2))}
+        >>> updates, state = move.update(grads, move.init(params), params)
+        >>> pruning.masks_of(state)["w"].tolist(), updates["w"].tolist()
+        ([[False, True]], [[0.0, 0.0]])
     """
     pruner = prune(schedule, **{"regrow": True, **options})
 

@@ -341,6 +341,11 @@ def alternating(
 
     Reference:
         Peste et al., arXiv 2106.12379 (AC/DC).
+
+    Example:
+        >>> schedule = pruning.alternating(begin=10, end=100, phase=10, density=0.1)
+        >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
+        [1.0, 0.1, 1.0]
     """
     return Alternating(begin, end, phase, density)
 
