@@ -35,6 +35,10 @@ class Saliency(NamedTuple):
             correlation of the map with that of the trained network; near 1 throughout
             means that the map says nothing of what was learnt.
         radiographs: how many.
+
+    Example:
+        >>> covid_cxr.bias.Saliency._fields
+        ('method', 'inside', 'area', 'pointing', 'redrawn', 'films')
     """
 
     method: str
@@ -64,6 +68,13 @@ def grad_cam(
 
     Reference:
         Selvaraju et al., Grad-CAM, arXiv 1610.02391.
+
+    Example:
+        >>> config = covid_cxr.models.ModelConfig("resnet10", width=4)
+        >>> net = covid_cxr.models.network(config)
+        >>> params, stats = net.init(jax.random.key(0))
+        >>> covid_cxr.bias.grad_cam(net, params, stats, jnp.ones((2, 32, 32, 1))).shape
+        (2, 32, 32)
     """
     last = list(net.maps(params, stats, x).values())[-1]
     slope = jax.grad(lambda maps: net.head(params, stats, maps).sum())(last)
@@ -98,6 +109,14 @@ def integrated_gradients(
 
     Reference:
         Sundararajan, Taly and Yan, Axiomatic attribution, arXiv 1703.01365.
+
+    Example:
+        >>> config = covid_cxr.models.ModelConfig("resnet10", width=4)
+        >>> net = covid_cxr.models.network(config)
+        >>> params, stats = net.init(jax.random.key(0))
+        >>> x = jnp.ones((2, 32, 32, 1))
+        >>> covid_cxr.bias.integrated_gradients(net, params, stats, x, steps=2).shape
+        (2, 32, 32)
     """
     slope = jax.grad(lambda radiograph: net.apply(params, stats, radiograph).sum())
     times = (jnp.arange(steps, dtype=jnp.float32) + 0.5) / steps
@@ -183,6 +202,12 @@ def saliency(
 
     Returns:
         What the maps of each method say.
+
+    Example:
+        >>> maps = covid_cxr.bias.saliency(  # doctest: +SKIP
+        ...     net, params, stats, x, lungs, patient, key=jax.random.key(0)
+        ... )
+        >>> [(found.method, found.inside.value) for found in maps]  # doctest: +SKIP
     """
     weights, draws = jax.random.split(key)
     cascade = list(redrawn(net, params, weights, x.shape[1]).items())

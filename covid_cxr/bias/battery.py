@@ -37,6 +37,14 @@ def of_data(
         Metadata only, name of the source, linear classifiers of the radiograph and
         its variants, the power spectrum of it and of its border, the stored file and
         its fine detail, the source from pixels, labels shuffled within source.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> data = covid_cxr.phantom.generate(jax.random.key(0), cohort)
+        >>> label = data.index.label("covid")
+        >>> probes = covid_cxr.bias.of_data(data.index, label, data.images)
+        >>> len(probes) > 5
+        True
     """
     small = pixels(images)
     probes = [metadata.metadata_only(index, label, seed=seed)]
@@ -78,6 +86,19 @@ def of_network(
 
     Returns:
         Its scores of the variants, the source by stage, same-source negatives.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> data = covid_cxr.phantom.generate(jax.random.key(0), cohort)
+        >>> label, lungs = data.index.label("covid"), data.lungs.any(axis=1)
+        >>> brightness = lambda images: np.asarray(images).mean(axis=(1, 2))
+        >>> features = {"stem": brightness(data.images)[:, None]}
+        >>> probes = covid_cxr.bias.of_network(
+        ...     data.index, label, data.images, lungs, brightness, features,
+        ...     key=jax.random.key(0),
+        ... )
+        >>> len(probes) > 5
+        True
     """
     probes = variants.network(index, label, images, lungs, score)
     probes += sources.source_probe(index, features, seed=seed)

@@ -28,6 +28,12 @@ class RatioPoint(NamedTuple):
         radiographs: how many were trained on.
         same: area on radiographs with the training's ratio.
         reversed: area on radiographs with one minus the training's ratio.
+
+    Example:
+        >>> of = covid_cxr.metrics.Estimate
+        >>> point = covid_cxr.bias.RatioPoint(1.0, 40, same=of(0.99), reversed=of(0.2))
+        >>> point.same.value > point.reversed.value  # what was learnt is the covariate
+        True
     """
 
     ratio: float
@@ -66,6 +72,18 @@ def sweep(
     Raises:
         ValueError: for a ratio outside [0, 1], or a combination of label and covariate
             that no two patients have.
+
+    Example:
+        >>> from covid_cxr import bias, phantom
+        >>> cohort = phantom.Cohort(patients=80)
+        >>> key = jax.random.key(0)
+        >>> index = phantom.roster(key, cohort).index
+        >>> label = index.label("covid")
+        >>> covariate = np.arange(80) % 2 == 0
+        >>> features = covariate[:, None]
+        >>> points = bias.sweep(index, label, covariate, features, ratios=(1.0,))
+        >>> points[0].same.value > 0.9 > points[0].reversed.value
+        True
     """
     label, covariate = np.asarray(label).astype(int), np.asarray(covariate).astype(bool)
     wrong = [ratio for ratio in ratios if not 0 <= ratio <= 1]

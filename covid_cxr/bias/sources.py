@@ -25,6 +25,14 @@ def source_probe(
     Returns:
         A probe for each stage; with more than two sources one for each source against
         the rest. None if there is a single source: nothing can be told.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> tell = (index.source == "phantom_a")[:, None].astype(float)
+        >>> covid_cxr.bias.source_probe(index, {"stem": tell})[0].found.value > 0.9
+        True
     """
     names = np.unique(index.source).tolist()
     if len(names) < 2:
@@ -59,6 +67,15 @@ def shuffled_within_source(
     Returns:
         (n,) of 0 and 1. Patients trade with patients that have as many radiographs in
         the source, whole; one without such a partner keeps the labels.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> label = index.label("covid")
+        >>> dealt = covid_cxr.bias.shuffled_within_source(index, label)
+        >>> dealt.sum() == label.sum(), bool((dealt != label).any())
+        (np.True_, True)
     """
     label = np.asarray(label)
     dealt = label.copy()
@@ -88,6 +105,14 @@ def within_source(
 
     Returns:
         The probe; near 1/2 if no source tells the label.
+
+    Example:
+        >>> cohort = covid_cxr.phantom.Cohort(patients=40)
+        >>> key = jax.random.key(0)
+        >>> index = covid_cxr.phantom.roster(key, cohort).index
+        >>> noise = np.random.default_rng(0).random((40, 2))
+        >>> covid_cxr.bias.within_source(index, index.label("covid"), noise).fires
+        False
     """
     dealt = shuffled_within_source(index, label, seed=seed)
     return probe("labels shuffled within source", index, features, dealt, seed=seed)

@@ -203,7 +203,7 @@ class Roster(NamedTuple):
 
     Example:
         >>> from covid_cxr import phantom
-        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8, films=2))
+        >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8, radiographs=2))
         >>> roster.finding.shape, len(set(roster.index.patient))
         ((16,), 8)
     """

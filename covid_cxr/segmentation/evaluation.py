@@ -31,6 +31,15 @@ class Agreement(NamedTuple):
             interval.
         undefined: radiographs without a Hausdorff distance, one mask being empty.
         unit: of the distance, "px" or "mm".
+
+    Example:
+        >>> from covid_cxr import segmentation
+        >>> masks = np.zeros((3, 8, 8), bool)
+        >>> masks[:, 2:6, 2:6] = True
+        >>> key = jax.random.key(0)
+        >>> found = segmentation.agreement(masks, masks, key=key, replicates=20)
+        >>> found.radiographs, found.per_radiograph["dice"].tolist()
+        (3, [1.0, 1.0, 1.0])
     """
 
     radiographs: int
@@ -42,13 +51,25 @@ class Agreement(NamedTuple):
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Return 2 |A and B| / (|A| + |B|) of two masks; 1 if both are empty."""
+    """Return 2 |A and B| / (|A| + |B|) of two masks; 1 if both are empty.
+
+    Example:
+        >>> first, second = np.array([[1, 1, 0], [0, 1, 1]], bool)
+        >>> covid_cxr.segmentation.dice(first, second)
+        0.5
+    """
     total = int(predicted.sum()) + int(truth.sum())
     return 2 * int((predicted & truth).sum()) / total if total else 1.0
 
 
 def iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Return |A and B| / |A or B| of two masks; 1 if both are empty."""
+    """Return |A and B| / |A or B| of two masks; 1 if both are empty.
+
+    Example:
+        >>> first, second = np.array([[1, 1, 0], [0, 1, 1]], bool)
+        >>> round(covid_cxr.segmentation.iou(first, second), 3)
+        0.333
+    """
     union = int((predicted | truth).sum())
     return int((predicted & truth).sum()) / union if union else 1.0
 
@@ -68,6 +89,12 @@ def hausdorff95(
 
     Returns:
         The distance; 0 if both are empty, NaN if one is.
+
+    Example:
+        >>> first, second = np.zeros((2, 8, 8), bool)
+        >>> first[2:4, 2:4], second[2:4, 4:6] = True, True
+        >>> covid_cxr.segmentation.hausdorff95(first, second, spacing=0.5)
+        1.0
     """
     if not predicted.any() or not truth.any():
         return 0.0 if not predicted.any() and not truth.any() else float("nan")
@@ -108,6 +135,15 @@ def agreement(
 
     Raises:
         ValueError: for masks of another shape or kind.
+
+    Example:
+        >>> from covid_cxr import segmentation
+        >>> masks = np.zeros((3, 8, 8), bool)
+        >>> masks[:, 2:6, 2:6] = True
+        >>> key = jax.random.key(0)
+        >>> found = segmentation.agreement(masks, masks, key=key, replicates=20)
+        >>> found.mean["dice"].value, found.unit
+        (1.0, 'px')
     """
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     for name, masks in (("predicted", predicted), ("truth", truth)):
@@ -161,6 +197,12 @@ def evaluate(
 
     Raises:
         ValueError: for radiographs that do not fit.
+
+    Example:
+        >>> found = covid_cxr.segmentation.evaluate(  # doctest: +SKIP
+        ...     segmenter, test, key=jax.random.key(0), patient=patient
+        ... )
+        >>> found.mean["dice"]  # doctest: +SKIP
     """
     found = [clean(one).any(axis=0) for one in predict(segmenter, radiographs.image)]
     truth = np.asarray(radiographs.mask).any(axis=1)
@@ -189,6 +231,11 @@ def across_sources(
 
     Raises:
         ValueError: for radiographs that do not fit.
+
+    Example:
+        >>> found = covid_cxr.segmentation.across_sources(  # doctest: +SKIP
+        ...     segmenter, {"jsrt": (test, patient)}, key=jax.random.key(0)
+        ... )
     """
     return {
         name: evaluate(segmenter, radiographs, key=key, patient=patient)

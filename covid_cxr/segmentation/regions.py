@@ -52,33 +52,66 @@ def box(mask: Bool[Array, "H W"]) -> Bool[Array, "H W"]:
 def lungs_only(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"], blur: float = 0.0
 ) -> Float[Array, "H W"]:
-    """Return the lungs on black; ``blur=PUBLISHED_BLUR`` as in arXiv 2004.05405."""
+    """Return the lungs on black; ``blur=PUBLISHED_BLUR`` as in arXiv 2004.05405.
+
+    Example:
+        >>> image = jnp.ones((16, 16))
+        >>> mask = jnp.zeros((16, 16), bool).at[4:12, 4:12].set(True)
+        >>> float(covid_cxr.segmentation.lungs_only(image, mask).sum())
+        64.0
+    """
     return image * blurred(mask, blur)
 
 
 def lungs_removed(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"], blur: float = 0.0
 ) -> Float[Array, "H W"]:
-    """Return the radiograph with its lungs black; their outline can still be seen."""
+    """Return the radiograph with its lungs black; their outline can still be seen.
+
+    Example:
+        >>> image = jnp.ones((16, 16))
+        >>> mask = jnp.zeros((16, 16), bool).at[4:12, 4:12].set(True)
+        >>> float(covid_cxr.segmentation.lungs_removed(image, mask).sum())
+        192.0
+    """
     return image * (1 - blurred(mask, blur))
 
 
 def boxed_out(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"]
 ) -> Float[Array, "H W"]:
-    """Return it with a black box over both lungs: not even their outline."""
+    """Return it with a black box over both lungs: not even their outline.
+
+    Example:
+        >>> image = jnp.ones((16, 16))
+        >>> mask = jnp.eye(16, dtype=bool)[::-1].at[:4].set(False)
+        >>> float(covid_cxr.segmentation.boxed_out(image, mask).sum())
+        112.0
+    """
     return jnp.where(box(mask), 0, image)
 
 
 def framed(image: Float[Array, "H W"], mask: Bool[Array, "H W"]) -> Float[Array, "H W"]:
-    """Return what lies in the box around both lungs, on black."""
+    """Return what lies in the box around both lungs, on black.
+
+    Example:
+        >>> image = jnp.ones((16, 16))
+        >>> mask = jnp.eye(16, dtype=bool)[::-1].at[:4].set(False)
+        >>> float(covid_cxr.segmentation.framed(image, mask).sum())
+        144.0
+    """
     return jnp.where(box(mask), image, 0)
 
 
 def border_only(
     image: Float[Array, "H W"], mask: Bool[Array, "H W"] | None = None
 ) -> Float[Array, "H W"]:
-    """Return the outermost sixteenth on each side, whatever the mask."""
+    """Return the outermost sixteenth on each side, whatever the mask.
+
+    Example:
+        >>> float(covid_cxr.segmentation.border_only(jnp.ones((16, 16))).sum())
+        60.0
+    """
     del mask
     height, width = image.shape
     edge = max(1, round(BORDER * min(height, width)))
@@ -110,6 +143,13 @@ def variants(images: Any, masks: Any) -> dict[str, Float[Array, "N H W"]]:
 
     Raises:
         ValueError: if the shapes differ.
+
+    Example:
+        >>> images = np.ones((2, 16, 16), np.float32)
+        >>> masks = np.zeros((2, 16, 16), bool)
+        >>> masks[:, 4:12, 4:12] = True
+        >>> list(covid_cxr.segmentation.variants(images, masks))
+        ['border_only', 'boxed_out', 'framed', 'lungs_only', 'lungs_removed']
     """
     if images.ndim != 3 or images.shape != masks.shape:
         raise ValueError(

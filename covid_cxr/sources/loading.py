@@ -25,6 +25,10 @@ class Loaded(NamedTuple):
         index: the rows of the images.
         problems: those that could not be read, and masks that could not.
         files: (n, COLUMNS) float32, :func:`covid_cxr.bias.acquisition.acquired`.
+
+    Example:
+        >>> covid_cxr.sources.Loaded._fields
+        ('images', 'masks', 'masked', 'index', 'problems')
     """
 
     images: np.ndarray

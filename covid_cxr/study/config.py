@@ -42,6 +42,10 @@ class SetConfig:
             path of an image: its first group, or all that it matches.
         phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
         seed: of the synthetic radiographs.
+
+    Example:
+        >>> covid_cxr.study.SetConfig(path="data/home", source="covid_chestxray").seed
+        0
     """
 
     path: str = ""
@@ -69,6 +73,10 @@ class Pretraining:
             :func:`covid_cxr.models.convert`. What they have seen is not checked.
         label: what it learns to tell.
         epochs: passes over the radiographs.
+
+    Example:
+        >>> covid_cxr.study.Pretraining(set="rsna", label="pneumonia").epochs
+        10
     """
 
     set: str = ""
@@ -86,6 +94,10 @@ class Mix:
             positives of one set against negatives of another, as many of them.
         target: the first set.
         other: the second.
+
+    Example:
+        >>> covid_cxr.study.Mix("target", "home").kind
+        'target'
     """
 
     kind: str = "target"
@@ -126,6 +138,17 @@ class StudyConfig:
         allow: kinds of overlap between training and test that are let pass.
         replicates: resamples of the patient bootstrap.
         keep: whether networks are kept, for ``predict``.
+
+    Example:
+        >>> given = {
+        ...     "name": "first",
+        ...     "sets": {"home": {"phantom": {"patients": 64}}},
+        ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+        ...     "mixes": {"home": {"kind": "target", "target": "home"}},
+        ...     "tests": ["own"],
+        ... }
+        >>> covid_cxr.study.parse(given).protocol
+        'fixed'
     """
 
     name: str
@@ -161,6 +184,10 @@ class Cell(NamedTuple):
         pretraining: name of a stage 1.
         mix: name of a mix.
         preprocessing: what is done to radiographs.
+
+    Example:
+        >>> covid_cxr.study.Cell("small", "none", "all", "equalised").key
+        'small~none~all~equalised'
     """
 
     encoder: str
@@ -186,6 +213,19 @@ def read(path: Path) -> StudyConfig:
     Raises:
         OSError: if it cannot be read.
         ValueError: naming the file and the field that makes no sense.
+
+    Example:
+        >>> import json, pathlib
+        >>> given = {
+        ...     "name": "first",
+        ...     "sets": {"home": {"phantom": {"patients": 64}}},
+        ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+        ...     "mixes": {"home": {"kind": "target", "target": "home"}},
+        ...     "tests": ["own"],
+        ... }
+        >>> _ = pathlib.Path("study.json").write_text(json.dumps(given))
+        >>> covid_cxr.study.read(pathlib.Path("study.json")).name
+        'first'
     """
     text = path.read_bytes()
     try:
@@ -213,6 +253,17 @@ def parse(given: Any, *, folder: Path = Path()) -> StudyConfig:
 
     Raises:
         ValueError: naming the field that makes no sense.
+
+    Example:
+        >>> given = {
+        ...     "name": "first",
+        ...     "sets": {"home": {"phantom": {"patients": 64}}},
+        ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+        ...     "mixes": {"home": {"kind": "target", "target": "home"}},
+        ...     "tests": ["own"],
+        ... }
+        >>> covid_cxr.study.parse(given).seeds
+        (0, 1, 2)
     """
     plain = dict(_table(given, "the study"))
     for name, make in (
