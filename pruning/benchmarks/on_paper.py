@@ -29,8 +29,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 
 _HEAD = """# From one device to many
 
-Written by `python -m pruning.benchmarks.on_paper`; what was measured is on the pages of
-results, from `python -m pruning.benchmarks.scale`.
+Written by `python -m pruning.benchmarks.on_paper`. `python -m pruning.benchmarks.scale`
+measures; no run of it is recorded yet.
 
 Nothing in the transforms knows of devices: parameters that lie on a mesh give masks,
 sensitivities and scores that lie as they do. A choice of masks exchanges counts: three
