@@ -151,7 +151,7 @@ def rewired(
         names = _names(params, prunable)
 
         def change(carry: Any) -> Any:
-            reached = applied(params, project(steps, params, masks))
+            reached = jax.tree.map(applied, params, project(steps, params, masks))
             gone = count.astype(jnp.float32) / max(end, 1)
             share = drop / 2 * (1 + jnp.cos(math.pi * gone))
             own = jax.random.fold_in(key, count)

@@ -227,7 +227,9 @@ def phantoms() -> tuple[Planted, np.ndarray, np.ndarray]:
     cohort = Cohort(PHANTOMS, size=STORED, contrast=0.0)
     drawn = generate(jax.random.key(0), cohort)
     images = [np.rint(255 * one).astype(np.uint8) for one in drawn.images]
-    lungs = np.stack([square(m.astype(np.float32), SIDE) for m in drawn.lungs.any(1)])
+    lungs = np.stack(
+        [square(m.astype(np.float32), SIDE) for m in np.asarray(drawn.lungs.any(1))]
+    )
     label = drawn.index.label("covid").astype(int)
     return Planted(drawn.index, images), label, lungs >= 0.5
 

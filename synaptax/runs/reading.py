@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -156,10 +157,18 @@ def typed(path: Path, fields: Any, kind: Any) -> Any:
             values[name] = _as(value, hints[name])
         except ValueError as error:
             raise FileError(f"{path}: field {name}: {error}") from error
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise FileError(f"{path}: {error}") from error
+    optional = getattr(kind, "_field_defaults", None)
+    if optional is None:
+        optional = [
+            name
+            for name, field in kind.__dataclass_fields__.items()
+            if field.default is not dataclasses.MISSING
+            or field.default_factory is not dataclasses.MISSING
+        ]
+    missing = [name for name in names if name not in values and name not in optional]
+    if missing:
+        raise FileError(f"{path}: field {missing[0]}: missing")
+    return kind(**values)
 
 
 def _as(value: Any, hint: Any) -> Any:

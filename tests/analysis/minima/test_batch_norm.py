@@ -13,6 +13,7 @@ from analysis.minima.config import defaults
 from analysis.minima.solutions import Setting, Solution
 from pruning._preactivations import preactivations
 from pruning.gradual.loop import Best
+from synaptax import runs
 from synaptax.data.images import Batch, Dataset
 from synaptax.nets.models import Network
 from tests.analysis import networks as nets
@@ -84,8 +85,9 @@ def test_curvature_leaves_the_statistics_alone(shared):
 def test_a_recorded_solution_comes_back_with_the_statistics_of_its_weights(tmp_path):
     begin, end = solution("one-shot", 0), solution("one-shot", 1)
     best = Best(end.params, np.float32(0.5), np.float32(0.25), end.stats)
-    trained = solutions._record(tmp_path, begin, best)
-    again = solutions._recorded(tmp_path, begin)
+    run = runs.RunFolder(tmp_path)
+    trained = solutions._record(run, begin, best)
+    again = solutions._recorded(run, begin)
     assert again.validation_error == trained.validation_error == 0.25
     for part in ("params", "stats", "masks"):
         ours, expected = getattr(again, part), getattr(trained, part)

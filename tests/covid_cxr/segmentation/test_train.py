@@ -128,11 +128,11 @@ def test_masks_move_with_their_films():
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs: expected at least 1"),
-        ({"side": 32}, r"side: the films are \(16, 16\), not 32"),
+        ({"side": 32}, r"side: radiographs are \(16, 16\), not 32"),
         ({"rate": 0.0}, "rate: expected > 0"),
         ({"select": "middle"}, "select: expected last or best"),
         ({"select": "best"}, "select: 'best' needs validation"),
-        ({"batch": 99}, "batch: 99 is more than the 24 films"),
+        ({"batch": 99}, "batch: 99 is more than the 24 radiographs"),
     ],
 )
 def test_bad_configs(change, message):
