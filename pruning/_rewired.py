@@ -23,7 +23,13 @@ from pruning._prune import (
 )
 from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
 from pruning.masks import flips, full_mask
-from pruning.selection import ELEMENT, _solve, check_options, select_with_info
+from pruning.selection import (
+    ELEMENT,
+    _solve,
+    check_options,
+    itself,
+    select_with_info,
+)
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
@@ -204,8 +210,16 @@ def _moved(
     gone = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
     gone = jnp.clip(gone, 0, counts)
     size = tuple(jnp.where(jnp.isfinite(w), jnp.abs(w), jnp.inf) for w in own)
+    origin = tuple((place, ()) for place in range(len(picked)))
     solve = lambda values, gates, budget: _solve(
-        values, gates, budget, jnp.int32(0), together=False, structure=ELEMENT
+        tuple((value,) for value in values),
+        gates,
+        budget,
+        jnp.int32(0),
+        score=itself,
+        origin=origin,
+        together=False,
+        structure=ELEMENT,
     )[0]
     stay = solve(size, gates, counts - gone)
     if grow == "gradient":

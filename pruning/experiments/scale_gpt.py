@@ -141,7 +141,9 @@ def layout(name: str, leaf: Any, mesh: Mesh) -> NamedSharding:
         leaf: anything with a shape; an axis that the devices do not divide is whole.
         mesh: with the axes :data:`AXES`.
     """
-    modules = [part for part in name.split("/") if part in _PLACES]
+    # The last part of an NNX path is the field of the variable, "value", no head.
+    parts = name.removesuffix("/value").split("/")
+    modules = [part for part in parts if part in _PLACES]
     axes = _PLACES[modules[-1]].get(leaf.ndim, ()) if modules else ()
     fitting = [
         axis if axis and size % mesh.shape[axis] == 0 else None

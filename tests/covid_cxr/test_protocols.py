@@ -102,7 +102,7 @@ def test_nothing_to_pad_or_cut():
         (
             "target+negatives",
             {"target": split(TARGET), "other": split(films("x", [0] * 9))},
-            r"source: expected \d+ films without COVID-19, got",
+            r"source: expected \d+ radiographs without COVID-19, got",
         ),
     ],
 )
