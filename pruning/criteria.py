@@ -2,6 +2,16 @@
 
 Each returns a tree like ``params``, the higher the better kept; :func:`select` turns it
 into masks. A loss is ``loss_fn(params, batch)`` -> scalar, the mean over the batch.
+
+Example:
+    >>> import pruning
+    >>> params, batch = {"w": jnp.array([[1.0, -3.0]])}, jnp.array([2.0, 1.0])
+    >>> loss = lambda params, x: jnp.sum(params["w"] * x)
+    >>> scores = pruning.criteria.snip(loss, params, [batch])  # abs(w dL/dw)
+    >>> scores["w"].tolist()
+    [[2.0, 3.0]]
+    >>> pruning.select(scores, 0.5)["w"].tolist()
+    [[False, True]]
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from synaptax.runs.environment import environment
 from synaptax.runs.folder import write_json
+from synaptax.runs.machine import environment
 
 
 class Timing(NamedTuple):

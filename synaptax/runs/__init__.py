@@ -1,6 +1,5 @@
 """Run folders, checkpoints, progress and processes."""
 
-from synaptax.runs.environment import command_line, cores, environment
 from synaptax.runs.files import FileError
 from synaptax.runs.folder import (
     RunFolder,
@@ -15,6 +14,7 @@ from synaptax.runs.folder import (
     write_json,
     write_summary,
 )
+from synaptax.runs.machine import command_line, cores, environment
 from synaptax.runs.reading import read_arrays, read_json
 
 __all__ = [

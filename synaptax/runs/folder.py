@@ -24,8 +24,8 @@ import jax
 import numpy as np
 
 from synaptax.runs import locks, processes
-from synaptax.runs.environment import command_line, environment
 from synaptax.runs.files import FileError, named_errors, replacing
+from synaptax.runs.machine import command_line, environment
 from synaptax.runs.reading import parsed, read_json, typed
 
 

@@ -31,7 +31,12 @@ from tests.pruning.cases import (
     weights,
 )
 
-PRUNES = [case.name for case in CASES if "prune" in case.name]
+# Those that leave exact zeros; behind a straight-through mask the weights stay dense.
+PRUNES = [
+    case.name
+    for case in CASES
+    if "prune" in case.name and not case.name.startswith("straight")
+]
 SHARED = PartitionSpec()
 
 
