@@ -6,7 +6,7 @@ into masks. A loss is ``loss_fn(params, batch)`` -> scalar, the mean over the ba
 Example:
     >>> import pruning
     >>> params, batch = {"w": jnp.array([[1.0, -3.0]])}, jnp.array([2.0, 1.0])
-    >>> loss = lambda params, x: jnp.sum(params["w"] * x)
+    >>> loss = lambda params, x: jnp.sum(params["w"] @ x)
     >>> scores = pruning.criteria.snip(loss, params, [batch])  # abs(w dL/dw)
     >>> scores["w"].tolist()
     [[2.0, 3.0]]
