@@ -172,7 +172,7 @@ class StudyConfig:
     segment: str = "missing"
     bias: bool = True
     allow: tuple[str, ...] = ()
-    replicates: int = 2000
+    replicates: int = 5000
     keep: bool = True
 
 

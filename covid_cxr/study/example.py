@@ -27,7 +27,7 @@ tests = ["own"]              # test sets: "own", the test part of what is traine
 # bias = true                # whether the probes for shortcuts are run
 # allow = []                 # overlaps of training and test to let pass: "patients",
                              # "images", "duplicates", "sources", "grouping"
-# replicates = 2000          # resamples of the bootstrap by patient
+# replicates = 5000          # resamples of the bootstrap by patient
 # keep = true                # whether networks are kept, for "predict"
 
 # A set of your own: a folder of PNG, JPEG, GIF or DICOM files, and a table.
