@@ -133,6 +133,15 @@ def read_raw(
     return finished(path, pixels, bits, flags, spacing)
 
 
+def _pillow(path: Path) -> Any:
+    """Return Pillow's ``Image``; an ImportError names the extra."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(f"reading {path.name} {EXTRA}") from error
+    return Image
+
+
 def stored_size(path: Path) -> tuple[int, int]:
     """Return (height, width) of a PNG, JPEG or GIF by its header; nothing is decoded.
 
@@ -140,10 +149,7 @@ def stored_size(path: Path) -> tuple[int, int]:
         ImageError: naming the file, if its header cannot be read.
         ImportError: naming the extra, if pillow is not installed.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(f"reading {path.name} {EXTRA}") from error
+    Image = _pillow(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -156,10 +162,7 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 def _raster(data: bytes, path: Path, max_pixels: int) -> Radiograph:
     """Decode with Pillow: PNG, JPEG or GIF, of 1 to 16 bits, grey or colour."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(f"reading {path.name} {EXTRA}") from error
+    Image = _pillow(path)
     try:
         with warnings.catch_warnings():
             # The size is judged by check_size; broken tags do not touch the pixels.

@@ -18,7 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pruning.experiments import _psp_cells
 from pruning.experiments._fold import fold_dead_units
+from pruning.experiments._psp_cells import path_of
 from pruning.experiments._variants import RECORDED, moments, parse
 from pruning.gradual.config import Config
 from pruning.gradual.outcome import load_network, load_points
@@ -31,15 +33,9 @@ LAYERS = {
 }
 
 
-def path_of(recorded: Path, experiment: str, variant: str, seed: int) -> Path:
-    """Return the file of a cell."""
-    return recorded / f"{experiment}-{variant}-{seed}.json"
-
-
 def read(experiment: str, recorded: Path = RECORDED) -> list[dict[str, Any]]:
     """Return the recorded cells, by variant and seed."""
-    paths = recorded.glob(f"{experiment}-*.json")
-    return sorted(map(runs.read_json, paths), key=lambda c: (c["variant"], c["seed"]))
+    return _psp_cells.read(recorded, experiment)
 
 
 def folded(model: str, params: Any, apply_fn: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pruning.experiments._frontier import HEAD, path_of, percent, read, rows
+from pruning.experiments._frontier import HEAD, percent, read, rows
+from pruning.experiments._psp_cells import path_of
 from pruning.experiments._variants import RECORDED, moments
 from synaptax.reports.benchmarks import device_of
 from synaptax.reports.results import Finding, Miss, Picture

@@ -32,6 +32,11 @@ class Case:
     make: Callable[..., optax.GradientTransformationExtraArgs]
     needs: Callable[[Any, Any], dict[str, Any]] = lambda params, grads: {}
 
+    @property
+    def leaves_zeros(self):
+        """Whether pruned weights are exactly 0; straight-through, they stay dense."""
+        return "prune" in self.name and not self.name.startswith("straight")
+
 
 def felt(params, batch):
     """Return a made-up sensitivity that depends on the weights and the data."""

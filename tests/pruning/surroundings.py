@@ -31,12 +31,7 @@ from tests.pruning.cases import (
     weights,
 )
 
-# Those that leave exact zeros; behind a straight-through mask the weights stay dense.
-PRUNES = [
-    case.name
-    for case in CASES
-    if "prune" in case.name and not case.name.startswith("straight")
-]
+PRUNES = [case.name for case in CASES if case.leaves_zeros]
 SHARED = PartitionSpec()
 
 
