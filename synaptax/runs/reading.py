@@ -19,6 +19,7 @@ import numpy as np
 from synaptax.runs.files import FileError
 
 _LONGEST = 2**34  # bytes of an array; a header may claim anything
+_LARGEST = int(np.finfo(np.float64).max)  # JSON's integers have no bound
 
 
 def read_json(path: Path) -> Any:
@@ -197,7 +198,7 @@ def _as(value: Any, hint: Any) -> Any:
     elif origin is dict and isinstance(value, dict):
         return {_as(k, inner[0]): _as(v, inner[1]) for k, v in value.items()}
     elif hint is float:
-        if type(value) in (int, float):
+        if type(value) is float or (type(value) is int and abs(value) <= _LARGEST):
             return value
     elif hint in (int, str, bool, type(None)):
         if type(value) is hint:
