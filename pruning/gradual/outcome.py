@@ -274,7 +274,7 @@ def _held(folder: runs.RunFolder) -> tuple[_Held, float]:
     held = typed(path, fields, _Held)
     for number, point in enumerate(held.points, start=1):
         _check(path, number, point, held.shapes)
-    return held, summary["wall_s"]
+    return held, float(summary["wall_s"])
 
 
 def _check(

@@ -201,7 +201,7 @@ def _as(value: Any, hint: Any) -> Any:
         if type(value) is float or (type(value) is int and abs(value) <= _LARGEST):
             return value
     elif hint in (int, str, bool, type(None)):
-        if type(value) is hint:
+        if type(value) is hint and not (hint is int and abs(value) >= 2**63):
             return value
     elif hint is Path:
         if isinstance(value, str):
