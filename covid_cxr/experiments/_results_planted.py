@@ -83,7 +83,32 @@ def _table(table: Mapping[str, Any], columns: list[str]) -> list[str]:
         "",
         *markdown(("shortcut", *head), rows),
         "",
+        *(f"- {part}: {_unseen(table[part])}" for part in columns),
+        "",
+        "What lies over the lungs alone raises no alarm, as a disease may show there: "
+        "the probes of the whole radiograph tell it, and are printed beside the others "
+        f"({_over_the_lung(table)}).",
+        "",
     ]
+
+
+def _unseen(part: Mapping[str, Any]) -> str:
+    """Return which shortcuts no probe raises an alarm for, whatever their strength."""
+    names = [name for name, one in part.items() if not any(map(fired, one.values()))]
+    return f"no alarm at any strength for {'; '.join(names) or 'none of them'}"
+
+
+def _over_the_lung(table: Mapping[str, Any]) -> str:
+    """Return the area that the whole radiograph gives for the strongest device."""
+    said = []
+    for part, rows in table.items():
+        if "device over the lung" in rows:
+            probes = rows["device over the lung"][STRENGTHS[-1]]
+            value, low, high = map(float, probes["linear, whole radiograph"][:3])
+            ends = "none" if low != low else f"{low:.2f} to {high:.2f}"
+            said.append(f"{part}: {value:.2f} ({ends})")
+    head = "a strong device over the lung, AUC with its 95 % interval: "
+    return head + ", ".join(said)
 
 
 def _letters(probes: Mapping[str, Any]) -> str:
@@ -120,22 +145,26 @@ def figure() -> Any:
                     text,
                     ha="center",
                     va="center",
-                    fontsize=7,
+                    fontsize=9,
                     color="white" if dark else "black",
                 )
     image = axis.imshow(
         np.ma.masked_invalid(areas), vmin=0.5, vmax=1, cmap="cividis", aspect="auto"
     )
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=10)
     axis.set_xticks(
-        range(3 * len(columns)), STRENGTHS * len(columns), rotation=45, fontsize=7
+        range(3 * len(columns)), STRENGTHS * len(columns), rotation=45, fontsize=9
     )
     for j, part in enumerate(columns):
-        axis.text(3 * j + 1, -0.8, part, ha="center", fontsize=8)
+        title = f"{part} radiographs"
+        axis.text(3 * j + 1, -0.8, title, ha="center", fontsize=10)
         axis.axvline(3 * j - 0.5, color="white", lw=2)
-    axis.set_title("Largest AUC of a probe that may raise an alarm", pad=18, fontsize=9)
-    drawn.colorbar(image, label="AUC")
+    axis.set_title(
+        "Largest AUC of a probe that may raise an alarm", pad=20, fontsize=11
+    )
+    axis.set_xlabel("strength of the shortcut")
+    drawn.colorbar(image, label="AUC (0.5: chance)")
     key = [f"{letter}: {name}" for name, letter in LETTERS.items()]
-    rows = [", ".join(key[k : k + 3]) for k in range(0, len(key), 3)]
-    drawn.supxlabel("alarm of " + "\n".join(rows), fontsize=7)
+    rows = [", ".join(key[k : k + 4]) for k in range(0, len(key), 4)]
+    drawn.supxlabel("letters, alarms of " + "\n".join(rows), fontsize=9)
     return drawn

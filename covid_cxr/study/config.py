@@ -8,13 +8,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from covid_cxr.models import ModelConfig, network
-from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.protocols import KINDS
-from covid_cxr.sources import SOURCES
-from covid_cxr.sources.own import FOLDERS, Columns, Label
+from covid_cxr.study._fields import among, make, mapping
+from covid_cxr.study.sets import SetConfig, check_own, set_of
 
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
@@ -23,44 +22,6 @@ SEGMENT = ("missing", "all")
 NONE = "none"  # the pre-training that is none
 OWN = "own"  # the test part of the mix itself
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,40}")
-_T = TypeVar("_T")
-
-
-@dataclasses.dataclass(frozen=True)
-class SetConfig:
-    """One set of radiographs: of a public layout, of a person's own, or synthetic.
-
-    Attributes:
-        path: the folder; empty for synthetic radiographs, or for the table's own.
-        source: the public layout's name, "auto" to tell by the folder, or "folders"
-            for an own set in which the folder of an image is its class.
-        table: of an own set: CSV, TSV or Parquet, a row an image.
-        columns: what the table calls its columns.
-        labels: how the labels are spelt, by name; default: that of the study, by 1
-            and 0, yes and no, true and false, positive and negative.
-        patients: without a column for them, a pattern that finds the patient in the
-            path of an image: its first group, or all that it matches.
-        phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
-        seed: of the synthetic radiographs.
-
-    Example:
-        >>> covid_cxr.study.SetConfig(path="data/home", source="covid_chestxray").seed
-        0
-    """
-
-    path: str = ""
-    source: str = "auto"
-    table: str = ""
-    columns: Columns = dataclasses.field(default_factory=Columns)
-    labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
-    patients: str = ""
-    phantom: Cohort | None = None
-    seed: int = 0
-
-    @property
-    def own(self) -> bool:
-        """Whether it is in no public layout."""
-        return bool(self.table) or self.source == FOLDERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,19 +226,19 @@ def parse(given: Any, *, folder: Path = Path()) -> StudyConfig:
         >>> covid_cxr.study.parse(given).seeds
         (0, 1, 2)
     """
-    plain = dict(_table(given, "the study"))
-    for name, make in (
-        ("sets", lambda one, where: _set(one, where, folder)),
-        ("encoders", lambda one, where: _make(ModelConfig, one, where)),
+    plain = dict(mapping(given, "the study"))
+    for group, read_one in (
+        ("sets", lambda one, where: set_of(one, where, folder)),
+        ("encoders", lambda one, where: make(ModelConfig, one, where)),
         ("pretrainings", lambda one, where: _pretraining(one, where, folder)),
-        ("mixes", lambda one, where: _make(Mix, one, where)),
+        ("mixes", lambda one, where: make(Mix, one, where)),
     ):
-        if name in plain:
-            table = _table(plain[name], name)
-            plain[name] = {k: make(v, f"{name}.{k}") for k, v in table.items()}
+        if group in plain:
+            table = mapping(plain[group], group)
+            plain[group] = {k: read_one(v, f"{group}.{k}") for k, v in table.items()}
     if plain.get("segmenter"):
         plain["segmenter"] = str(folder / str(plain["segmenter"]))
-    config = _make(StudyConfig, plain, "the study")
+    config = make(StudyConfig, plain, "the study")
     check(config)
     return config
 
@@ -296,14 +257,14 @@ def check(config: StudyConfig) -> None:
             raise ValueError(f"encoders.{name}.classes: expected 1, got {one.classes}")
         network(one)
     for name, one in config.mixes.items():
-        _among(f"mixes.{name}.kind", one.kind, KINDS)
+        among(f"mixes.{name}.kind", one.kind, KINDS)
         for side in ("target", "other"):
             unused = "second" if side == "target" else "target"
             if one.kind != unused:
-                _among(f"mixes.{name}.{side}", getattr(one, side), config.sets)
+                among(f"mixes.{name}.{side}", getattr(one, side), config.sets)
     for name, one in config.pretrainings.items():
         if one.set:
-            _among(f"pretrainings.{name}.set", one.set, config.sets)
+            among(f"pretrainings.{name}.set", one.set, config.sets)
             if one.weights:
                 raise ValueError(f"pretrainings.{name}: expected set or weights")
         if one.epochs < 1:
@@ -319,9 +280,9 @@ def check(config: StudyConfig) -> None:
         if not getattr(config, group):
             raise ValueError(f"{group}: expected at least one")
         for name in getattr(config, group):
-            _among(group, name, allowed)
+            among(group, name, allowed)
     for name, one in config.sets.items():
-        _check_own(config, name, one)
+        check_own(name, one, config.label)
     drawn: dict[int, str] = {}
     for name, one in config.sets.items():
         if one.phantom is not None and drawn.setdefault(one.seed, name) != name:
@@ -329,8 +290,8 @@ def check(config: StudyConfig) -> None:
                 f"sets.{name}.seed: {one.seed} is that of {drawn[one.seed]!r} too: "
                 "they would share patients"
             )
-    _among("protocol", config.protocol, PROTOCOLS)
-    _among("segment", config.segment, SEGMENT)
+    among("protocol", config.protocol, PROTOCOLS)
+    among("segment", config.segment, SEGMENT)
     if config.segment == "all" and not config.segmenter:
         raise ValueError("segment: 'all' needs a segmenter")
     for name in ("side", "epochs", "batch", "replicates"):
@@ -342,96 +303,8 @@ def check(config: StudyConfig) -> None:
         raise ValueError(f"side: expected at least 32, got {config.side}")
 
 
-def _check_own(config: StudyConfig, name: str, one: SetConfig) -> None:
-    """Raise a ValueError for a set of one's own, or fields of one, of no sense."""
-    where = f"sets.{name}"
-    if not one.own:
-        for field in ("labels", "patients"):
-            if getattr(one, field):
-                raise ValueError(f"{where}.{field}: a public layout has its own")
-        return
-    if one.source not in ("auto", FOLDERS) or (one.table and one.source == FOLDERS):
-        raise ValueError(f"{where}.source: expected none beside a table")
-    if name in SOURCES:
-        raise ValueError(
-            f"{where}: {name!r} is a public set's name; call an own set otherwise"
-        )
-    if one.labels and config.label not in one.labels:
-        _among(f"{where}.labels", config.label, one.labels)
-
-
-def _set(given: Any, where: str, folder: Path) -> SetConfig:
-    plain = dict(_table(given, where))
-    if bool(plain.get("path") or plain.get("table")) == ("phantom" in plain):
-        raise ValueError(f"{where}: expected either path or phantom")
-    if "phantom" in plain:
-        cohort = dict(_table(plain["phantom"], f"{where}.phantom"))
-        if "hospitals" in cohort:
-            cohort["hospitals"] = tuple(
-                _make(Hospital, one, f"{where}.phantom.hospitals")
-                for one in cohort["hospitals"]
-            )
-        plain["phantom"] = _make(Cohort, cohort, f"{where}.phantom")
-    else:
-        if plain.get("table"):
-            plain["table"] = str(folder / str(plain["table"]))
-            plain.setdefault("path", Path(plain["table"]).parent)
-        plain["path"] = str(folder / str(plain["path"]))
-    if "columns" in plain:
-        plain["columns"] = _make(Columns, plain["columns"], f"{where}.columns")
-    labels = _table(plain.get("labels", {}), f"{where}.labels")
-    plain["labels"] = {
-        name: _make(Label, one, f"{where}.labels.{name}")
-        for name, one in labels.items()
-    }
-    return _make(SetConfig, plain, where)
-
-
 def _pretraining(given: Any, where: str, folder: Path) -> Pretraining:
-    plain = dict(_table(given, where))
+    plain = dict(mapping(given, where))
     if plain.get("weights"):
         plain["weights"] = str(folder / str(plain["weights"]))
-    return _make(Pretraining, plain, where)
-
-
-def _make(kind: type[_T], given: Any, where: str) -> _T:
-    """Return a dataclass of a table, or raise a ValueError naming the wrong field."""
-    table = _table(given, where)
-    fields: Any = dataclasses.fields(kind)  # pyright: ignore
-    known = {field.name for field in fields}
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ValueError(
-            f"{where}: unknown field {unknown[0]!r}, expected some of "
-            f"{', '.join(sorted(known))}"
-        )
-    types = {field.name: str(field.type) for field in fields}
-    values = {name: _plain(value, types[name]) for name, value in table.items()}
-    try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _plain(value: Any, kind: str) -> Any:
-    """Return a value of a file as its field's type has it: 1 may stand for 1.0."""
-    if isinstance(value, list):
-        return tuple(value)
-    if kind.startswith("Mapping[str, float") and isinstance(value, Mapping):
-        return {name: _plain(one, "float") for name, one in value.items()}
-    if kind == "float" and type(value) is int:
-        return float(value)
-    return value
-
-
-def _table(given: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where}: expected a table, got {type(given).__name__}")
-    return given
-
-
-def _among(where: str, value: Any, allowed: Any) -> None:
-    if value not in tuple(allowed):
-        raise ValueError(
-            f"{where}: expected one of {', '.join(allowed)}, got {value!r}"
-        )
+    return make(Pretraining, plain, where)

@@ -1,0 +1,95 @@
+"""The sets of a study: of a public layout, of a person's own, or synthetic."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from covid_cxr.phantom import Cohort, Hospital
+from covid_cxr.sources import SOURCES
+from covid_cxr.sources.own import FOLDERS, Columns, Label
+from covid_cxr.study._fields import among, make, mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class SetConfig:
+    """One set of radiographs: of a public layout, of a person's own, or synthetic.
+
+    Attributes:
+        path: the folder; empty for synthetic radiographs, or for the table's own.
+        source: the public layout's name, "auto" to tell by the folder, or "folders"
+            for an own set in which the folder of an image is its class.
+        table: of an own set: CSV, TSV or Parquet, a row an image.
+        columns: what the table calls its columns.
+        labels: how the labels are spelt, by name; default: that of the study, by 1
+            and 0, yes and no, true and false, positive and negative.
+        patients: without a column for them, a pattern that finds the patient in the
+            path of an image: its first group, or all that it matches.
+        phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
+        seed: of the synthetic radiographs.
+
+    Example:
+        >>> covid_cxr.study.SetConfig(path="data/home", source="covid_chestxray").seed
+        0
+    """
+
+    path: str = ""
+    source: str = "auto"
+    table: str = ""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
+    patients: str = ""
+    phantom: Cohort | None = None
+    seed: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in no public layout."""
+        return bool(self.table) or self.source == FOLDERS
+
+
+def set_of(given: Any, where: str, folder: Path) -> SetConfig:
+    """Return a set of a table; relative folders in it are relative to a folder."""
+    plain = dict(mapping(given, where))
+    if bool(plain.get("path") or plain.get("table")) == ("phantom" in plain):
+        raise ValueError(f"{where}: expected either path or phantom")
+    if "phantom" in plain:
+        cohort = dict(mapping(plain["phantom"], f"{where}.phantom"))
+        if "hospitals" in cohort:
+            cohort["hospitals"] = tuple(
+                make(Hospital, one, f"{where}.phantom.hospitals")
+                for one in cohort["hospitals"]
+            )
+        plain["phantom"] = make(Cohort, cohort, f"{where}.phantom")
+    else:
+        if plain.get("table"):
+            plain["table"] = str(folder / str(plain["table"]))
+            plain.setdefault("path", Path(plain["table"]).parent)
+        plain["path"] = str(folder / str(plain["path"]))
+    if "columns" in plain:
+        plain["columns"] = make(Columns, plain["columns"], f"{where}.columns")
+    labels = mapping(plain.get("labels", {}), f"{where}.labels")
+    plain["labels"] = {
+        name: make(Label, one, f"{where}.labels.{name}") for name, one in labels.items()
+    }
+    return make(SetConfig, plain, where)
+
+
+def check_own(name: str, one: SetConfig, label: str) -> None:
+    """Raise a ValueError for a set of one's own, or fields of one, of no sense."""
+    where = f"sets.{name}"
+    if not one.own:
+        for field in ("labels", "patients"):
+            if getattr(one, field):
+                raise ValueError(f"{where}.{field}: a public layout has its own")
+        return
+    if one.source not in ("auto", FOLDERS) or (one.table and one.source == FOLDERS):
+        raise ValueError(f"{where}.source: expected none beside a table")
+    if name in SOURCES:
+        raise ValueError(
+            f"{where}: {name!r} is a public set's name; call an own set otherwise"
+        )
+    if one.labels and label not in one.labels:
+        among(f"{where}.labels", label, one.labels)
