@@ -1,19 +1,23 @@
 """Sphinx: pages by hand, the interface and the commands written here at each build."""
 
+import contextlib
 import importlib
 import inspect
+import io
+import os
 import pkgutil
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GENERATED = DOCS / "generated"
 PACKAGES = ("synaptax", "pruning", "analysis", "binary", "covid_cxr")
 sys.path.insert(0, str(ROOT))
+cli_run = importlib.import_module("synaptax.cli.program").run
 
 project = "synaptax"
 copyright = "the authors of synaptax"
@@ -94,35 +98,28 @@ def write_interface(folder):
 
 def write_commands(path):
     """Write what each command says of itself."""
-    main = importlib.import_module("synaptax.__main__")
     lines = ["# Commands", "", "Each section is what `--help` says.", ""]
-    for words in commands(main):
-        said = subprocess.run(
-            [sys.executable, "-m", *words, "--help"],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        lines += [f"## python -m {' '.join(words)}", "", "```text", said.rstrip()]
-        lines += ["```", ""]
-    path.write_text("\n".join(lines))
-
-
-def environment():
-    """Return what a command runs in, so that its help has no colours or widths."""
-    import os
-
-    return {**os.environ, "NO_COLOR": "1", "COLUMNS": "88", "JAX_PLATFORMS": "cpu"}
-
-
-def commands(main):
-    """Yield the words of each command after ``python -m``."""
     for package in ("pruning", "analysis", "binary", "covid_cxr"):
         program = importlib.import_module(f"{package}.__main__").PROGRAM
         for name in program.commands:
-            yield (package,) if name == program.default else (package, name)
+            words = package if name == program.default else f"{package} {name}"
+            lines += [f"## python -m {words}", "", "```text"]
+            lines += [help_text(program, name, words), "```", ""]
+    path.write_text("\n".join(lines))
+
+
+def help_text(program, name, words):
+    """Return what a command's ``--help`` prints, without colours, 88 columns wide."""
+    printed = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {"NO_COLOR": "1", "COLUMNS": "88"}),
+        contextlib.redirect_stdout(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        cli_run(
+            program, [name, "--help"], f"python -m {words}".removesuffix(f" {name}")
+        )
+    return printed.getvalue().rstrip()
 
 
 def write_copies(folder):

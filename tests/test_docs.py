@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -22,8 +23,10 @@ RUN = [path for path in RUN if path.name != "wrappers.md"]
 def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    for block in CODE.findall(path.read_text()):
-        exec(compile(block, path.name, "exec"), names)
+    # JAX's own settings, as whoever copies the code has them.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for block in CODE.findall(path.read_text()):
+            exec(compile(block, path.name, "exec"), names)
 
 
 def test_links_between_pages_lead_somewhere():

@@ -30,8 +30,6 @@ def public_packages():
 
 
 PUBLIC = {p.__name__: p for p in public_packages()}
-# The examples of covid_cxr are not all written yet.
-FINISHED = [name for name in PUBLIC if not name.startswith("covid_cxr")]
 
 
 # What only a whole network, a cohort or a training can show: minutes, so .ci/full.
@@ -110,12 +108,12 @@ def run(package, slow):
     return "\n".join(wrong)
 
 
-@pytest.mark.parametrize("package", FINISHED)
+@pytest.mark.parametrize("package", PUBLIC)
 def test_every_public_name_has_an_example(package):
     assert not list(without_example(PUBLIC[package]))
 
 
-@pytest.mark.parametrize("package", FINISHED)
+@pytest.mark.parametrize("package", PUBLIC)
 def test_examples_give_what_they_say(package, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(PUBLIC[package], slow=False) == ""

@@ -38,7 +38,7 @@ class Saliency(NamedTuple):
 
     Example:
         >>> covid_cxr.bias.Saliency._fields
-        ('method', 'inside', 'area', 'pointing', 'redrawn', 'films')
+        ('method', 'inside', 'area', 'pointing', 'redrawn', 'radiographs')
     """
 
     method: str

@@ -1,4 +1,11 @@
-"""Where the lungs are, how sure that is, and radiographs with and without them."""
+"""Where the lungs are, how sure that is, and radiographs with and without them.
+
+>>> from covid_cxr import segmentation
+>>> segmentation.VARIANTS
+('lungs_only', 'lungs_removed', 'boxed_out', 'framed', 'border_only')
+>>> segmentation.LIMITS == segmentation.Limits()
+True
+"""
 
 from covid_cxr.segmentation.evaluation import (
     Agreement,

@@ -28,7 +28,7 @@ class Loaded(NamedTuple):
 
     Example:
         >>> covid_cxr.sources.Loaded._fields
-        ('images', 'masks', 'masked', 'index', 'problems')
+        ('images', 'masks', 'masked', 'index', 'problems', 'files')
     """
 
     images: np.ndarray
