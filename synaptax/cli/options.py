@@ -62,7 +62,12 @@ def option(given: Sequence[str], name: str) -> str | None:
 
 
 def parse(
-    kind: Any, given: Sequence[str], prog: str, description: str, default: Any = None
+    kind: Any,
+    given: Sequence[str],
+    prog: str,
+    description: str,
+    default: Any = None,
+    pairs: bool = False,
 ) -> Any:
     """Return the options as a dataclass; leave with the help or a usage error.
 
@@ -72,6 +77,8 @@ def parse(
         prog: what was typed to get here.
         description: a line, and paragraphs or lists whose items begin with a dash.
         default: an instance that the options change; default: that of ``kind``.
+        pairs: whether a flag may be given as it is by default too: ``--flag`` of one
+            that is on already, which has ``--no-flag`` alone else.
     """
     import tyro
 
@@ -84,7 +91,7 @@ def parse(
             **({} if default is None else {"default": default}),
             config=(
                 tyro.conf.OmitArgPrefixes,
-                tyro.conf.FlagCreatePairsOff,
+                *(() if pairs else (tyro.conf.FlagCreatePairsOff,)),
             ),
         )
 
@@ -130,11 +137,14 @@ def run_of(
         Interrupted: instead of the KeyboardInterrupt of a run that can go on.
     """
     named = option(given, "--run-dir")
-    if named is not None and "--resume" in given:
-        config = _config_in(Path(named).expanduser(), type(defaults("")), of)
+    taken_up = named is not None and "--resume" in given
+    if taken_up:
+        config = _config_in(Path(named or "").expanduser(), type(defaults("")), of)
     else:
         config = defaults(option(given, "--dataset") or "")
-    job = parse(kind, given, prog, description, default=kind(config))
+    # A line that is repeated with --resume, as a scheduler does, names flags that the
+    # folder's config has on already.
+    job = parse(kind, given, prog, description, default=kind(config), pairs=taken_up)
     check(job.config)
     if job.run.run_dir is not None:
         path = job.run.run_dir.expanduser()

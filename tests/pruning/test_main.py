@@ -211,6 +211,14 @@ def test_interruption_says_how_to_go_on(asked, capsys, here):
     assert "holds a run with batch = 50, not 7" in one_line(capsys)
 
 
+def test_a_line_with_flags_is_repeated_to_resume(asked, here):
+    # As a scheduler that starts the same job again does.
+    line = [*TINY, "--no-center", "--run-dir", "run"]
+    assert cli.main(line) == 130
+    assert cli.main([*line, "--resume"]) == 130
+    assert asked[0][:2] == asked[1][:2] and asked[1][2]
+
+
 def test_resume_takes_the_newest_unfinished_run_of_these_options(asked, here):
     for _ in range(3):
         cli.main([*TINY])
