@@ -73,7 +73,38 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 
 # Changes that no test can notice: (module, old line, new line): why.
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "pruning/masks.py",
+        "if counts.total == 0:",
+        "if counts.total <= 0:",
+    ): "a count is never negative",
+    (
+        "pruning/_select.py",
+        "return (step < width) & ~jnp.all(exact)",
+        "return (step != width) & ~jnp.all(exact)",
+    ): "step goes up by 2 from 0 and meets the width, 32 or 64, exactly",
+    (
+        "pruning/_select.py",
+        "middles = [low + quarter, low + (high - low) // 2, high - 1 - quarter]",
+        "middles = [low + quarter, low >> (high - low) // 2, high - 1 - quarter]",
+    ): "clipped to low: any middles give the same index, in more passes",
+    (
+        "pruning/_select.py",
+        "return lax.while_loop(unfinished, body, (low, high))[0]",
+        "return lax.while_loop(unfinished, body, (low, high))[ 1]",
+    ): "the search ends where low equals high",
+    (
+        "pruning/schedules.py",
+        "dense = (at < 0) | (odd & (at < self.end))",
+        "dense = (at < 0) | (odd & (at != self.end))",
+    ): "last() is never past the end",
+    (
+        "pruning/schedules.py",
+        "regular = step - jnp.maximum(step - self.begin, 0) % self.every",
+        "regular = step - jnp.maximum(step - self.begin, -1) % self.every",
+    ): "differs before begin alone, where the next line but one returns -1",
+}
 
 # `is` for `==` and the like says the same of what it is used on, or nonsense.
 _IDENTITY = ("_Is", "Is_", "IsNot_")

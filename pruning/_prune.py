@@ -240,7 +240,7 @@ def prune(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "prune")
+        params = _transform.need_params(params, "prune", state)
         return _update(options, updates, state, params, extra)
 
     return optax.GradientTransformationExtraArgs(
@@ -404,7 +404,7 @@ def pruned(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "pruned")
+        params = _transform.need_params(params, "pruned", state)
         held = _packed.unpacked(state.pruned_prune.prune_masks)
         before = _transform.like(params, held, argument="prune_masks")
         grads = jax.tree.map(

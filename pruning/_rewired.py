@@ -48,9 +48,10 @@ class RewiredState(NamedTuple):
     rewired_prune: PruneState
 
 
+@_transform.injectable()
 def rewired(
     inner: optax.GradientTransformation,
-    density: float,
+    density: float | int | Array,
     *,
     key: Array,
     grow: str = "gradient",
@@ -79,7 +80,8 @@ def rewired(
 
     Args:
         inner: any optax transform, a whole optimizer as a rule.
-        density: kept / total over the prunable weights.
+        density: kept / total over the prunable weights;
+            it may be traced.
         key: a typed PRNG key, for the masks and for random growth.
         grow: "gradient" (RigL), "random" (SET) or "none": static random masks.
         every: updates between two changes.
@@ -109,10 +111,12 @@ def rewired(
     if grow not in GROWTH:
         raise ValueError(f"grow: expected one of {', '.join(GROWTH)}, got {grow!r}")
     for name, value in (("density", density), ("drop", drop)):
-        if not 0 <= value <= 1:
+        if not isinstance(value, Tracer) and not 0 <= value <= 1:
             raise ValueError(f"{name}: expected a number in [0, 1], got {value}")
-    if every < 1 or end < 0:
-        raise ValueError(f"every, end: expected >= 1 and >= 0, got {every}, {end}")
+    if not (isinstance(every, int) and isinstance(end, int) and every > 0 <= end):
+        raise ValueError(
+            f"every, end: expected integers >= 1 and >= 0, got {every}, {end}"
+        )
     check_prunable(prunable)
     check_options(scope, "element", 0)
     inner = optax.with_extra_args_support(inner)
@@ -147,7 +151,7 @@ def rewired(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "rewired")
+        params = _transform.need_params(params, "rewired", state)
         masks, count, info, target = state.rewired_prune
         masks = _transform.like(params, masks, argument="prune_masks")
         hidden = jax.tree.map(
@@ -181,9 +185,11 @@ def rewired(
 
 
 def _placed(drawn: Array, weight: Any) -> Array:
-    """Return what was drawn on the devices of a weight that is on some."""
+    """Return what was drawn on the devices of a weight that is bound to some."""
     concrete = isinstance(weight, jax.Array) and not isinstance(weight, Tracer)
-    return jax.device_put(drawn, weight.sharding) if concrete else drawn
+    # A mask bound to a device where its weight is free could not join a mesh.
+    bound = concrete and weight.committed
+    return jax.device_put(drawn, weight.sharding) if bound else drawn
 
 
 def _names(params: PyTree, prunable: Prunable) -> set[str]:
@@ -261,13 +267,18 @@ def straight_through(params: PyTree, masks: PyTree) -> PyTree:
         ([1.0, 0.0], [1.0, 1.0])
     """
     masks = _transform.like(params, masks, argument="masks")
+    return jax.tree.map(_masked, params, masks)
 
-    def leaf(weight: Array, mask: Array) -> Array:
-        masked = jnp.where(mask, weight, jnp.zeros_like(weight))
-        # w + (masked - w): 0 where the mask drops, w where it keeps, both exactly.
-        return weight + jax.lax.stop_gradient(masked - weight)
 
-    return jax.tree.map(leaf, params, masks)
+# By a rule of its own: w + stop_gradient(masked - w) is NaN where w is not finite.
+@jax.custom_jvp
+def _masked(weight: Array, mask: Array) -> Array:
+    return jnp.where(mask, weight, jnp.zeros_like(weight))
+
+
+@_masked.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> Any:
+    return _masked(*primals), tangents[0]
 
 
 def straight_through_masks(

@@ -27,8 +27,13 @@ def every_leaf(name: str, leaf: Any) -> bool:
     return True
 
 
-def need_params(params: PyTree | None, transform: str) -> PyTree:
-    """Return ``params``, Python numbers as arrays, or raise a ValueError."""
+def need_params(params: PyTree | None, transform: str, state: Any) -> PyTree:
+    """Return ``params``, Python numbers as arrays; check that the state is typed."""
+    if isinstance(state, dict | list):
+        raise ValueError(
+            f"{transform}: the state is a {type(state).__name__}, as one restored "
+            "without a template; restore it into tx.init(params)"
+        )
     if params is None:
         raise ValueError(
             f"{transform}: params is missing; call update(updates, state, params)"

@@ -77,7 +77,7 @@ def test_other_bad_input():
     with pytest.raises(ValueError, match="mask: unexpected leaf other"):
         masks.apply_mask(params, {"layer": params["layer"], "other": mask})
     with pytest.raises(ValueError, match="threshold: expected a number >= 0"):
-        masks.threshold_mask(params, -1.0)
+        masks.threshold_mask(params, -1e-3)
     with pytest.raises(ValueError, match="threshold: expected a number >= 0"):
         masks.threshold_mask(params, math.nan)
     with pytest.raises(ValueError, match="mask: no leaf is prunable"):

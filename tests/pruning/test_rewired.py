@@ -144,3 +144,64 @@ def test_bad_options_are_named(change, message, key):
     options = {"density": 0.5, "key": key, "end": 10} | change
     with pytest.raises(ValueError, match=message):
         pruning.rewired(optax.sgd(0.1), **options)
+
+
+def test_rewired_under_inject_hyperparams_traced_densities_and_a_mesh():
+    params = {"kernel": jnp.ones((4, 4))}
+    options = {"key": jax.random.key(0), "end": 9, "every": 1, "scope": "layer"}
+    make = optax.inject_hyperparams(pruning.rewired)
+    injected = make(optax.sgd(0.1), 0.5, **options).init(params)
+    assert pruning.count(pruning.masks_of(injected)).kept == 8
+    kept = jax.vmap(
+        lambda d: (
+            pruning.count(
+                pruning.masks_of(
+                    pruning.rewired(optax.sgd(0.1), d, **options).init(params)
+                )
+            ).kept
+        )
+    )(jnp.array([0.25, 0.5]))
+    assert kept.tolist() == [4, 8]
+    tx = pruning.rewired(optax.sgd(0.1), 0.5, **options)
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    step = jax.shard_map(
+        lambda p, s, x: tx.update(jax.tree.map(lambda w: w * x.sum(), p), s, p)[0],
+        mesh=mesh,
+        in_specs=(spec(), spec(), spec()),
+        out_specs=spec(),
+    )
+    state = tx.init(params)  # outside: bound to no device, as the weights are
+    updates = jax.jit(step)(params, state, jnp.ones(2))
+    left = optax.apply_updates(params, updates)["kernel"]
+    assert int((left != 0).sum()) == 8
+    with pytest.raises((ValueError, TypeError), match="every"):
+        pruning.rewired(optax.sgd(0.1), 0.5, key=options["key"], end=9, every=1.5)
+
+
+def test_straight_through_of_weights_that_are_not_finite():
+    weights = {"w": jnp.array([jnp.inf, jnp.nan, 2.0])}
+    masks = {"w": jnp.array([True, False, True])}
+    masked, slope = jax.value_and_grad(
+        lambda w: pruning.straight_through(w, masks)["w"].sum()
+    )(weights)
+    assert float(masked) == jnp.inf and slope["w"].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pruning.prune(pruning.one_shot(0, 0.5)),
+        lambda: pruning.pruned(optax.sgd(0.1), pruning.one_shot(0, 0.5)),
+        lambda: pruning.rewired(optax.sgd(0.1), 0.5, key=jax.random.key(0), end=9),
+        lambda: pruning.straight_through_masks(pruning.one_shot(0, 0.5)),
+        lambda: pruning.sensitivity_decay(0.1),
+        lambda: pruning.loss_sensitivity_decay(0.1),
+    ],
+    ids=["prune", "pruned", "rewired", "straight_through", "decay", "lobster"],
+)
+def test_a_state_restored_without_a_template_is_named(make):
+    params, tx = {"kernel": jnp.ones((4, 4))}, make()
+    state = tx.init(params)._asdict()
+    with pytest.raises(ValueError, match=r"restore it into tx.init\(params\)"):
+        tx.update(params, state, params, sensitivity=params, grads=params)

@@ -100,6 +100,10 @@ def test_types_under_jit(schedule):
     assert hash(schedule) == hash(schedule) and not target.weak_type
 
 
+def test_the_class_begins_where_its_function_does():
+    assert schedules.Periodic(2, 0.5) == schedules.periodic(2, 0.5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -96,6 +96,13 @@ def test_chunks_do_not_change_the_sum(chunk):
         assert worst(parts, whole) < 1e-12
 
 
+def test_a_rearranged_kernel_keeps_the_fast_way():
+    turned = lambda p, x: x @ p["w"].T.reshape(4, 3)
+    program = taps.trace(turned, {"w": jnp.ones((3, 4))}, jnp.ones((5, 4)), batch=1)
+    (leaf,) = _contract.plan(program)
+    assert leaf.operand is not None and leaf.row is not None
+
+
 def test_a_chunk_fits_its_memory_and_wastes_little(monkeypatch):
     program = taps.trace(APPLY, PARAMS, X, batch=1)
     plans = _contract.plan(program)
