@@ -82,8 +82,8 @@ class Table:
 
     Attributes:
         name: the file's name, for messages.
-        columns: lower-case names, stripped; where a name is there twice the first
-            column has it.
+        columns: lower-case names, stripped. A name that is there twice is refused
+            where it is read, for nothing says which of the two is meant.
     """
 
     def __init__(
@@ -91,8 +91,11 @@ class Table:
     ) -> None:
         self.name = name
         self.columns: dict[str, int] = {}
+        self._twice: set[str] = set()
         for position, column in enumerate(header):
-            self.columns.setdefault(column.strip().lower(), position)
+            column = column.strip().lower()
+            if self.columns.setdefault(column, position) != position:
+                self._twice.add(column)
         self._cells = cells
 
     def __len__(self) -> int:
@@ -106,6 +109,12 @@ class Table:
                 f"{self.name}: no column {', '.join(map(repr, missing))}; it has "
                 f"{', '.join(self.columns)}"
             )
+        for column in columns:
+            self._once(column)
+
+    def _once(self, column: str) -> None:
+        if column.lower() in self._twice:
+            raise ValueError(f"{self.name}: two columns are called {column!r}")
 
     def has(self, column: str) -> bool:
         """Say whether there is such a column."""
@@ -119,6 +128,7 @@ class Table:
         for line, cells in self._cells:
 
             def get(column: str, cells: list[str] = cells) -> str:
+                self._once(column)
                 position = self.columns.get(column.lower())
                 return "" if position is None else cells[position].strip()
 

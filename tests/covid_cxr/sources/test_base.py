@@ -5,7 +5,15 @@ import math
 import pytest
 
 from covid_cxr.problems import Problems
-from covid_cxr.sources.base import Listing, age_of, number, read_table, sex_of, view_of
+from covid_cxr.sources.base import (
+    Listing,
+    Table,
+    age_of,
+    number,
+    read_table,
+    sex_of,
+    view_of,
+)
 from tests.covid_cxr.trees import write
 
 
@@ -93,3 +101,12 @@ def test_junk_is_not_listed(tmp_path):
 def test_kinds_of_problems_are_fixed():
     with pytest.raises(ValueError, match="kind: expected one of"):
         Problems().add("odd", "a", "b")
+
+
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read():
+    table = Table("a.csv", ["id", "Label", "label "], [(2, ["1", "no", "yes"])])
+    (_, get), *_ = table.rows()
+    assert get("id") == "1"
+    for read in (lambda: get("label"), lambda: table.need("id", "label")):
+        with pytest.raises(ValueError, match="two columns are called 'label'"):
+            read()
