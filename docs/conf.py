@@ -104,11 +104,11 @@ def write_commands(path):
         for name in program.commands:
             words = package if name == program.default else f"{package} {name}"
             lines += [f"## python -m {words}", "", "```text"]
-            lines += [help_text(program, name, words), "```", ""]
+            lines += [help_text(program, name), "```", ""]
     path.write_text("\n".join(lines))
 
 
-def help_text(program, name, words):
+def help_text(program, name):
     """Return what a command's ``--help`` prints, without colours, 88 columns wide."""
     printed = io.StringIO()
     with (
@@ -116,9 +116,7 @@ def help_text(program, name, words):
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):
-        cli_run(
-            program, [name, "--help"], f"python -m {words}".removesuffix(f" {name}")
-        )
+        cli_run(program, [name, "--help"])
     return printed.getvalue().rstrip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -80,8 +81,7 @@ def rewired(
 
     Args:
         inner: any optax transform, a whole optimizer as a rule.
-        density: kept / total over the prunable weights;
-            it may be traced.
+        density: kept / total over the prunable weights; it may be traced.
         key: a typed PRNG key, for the masks and for random growth.
         grow: "gradient" (RigL), "random" (SET) or "none": static random masks.
         every: updates between two changes.
@@ -113,7 +113,8 @@ def rewired(
     for name, value in (("density", density), ("drop", drop)):
         if not isinstance(value, Tracer) and not 0 <= value <= 1:
             raise ValueError(f"{name}: expected a number in [0, 1], got {value}")
-    if not (isinstance(every, int) and isinstance(end, int) and every > 0 <= end):
+    whole = isinstance(every, Integral) and isinstance(end, Integral)
+    if not whole or every < 1 or end < 0:
         raise ValueError(
             f"every, end: expected integers >= 1 and >= 0, got {every}, {end}"
         )

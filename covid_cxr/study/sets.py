@@ -91,5 +91,5 @@ def check_own(name: str, one: SetConfig, label: str) -> None:
         raise ValueError(
             f"{where}: {name!r} is a public set's name; call an own set otherwise"
         )
-    if one.labels and label not in one.labels:
+    if one.labels:
         among(f"{where}.labels", label, one.labels)

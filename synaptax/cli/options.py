@@ -136,15 +136,15 @@ def run_of(
             of this kind of run; names the folder or the file.
         Interrupted: instead of the KeyboardInterrupt of a run that can go on.
     """
-    named = option(given, "--run-dir")
-    taken_up = named is not None and "--resume" in given
-    if taken_up:
-        config = _config_in(Path(named or "").expanduser(), type(defaults("")), of)
+    taken_up = option(given, "--run-dir") if "--resume" in given else None
+    if taken_up is not None:
+        config = _config_in(Path(taken_up).expanduser(), type(defaults("")), of)
     else:
         config = defaults(option(given, "--dataset") or "")
     # A line that is repeated with --resume, as a scheduler does, names flags that the
     # folder's config has on already.
-    job = parse(kind, given, prog, description, default=kind(config), pairs=taken_up)
+    pairs = taken_up is not None
+    job = parse(kind, given, prog, description, default=kind(config), pairs=pairs)
     check(job.config)
     if job.run.run_dir is not None:
         path = job.run.run_dir.expanduser()
