@@ -248,8 +248,8 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
 
     Raises:
         FileError: naming file, line and field, if a complete line is not a JSON object,
-            has numbers that are not finite, an ``epoch`` that does not count up from
-            1 on or an ``elapsed_s`` that is no time.
+            has numbers that are not finite, an ``epoch`` that does not count up or
+            passes 2^63, or an ``elapsed_s`` that is no time.
 
     Example:
         >>> import pathlib
@@ -272,7 +272,7 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
         if not isinstance(record, dict):
             raise FileError(f"{where}: not an object")
         epoch, elapsed = record.get("epoch", last + 1), record.get("elapsed_s", 0)
-        if type(epoch) is not int or epoch <= last:
+        if type(epoch) is not int or not last < epoch < 2**63:
             raise FileError(f"{where}: epoch: expected over {last}, got {epoch!r}")
         if type(elapsed) not in (int, float) or elapsed < 0:
             raise FileError(f"{where}: elapsed_s: expected a time, got {elapsed!r}")

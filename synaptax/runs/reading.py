@@ -39,7 +39,9 @@ def read_json(path: Path) -> Any:
 
 def parsed(text: bytes | str) -> Any:
     """Return what JSON text holds; a ValueError for a number that is not finite."""
-    return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    return json.loads(
+        text, parse_constant=_refused, parse_float=_finite, parse_int=_bounded
+    )
 
 
 def _refused(text: str) -> Any:
@@ -49,6 +51,11 @@ def _refused(text: str) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _refused(text)
+
+
+def _bounded(text: str) -> int:
+    number = int(text)
+    return number if abs(number) <= _LARGEST else _refused(f"{text[:20]}...")
 
 
 def read_arrays(path: Path, only: Sequence[str] = ()) -> dict[str, np.ndarray]:

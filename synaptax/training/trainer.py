@@ -188,14 +188,10 @@ def run(
     """
     expect = dict(expect or {})
     identity = {} if folder is None else _identity(folder, stages)
-    records = [] if folder is None else runs.read_metrics(folder)
-    spent = records[-1].get("elapsed_s", 0.0) if records else 0.0
-    started = time.monotonic() - spent  # the clock goes on where it stopped
     first, done, state = _restored(stages, folder, expect, identity)
     total = _epochs_before(stages, first) + done
-    records = [record for record in records if record["epoch"] <= total]
-    if folder is not None and processes.first():
-        runs.keep_metrics(folder, last=total)  # only now: an error changes nothing
+    records, spent = _recorded(folder, total)
+    started = time.monotonic() - spent  # the clock goes on where it stopped
     job = _Job(
         [(stage, _epochs_before(stages, n)) for n, stage in enumerate(stages)],
         folder,
@@ -284,6 +280,24 @@ def _identity(folder: runs.RunFolder, stages: Sequence[Stage]) -> dict[str, Any]
         "config": folder.identity or {},
         "data": fingerprint(list(different.values())),
     }
+
+
+def _recorded(
+    folder: runs.RunFolder | None, total: int
+) -> tuple[list[dict[str, Any]], float]:
+    """Return the records of the first epochs, which are kept, and the time of all."""
+    records = [] if folder is None else runs.read_metrics(folder)
+    if folder is None or not records:
+        return [], 0.0
+    numbers = [record.get("epoch") for record in records[:total]]
+    if numbers != [*range(1, total + 1)]:
+        raise runs.FileError(
+            f"{folder.metrics}: epoch: expected each of 1 to {total}, which the newest "
+            "checkpoint has behind it"
+        )
+    if processes.first():
+        runs.keep_metrics(folder, last=total)
+    return records[:total], records[-1].get("elapsed_s", 0.0)
 
 
 def _epochs_before(stages: Sequence[Stage], index: int) -> int:

@@ -101,6 +101,10 @@ def test_a_damaged_line_is_named(tmp_path):
     folder.metrics.write_text("[1]\n")
     with pytest.raises(ValueError, match="line 1: not an object"):
         runs.read_metrics(folder)
+    for record in ({"epoch": 2**63}, {"epoch": True}, {"loss": 10**400}):
+        folder.metrics.write_text(f'{{"epoch": 0}}\n{json.dumps(record)}\n')
+        with pytest.raises(runs.FileError, match=r"metrics\.jsonl, line 2: .{,90}$"):
+            runs.read_metrics(folder)
 
 
 def test_summary(tmp_path):

@@ -1,6 +1,7 @@
 """The trainer on a linear regression: the same bits after a kill, and what it says."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -283,6 +284,18 @@ def test_a_foreign_checkpoint_is_refused_and_nothing_changes(tmp_path):
     refused(r"w is float32\(2, 3\), expected float32\(3, 3\)", [more])
     checkpoints.save(folder.checkpoints, {"w": jnp.ones(2)}, step=9)
     refused("not of a run", [FIT, TUNE])
+
+
+@pytest.mark.parametrize("record", [{"epoch": 7}, {"epoch": 2**62}, {}])
+def test_records_that_are_not_of_the_checkpoint_are_refused(tmp_path, record):
+    folder = folder_of(tmp_path)
+    training.run([FIT._replace(epochs=2)], folder)
+    first, second = folder.metrics.read_text().splitlines(keepends=True)
+    for text in (f"{first}{json.dumps(record)}\n", second):
+        folder.metrics.write_text(text)
+        with pytest.raises(runs.FileError, match=r"metrics\.jsonl: epoch: .* 1 to 2"):
+            training.run([FIT._replace(epochs=2)], folder)
+        assert folder.metrics.read_text() == text
 
 
 def test_a_checkpoint_is_of_its_config_and_data(tmp_path):
