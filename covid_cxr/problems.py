@@ -31,6 +31,9 @@ KINDS = {
 #: not make a data folder faulty.
 NOTES = frozenset({"grouping", "no column", "not a radiograph", "unlabelled"})
 
+#: Kinds that leave no radiograph out.
+OF_NO_RADIOGRAPH = frozenset({"grouping", "no column"})
+
 
 class Problem(NamedTuple):
     """One thing found wrong.

@@ -41,7 +41,8 @@ def same_source(
     Returns:
         "same-source negatives" (no alarm), and "gain from other sources": the area
         over all pairs minus that one, which fires if it is above 0. Both are undefined
-        if no source has both classes: then nothing speaks for the disease.
+        if no source has both classes: then nothing speaks for the disease. With one
+        source there is nothing to gain from others, and the gain is undefined.
 
     Example:
         >>> cohort = covid_cxr.phantom.Cohort(patients=40)
@@ -74,6 +75,8 @@ def same_source(
             stratum=np.char.add(index.source, np.where(label == 1, "+", "-")),
         )
         within, gain = found.estimate("within"), found.estimate("gain")
+        if len(names) == 1:
+            gain = Estimate(float("nan"), note="one source")
     else:
         within = gain = Estimate(float("nan"), note="no source has both classes")
     answer = functools.partial(

@@ -12,7 +12,7 @@ import numpy as np
 from covid_cxr.metrics import calibration, rates
 from covid_cxr.metrics._delong import auc_interval
 from covid_cxr.metrics.inputs import Scored, scored
-from covid_cxr.metrics.intervals import NAN, Estimate
+from covid_cxr.metrics.intervals import NAN, Estimate, wilson
 from covid_cxr.metrics.rates import RATES, Confusion
 from covid_cxr.metrics.resampling import Replicates, bootstrap, percentile
 from covid_cxr.metrics.roc import auc, dense_ranks, weighted_auc
@@ -35,7 +35,9 @@ class Report:
         cells: the confusion table there.
         metrics: name to estimate, with patient-bootstrap intervals: ``auc``, the
             :data:`covid_cxr.metrics.rates.RATES`, ``ppv@P`` and ``npv@P`` for each
-            prevalence P asked for, and ``brier``, ``ece`` for probabilities.
+            prevalence P asked for, and ``brier``, ``ece`` for probabilities. A
+            sensitivity or specificity of 0 or 1, whose resamples are all alike, has
+            Wilson's interval, a trial a patient.
         auc_analytic: the area with its analytic interval (clustered by patient).
         dor_analytic: the odds ratio with Woolf's interval, which takes images for
             independent.
@@ -118,6 +120,7 @@ def evaluate(
         name: found._replace(value={name: value}).estimate(name, level=level)
         for name, value in point.items()
     }
+    metrics |= _extreme(data, metrics, level)
     for prevalence in prevalences:
         metrics |= _predictive(cells, found, prevalence, level)
     return Report(
@@ -244,6 +247,23 @@ def _points(data: Scored, cells: Confusion, likely: bool) -> dict[str, float]:
         out["brier"] = calibration.brier(data.label, data.score)
         out["ece"] = calibration.ece(data.label, data.score, bins=_BINS)
     return out
+
+
+def _extreme(
+    data: Scored, metrics: dict[str, Estimate], level: float
+) -> dict[str, Estimate]:
+    """Return a sensitivity or specificity of 0 or 1 with Wilson's interval.
+
+    Its resamples are all alike, which would say that it is certain. Patients, not
+    radiographs, are taken for the trials, for those of one patient are not independent.
+    """
+    result = {}
+    for name, label in (("sensitivity", 1), ("specificity", 0)):
+        value = metrics[name].value
+        if value in (0, 1):
+            patients = int(np.unique(data.patient[data.label == label]).size)
+            result[name] = wilson(int(value) * patients, patients, level=level)
+    return result
 
 
 def _replicated(

@@ -23,6 +23,7 @@ import numpy as np
 from covid_cxr import protocols, sources
 from covid_cxr.index import UNKNOWN, Index
 from covid_cxr.phantom import Cohort, roster, stacks
+from covid_cxr.problems import OF_NO_RADIOGRAPH, Problems
 from covid_cxr.sources import own
 from covid_cxr.sources.registry import folder_of
 from covid_cxr.study.config import MASKING, NONE, SetConfig, StudyConfig
@@ -357,7 +358,8 @@ def _files(built: sources.Built, side: int) -> _Source:
             yield Part(rows, images, lungs, masked, whole, kinds, problems)
 
     identity = {"files": _stamps(built.index)}
-    return _Source(built.index, built.problems.counts(), identity, parts)
+    left_out = [one for one in built.problems if one.kind not in OF_NO_RADIOGRAPH]
+    return _Source(built.index, Problems(left_out).counts(), identity, parts)
 
 
 def _stamps(index: Index) -> int:

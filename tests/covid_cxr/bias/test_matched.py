@@ -52,3 +52,10 @@ def test_one_class_a_source_leaves_it_undefined():
     for one in same_source(index, label, np.arange(20.0), key=KEY):
         assert np.isnan(one.found.value) and not one.fires
         assert one.note == "0 of 2 sources have both classes"
+
+
+def test_one_source_has_nothing_to_gain_from_others():
+    index, label = table(range(20), [0, 1] * 10, ["a"] * 20)
+    within, gain = same_source(index, label, np.arange(20.0), key=KEY, replicates=50)
+    assert within.found.value > 0.5 and not gain.fires
+    assert gain.found.text() == "undefined (one source)"

@@ -1,6 +1,7 @@
 """The report: its figures, its intervals, and what it says of degenerate sets."""
 
 import math
+import statistics
 
 import jax
 import numpy as np
@@ -120,6 +121,17 @@ def test_degenerate_sets_are_reported(cohort):
     )
     assert math.isnan(alone.metrics["auc"].low)
     assert alone.notes[0].startswith("a single patient")
+
+
+def test_a_rate_of_1_has_wilsons_interval_by_patient():
+    label, patient = np.repeat([0, 1], 20), np.repeat(np.arange(20), 2)
+    score = np.where(np.arange(40) < 22, 0.2, 0.8)
+    found = evaluate(label, score, patient=patient, key=KEY, replicates=50).metrics
+    specificity = found["specificity"]  # 10 patients, for Wilson: n / (n + z^2)
+    z = statistics.NormalDist().inv_cdf(0.975)
+    assert specificity.value == specificity.high == 1
+    assert specificity.low == pytest.approx(10 / (10 + z**2))
+    assert found["sensitivity"].value == 0.9
 
 
 def test_paired_comparison_agrees_with_delong(cohort):
