@@ -43,7 +43,8 @@ def _parquet(path: Path) -> Table:
         needs = "needs pyarrow: pip install 'synaptax[cxr]'"
         raise ImportError(f"reading {path.name} {needs}") from error
     try:
-        content = parquet.read_table(path)
+        # Not read_table, which fails on a name that is there twice: Table names it.
+        content = parquet.ParquetFile(path).read()
         cells = [list(map(_text, column.to_pylist())) for column in content.columns]
     except Exception as error:  # pyarrow has an error of its own for each damage
         kind = type(error).__name__

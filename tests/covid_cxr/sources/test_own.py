@@ -42,8 +42,8 @@ def table(root, kind, rows=ROWS, head=HEAD):
         parquet = pytest.importorskip("pyarrow.parquet")
         import pyarrow
 
-        columns = dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
-        parquet.write_table(pyarrow.table(columns), path)
+        columns = [pyarrow.array(column) for column in zip(*rows, strict=True)]
+        parquet.write_table(pyarrow.table(columns, names=list(head)), path)
         return path
     mark = {"csv": ",", "tsv": "\t", "semicolons.csv": ";"}[kind]
     text = [mark.join(row) for row in (head, *rows)]
@@ -53,6 +53,13 @@ def table(root, kind, rows=ROWS, head=HEAD):
 def built(root, path, **changes):
     given = {"columns": COLUMNS, "labels": LABELS, "name": "mine", **changes}
     return own.build(root, table=path, **given)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, kind):
+    head = ["dx" if name == "hospital" else name for name in HEAD]
+    with pytest.raises(ValueError, match=f"table.{kind}: two columns are called 'dx'"):
+        built(folder(tmp_path), table(tmp_path, kind, head=head))
 
 
 @pytest.mark.parametrize("kind", ["csv", "semicolons.csv", "tsv", "parquet"])
