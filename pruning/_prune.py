@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from pruning import _packed, _select, _transform, scores
+from pruning import _packed, _select, _transform, scores, taps
 from pruning._allocation import Scope
 from pruning._roles import (
     Stacked,
@@ -303,6 +303,7 @@ def _update(
             now = step + jnp.minimum(carry[1].prune_flips, 0)
             old = _packed.unpacked(carry[0])
             chosen, info = _choose(options, old, now, weights, change, extra)
+            info = of_all_devices(info, chosen, carry[1])
             if options.packed:
                 chosen = _packed.packed(chosen)
             return chosen, info, wanted
@@ -350,10 +351,32 @@ def _choose(
     new = jax.tree.map(lambda m, w: m | ~jnp.isfinite(w), new, params)
     if not options.regrow:
         new = jax.tree.map(jnp.logical_and, new, old)
+    _transform.check_shared(params, new, "prune: prune_masks", ALL_SPLIT)
     return new, _described(params, old, new, selection, options.prunable)
 
 
+def of_all_devices(info: PruneInfo, masks: PyTree, held: PyTree) -> PruneInfo:
+    """Join what devices of jax.shard_map say of their parts of the weights.
+
+    Not along axes along which the state that is held differs: replicas, say.
+    """
+    names = tuple(sorted(taps.varying_axes(masks) - taps.varying_axes(held)))
+    if not names:
+        return info
+    density, threshold, flips, floored = taps.vary(info, names)
+    return PruneInfo(
+        lax.pmean(density, names),
+        lax.pmin(threshold, names),
+        lax.psum(flips, names),
+        lax.psum(floored, names),
+    )
+
+
 _MEAN = "take the mean over devices first, lax.pmean"
+ALL_SPLIT = (
+    "split all prunable leaves or none, or leave the mesh to jax.jit, under which the "
+    "choice is that of one device"
+)
 _OTHER_LAYOUT = (
     "pruned: the state of inner is not laid out like the parameters (optax.flatten, "
     "optax.lookahead), so that its moments of pruned weights cannot be told; write "

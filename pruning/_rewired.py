@@ -9,16 +9,19 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.core import Tracer
 
-from pruning import _transform, scores
+from pruning import _transform, scores, taps
 from pruning._allocation import Scope
 from pruning._prune import (
+    ALL_SPLIT,
     PruneInfo,
     PruneState,
     _check_prunable,
     _clear,
     applied,
+    of_all_devices,
     project,
     prune,
 )
@@ -31,7 +34,7 @@ from pruning.selection import (
     itself,
     select_with_info,
 )
-from synaptax.trees import Prunable
+from synaptax.trees import Prunable, map_named
 from synaptax.typing import Array, PyTree
 
 GROWTH = ("gradient", "random", "none")
@@ -125,7 +128,8 @@ def rewired(
     def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
         # In float32 whatever the weights are: halves would tie too often.
         wide = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=jnp.float32), params)
-        drawn = jax.tree.map(_placed, scores.random(wide, key), params)
+        drawn = scores.random(wide, _own(key, params))
+        drawn = jax.tree.map(_placed, drawn, params)
         masks, chosen = select_with_info(
             drawn,
             density,
@@ -133,6 +137,10 @@ def rewired(
             prunable=lambda name, leaf: name in names,
             min_per_leaf=0,
         )
+        # What is not prunable: as its weight, the same on devices that share it.
+        own = lambda name, w, m: m if name in names else jnp.ones_like(w, dtype=bool)
+        masks = map_named(own, params, masks)
+        _transform.check_shared(params, masks, "rewired: prune_masks", ALL_SPLIT)
         return masks, (chosen.kept / chosen.total).astype(jnp.float32)
 
     def init(params: PyTree) -> RewiredState:
@@ -146,6 +154,7 @@ def rewired(
             masks, share = drawn_masks(params, names)
         zero = lambda dtype: jnp.zeros([], dtype)
         info = PruneInfo(share, zero(jnp.float32), zero(jnp.int32), zero(jnp.int32))
+        info = of_all_devices(info, masks, zero(jnp.int32))
         state = PruneState(masks, zero(jnp.int32), info, target)
         return RewiredState(inner.init(params), state)
 
@@ -165,10 +174,12 @@ def rewired(
             reached = jax.tree.map(applied, params, project(steps, params, masks))
             gone = count.astype(jnp.float32) / max(end, 1)
             share = drop / 2 * (1 + jnp.cos(math.pi * gone))
-            own = jax.random.fold_in(key, count)
+            own = jax.random.fold_in(_own(key, params), count)
             new = _moved(names, carry[0], reached, updates, share, grow, own)
             changed = flips(carry[0], new)
             turned = jnp.asarray(changed.pruned + changed.regrown, jnp.int32)
+            info = carry[1]._replace(prune_flips=turned)
+            turned = of_all_devices(info, new, carry[1]).prune_flips
             return new, carry[1]._replace(prune_flips=turned)
 
         due = (count % every == 0) & (count > 0) & (count < end) & (grow != "none")
@@ -183,6 +194,13 @@ def rewired(
         return project(steps, params, new), RewiredState(moments, known)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _own(key: Array, params: PyTree) -> Array:
+    """Return a key of this device, where those of shard_map hold other weights."""
+    for axis in sorted(taps.varying_axes(params)):
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    return key
 
 
 def _placed(drawn: Array, weight: Any) -> Array:

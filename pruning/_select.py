@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from pruning.taps import vary, varying_axes
 from synaptax.typing import Array
 
 LIMIT = 2**31 - 1
@@ -261,6 +262,7 @@ def _bounds(
         everything,
         jnp.zeros(len(keys), bool),
     )
+    start = vary(start, varying_axes(need))
     _, bound, reach, _ = lax.while_loop(unfinished, body, start)
     return bound, reach
 
@@ -372,8 +374,9 @@ def choose(
     leaves = len(keys)
     nothing = jnp.zeros(leaves, jnp.int32)
     empty = Choice(jnp.zeros(leaves, word), nothing, nothing, jnp.zeros(leaves, bool))
+    start = vary((jnp.array(True), empty), varying_axes(budget))
     # Each pass fixes at least one more leaf at its floor; one pass is the rule.
-    return lax.while_loop(lambda carry: carry[0], body, (jnp.array(True), empty))[1]
+    return lax.while_loop(lambda carry: carry[0], body, start)[1]
 
 
 def _settle(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pruning import _allocation, _roles, _select
+from pruning import _allocation, _roles, _select, taps
 from pruning._allocation import SCOPES, Scope
 from pruning._roles import Stacked, weights_only
 from pruning._transform import like
@@ -355,6 +355,8 @@ def _solve(
     structure: Structure,
 ) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
     """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
+    # In shard_map each device chooses among its own part of the weights.
+    budget = taps.vary(budget, taps.varying_axes((leaves, allowed)))
 
     def scored(layer: int, turn: Array = budget[0]) -> tuple[Array, Array | None]:
         index, place = origin[layer]
