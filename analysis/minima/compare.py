@@ -11,25 +11,29 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import jax
 
 from analysis.minima import maps
 from analysis.minima.claims import Claim, judge
 from analysis.minima.config import Config, check
 from analysis.minima.measures import arms_of, density, measure, meter
 from analysis.minima.solutions import (
+    BY_LAYER,
     DENSE,
     GRADUAL,
     ONE_SHOT,
     REWOUND,
+    REWOUND_BY_LAYER,
+    TICKET,
     Setting,
     Solution,
     cut_once,
+    initial,
+    read_level,
     read_run,
     retrain,
     setting,
@@ -149,66 +153,78 @@ def _solutions(
     if gradual is None:
         with clock.step("train gradual"):
             gradual = train_gradual(shared.config, place.path, quiet=quiet)
-    wanted = set(shared.config.seeds)
-    dense = {s.seed: s for s in read_run(gradual, DENSE, like, dense=True)}
-    found = [s for s in read_run(gradual, GRADUAL, like) if s.seed in wanted]
-    if {s.seed for s in found} != wanted:
-        raise ValueError(f"{gradual}: does not hold the seeds {sorted(wanted)}")
-    others = [] if one_shot is None else _given(one_shot, found, like)
-    starts = []
-    if one_shot is None:
-        starts = [start(shared, ONE_SHOT, dense[g.seed], g) for g in found]
-    if shared.config.rewind:
-        highest = [g for g in found if g.level is None]
-        starts += [_rewound(shared, dense[g.seed], g) for g in highest]
+    config = shared.config
+    short = {s.seed: s for s in read_run(gradual, DENSE, like, dense=True)}
+    accepted = read_run(gradual, GRADUAL, like)
+    accepted = [s for s in accepted if s.seed in config.seeds and s.level is None]
+    if {s.seed for s in accepted} != set(config.seeds):
+        raise ValueError(f"{gradual}: does not hold the seeds {sorted(config.seeds)}")
+    at_levels = [
+        begin
+        for level in config.levels
+        for begin in read_level(config, gradual, like, level)
+    ]
     with Progress(quiet=quiet) as progress:
-        for begin in starts:
-            others.append(_trained(shared, begin, place, clock, progress))
-    return [*(dense[seed] for seed in shared.config.seeds), *found, *others]
+        train = partial(_trained, shared, place=place, clock=clock, progress=progress)
+        dense = [train(short[seed]) for seed in config.seeds]
+        found = [*accepted, *(train(g, epochs=left) for g, left in at_levels)]
+        if one_shot is not None:
+            twins = _given(one_shot, found, like)
+        else:
+            twins = [train(start(shared, ONE_SHOT, short[g.seed], g)) for g in found]
+        more = [train(s) for g in accepted for s in _others(shared, short[g.seed], g)]
+    return [*dense, *found, *twins, *more]
+
+
+def _others(shared: Setting, dense: Solution, g: Solution) -> Iterator[Solution]:
+    """Yield where the other twins of G begin, at the highest accepted compression."""
+    config = shared.config
+    if config.rewind:
+        yield initial(shared, start(shared, REWOUND, dense, g))
+    if config.layerwise:
+        yield start(shared, BY_LAYER, dense, g)
+        if config.rewind:
+            yield initial(shared, start(shared, REWOUND_BY_LAYER, dense, g))
+    if config.ticket:
+        yield initial(shared, g._replace(arm=TICKET))
 
 
 def _trained(
     shared: Setting,
     begin: Solution,
+    *,
     place: runs.RunFolder,
     clock: _Clock,
     progress: Progress,
+    epochs: int | None = None,
 ) -> Solution:
-    epochs = shared.config.prune_epochs + shared.config.tune_epochs
+    first = shared.config.prune_epochs if epochs is None else epochs
     with (
         clock.step(f"train {begin.name}"),
-        progress.stage(begin.name, 0, epochs) as report,
+        progress.stage(begin.name, 0, first + shared.config.tune_epochs) as report,
     ):
-        return retrain(shared, begin, place.path, report=report)
+        return retrain(shared, begin, place.path, epochs=epochs, report=report)
 
 
 def start(shared: Setting, arm: str, dense: Solution, like: Solution) -> Solution:
     """Return the dense weights cut once to exactly as many as another keeps."""
-    masks = cut_once(shared.config, dense, like.kept)
+    by_layer = arm in (BY_LAYER, REWOUND_BY_LAYER)
+    masks = cut_once(shared.config, dense, like.kept, by_layer=by_layer)
     return dense._replace(arm=arm, level=like.level, masks=masks)
-
-
-def _rewound(shared: Setting, dense: Solution, like: Solution) -> Solution:
-    """Return the same cut, on the weights that the dense network began from."""
-    key = jax.random.fold_in(jax.random.key(dense.seed), 0)  # as the lab draws it
-    params, stats = jax.jit(shared.net.init)(key)
-    cut = start(shared, REWOUND, dense, like)
-    return cut._replace(params=params, stats=stats)
 
 
 def _given(
     folder: Path, gradual: list[Solution], like: tuple[Any, Any]
 ) -> list[Solution]:
-    """Return, for each G, the solution of a run that is nearest to it in size."""
-    offered = read_run(folder, ONE_SHOT, like)
-    found = []
+    """Return, for each G, the solution of a run that keeps exactly as many."""
+    offered = {(s.seed, s.kept): s for s in read_run(folder, ONE_SHOT, like)}
     for g in gradual:
-        own = [s for s in offered if s.seed == g.seed]
-        if not own:
-            raise ValueError(f"{folder}: holds no solution of seed {g.seed}")
-        nearest = min(own, key=lambda s: abs(s.kept - g.kept))
-        found.append(nearest._replace(level=g.level))
-    return found
+        if (g.seed, g.kept) not in offered:
+            raise ValueError(
+                f"{folder}: holds no solution of seed {g.seed} that keeps {g.kept} "
+                "parameters, as G does; ask for it with --keep"
+            )
+    return [offered[g.seed, g.kept]._replace(level=g.level) for g in gradual]
 
 
 def _measured(

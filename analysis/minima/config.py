@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -18,15 +19,26 @@ class Config:
     G is pruned gradually (LOBSTER: shrink by loss sensitivity, cut on plateaus). S is
     the same dense network cut once, by magnitude, to exactly G's number of
     parameters, and trained for as many epochs as G took. R is S rewound to its
-    initial weights before that training.
+    initial weights before that training. T is G's mask on the initial weights,
+    trained likewise; the dense network that errors are set beside is trained as long.
+    At a level all keep exactly round(total / level) parameters: the cut of G that
+    would cross it stops there. Then G and its twins are trained on under their masks
+    to equal training loss, and compared again.
 
     Attributes:
         model: The network.
         dataset: What it is trained on; digits needs no download.
         seeds: Which seeds, such as 0 1 2; everything is paired over them.
         levels: Compressions, besides the highest accepted one, at which G and S are
-            compared too.
+            compared too, at exactly that number of parameters.
         rewind: Train R too, at the highest accepted compression.
+        layerwise: Cut S (and R) by the magnitudes of each layer too, the same share of
+            each, at the highest accepted compression.
+        ticket: Train G's mask from the initial weights too.
+        equal_epochs: Epochs at most, at tune_lr, of training on to equal training
+            loss; 0 for no such comparison.
+        equal_levels: Losses, evenly spaced on a log scale between the lower of the
+            two ends and the higher of the two floors, at which curvature is compared.
         rate: Strength of G's shrink term, per step.
         patience: Epochs without a better validation loss before a cut.
         tolerance: Relative rise of the validation loss that a cut may cause.
@@ -67,6 +79,12 @@ class Config:
     rewind: Annotated[
         bool, NotHelp(help="Do not train R, S rewound to its initial weights.")
     ] = True
+    layerwise: Annotated[bool, NotHelp(help="Do not cut S layer by layer too.")] = True
+    ticket: Annotated[
+        bool, NotHelp(help="Do not train G's mask from the initial weights.")
+    ] = True
+    equal_epochs: int = 100
+    equal_levels: int = 4
     rate: float = 3e-4
     patience: int = 1
     tolerance: float = 0.5
@@ -155,7 +173,6 @@ def gradual(config: Config) -> lab.Config:
         dense_epochs=config.dense_epochs,
         prune_epochs=config.prune_epochs,
         tune_epochs=config.tune_epochs,
-        targets=config.levels,
         accept=config.accept,
         batch=config.batch,
         lr=config.lr,
@@ -188,6 +205,8 @@ def check(config: Config) -> None:
                 f"{name}: unknown {value!r}, expected one of {', '.join(choices)}"
             )
     least = {
+        "equal_epochs": 0,
+        "equal_levels": 1,
         "transfer_examples": 100,
         "curvature_examples": 1,
         "lanczos_steps": 2,
@@ -201,6 +220,8 @@ def check(config: Config) -> None:
         value = getattr(config, name)
         if value < low:
             raise ValueError(f"{name}: expected at least {low}, got {value}")
+    if any(not (math.isfinite(x) and x >= 1) for x in config.levels):
+        raise ValueError(f"levels: expected compressions >= 1, got {config.levels}")
     if not 0 < config.level < 1:
         raise ValueError(f"level: expected a number in (0, 1), got {config.level}")
     if len(config.seeds) < 2:

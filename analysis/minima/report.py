@@ -17,12 +17,23 @@ from analysis.minima.measures import arms_of
 from synaptax.reports.tables import markdown
 from synaptax.runs.files import replacing
 
-LETTERS = {"dense": "dense", "gradual": "G", "one-shot": "S", "rewound": "R"}
-NAMES = {
+LETTERS = {
     "dense": "dense",
+    "gradual": "G",
+    "one-shot": "S",
+    "one-shot-layer": "S by layer",
+    "rewound": "R",
+    "rewound-layer": "R by layer",
+    "ticket": "T",
+}
+NAMES = {
+    "dense": "dense, trained as long",
     "gradual": "G, gradual",
     "one-shot": "S, one-shot",
-    "rewound": "R, one-shot, rewound",
+    "one-shot-layer": "S by layer",
+    "rewound": "R, S rewound",
+    "rewound-layer": "R by layer",
+    "ticket": "T, G's mask from the initial weights",
 }
 _ROWS = (
     ("pruned parameters (%)", lambda m: 100 * (1 - m["kept"] / m["total"])),
@@ -73,12 +84,28 @@ def document(found: Comparison, images: Sequence[Path]) -> list[str]:
     lines += ["## Verdicts", "", *verdict_lines(found.claims, config.level), ""]
     lines += ["## Measures", "", *measure_lines(found.measures, None), ""]
     for level in config.levels:
-        lines += [f"### At {level:g}x", "", *measure_lines(found.measures, level), ""]
+        lines += [
+            *level_heading(found.measures, config, level),
+            "",
+            *measure_lines(found.measures, level),
+            "",
+        ]
     lines += ["## Layers", "", *layer_lines(found.measures), ""]
     lines += ["## Figures", ""]
     for path in images:
         lines += [f"![{path.stem}](figures/{path.name})", ""]
     return lines
+
+
+def level_heading(
+    measures: Mapping[str, Any], config: Config, level: float
+) -> list[str]:
+    """Return the heading of a level, and which seeds' G did not get as far."""
+    absent = sorted(set(config.seeds) - set(arms_of(measures, level)))
+    missing = (
+        f"Not reached by G of seeds {absent}, which are left out." if absent else ""
+    )
+    return [f"### At exactly {level:g}x", *(["", missing] if missing else [])]
 
 
 def title(config: Config) -> str:
@@ -95,7 +122,15 @@ def _setting(found: Comparison) -> list[str]:
         f"{c.prune_epochs} of pruning, {c.tune_epochs} at a lower rate{data}. S is the "
         "same dense network cut once by magnitude to exactly G's number of parameters "
         f"and trained for {c.prune_epochs} + {c.tune_epochs} epochs"
-        + ("; R the same from its initial weights. " if c.rewind else ". ")
+        + ("; R the same from its initial weights" if c.rewind else "")
+        + ("; by layer: each layer cut to the same share" if c.layerwise else "")
+        + (
+            "; T has G's mask on the initial weights, trained as S. "
+            if c.ticket
+            else ". "
+        )
+        + "At a level G's cuts stop there and the mask is trained for the rest of the "
+        "epochs. The dense network that errors are set beside is trained as long. "
         + f"Wall time {found.wall_s / 60:.1f} min. Curvature is measured on "
         f"{c.curvature_examples:,} training examples, entropies on test examples."
     ]
@@ -241,23 +276,36 @@ def figures(found: Comparison) -> dict[str, Any]:
 
 
 def _curves(found: Comparison) -> dict[str, Any]:
-    """Return mean error against mean sparsity of each arm, dense first."""
+    """Return mean error against mean sparsity of each arm.
+
+    Dense comes first, but not before an arm with one sparsity: two points that differ
+    in more than the sparsity are no curve.
+    """
     curves: dict[str, Any] = {}
-    levels = [*sorted(found.config.levels), None]
-    for arm in ("gradual", "one-shot", "rewound"):
-        points = []
-        for level in [1.0, *levels]:
-            seeds = arms_of(found.measures, None if level == 1.0 else level)
-            own = [a.get("dense" if level == 1.0 else arm) for a in seeds.values()]
-            if own and None not in own:
-                errors = [m["error"] for m in own]
-                kept = np.mean([m["kept"] / m["total"] for m in own])
-                se = np.std(errors, ddof=1) / math.sqrt(len(errors))
-                points.append((1 - kept, np.mean(errors), se))
+    for arm in NAMES:
+        points = [_point(found, arm, level) for level in (*found.config.levels, None)]
+        points = sorted(point for point in points if point is not None)
+        if arm == "dense" or not points:
+            continue
         if len(points) > 1:
-            sparsity, error, se = zip(*sorted(points), strict=True)
-            curves[NAMES[arm]] = {"sparsity": sparsity, "error": error, "se": se}
+            points = [p for p in [_point(found, "dense", None)] if p] + points
+        sparsity, error, se = zip(*points, strict=True)
+        curves[NAMES[arm]] = {"sparsity": sparsity, "error": error, "se": se}
     return curves
+
+
+def _point(
+    found: Comparison, arm: str, level: float | None
+) -> tuple[float, float, float] | None:
+    """Return mean sparsity, mean error and its standard error; None without them."""
+    own = [a.get(arm) for a in arms_of(found.measures, level).values()]
+    own = [m for m in own if m is not None]
+    if not own:
+        return None
+    errors = [m["error"] for m in own]
+    kept = float(np.mean([m["kept"] / m["total"] for m in own]))
+    se = float(np.std(errors, ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else 0.0
+    return 1 - kept, float(np.mean(errors)), se
 
 
 def _histograms(measures: Mapping[str, Any], seed: int) -> dict[str, Any]:

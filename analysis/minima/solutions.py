@@ -31,6 +31,8 @@ from synaptax.nets import models
 from synaptax.trees import check_same_structure
 
 GRADUAL, ONE_SHOT, REWOUND, DENSE = "gradual", "one-shot", "rewound", "dense"
+BY_LAYER, REWOUND_BY_LAYER = "one-shot-layer", "rewound-layer"
+TICKET = "ticket"  # G's mask on the initial weights
 _RECORDS = "solutions"
 
 
@@ -38,7 +40,8 @@ class Solution(NamedTuple):
     """One network of the comparison.
 
     Attributes:
-        arm: ``gradual``, ``one-shot``, ``rewound`` or ``dense``.
+        arm: ``dense``, ``gradual``, ``one-shot`` or ``one-shot-layer`` (S by global
+            or per-layer magnitude), ``rewound`` or ``rewound-layer``, ``ticket``.
         seed: the training seed.
         level: the compression asked for; None for the highest accepted one.
         params: the weights.
@@ -136,6 +139,8 @@ def read_run(
     seeds = len({one.point.seed for one in points})  # the dense ones come first
     solutions = []
     for point, params, stats, mask in points[:seeds] if dense else points[seeds:]:
+        if not dense and arm == GRADUAL and point.target is not None:
+            continue  # near a level, not at it: see read_level
         try:
             check_same_structure(like[0], params, argument="params")
             check_same_structure(like[1], stats, argument="stats")
@@ -150,11 +155,68 @@ def read_run(
     return solutions
 
 
-def cut_once(config: Config, dense: Solution, kept: int) -> Any:
-    """Return the mask of the largest magnitudes that keeps so many parameters."""
+def read_level(
+    config: Config, folder: Path, like: tuple[Any, Any], level: float
+) -> list[tuple[Solution, int]]:
+    """Return G where its cuts stop at a level, and the epochs of pruning then left.
+
+    The best weights before the cut that would cross the level are cut, by magnitude,
+    to exactly round(total / level) parameters.
+
+    Args:
+        config: of the comparison.
+        folder: of a finished run of :mod:`pruning.gradual`.
+        like: (params, stats) of the network, or their shapes.
+        level: the compression, total over kept.
+
+    Returns:
+        For each seed of the config whose run got as far.
+    """
+    run = runs.RunFolder(folder)
+    place, everything = run.path / "snapshots", {}
+    for one in snapshots.listing(place, run=run):
+        everything.setdefault(one.replica, []).append(one)
+    begun = {point.point.seed: None for point in load_points(folder)}
+    stopped = []
+    for index, seed in enumerate(begun):
+        own = everything[index]
+        kept = round(own[0].total / level)
+        if seed not in config.seeds or min(one.kept for one in own) > kept:
+            continue
+        before = [one for one in own if one.kept >= kept]
+        last = min(before, key=lambda one: (one.kept, -one.epoch))
+        params, masks = snapshots.read(place, last, like[0])
+        stats = snapshots.read_stats(place, last, like[1])
+        g = Solution(GRADUAL, seed, level, params, masks, stats, last.error)
+        left = config.dense_epochs + config.prune_epochs - last.epoch
+        stopped.append((g._replace(masks=cut_once(config, g, kept)), max(left, 0)))
+    return stopped
+
+
+def cut_once(
+    config: Config, dense: Solution, kept: int, *, by_layer: bool = False
+) -> Any:
+    """Return the mask of the largest magnitudes that keeps so many parameters.
+
+    Args:
+        config: of the comparison.
+        dense: what is cut.
+        kept: the exact number of parameters, those that may not be cut included.
+        by_layer: rank each leaf by itself, all at one density; else all together.
+    """
     prunable = prunable_of(gradual(config))
     count = kept - unprunable(dense.params, prunable)
-    return magnitude_mask(dense.params, lambda total: count, prunable=prunable)
+    scope = "uniform" if by_layer else "global"
+    return magnitude_mask(
+        dense.params, lambda total: count, prunable=prunable, scope=scope
+    )
+
+
+def initial(shared: Setting, solution: Solution) -> Solution:
+    """Return a solution's masks on the weights that its seed began from."""
+    key = jax.random.fold_in(jax.random.key(solution.seed), 0)  # as the lab draws it
+    params, stats = jax.jit(shared.net.init)(key)
+    return solution._replace(params=params, stats=stats)
 
 
 def retrain(
@@ -162,6 +224,7 @@ def retrain(
     solution: Solution,
     folder: Path,
     *,
+    epochs: int | None = None,
     report: Callable[[Mapping[str, Any]], None] = lambda record: None,
 ) -> Solution:
     """Train a masked network for as many epochs as G was pruned and tuned.
@@ -173,6 +236,7 @@ def retrain(
         shared: what the comparison shares.
         solution: where to begin; its masks hold throughout.
         folder: of the comparison.
+        epochs: of the first stage, if not ``prune_epochs``.
         report: called after each epoch.
 
     Returns:
@@ -191,9 +255,10 @@ def retrain(
     place = _Folder(folder / _RECORDS / solution.name, _identity(config) | start)
     place.path.parent.mkdir(exist_ok=True)
     place.path.mkdir(exist_ok=True)
+    first = config.prune_epochs if epochs is None else epochs
     outcome = training.run(
         [
-            _stage(shared, solution, 0, "prune", config.prune_epochs, config.lr),
+            _stage(shared, solution, 0, "prune", first, config.lr),
             _stage(shared, solution, 1, "tune", config.tune_epochs, config.tune_lr),
         ],
         place,
@@ -240,14 +305,14 @@ def _stage(
         tx = transform(
             gradual(config), shared.net, data.classes, lr=config.lr, decay=False
         )
-        rules = _rules(config)
+        rules = rules_of(config)
         return loop.start(best.params, key, tx, solution.masks, rules, best.stats)
 
     return training.Stage(
         name,
         epochs,
         start=begin,
-        epoch=_epoch_of(config, shared.net, data.classes, data.black, lr),
+        epoch=epoch_of(config, shared.net, data.classes, data.black, lr),
         data=(data.train, data.validation),
         finite=lambda info: [info.losses, info.loss],
         record=lambda info: {
@@ -261,7 +326,7 @@ def _stage(
 
 
 @lru_cache(maxsize=8)
-def _epoch_of(
+def epoch_of(
     config: Config,
     net: models.Network,
     classes: int,
@@ -277,13 +342,14 @@ def _epoch_of(
         loop.epoch,
         apply_fn=net,
         tx=transform(run, net, classes, lr=lr, decay=False),
-        rules=_rules(config),
+        rules=rules_of(config),
         batch=config.batch,
         augment=augment,
     )
 
 
-def _rules(config: Config) -> loop.Rules:
+def rules_of(config: Config) -> loop.Rules:
+    """Return the rules of an epoch that cuts nothing."""
     return loop.Rules(
         False, config.patience, 0.0, config.tolerance, lambda name, leaf: True
     )

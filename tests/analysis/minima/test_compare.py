@@ -20,8 +20,10 @@ pytestmark = pytest.mark.runs
 TINY = replace(
     defaults("digits"),
     seeds=(3, 5),
-    levels=(),
+    levels=(1.5,),
     rewind=False,
+    ticket=False,
+    equal_epochs=0,
     transfer="none",
     patience=1,
     tolerance=3.0,
@@ -60,7 +62,14 @@ def solutions(done, shared):
     return {one.name: one for one in found}
 
 
-def test_the_pair_is_equally_sparse_and_begins_alike(done, solutions):
+@pytest.fixture(scope="module")
+def short(done, shared):
+    """The dense networks that all begin from, by seed."""
+    run = done.folder / "gradual"
+    return {s.seed: s for s in pairs.read_run(run, "dense", shared.like, dense=True)}
+
+
+def test_the_pair_is_equally_sparse_and_begins_alike(done, solutions, short):
     for seed in TINY.seeds:
         g, s = (solutions[f"{arm}-seed{seed}"] for arm in ("gradual", "one-shot"))
         assert g.kept == s.kept < g.total == s.total
@@ -70,12 +79,35 @@ def test_the_pair_is_equally_sparse_and_begins_alike(done, solutions):
                 assert not np.any(np.asarray(leaf)[~np.asarray(kept)])
         # S keeps the largest weights of the dense network, none that is smaller. (Of
         # the biases one is kept in any case.)
-        trees = solutions[f"dense-seed{seed}"].params, s.masks
+        trees = short[seed].params, s.masks
         weights, kept = (
             np.concatenate([np.ravel(a) for a in jax.tree.leaves(tree) if a.ndim > 1])
             for tree in trees
         )
         assert np.abs(weights[kept]).min() >= np.abs(weights[~kept]).max()
+
+
+def test_a_level_is_exactly_the_level(done, solutions):
+    levels = [s for s in solutions.values() if s.level is not None]
+    assert {(s.arm, s.seed) for s in levels} == {
+        (arm, seed) for arm in ("gradual", "one-shot") for seed in TINY.seeds
+    }
+    for one in levels:
+        assert one.kept == round(one.total / 1.5) == done.measures[one.name]["kept"]
+    # By layer: as many in all, at one density.
+    for seed in TINY.seeds:
+        s = solutions[f"one-shot-layer-seed{seed}"]
+        assert s.kept == solutions[f"gradual-seed{seed}"].kept
+        kernels = [m for m in jax.tree.leaves(s.masks) if m.ndim > 1]
+        densities = [float(np.mean(m)) for m in kernels]
+        assert max(densities) - min(densities) < 1e-3
+
+
+def test_a_level_that_was_not_reached_is_left_out(done, shared):
+    config = replace(TINY, levels=(1e4,))
+    assert not pairs.read_level(config, done.folder / "gradual", shared.like, 1e4)
+    heading = report.level_heading(done.measures, config, 1e4)
+    assert "Not reached by G of seeds [3, 5]" in heading[-1]
 
 
 def test_measures_are_what_they_say(done, solutions, shared):
@@ -124,8 +156,8 @@ def test_a_finished_comparison_is_not_done_again(done):
     assert [c.verdict for c in again.claims] == [c.verdict for c in done.claims]
 
 
-def test_training_goes_on_where_it_stopped(solutions, shared, tmp_path):
-    dense, g = solutions["dense-seed3"], solutions["gradual-seed3"]
+def test_training_goes_on_where_it_stopped(solutions, short, shared, tmp_path):
+    dense, g = short[3], solutions["gradual-seed3"]
     start = compare.start(shared, pairs.ONE_SHOT, dense, g)
     epochs = []
 
