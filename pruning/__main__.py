@@ -18,6 +18,10 @@ PROGRAM = Program(
             "pruning.regularisers.command",
             "one network under several regularisers, side by side",
         ),
+        "compare": Command(
+            "pruning.comparison.command",
+            "methods x compressions x seeds under one budget: a table, a figure",
+        ),
     },
     default="prune",
 )

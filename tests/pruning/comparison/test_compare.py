@@ -1,0 +1,92 @@
+"""The comparison: exact densities, one budget, resumption, its table and figure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pruning.comparison import cells, command, report
+from pruning.comparison.config import Comparison, check
+
+SMALL = Comparison(
+    methods=("magnitude", "snip", "rigl", "ac-dc", "straight-through"),
+    compressions=(10.0,),
+    seeds=(0,),
+    budget=2,
+    limit=400,
+    score_batches=2,
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    return folder, command.compare(SMALL, folder, quiet=True)["results"]["cells"]
+
+
+def test_every_method_keeps_exactly_what_was_asked(small):
+    _, results = small
+    for cell in results:
+        assert cell["kept"] == round(cell["total"] / cell["compression"]), cell
+        assert cell["kept"] == sum(cell["leaves"].values())
+
+
+def test_the_budget_is_counted(small):
+    _, results = small
+    gradients = {cell["method"]: cell["gradients"] for cell in results}
+    assert gradients["magnitude"] == gradients["dense"] == 2 * 4
+    assert gradients["snip"] == 2 * 4 + 2
+    assert {cell["epochs"] for cell in results} == {2}
+
+
+def test_a_comparison_goes_on_cell_by_cell_and_may_grow(small):
+    folder, results = small
+    lost = folder / "cells" / "snip-10-0.json"
+    others = {f: f.stat().st_mtime_ns for f in lost.parent.iterdir() if f != lost}
+    lost.unlink()
+    grown = dataclasses.replace(SMALL, compressions=(10.0, 2.0), methods=("snip",))
+    again = command.compare(grown, folder, resume=True, quiet=True)["results"]["cells"]
+    assert {f: f.stat().st_mtime_ns for f in others} == others
+    timeless = lambda cell: {k: v for k, v in cell.items() if k != "wall_s"}
+    one = next(cell for cell in results if cell["method"] == "snip")
+    assert timeless(again[1]) == timeless(one)
+    assert again[2]["compression"] == 2.0
+
+
+def test_another_comparison_is_refused(small):
+    other = dataclasses.replace(SMALL, budget=3)
+    with pytest.raises(ValueError, match="budget = 2, not 3"):
+        command.compare(other, small[0], resume=True, quiet=True)
+
+
+def test_rows_are_means_with_standard_errors_and_say_what_is_missing():
+    errors = {0: 0.02, 1: 0.04}
+    made = [
+        {
+            "method": "snip",
+            "compression": 2.0,
+            "seed": seed,
+            "test_error": error,
+            "gradients": 7,
+        }
+        for seed, error in errors.items()
+    ]
+    (row,) = report.rows(made)
+    assert row.mean == pytest.approx(0.03)
+    assert row.standard_error == pytest.approx(np.std([0.02, 0.04], ddof=1) / 2**0.5)
+    head, body = report.table(made)
+    assert head == ["method", "2x", "gradients a cell"]
+    assert body == [["snip", "3.00 ± 1.00 (2)", "7"]]
+    asked = [cells.Cell("snip", 2.0, seed) for seed in (0, 1, 2)]
+    assert report.missing(asked, made) == [asked[2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("methods", ()), ("compressions", (0.5,)), ("end", 0.05), ("budget", 1)],
+)
+def test_a_field_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        check(dataclasses.replace(SMALL, **{field: value}))
