@@ -137,8 +137,10 @@ def transform(
         own = {"grow": _GROWTH[method], "every": max(total // _CHANGES, 1), "end": last}
         return rewired(sgd, 0.5, key=key, **own)
     if method == "ac-dc":
-        phase = max(total // _PHASES, 1)
-        return pruned(sgd, alternating(first, last, phase, density), regrow=True)
+        # By layers: ranked together, a first cut of hardly trained weights left one
+        # of a layer, and from the zeros beside it nothing grew back.
+        sparse = alternating(first, last, max(total // _PHASES, 1), density)
+        return pruned(sgd, sparse, regrow=True, scope="erk")
     if method == "straight-through":
         return optax.chain(sgd, straight_through_masks(cubic))
     if method == "one-shot":
