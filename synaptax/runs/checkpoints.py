@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synaptax.runs import processes
-from synaptax.runs.files import FileError, replacing, sync
+from synaptax.runs.files import FileError, replacing, sync, uninterrupted
 from synaptax.trees import named_leaves
 
 _NAME = re.compile(r"(\d+)-step-(\d+)")
@@ -54,6 +54,7 @@ class Restored(NamedTuple):
     meta: dict[str, Any]
 
 
+@uninterrupted()
 def save(
     directory: str | os.PathLike[str],
     state: Any,
@@ -135,6 +136,7 @@ def save(
     return root / name
 
 
+@uninterrupted()
 def restore(
     directory: str | os.PathLike[str],
     like: Any,

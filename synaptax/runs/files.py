@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,3 +100,34 @@ def named_errors(path: Path, *, always: bool = False) -> Iterator[None]:
         if error.errno is None:
             raise OSError(f"cannot write {path}: {error}") from error
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put a first SIGINT or SIGTERM off to the end; the second acts at once.
+
+    For orbax, whose threads go on writing, and fail as the interpreter ends, when an
+    interruption takes its caller away.
+    """
+    late: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_off(number: int, _: object) -> None:
+        late.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    handlers = {n: h for n, h in handlers.items() if h is not None}  # None: not ours
+    for number in handlers:
+        signal.signal(number, put_off)
+    try:
+        yield
+    finally:
+        restore()
+    if late:
+        signal.raise_signal(late[0])
