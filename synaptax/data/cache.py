@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synaptax.runs.files import FileError, claim, replacing
+from synaptax.runs.files import FileError, checksum, claim, crc_of, replacing
 
 FORMAT = 2  # of the description; 1 left the headers of the arrays unchecked
-_READ = 2**22  # bytes at once under a checksum
 _log = logging.getLogger(__name__)
 
 #: ``(key, shape, dtype) -> array``: a new array of the cache, to be filled in.
@@ -117,7 +115,7 @@ def _write(
             for key, (path, descriptor, array) in unfinished.items():
                 array.flush()
                 os.fsync(descriptor)
-                files[key] = _checksum(path)
+                files[key] = checksum(path)
                 # Before another process may put its own in their place.
                 arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
                 os.replace(path, folder / f"{name}-{key}.npy")
@@ -128,7 +126,7 @@ def _write(
                 "files": files,
             }
             with replacing(folder / f"{name}.json") as file:
-                file.write(json.dumps({"crc32": _of_body(body), "body": body}).encode())
+                file.write(json.dumps({"crc32": crc_of(body), "body": body}).encode())
         return Cached(arrays, json.loads(json.dumps(meta)))
     finally:
         for path, descriptor, _ in unfinished.values():
@@ -143,14 +141,14 @@ def _read(folder: Path, name: str, identity: dict[str, Any]) -> Cached | None:
         return None
     description = json.loads(path.read_bytes())
     body = description["body"]
-    if body["format"] != FORMAT or description["crc32"] != _of_body(body):
+    if body["format"] != FORMAT or description["crc32"] != crc_of(body):
         raise FileError(f"{path}: of another format, or fails its checksum")
     if body["identity"] != identity:
         raise FileError(f"{path} describes another source")
     arrays = {}
-    for key, checksum in body["files"].items():
+    for key, expected in body["files"].items():
         file = folder / f"{name}-{key}.npy"
-        if _checksum(file) != checksum:
+        if checksum(file) != expected:
             raise FileError(f"{file}: fails its checksum")
         arrays[key] = np.load(file, mmap_mode="r", allow_pickle=False)
     return Cached(arrays, body["meta"])
@@ -161,19 +159,6 @@ def _reserve(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):  # Linux: a mapped file is sparse at first
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _checksum(path: Path) -> list[int]:
-    """Return [bytes, CRC-32] of a file, read without holding it in memory."""
-    size = crc = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(_READ):
-            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-    return [size, crc]
-
-
-def _of_body(body: Any) -> int:
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 
 @contextmanager

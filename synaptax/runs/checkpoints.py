@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synaptax.runs import processes
+from synaptax.runs import files, processes
 from synaptax.runs.files import FileError, replacing, sync, uninterrupted
 from synaptax.trees import named_leaves
 
@@ -33,6 +32,7 @@ _TEMPORARY = ".unfinished-"
 _MANIFEST = "checkpoint.json"
 _ARRAYS = "arrays"
 FORMAT = 2  # of the manifest; 1 did not say so
+_ROOM, _ROOM_EACH = 2**17, 2**12  # bytes beside the arrays: of all, of each
 _PYTHON = (bool, int, float, complex)
 
 
@@ -106,6 +106,9 @@ def save(
     if primary:
         root.mkdir(exist_ok=True)
         _sweep(root)
+        # Asked first, as orbax's threads each tell of a full disk in a traceback.
+        sizes = [array.nbytes + _ROOM_EACH for array in arrays.values()]
+        files.check_room(root, sum(sizes) + _ROOM)
     processes.barrier("synaptax checkpoint: begin")
     known = _checkpoints(root)
     name = f"{known[-1].sequence + 1 if known else 0:06d}-step-{step}"
@@ -124,7 +127,7 @@ def save(
     if primary:
         body["files"] = _checksums(staging)
         with replacing(staging / _MANIFEST) as file:
-            file.write(json.dumps({"crc32": _crc(body), "body": body}).encode())
+            file.write(json.dumps({"crc32": files.crc_of(body), "body": body}).encode())
         os.rename(staging, root / name)
         sync(root)
         for old in _checkpoints(root)[:-keep]:
@@ -260,16 +263,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         crc, body = manifest["crc32"], manifest["body"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file}: missing or damaged: {error}") from error
-    if crc != _crc(body):
+    if crc != files.crc_of(body):
         raise CheckpointError(f"{file}: fails its checksum")
     if body.get("format", 1) > FORMAT:
         said = f"of format {body['format']}, expected at most {FORMAT}"
         raise CheckpointError(f"{file}: {said}")
     return body
-
-
-def _crc(body: Any) -> int:
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 
 def _checksums(folder: Path) -> dict[str, list[int]]:
@@ -279,26 +278,18 @@ def _checksums(folder: Path) -> dict[str, list[int]]:
         if file.is_file():
             sync(file)
             name = file.relative_to(folder).as_posix()
-            sums[name] = [file.stat().st_size, _crc_of(file)]
+            sums[name] = files.checksum(file)
     return sums
 
 
-def _crc_of(file: Path) -> int:
-    crc = 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return crc
-
-
-def _verify_files(path: Path, files: dict[str, list[int]]) -> None:
-    for name, (size, crc) in files.items():
+def _verify_files(path: Path, sums: dict[str, list[int]]) -> None:
+    for name, (size, crc) in sums.items():
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"{file}: missing, expected {size} bytes")
         if (length := file.stat().st_size) != size:
             raise CheckpointError(f"{file}: {length} bytes, expected {size}")
-        if _crc_of(file) != crc:
+        if files.checksum(file)[1] != crc:
             raise CheckpointError(f"{file}: fails its checksum")
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from synaptax.runs import locks
+
+_READ = 2**22  # bytes at once under a checksum
 
 
 class FileError(ValueError):
@@ -100,6 +106,27 @@ def named_errors(path: Path, *, always: bool = False) -> Iterator[None]:
         if error.errno is None:
             raise OSError(f"cannot write {path}: {error}") from error
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def checksum(path: Path) -> list[int]:
+    """Return [bytes, CRC-32] of a file, read without holding it in memory."""
+    size = crc = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_READ):
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    return [size, crc]
+
+
+def crc_of(body: Any) -> int:
+    """Return the CRC-32 of what JSON holds."""
+    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raise an OSError naming a folder whose disk has not so many bytes left."""
+    if (free := shutil.disk_usage(folder).free) < size:
+        said = f"{os.strerror(errno.ENOSPC)}: {free} bytes are free, {size} are needed"
+        raise OSError(errno.ENOSPC, said, str(folder))
 
 
 @contextmanager

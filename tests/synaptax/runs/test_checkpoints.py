@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,23 @@ def test_a_failed_save_leaves_the_older_one(saved, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         checkpoints.save(directory, make_state(1), step=4)
     assert_identical(checkpoints.restore(directory, state).state, state)
+
+
+def test_a_disk_without_room_is_one_error_before_anything_is_written(
+    saved, monkeypatch
+):
+    directory, _, state = saved
+    before = contents(directory)
+    usage = shutil.disk_usage(directory)
+    size = sum(
+        np.asarray(checkpoints._stored(leaf)).nbytes for leaf in jax.tree.leaves(state)
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=size))
+    with pytest.raises(
+        OSError, match=f"space left.* {size} bytes are free.*{directory}"
+    ):
+        checkpoints.save(directory, state, step=9)
+    assert contents(directory) == before
 
 
 KILLED = """
