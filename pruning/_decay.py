@@ -186,7 +186,7 @@ def sensitivity_decay(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state)
+        params = _transform.need_params(params, name, state, SensitivityDecayState)
         count, last = state
         if sensitivity_fn is None:
             felt = _transform.need("sensitivity", sensitivity, name)
@@ -263,7 +263,7 @@ def loss_sensitivity_decay(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state)
+        params = _transform.need_params(params, name, state, LossSensitivityDecayState)
         grads = raw_grads if grads is None else grads
         grads = _transform.need("grads", grads, name)
         grads = _felt(params, grads, "grads")

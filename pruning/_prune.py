@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,25 +62,14 @@ class PruneState(NamedTuple):
             of bits. :func:`pruning.masks_of` reads either.
         prune_count: int32, updates done.
         prune_info: the :class:`PruneInfo` of the last choice.
-        prune_target: float32, the density that the last choice aimed at; 1 before.
+        prune_target: float32, the density that the last choice aimed at; 1 before,
+            NaN where the schedule asks for none.
     """
 
     prune_masks: PyTree
     prune_count: Array
     prune_info: PruneInfo
     prune_target: Array
-
-
-class PrunedState(NamedTuple):
-    """The state of :func:`pruned`.
-
-    Attributes:
-        pruned_inner: the inner transform's state.
-        pruned_prune: the :class:`PruneState`.
-    """
-
-    pruned_inner: Any
-    pruned_prune: PruneState
 
 
 def applied(weight: Array, update: Array) -> Array:
@@ -180,6 +169,9 @@ def prune(
     (``schedule_free``, ``lookahead``, an average), and no wrapper may add to them
     after: ``docs/wrappers.md`` has the table.
 
+    A traced density cannot be refused: where it is NaN or outside [0, 1], the updates
+    are NaN, so that nobody trains on unaware.
+
     A state goes on under another schedule: if that asks for another density than the
     last choice aimed at, because one of its steps has passed, the masks are chosen
     once, at the next update.
@@ -240,7 +232,8 @@ def prune(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "prune", state)
+        params = _transform.need_params(params, "prune", state, PruneState)
+        _transform.check_state(state.prune_info, PruneInfo, "prune")
         return _update(options, updates, state, params, extra)
 
     return optax.GradientTransformationExtraArgs(
@@ -289,9 +282,9 @@ def _update(
     able = any(leaf.prunable for leaf in leaves)
     if able and not isinstance(options.schedule, Manual):
         step = options.schedule.last(count)
-        wanted = options.schedule(step)
+        wanted = _transform.density_or_nan(options.schedule(step))
         # Another schedule than the one that the masks come from: it acts once, late.
-        other = jnp.abs(wanted - target) > 1e-5 * target
+        other = _transform.differs(wanted, target)
         if not options.regrow:
             other = other & (wanted < target)
         due = (step == count) | ((step >= 0) & other)
@@ -309,8 +302,10 @@ def _update(
             return chosen, info, wanted
 
         masks, info, target = _transform.run_if(due, fresh, (masks, info, target))
+        target = jnp.where(jnp.isnan(wanted), wanted, target)
     # u_i where kept, else -w_i
     updates = project(updates, params, _packed.unpacked(masks))
+    updates = _transform.nan_where(jnp.isnan(target), updates)
     return updates, PruneState(masks, _transform.increment(count), info, target)
 
 
@@ -377,85 +372,3 @@ ALL_SPLIT = (
     "split all prunable leaves or none, or leave the mesh to jax.jit, under which the "
     "choice is that of one device"
 )
-_OTHER_LAYOUT = (
-    "pruned: the state of inner is not laid out like the parameters (optax.flatten, "
-    "optax.lookahead), so that its moments of pruned weights cannot be told; write "
-    "optax.chain(inner, prune(...)) instead"
-)
-
-
-@_transform.injectable()
-def pruned(
-    inner: optax.GradientTransformation, schedule: Any, **options: Any
-) -> optax.GradientTransformationExtraArgs:
-    """Wrap an optimizer so that pruned weights leave no trace in it.
-
-    Gradients of pruned weights are masked on the way in, updates are projected on
-    the way out as :func:`prune` does, and the inner state's moments of pruned
-    weights are zero, so that a weight that returns starts afresh.
-
-    Args:
-        inner: any optax transform, a whole optimizer as a rule.
-        schedule: from :mod:`pruning.schedules`.
-        **options: those of :func:`prune`. A score that names ``grads`` gets the
-            gradients as they came, unmasked.
-
-    Returns:
-        A transform whose state is a :class:`PrunedState`; extra arguments reach the
-        inner transform and the score.
-
-    Raises:
-        ValueError: as :func:`prune`; in ``update``, if the inner state is not laid out
-            like the parameters (``optax.flatten``, ``optax.lookahead``).
-
-    Example:
-        >>> tx = pruning.pruned(optax.sgd(0.1, momentum=0.9), pruning.one_shot(0, 0.5))
-        >>> params = {"w": jnp.array([[1.0, -2.0], [3.0, 0.5]])}
-        >>> grads = {"w": jnp.zeros((2, 2))}
-        >>> updates, state = tx.update(grads, tx.init(params), params)
-        >>> optax.apply_updates(params, updates)["w"].tolist()
-        [[0.0, -2.0], [3.0, 0.0]]
-    """
-    inner = optax.with_extra_args_support(inner)
-    pruner = prune(schedule, **options)
-
-    def init(params: PyTree) -> Any:
-        if isinstance(params, optax.LookaheadParams):
-            raise ValueError(_OTHER_LAYOUT)
-        return PrunedState(inner.init(params), cast(PruneState, pruner.init(params)))
-
-    def update(
-        updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "pruned", state)
-        held = _packed.unpacked(state.pruned_prune.prune_masks)
-        before = _transform.like(params, held, argument="prune_masks")
-        grads = jax.tree.map(
-            lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, before
-        )
-        found, moments = inner.update(grads, state.pruned_inner, params, **extra)
-        known = {"grads": updates, **extra}
-        result, new = pruner.update(found, state.pruned_prune, params, **known)
-        prune_state = cast(PruneState, new)
-        masks = _packed.unpacked(prune_state.prune_masks)
-        moments = _clear(inner, moments, masks)
-        return result, PrunedState(moments, prune_state)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _clear(inner: Any, state: Any, masks: PyTree) -> Any:
-    """Zero what the inner state holds for pruned weights."""
-
-    def leaf(moment: Any, mask: Any) -> Any:
-        fits = getattr(moment, "shape", None) == getattr(mask, "shape", None)
-        if _transform.is_masked(moment) or _transform.is_masked(mask) or not fits:
-            return moment
-        return jnp.where(mask, moment, jnp.zeros_like(moment))
-
-    try:
-        return optax.tree.map_params(
-            inner, leaf, state, masks, is_leaf=_transform.is_masked
-        )
-    except Exception as error:
-        raise ValueError(_OTHER_LAYOUT) from error

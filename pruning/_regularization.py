@@ -124,7 +124,7 @@ def psp_regularization(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state)
+        params = _transform.need_params(params, name, state, PSPState)
         views = "add the penalty to the loss instead, with pruning.with_psp"
         _transform.refuse_two_views(params, name, views)
         guessed = inputs is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from numbers import Integral
 from typing import Any, NamedTuple, cast
@@ -19,13 +20,14 @@ from pruning._prune import (
     PruneInfo,
     PruneState,
     _check_prunable,
-    _clear,
     applied,
     of_all_devices,
     project,
     prune,
 )
+from pruning._pruned import cleared
 from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
+from pruning._select import LIMIT
 from pruning.masks import flips, full_mask
 from pruning.selection import (
     ELEMENT,
@@ -34,6 +36,7 @@ from pruning.selection import (
     itself,
     select_with_info,
 )
+from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable, map_named
 from synaptax.typing import Array, PyTree
 
@@ -52,16 +55,16 @@ class RewiredState(NamedTuple):
     rewired_prune: PruneState
 
 
-@_transform.injectable()
+@_transform.injectable("density", "drop")
 def rewired(
     inner: optax.GradientTransformation,
     density: float | int | Array,
     *,
-    key: Array,
+    key: Any,
     grow: str = "gradient",
-    every: int = 100,
-    end: int,
-    drop: float = 0.3,
+    every: Any = 100,
+    end: Any,
+    drop: float | Array = 0.3,
     scope: Scope = "erk",
     prunable: Prunable = weights_only,
 ) -> optax.GradientTransformationExtraArgs:
@@ -82,14 +85,19 @@ def rewired(
     which :func:`jax.grad` gives: a pruned weight is exactly 0. That holds from the
     first update on; before it, apply ``masks_of(state)`` to the parameters.
 
+    A state goes on under another density, as one that
+    :func:`optax.inject_hyperparams` changes: at the next update the smallest weights
+    go, or others grow, until it is met. A traced density or drop cannot be refused:
+    where it is NaN or outside [0, 1], the updates are NaN.
+
     Args:
         inner: any optax transform, a whole optimizer as a rule.
         density: kept / total over the prunable weights; it may be traced.
         key: a typed PRNG key, for the masks and for random growth.
         grow: "gradient" (RigL), "random" (SET) or "none": static random masks.
-        every: updates between two changes.
+        every: updates between two changes; static, as ``end``.
         end: from this update on the masks stay.
-        drop: d, the share that the first change may drop.
+        drop: d, the share that the first change may drop; it may be traced.
         scope: how leaves share the density, as :func:`pruning.masks.select`.
         prunable: as there.
 
@@ -117,21 +125,22 @@ def rewired(
         if not isinstance(value, Tracer) and not 0 <= value <= 1:
             raise ValueError(f"{name}: expected a number in [0, 1], got {value}")
     whole = isinstance(every, Integral) and isinstance(end, Integral)
-    if not whole or every < 1 or end < 0:
+    if not whole or not (1 <= int(every) <= LIMIT and 0 <= int(end) <= LIMIT):
         raise ValueError(
-            f"every, end: expected integers >= 1 and >= 0, got {every}, {end}"
+            "every, end: expected integers >= 1 and >= 0, below 2**31, got "
+            f"{every}, {end}; optax.inject_hyperparams keeps them so where they are "
+            'among its static_args, ("every", "end")'
         )
+    _transform.check_key(key)
     check_prunable(prunable)
     check_options(scope, "element", 0)
     inner = optax.with_extra_args_support(inner)
 
-    def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
-        # In float32 whatever the weights are: halves would tie too often.
-        wide = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=jnp.float32), params)
-        drawn = scores.random(wide, _own(key, params))
-        drawn = jax.tree.map(_placed, drawn, params)
+    def at_density(
+        ranks: PyTree, params: PyTree, names: set[str]
+    ) -> tuple[PyTree, Array]:
         masks, chosen = select_with_info(
-            drawn,
+            ranks,
             density,
             scope=scope,
             prunable=lambda name, leaf: name in names,
@@ -143,11 +152,17 @@ def rewired(
         _transform.check_shared(params, masks, "rewired: prune_masks", ALL_SPLIT)
         return masks, (chosen.kept / chosen.total).astype(jnp.float32)
 
+    def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
+        # In float32 whatever the weights are: halves would tie too often.
+        wide = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=jnp.float32), params)
+        drawn = scores.random(wide, _own(key, params))
+        return at_density(jax.tree.map(_placed, drawn, params), params, names)
+
     def init(params: PyTree) -> RewiredState:
         params = with_arrays(params)
         _check_prunable(params, prunable, ELEMENT)
         names = _names(params, prunable)
-        target = jnp.asarray(density, jnp.float32)
+        target = _transform.density_or_nan(density)
         if not names:  # optax asks so for what in the state is like the parameters
             masks, share = full_mask(params), jnp.ones([], jnp.float32)
         else:
@@ -161,37 +176,50 @@ def rewired(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "rewired", state)
+        params = _transform.need_params(params, "rewired", state, RewiredState)
+        _transform.check_state(state.rewired_prune, PruneState, "rewired")
         masks, count, info, target = state.rewired_prune
+        _transform.check_state(info, PruneInfo, "rewired")
         masks = _transform.like(params, masks, argument="prune_masks")
         hidden = jax.tree.map(
             lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, masks
         )
         steps, moments = inner.update(hidden, state.rewired_inner, params, **extra)
         names = _names(params, prunable)
+        reached = lambda: jax.tree.map(applied, params, project(steps, params, masks))
+        wanted = _transform.density_or_nan(density)
 
         def change(carry: Any) -> Any:
-            reached = jax.tree.map(applied, params, project(steps, params, masks))
             gone = count.astype(jnp.float32) / max(end, 1)
-            share = drop / 2 * (1 + jnp.cos(math.pi * gone))
+            share = jnp.asarray(drop, jnp.float32) / 2 * (1 + jnp.cos(math.pi * gone))
             own = jax.random.fold_in(_own(key, params), count)
-            new = _moved(names, carry[0], reached, updates, share, grow, own)
-            changed = flips(carry[0], new)
-            turned = jnp.asarray(changed.pruned + changed.regrown, jnp.int32)
-            info = carry[1]._replace(prune_flips=turned)
-            turned = of_all_devices(info, new, carry[1]).prune_flips
-            return new, carry[1]._replace(prune_flips=turned)
+            new = _moved(names, carry[0], reached(), updates, share, grow, own)
+            return new, _told(carry[0], carry[1], new, carry[1].prune_density)
+
+        def resize(carry: Any) -> Any:
+            own = jax.random.fold_in(_own(key, params), count)
+            wish = updates if grow == "gradient" else scores.random(params, own)
+            rank = functools.partial(_ranked, wanted < target)
+            ranks = jax.tree.map(rank, carry[0], reached(), wish)
+            new, share = at_density(ranks, params, names)
+            return new, _told(carry[0], carry[1], new, share)
 
         due = (count % every == 0) & (count > 0) & (count < end) & (grow != "none")
-        new, info = _transform.run_if(jnp.asarray(due), change, (masks, info))
+        new = masks
+        if names:  # none inside optax.partition, where another label has all leaves
+            other = _transform.differs(wanted, target)
+            new, info = _transform.run_if(other, resize, (new, info))
+            new, info = _transform.run_if(jnp.asarray(due), change, (new, info))
         held = jax.tree.map(jnp.logical_and, masks, new)
-        moments = _clear(inner, moments, held)
-        known = PruneState(new, _transform.increment(count), info, target)
+        moments = cleared(inner, moments, held)
+        known = PruneState(new, _transform.increment(count), info, wanted)
         # A weight that grows starts at the 0 at which it was held.
         steps = jax.tree.map(
             lambda u, m: jnp.where(m, u, jnp.zeros_like(u)), steps, masks
         )
-        return project(steps, params, new), RewiredState(moments, known)
+        bad = jnp.isnan(wanted) | jnp.isnan(_transform.density_or_nan(drop))
+        steps = _transform.nan_where(bad, project(steps, params, new))
+        return steps, RewiredState(moments, known)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -213,6 +241,22 @@ def _placed(drawn: Array, weight: Any) -> Array:
 
 def _names(params: PyTree, prunable: Prunable) -> set[str]:
     return {leaf.name for leaf in leaves_of(params, prunable) if leaf.prunable}
+
+
+def _told(old: PyTree, info: PruneInfo, new: PyTree, density: Array) -> PruneInfo:
+    """Return what there is to read about a change of masks."""
+    changed = flips(old, new)
+    turned = jnp.asarray(changed.pruned + changed.regrown, jnp.int32)
+    own = info._replace(prune_density=density, prune_flips=turned)
+    return of_all_devices(own, new, info)
+
+
+def _ranked(smaller: Array, mask: Array, weight: Array, wish: Array) -> Array:
+    """Return scores by which kept weights go first or last, others as is wished."""
+    size = jnp.where(jnp.isfinite(weight), jnp.abs(weight), jnp.inf)
+    wide = wide_dtype(size.dtype, jnp.float32)
+    size, wish = size.astype(wide), jnp.abs(wish).astype(wide)
+    return jnp.where(smaller, jnp.where(mask, size, -1), jnp.where(mask, jnp.inf, wish))
 
 
 def _moved(
@@ -324,8 +368,7 @@ def straight_through_masks(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        return updates, cast(
-            PruneState, pruner.update(updates, state, params, **extra)[1]
-        )
+        new = cast(PruneState, pruner.update(updates, state, params, **extra)[1])
+        return _transform.nan_where(jnp.isnan(new.prune_target), updates), new
 
     return optax.GradientTransformationExtraArgs(pruner.init, update)

@@ -22,7 +22,7 @@ Stacked = Callable[[str, Any], int]
 
 # Words in a leaf's own name that say that it shifts or scales a whole unit.
 _SHIFTS = {"bias", "biases", "beta", "offset", "shift"}
-_SCALES = {"scale", "scales", "gamma", "slope", "temperature"}
+_SCALES = {"scale", "scales", "alpha", "gamma", "slope", "temperature"}
 _STATISTICS = {"mean", "var", "running_mean", "running_var"}
 # Words in its module's name that make a "weight" the scale of a normalisation.
 _NORMS = {"norm", "layernorm", "batchnorm", "groupnorm", "rmsnorm", "instancenorm"}
@@ -57,9 +57,11 @@ def weights_only(name: str, leaf: Any) -> bool:
 
     These are the floating (or complex) leaves with two axes or more that are neither
     a bias nor a scale by their path: not those named ``bias``, ``beta``, ``offset``,
-    ``shift``, ``scale``, ``gamma``, ``slope`` or ``temperature``, alone or as a word
-    of the name (``relative_position_bias``), nor the ``weight`` of a module named for
-    a normalisation (``norm1``, ``ln_f``, ``LayerNorm_0``). So it is for Flax Linen and
+    ``shift``, ``scale``, ``alpha``, ``gamma``, ``slope`` or ``temperature``, alone or
+    as a word of the name (``relative_position_bias``), nor the ``weight`` of a module
+    named for a normalisation (``norm1``, ``ln_f``, ``LayerNorm_0``). Axes of 1 say
+    nothing: a (1, n) leaf may be the kernel of a layer of one input, or a vector to be
+    broadcast, which its name or ``prunable=`` must tell. So it is for Flax Linen and
     NNX, Equinox, Haiku and trees of one's own; where names tell nothing, as in a list
     of arrays, the axes decide. Functions that see the whole tree also take a ``b``
     for a bias where a ``w`` of more axes stands beside it.

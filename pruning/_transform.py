@@ -27,18 +27,64 @@ def every_leaf(name: str, leaf: Any) -> bool:
     return True
 
 
-def need_params(params: PyTree | None, transform: str, state: Any) -> PyTree:
-    """Return ``params``, Python numbers as arrays; check that the state is typed."""
-    if isinstance(state, dict | list):
-        raise ValueError(
-            f"{transform}: the state is a {type(state).__name__}, as one restored "
-            "without a template; restore it into tx.init(params)"
-        )
+def need_params(
+    params: PyTree | None, transform: str, state: Any, kind: type
+) -> PyTree:
+    """Return ``params``, Python numbers as arrays; check the kind of the state."""
+    check_state(state, kind, transform)
     if params is None:
         raise ValueError(
             f"{transform}: params is missing; call update(updates, state, params)"
         )
     return with_arrays(params)
+
+
+def check_state(state: Any, kind: type, transform: str) -> None:
+    """Raise unless a state, or a field of one, is of the kind that init returns."""
+    if not isinstance(state, kind):
+        raise ValueError(
+            f"{transform}: the state has a {type(state).__name__}, expected "
+            f"{kind.__name__}; one that was restored without a template is made of "
+            "dicts and lists: restore it into tx.init(params)"
+        )
+
+
+def check_key(key: Any) -> None:
+    """Raise unless ``key`` is one PRNG key."""
+    try:
+        jax.eval_shape(lambda key: jax.random.uniform(key), key)
+    except Exception as error:
+        form = getattr(key, "shape", "")
+        raise ValueError(
+            "key: expected one PRNG key, such as jax.random.key(0), got "
+            f"{type(key).__name__}{form}"
+        ) from error
+
+
+def density_or_nan(density: Any) -> Array:
+    """Return a density as float32, NaN where it is not in [0, 1].
+
+    What is above 1 by the rounding of float32 counts as 1.
+    """
+    value = jnp.asarray(density, jnp.float32)
+    inside = (value >= 0) & (value <= 1 + 1e-6)
+    return jnp.where(inside, jnp.minimum(value, 1), jnp.nan)
+
+
+def differs(wanted: Array, held: Array) -> Array:
+    """Say whether one density is asked for where another holds; not if it is NaN."""
+    return (jnp.abs(wanted - held) > 1e-5 * held) | (wanted >= 0) & jnp.isnan(held)
+
+
+def nan_where(bad: Array, updates: PyTree) -> PyTree:
+    """Return updates that are NaN if ``bad``: what is wrong must be seen."""
+
+    def leaf(update: Array) -> Array:
+        if not jnp.issubdtype(update.dtype, jnp.inexact):
+            return update
+        return jnp.where(bad, jnp.asarray(jnp.nan, update.dtype), update)
+
+    return jax.tree.map(leaf, updates)
 
 
 def need(argument: str, value: Any, transform: str) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from pruning._select import LIMIT, target_count
+from pruning._transform import density_or_nan
 from synaptax.typing import Array
 
 
@@ -107,9 +108,7 @@ class OneShot(_Recurring):
 
     def __call__(self, step: Any) -> Array:
         """Return 1 before the step and the target from it on."""
-        return jnp.where(
-            _int32(step) < self.step, 1.0, jnp.asarray(self.density, jnp.float32)
-        )
+        return jnp.where(_int32(step) < self.step, 1.0, density_or_nan(self.density))
 
     def last(self, step: Any) -> Array:
         """Return the one step, from it on."""
@@ -149,7 +148,7 @@ class Polynomial(_Recurring):
         # d(t) = d + (1 - d) (1 - (t - begin) / (end - begin))^power
         gone = (_int32(step) - self.begin).astype(jnp.float32)
         left = 1 - jnp.clip(gone / (self.end - self.begin), 0, 1)
-        target = jnp.asarray(self.density, jnp.float32)
+        target = density_or_nan(self.density)
         return jnp.minimum(target + (1 - target) * left ** jnp.float32(self.power), 1)
 
     def last(self, step: Any) -> Array:
@@ -195,6 +194,7 @@ class Periodic(_Recurring):
         # + 1 in float32: at the end of int32 the integer would wrap.
         times = ((step - self.begin) // self.every).astype(jnp.float32) + 1
         share = jnp.asarray(self.factor, jnp.float32)
+        share = jnp.where((share > 0) & (share < 1), share, jnp.nan)
         return jnp.where(step < 0, jnp.float32(1), share**times)
 
     def last(self, step: Any) -> Array:
@@ -226,7 +226,7 @@ class Alternating(_Recurring):
         at = self.last(step)
         odd = (at - self.begin) // self.phase % 2 == 1
         dense = (at < 0) | (odd & (at < self.end))
-        return jnp.where(dense, 1.0, jnp.asarray(self.density, jnp.float32))
+        return jnp.where(dense, 1.0, density_or_nan(self.density))
 
     def last(self, step: Any) -> Array:
         """Return the beginning of the phase."""

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning._transform import like
+from pruning._transform import check_key, like
 from synaptax.checks import wide_dtype
 from synaptax.typing import Array, PyTree
 
@@ -29,7 +29,7 @@ def magnitude(params: PyTree) -> PyTree:
     return jax.tree.map(jnp.abs, params)
 
 
-def random(params: PyTree, key: Array) -> PyTree:
+def random(params: PyTree, key: Any) -> PyTree:
     """Return independent uniform scores in [0, 1): pruning by lot.
 
     Args:
@@ -41,6 +41,7 @@ def random(params: PyTree, key: Array) -> PyTree:
         (2, 3)
     """
     leaves, structure = jax.tree.flatten(params)
+    check_key(key)
     keys = jax.random.split(key, max(len(leaves), 1))
     scores = [
         jax.random.uniform(keys[i], leaf.shape, _real(leaf))

@@ -20,7 +20,8 @@ from pruning._decay import (
     sensitivity_decay,
 )
 from pruning._mask_state import masks_of, with_masks
-from pruning._prune import PrunedState, PruneInfo, PruneState, prune, pruned
+from pruning._prune import PruneInfo, PruneState, prune
+from pruning._pruned import PrunedState, pruned
 from pruning._regularization import PSPState, psp_regularization
 from pruning._rewired import (
     RewiredState,

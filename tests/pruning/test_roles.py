@@ -155,3 +155,8 @@ def test_a_wrong_predicate_is_named(prunable):
         with pytest.raises(Exception, match="prunable"):
             tx = pruning.sensitivity_decay(0.1, prunable=prunable)
             tx.update(params, tx.init(params), params, sensitivity=params)
+
+
+def test_a_vector_with_axes_of_1_is_told_by_its_name_alone():
+    tree = shapes(alpha=(1, 8), prelu_alpha=(1, 1, 8), kernel=(1, 8), other=(8, 1))
+    assert weights_of(tree) == ["kernel", "other"]

@@ -1,0 +1,159 @@
+"""What cannot be refused by value, and what is no argument or state of ours."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import pruning
+from tests.pruning.networks import draw
+
+PARAMS = {"kernel": draw(1, 4, 4)}
+KEY = jax.random.key(0)
+AT = {
+    "one_shot": lambda d: pruning.prune(pruning.one_shot(0, d)),
+    "polynomial": lambda d: pruning.prune(pruning.polynomial(0, 1, d)),
+    "alternating": lambda d: pruning.prune(
+        pruning.alternating(0, 1, 1, d), regrow=True
+    ),
+    "pruned": lambda d: pruning.pruned(optax.sgd(1.0), pruning.one_shot(0, d)),
+    "straight": lambda d: pruning.straight_through_masks(pruning.one_shot(0, d)),
+    "rewired": lambda d: pruning.rewired(optax.sgd(1.0), d, key=KEY, end=9),
+    "drop": lambda d: pruning.rewired(optax.sgd(1.0), 0.5, key=KEY, end=9, drop=d),
+    "periodic": lambda d: pruning.prune(pruning.periodic(1, d)),
+}
+
+
+def some(names, default):
+    """Let what is not default run in the full suite alone."""
+    return [
+        name if name in default else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", some(AT, ("one_shot", "rewired")))
+def test_a_traced_density_that_is_none_makes_the_updates_nan(name):
+    """The other replicas of the same vmap go on."""
+
+    def updates(density):
+        tx = AT[name](density)
+        return tx.update(PARAMS, tx.init(PARAMS), PARAMS)[0]["kernel"]
+
+    densities = jnp.array([0.5, jnp.nan, 1.5, -0.5], jnp.float32)
+    bad = jnp.isnan(jax.vmap(updates)(densities)).all((1, 2))
+    assert bad.tolist() == [False, True, True, True]
+
+
+def test_a_traced_density_that_is_none_is_nan_in_each_schedule():
+    makes = [
+        lambda d: pruning.one_shot(0, d),
+        lambda d: pruning.polynomial(0, 4, d),
+        lambda d: pruning.alternating(0, 4, 2, d),
+        lambda d: pruning.periodic(1, d),
+    ]
+    densities = jnp.array([0.5, jnp.nan, 1.5, -0.5], jnp.float32)
+    for make in makes:
+        found = jax.vmap(lambda d, make=make: make(d)(5))(densities)
+        assert jnp.isnan(found).tolist() == [False, True, True, True]
+
+
+def test_a_schedule_of_ones_own_that_breaks_is_seen_and_may_recover():
+    class Broken(pruning.schedules.Schedule):
+        def __call__(self, step):
+            return jnp.where(step == 1, jnp.nan, jnp.where(step > 1, 0.5, 1.0))
+
+        def update(self, step):
+            return jnp.asarray(step) < 3
+
+    tx = pruning.prune(Broken())
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    zeros = {"kernel": jnp.zeros((4, 4))}
+    seen = []
+    for _ in range(3):
+        updates, state = step(zeros, state, PARAMS)
+        seen.append(bool(jnp.isnan(updates["kernel"]).all()))
+    assert seen == [False, True, False]
+    assert pruning.count(pruning.masks_of(state)).kept == 8
+
+
+@pytest.mark.parametrize("grow", some(["gradient", "random", "none"], ["gradient"]))
+def test_rewired_goes_on_under_another_density(grow):
+    params = {"a": {"kernel": draw(1, 6, 4)}, "b": {"kernel": draw(2, 4, 4)}}
+    make = optax.inject_hyperparams(pruning.rewired)
+    tx = make(optax.sgd(0.0), 0.5, key=KEY, end=9, grow=grow, scope="uniform")
+    step, state = jax.jit(tx.update), tx.init(params)
+    assert set(state.hyperparams) == {"density", "drop"}
+    grads = {"a": {"kernel": draw(3, 6, 4)}, "b": {"kernel": draw(4, 4, 4)}}
+    for density, kept in ((0.5, 20), (0.25, 10), (0.8, 32)):
+        before = pruning.masks_of(state)
+        state.hyperparams["density"] = jnp.float32(density)
+        updates, state = step(grads, state, params)
+        new = optax.apply_updates(params, updates)
+        masks = pruning.masks_of(state)
+        assert pruning.count(masks).kept == kept
+        info = state.inner_state.rewired_prune.prune_info
+        assert float(info.prune_density) == np.float32(kept / 40)
+        for name in "ab":
+            old, mask = before[name]["kernel"], masks[name]["kernel"]
+            weight, slope = params[name]["kernel"], jnp.abs(grads[name]["kernel"])
+            assert not bool((new[name]["kernel"] != 0)[~(mask & old)].any())
+            if density == 0.25:  # the smallest go
+                assert bool((mask <= old).all())
+                least = jnp.abs(weight)[mask].min()
+                assert bool(jnp.abs(weight)[old & ~mask].max() <= least)
+            elif density == 0.8:
+                assert bool((old <= mask).all())
+                if grow == "gradient":
+                    assert bool(slope[mask & ~old].min() >= slope[~mask].max())
+        params = new
+
+
+def test_static_arguments_that_are_injected_are_named():
+    for name in ("every", "end"):
+        make = lambda inner, value, name=name: pruning.rewired(
+            inner, 0.5, key=KEY, **{"end": 9, name: value}
+        )
+        with pytest.raises(ValueError, match=r"among its static_args"):
+            optax.inject_hyperparams(make)(optax.sgd(0.1), 5).init(PARAMS)
+
+
+def test_counts_that_no_step_reaches_are_named():
+    for options in ({"every": 10**12, "end": 9}, {"end": 2**31}):
+        with pytest.raises(ValueError, match=r"every, end: .* below 2\*\*31"):
+            pruning.rewired(optax.sgd(0.1), 0.5, key=KEY, **options)
+
+
+@pytest.mark.parametrize("key", [0, None, jnp.ones(2), jax.random.split(KEY, 2)])
+def test_what_is_no_prng_key_is_named(key):
+    with pytest.raises(ValueError, match="key: expected one PRNG key"):
+        pruning.rewired(optax.sgd(0.1), 0.5, key=key, end=9)
+    tx = pruning.prune(pruning.one_shot(0, 0.5), score="random")
+    with pytest.raises(ValueError, match="key: expected one PRNG key"):
+        tx.update(PARAMS, tx.init(PARAMS), PARAMS, key=key)
+
+
+def test_a_key_of_either_kind_is_taken():
+    for key in (KEY, jax.random.PRNGKey(0)):
+        pruning.rewired(optax.sgd(0.1), 0.5, key=key, end=9).init(PARAMS)
+
+
+@pytest.mark.parametrize("change", ["none", "empty", "field", "info", "other"])
+@pytest.mark.parametrize("name", ["one_shot", "pruned", "rewired"])
+def test_a_state_of_another_kind_is_named(name, change):
+    tx = AT[name](0.5)
+    state = tx.init(PARAMS)
+    inner = {"pruned": "pruned_prune", "rewired": "rewired_prune"}.get(name)
+    held = getattr(state, inner) if inner else state
+    if change == "field":
+        if inner is None:
+            pytest.skip("no such field")
+        state = state._replace(**{inner: held._asdict()})
+    elif change == "info":
+        held = held._replace(prune_info=held.prune_info._asdict())
+        state = state._replace(**{inner: held}) if inner else held
+    else:
+        state = {"none": None, "empty": (), "other": optax.EmptyState()}[change]
+    with pytest.raises(ValueError, match=r"expected Prune\w*|expected Rewired\w*"):
+        tx.update(PARAMS, state, PARAMS)
