@@ -8,7 +8,7 @@ Example:
     'logits'
 """
 
-from pruning import criteria, scores
+from pruning import criteria, posttraining, scores
 from pruning._compact import Compacted, compact
 from pruning._couplings import Read, Units
 from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
@@ -32,7 +32,7 @@ from pruning.masks import (
 )
 from pruning.psp import mean_squares, psp_penalty, with_psp
 from pruning.schedules import alternating, manual, one_shot, periodic, polynomial
-from pruning.structures import block, element, input_channel, n_m, neuron
+from pruning.structures import along, block, element, input_channel, n_m, neuron
 from pruning.thresholds import plateau, search_threshold
 from pruning.transforms import (
     loss_sensitivity_decay,
@@ -54,6 +54,7 @@ __all__ = [
     "Prunable",
     "Read",
     "Units",
+    "along",
     "alternating",
     "apply_mask",
     "block",
@@ -79,6 +80,7 @@ __all__ = [
     "periodic",
     "plateau",
     "polynomial",
+    "posttraining",
     "preactivation_table",
     "preactivations",
     "prune",

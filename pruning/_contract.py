@@ -238,7 +238,7 @@ def each_sum(leaf: LeafPlan, seen: Seen) -> Any:
         return total
     leaf_value = fixed[whole.slot].real.astype(total.dtype)
     _, back = jax.vjp(
-        lambda w: _follow(program, leaf.path, {whole.slot: w})[operand],
+        lambda w: follow(program, leaf.path, {whole.slot: w})[operand],
         leaf_value,
     )
     return back(total)[0]
@@ -256,7 +256,7 @@ def _whole(program: Program, leaf: LeafPlan) -> _Way:
     return _Way(program.leaves[leaf.leaf], leaf.path, leaf.uses)
 
 
-def _follow(
+def follow(
     program: Program, path: tuple[int, ...], env: dict[int, Any]
 ) -> dict[int, Any]:
     """Evaluate the equations of a path on top of the values in ``env``."""
@@ -268,6 +268,11 @@ def _follow(
     return env
 
 
+def pull_of(seen: Seen, leaf: LeafPlan, records: dict[int, list[Any]]) -> Any:
+    """Return the map from cotangents at a leaf's meetings to its derivative."""
+    return _pull(seen, _whole(seen.program, leaf), records)
+
+
 def _pull(seen: Seen, way: _Way, records: dict[int, list[Any]]) -> Any:
     """Return the map from cotangents at the meetings to the derivative at the slot.
 
@@ -276,7 +281,7 @@ def _pull(seen: Seen, way: _Way, records: dict[int, list[Any]]) -> Any:
     program, fixed, slot = seen.program, seen.fixed, way.slot
 
     def use(weight: Any) -> dict[int, list[Any]]:
-        env = _follow(program, way.path, {**fixed, slot: weight})
+        env = follow(program, way.path, {**fixed, slot: weight})
         outputs = {}
         for index in way.uses:
             eqn = program.equations[index]

@@ -190,7 +190,7 @@ def sensitivity(
         if method == "reference":
             return reference_abs_mean(apply_fn, params, x, rows, batch, support, mean)
         return _abs_mean(apply_fn, params, x, rows, batch, support, axes)
-    _check_apart(apply_fn, params, x)
+    check_apart(apply_fn, params, x)
     if method == "reference":
         local = reference_mean_abs(apply_fn, params, x, rows)
     else:
@@ -252,7 +252,8 @@ def _check_finite(params: Any) -> None:
             raise ValueError(f"params: leaf {name} has a value that is not finite")
 
 
-def _check_apart(apply_fn: ApplyFn, params: Any, x: Any) -> None:
+def check_apart(apply_fn: ApplyFn, params: Any, x: Any) -> None:
+    """Raise a ValueError if examples are mixed, as by batch statistics."""
     program = taps.trace(apply_fn, params, x, batch=_PROBE_BATCH)
     check_examples_apart(program, _PROBE_BATCH)
 

@@ -1,4 +1,4 @@
-"""Scores that a loss or a network gives: SNIP, GraSP, SynFlow, the diagonal Fisher.
+"""Scores of a loss or a network: SNIP, GraSP, SynFlow, Fisher, LOBSTER, SeReNe.
 
 Each returns a tree like ``params``, the higher the better kept; :func:`select` turns it
 into masks. A loss is ``loss_fn(params, batch)`` -> scalar, the mean over the batch.
@@ -23,9 +23,11 @@ import jax
 import jax.numpy as jnp
 
 from pruning import scores
+from pruning._preactivations import preactivations
+from pruning._sensitivity import check_apart
 from pruning.masks import apply_mask, full_mask
 from pruning.selection import select
-from synaptax.typing import PyTree
+from synaptax.typing import Array, PyTree
 
 Loss = Callable[[PyTree, Any], Any]
 
@@ -80,6 +82,66 @@ def fisher(loss_fn: Loss, params: PyTree, batch: Any) -> PyTree:
     one = jax.tree.map(lambda leaf: leaf[:, None], batch)
     each = jax.vmap(jax.grad(loss_fn), (None, 0))(params, one)
     return jax.tree.map(lambda w, g: w**2 * jnp.mean(g**2, axis=0) / 2, params, each)
+
+
+def lobster(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
+    """Return abs(dL/dw), L the mean loss over batches of equal size.
+
+    It is what :func:`pruning.loss_sensitivity_decay` gates its shrinking by.
+
+    Raises:
+        ValueError: if there is no batch.
+
+    Reference:
+        Tartaglione et al., LOSs-Based SensiTivity rEgulaRization, arXiv 2011.09905.
+    """
+    return jax.tree.map(jnp.abs, _mean_gradient(loss_fn, params, batches))
+
+
+def neuron_sensitivity(
+    apply_fn: Callable[..., Any], params: PyTree, x: Any, alpha: Any
+) -> dict[str, Array]:
+    r"""Return how strongly the output feels each neuron, by taps.
+
+    :math:`S_i = \frac1B \sum_b \sum_k \alpha_k |dy_{bk} / dz_{bi}|` with z the
+    pre-activation; of a filter the mean over its positions.
+
+    Args:
+        apply_fn: ``(params, x) -> y``, y of shape (B, C); examples must not mix.
+        params: any pytree.
+        x: inputs with a leading batch axis.
+        alpha: (C,) non-negative weights of the outputs: :func:`pruning.unspecific`.
+
+    Returns:
+        Path of the non-linearity, as :func:`pruning.preactivations`, to an array of
+        the units on the last axis.
+
+    Reference:
+        Tartaglione et al., SeReNe, arXiv 2102.03773; the mean over the batch is taken
+        after the absolute value, as :func:`pruning.sensitivity` does.
+
+    Example:
+        >>> net = lambda w, x: jax.nn.relu(x @ w["in"]) @ w["out"]
+        >>> w = {"in": jnp.eye(2), "out": jnp.array([[3.0, -1.0], [0.0, 2.0]])}
+        >>> x = jnp.array([[1.0, 1.0], [1.0, -1.0]])  # the second neuron is off once
+        >>> felt = pruning.criteria.neuron_sensitivity(net, w, x, pruning.unspecific(2))
+        >>> felt["relu_0"].tolist()
+        [2.0, 0.5]
+    """
+    check_apart(apply_fn, params, x)
+    tapped = preactivations(apply_fn, logits=False)
+    probes = jax.tree.map(jnp.zeros_like, dict(tapped(params, x)[1]))
+    y, pull = jax.vjp(lambda added: tapped(params, x, probes=added)[0], probes)
+    weights = jnp.asarray(alpha, y.dtype)
+    if y.ndim != 2 or weights.shape != y.shape[1:]:
+        raise ValueError(f"alpha: expected shape ({y.shape[-1]},), got {weights.shape}")
+    total = jax.tree.map(jnp.zeros_like, probes)
+    for k, weight in enumerate(weights):
+        (slope,) = pull(jnp.zeros_like(y).at[:, k].set(weight))
+        total = jax.tree.map(lambda t, s: t + jnp.abs(s), total, slope)
+    return {
+        path: jnp.mean(t, axis=tuple(range(t.ndim - 1))) for path, t in total.items()
+    }
 
 
 def synflow(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> PyTree:

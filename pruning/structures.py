@@ -16,6 +16,13 @@ import jax.numpy as jnp
 from synaptax.checks import wide_dtype
 from synaptax.typing import Array
 
+_REDUCTIONS = {
+    "mean": jnp.mean,
+    "sum": jnp.sum,
+    "l2": lambda split, axis: jnp.sqrt(jnp.sum(split**2, axis=axis)),
+    "max": jnp.max,
+}
+
 
 def _unshard_cut_runs(leaf: Array, runs: tuple[int, ...]) -> Array:
     """Gather an explicitly sharded axis whose shards would cut a run in two."""
@@ -41,17 +48,19 @@ class Structure:
     """Single weights, and the base of every other structure.
 
     Attributes:
-        reduction: how the absolute scores of a group's weights become its score. The
-            mean compares groups of different sizes fairly; the sum favours large ones.
+        reduction: how the absolute scores of a group's weights become its score:
+            "mean", "sum" (the L1 norm), "l2" or "max". The mean compares groups of
+            different sizes fairly; sum and norm favour large ones.
     """
 
     reduction: str = "mean"
 
     def __post_init__(self) -> None:
         """Check the reduction."""
-        if self.reduction not in ("mean", "sum"):
+        if self.reduction not in _REDUCTIONS:
             raise ValueError(
-                f"reduction: expected 'mean' or 'sum', got {self.reduction!r}"
+                "reduction: expected 'mean' or 'sum', 'l2' or 'max', got "
+                f"{self.reduction!r}"
             )
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
@@ -117,8 +126,7 @@ class _Grouped(Structure):
         if allowed is not None:
             size = jnp.where(allowed, size, 0)
         split, axes = self._split(size)
-        reduce = jnp.mean if self.reduction == "mean" else jnp.sum
-        return reduce(split, axis=axes)
+        return _REDUCTIONS[self.reduction](split, axis=axes)
 
     def expand(self, kept: Array, shape: tuple[int, ...]) -> Array:
         for axis, run in enumerate(self.runs(shape)):
@@ -164,6 +172,18 @@ class _InputChannel(_Channel):
 
     def axis(self, ndim: int) -> int:
         return ndim - 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Along(_Channel):
+    number: int = 0
+
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        if not -len(shape) <= self.number < len(shape):
+            raise ValueError(f"leaf {name}: shape {shape} has no axis {self.number}")
+
+    def axis(self, ndim: int) -> int:
+        return self.number % ndim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +275,7 @@ def neuron(reduction: str = "mean") -> Structure:
     """Return the structure of output units: neurons, or the filters of a convolution.
 
     Args:
-        reduction: how absolute scores become one: their mean or their sum.
+        reduction: how absolute scores become one: "mean", "sum", "l2" or "max".
 
     Returns:
         Groups along the last axis of each leaf.
@@ -272,7 +292,7 @@ def input_channel(reduction: str = "mean") -> Structure:
     """Return the structure of input units: groups along the axis before the last.
 
     Args:
-        reduction: how absolute scores become one: their mean or their sum.
+        reduction: how absolute scores become one: "mean", "sum", "l2" or "max".
 
     Example:
         >>> scores = {"w": jnp.array([[4.0, 1.0], [3.0, 0.0]])}  # a row an input
@@ -282,12 +302,29 @@ def input_channel(reduction: str = "mean") -> Structure:
     return _InputChannel(reduction)
 
 
+def along(axis: int, reduction: str = "mean") -> Structure:
+    """Return the structure of all weights that share an index on any axis.
+
+    Args:
+        axis: such as that of the heads: -2 of Flax's query, key and value kernels
+            (inputs, heads, features), -3 of its output kernel.
+        reduction: how absolute scores become one: "mean", "sum", "l2" or "max".
+
+    Example:
+        >>> scores = {"query": jnp.arange(8.0).reshape(2, 2, 2)}  # two heads
+        >>> mask = pruning.select(scores, 0.5, structure=pruning.along(-2, "max"))
+        >>> mask["query"][0].tolist()
+        [[False, False], [True, True]]
+    """
+    return _Along(reduction, axis)
+
+
 def block(shape: tuple[int, ...], reduction: str = "mean") -> Structure:
     """Return the structure of blocks on the trailing axes.
 
     Args:
         shape: the sides of a block; they must divide the leaf's last axes.
-        reduction: how absolute scores become one: their mean or their sum.
+        reduction: how absolute scores become one: "mean", "sum", "l2" or "max".
 
     Raises:
         ValueError: for an empty shape or a side below 1.

@@ -122,10 +122,8 @@ class Trainer:
             **_counted(masks),
             "epochs": config.budget,
             "gradients_before": before,
-            "gradients": config.budget
-            * self.steps
-            * methods.gradients_of(method, self._classes)
-            + before,
+            "gradients": before
+            + methods.gradients_of(method, self._classes, config.budget * self.steps),
             "wall_s": round(time.monotonic() - started, 2),
         }
 

@@ -31,6 +31,7 @@ DENSE = "dense"  # the line that all are compared with
 _GROWTH = {"static": "none", "rigl": "gradient", "set": "random"}
 _TEMPERATURE = 200.0  # GraSP's, of the logits (Wang et al., section 4)
 _FLOWS = 100  # of iterated SynFlow
+_REFRESH = 10  # updates for which a sensitivity is used, as the main command's
 _PHASES = 10  # of AC/DC, in a run
 _CHANGES = 100  # of the masks of RigL and SET, were they changed to the end
 
@@ -97,12 +98,13 @@ def rescaled(params: PyTree, masks: PyTree) -> PyTree:
     return jax.tree.map(scaled, params, apply_mask(params, masks))
 
 
-def gradients_of(method: str, classes: int) -> int:
-    """Return how many gradients' worth of backward passes a training step takes.
+def gradients_of(method: str, classes: int, total: int) -> int:
+    """Return how many gradients' worth of backward passes so many steps take.
 
     The unspecific sensitivity propagates a cotangent for each class, beside the loss's.
     """
-    return 1 + classes if method == "sensitivity" else 1
+    felt = -(-total // _REFRESH) if method == "sensitivity" else 0
+    return total + classes * felt
 
 
 def transform(
@@ -182,7 +184,7 @@ def _shrink(
         return sensitivity(apply, params, batch.image, unspecific(classes))
 
     if method == "sensitivity":
-        return [sensitivity_decay(rate, sensitivity_fn=felt)]
+        return [sensitivity_decay(rate, sensitivity_fn=felt, refresh=_REFRESH)]
     if method == "loss-sensitivity":
         return [loss_sensitivity_decay(rate)]
     if method == "l2":

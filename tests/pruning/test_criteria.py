@@ -66,3 +66,38 @@ def test_synflow_by_hand_and_its_conservation():
     assert all(bool(leaf.any()) for leaf in jax.tree.leaves(mask))
     with pytest.raises(ValueError, match="density, steps: expected"):
         criteria.synflow_mask(network, params, x, 0.0)
+
+
+def test_lobster_is_the_slope_of_the_mean_loss():
+    found = criteria.lobster(loss, PARAMS, parts())["kernel"]
+    np.testing.assert_allclose(found, np.abs(A.T @ (A @ W - B) / 2), rtol=1e-6)
+
+
+def test_neuron_sensitivity_by_autodiff_example_by_example():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        params = {"k": rng.normal(size=(2, 2, 1, 3)), "v": rng.normal(size=(12, 2))}
+        x = rng.normal(size=(4, 3, 3, 1))
+        alpha = np.array([0.25, 0.75])
+
+        def before(params, x):
+            numbers = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(
+                x, params["k"], (1, 1), "VALID", dimension_numbers=numbers
+            )
+
+        after = lambda z: jax.nn.relu(z).reshape(len(z), -1) @ params["v"]
+        found = criteria.neuron_sensitivity(
+            lambda p, x: jax.nn.relu(before(p, x)).reshape(len(x), -1) @ p["v"],
+            params,
+            x,
+            alpha,
+        )
+        z = before(params, x)
+        slopes = jnp.stack([jax.jacrev(after)(one[None])[0, :, 0] for one in z])
+        expected = jnp.einsum("k,bkhwf->f", alpha, jnp.abs(slopes)) / (4 * 2 * 2)
+        np.testing.assert_allclose(found["relu_0"], expected, rtol=1e-10)
+        with pytest.raises(ValueError, match="alpha: expected shape"):
+            criteria.neuron_sensitivity(
+                network, {"first": W, "second": B}, A, alpha[:1]
+            )

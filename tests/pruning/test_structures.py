@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pruning
 from pruning import masks
 from tests.pruning.references import on_devices, ranked, same
 
@@ -111,3 +112,31 @@ def test_structured_masks_are_sharded_like_their_scores(structure, spec, key):
     found = masks.select(parts, 0.3, structure=structure)
     same(found, jax.tree.map(np.asarray, masks.select(whole, 0.3, structure=structure)))
     assert found["a"].sharding == parts["a"].sharding
+
+
+@pytest.mark.parametrize(
+    ("reduction", "reduce"),
+    [
+        ("mean", np.mean),
+        ("sum", np.sum),
+        ("l2", lambda values: np.sqrt((values**2).sum())),
+        ("max", np.max),
+    ],
+)
+def test_any_score_is_reduced_over_neurons_filters_heads_and_blocks(reduction, reduce):
+    scores = np.random.default_rng(0).normal(size=(4, 3, 6))
+    size = np.abs(scores)
+    for structure, groups in (
+        (masks.neuron(reduction), [size[..., i] for i in range(6)]),
+        (pruning.along(-2, reduction), [size[:, i] for i in range(3)]),
+        (pruning.along(0, reduction), [size[i] for i in range(4)]),
+        (
+            masks.block((3, 2), reduction),
+            [size[i, :, j : j + 2] for i in range(4) for j in (0, 2, 4)],
+        ),
+    ):
+        found = structure.group_scores(jnp.asarray(scores, jnp.float32), None)
+        expected = [reduce(group) for group in groups]
+        np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"leaf w: shape .* has no axis 3"):
+        pruning.select({"w": scores}, 0.5, structure=pruning.along(3))
