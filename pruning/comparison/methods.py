@@ -144,7 +144,9 @@ def transform(
         sparse = alternating(first, last, max(total // _PHASES, 1), density)
         return pruned(sgd, sparse, regrow=True, scope="erk")
     if method == "straight-through":
-        return optax.chain(sgd, straight_through_masks(cubic))
+        # At each step, as in the paper: weights behind a mask that holds run away.
+        moving = polynomial(first, last, density)
+        return optax.chain(sgd, straight_through_masks(moving))
     if method == "one-shot":
         return optax.chain(sgd, prune(one_shot(last, density)))
     options: dict[str, Any] = {
