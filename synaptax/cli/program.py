@@ -18,9 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from jax.errors import JaxRuntimeError
+
 import synaptax
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
+from synaptax.runs import processes
 from synaptax.training.errors import NonFiniteError
 
 _LAB = ("tyro", "rich", "orbax", "matplotlib")
@@ -105,6 +108,16 @@ def guarded(work: Callable[[], int], extra: str = "lab") -> int:
         work: returns an exit code.
         extra: what brings a module that is missing.
     """
+    code = 1
+    try:
+        code = _code_of(work, extra)
+    finally:
+        if code:
+            processes.leave(code)
+    return code
+
+
+def _code_of(work: Callable[[], int], extra: str) -> int:
     try:
         with _terminable():
             return work()
@@ -112,6 +125,13 @@ def guarded(work: Callable[[], int], extra: str = "lab") -> int:
         return _failed(f"{error}: pip install 'synaptax[{extra}]'")
     except (ValueError, OSError, ImportError, ArithmeticError, NonFiniteError) as error:
         return _failed(str(error))
+    except JaxRuntimeError as error:
+        if not processes.several():
+            raise
+        return _failed(
+            f"{error}: another process of this run may have ended; start all of them "
+            "again, with --resume"
+        )
     except Interrupted as error:
         again = f"\ninterrupted; what was done is kept. Go on with:\n  {error}"
         print(again, file=sys.stderr)

@@ -156,5 +156,5 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         restore()
-    if late:
-        signal.raise_signal(late[0])
+        if late:  # also where the work failed: as of a process that was told to end too
+            signal.raise_signal(late[0])

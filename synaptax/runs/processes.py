@@ -9,6 +9,8 @@ not there yet. With one process all of this does nothing.
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 
 import jax
 
@@ -36,9 +38,28 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def several() -> bool:
+    """Say whether this process has others beside it."""
+    return jax.process_count() > 1
+
+
 def barrier(name: str) -> None:
     """Wait until all processes are at the same barrier."""
-    if jax.process_count() > 1:
+    if several():
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def leave(code: int) -> None:
+    """End this process now, with an exit code, if it is one of several.
+
+    The interpreter's own end would have ``jax.distributed`` wait for the others, which
+    wait for this one's part of a sum.
+    """
+    if jax.distributed.is_initialized():
+        if sys.exc_info()[1] is not None:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
