@@ -9,7 +9,7 @@ colour-blind readers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,6 +245,62 @@ def along_paths(
     _grid(axis)
     axis.set_title(title, fontsize=11)
     return figure
+
+
+def curvature_loss(
+    curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    *,
+    label: str = "top eigenvalue of the Hessian, survivors",
+    title: str = "",
+) -> Any:
+    """Draw curvature against training loss, both on log scales.
+
+    Args:
+        curves: name to (losses, curvatures) of each seed, all above 0.
+        label: of the vertical axis.
+        title: the first line.
+
+    Returns:
+        The figure: a thin line a seed; where two seeds or more reach a loss, their
+        geometric mean and a band of one standard error of its logarithm.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _check_any("curves", curves)
+    figure = blank(6.4, 4.2)
+    axis = figure.subplots()
+    for index, (name, seeds) in enumerate(curves.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        for loss, top in seeds:
+            axis.plot(loss, top, ".-", color=colour, lw=0.6, ms=3, alpha=0.5)
+        grid, mean, se = _log_band(seeds)
+        axis.plot(grid, np.exp(mean), color=colour, lw=2, label=name)
+        low, high = np.exp(mean - se), np.exp(mean + se)
+        axis.fill_between(grid, low, high, color=colour, alpha=0.2, lw=0)
+    axis.set(xscale="log", yscale="log", ylabel=label)
+    axis.set_xlabel("training loss (nats)")
+    axis.legend(fontsize=9)
+    _grid(axis)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def _log_band(
+    seeds: Sequence[tuple[Sequence[float], Sequence[float]]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return losses, and mean and standard error of log curvature over the seeds."""
+    ends = [(min(loss), max(loss)) for loss, _ in seeds]
+    grid = np.geomspace(min(e[0] for e in ends), max(e[1] for e in ends), 60)
+    logs = np.full((len(seeds), grid.size), np.nan)
+    for row, (loss, top) in zip(logs, seeds, strict=True):
+        order = np.argsort(loss)
+        x, y = np.log(np.take(loss, order)), np.log(np.take(top, order))
+        row[:] = np.interp(np.log(grid), x, y, left=np.nan, right=np.nan)
+    held = np.isfinite(logs).sum(axis=0)
+    grid, logs, held = grid[held > 1], logs[:, held > 1], held[held > 1]
+    se = np.nanstd(logs, axis=0, ddof=1) / np.sqrt(held) if grid.size else held
+    return grid, (np.nanmean(logs, axis=0) if grid.size else held), se
 
 
 def _check_any(argument: str, given: Mapping[str, Any]) -> None:

@@ -62,8 +62,11 @@ def run(
     )
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
     parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--gradual", type=Path, help="a finished run to take G from")
     options = parser.parse_args(arguments)
-    found = compare(config, options.runs / experiment, resume=True)
+    found = compare(
+        config, options.runs / experiment, gradual=options.gradual, resume=True
+    )
     written = report.write(found)
     record = reduced(runs.read_json(found.folder / "summary.json"))
     record["command"] = f"python -m analysis.experiments.{experiment}"

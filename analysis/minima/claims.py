@@ -4,6 +4,16 @@ The rules are fixed here, before any run:
 
 - every effect is a difference between solutions of the same seed, signed so that the
   paper expects it above 0;
+- test errors and training losses are compared on a log scale, k wrong of n as
+  (k + 1/2) / (n + 1), and a ratio counts as :data:`TENFOLD` at most, either way: one
+  network that never learns would else widen the interval beyond any difference (a
+  seed at 45 times among four at twice is undecided as a plain log ratio too). The
+  same in points stands beside;
+- curvature is compared at equal training loss, for it falls with the loss: the mean
+  over the losses that both reach (:mod:`analysis.minima.twins`). A seed with no such
+  loss is left out of that effect, and the number of seeds is said;
+- second-order entropy is compared in all three of its forms, over the neurons alive
+  in both networks;
 - its interval is Student's t over the seeds' differences (of logarithms, where the
   effect is a ratio);
 - **supported** if the interval lies above 0, **not supported** if it lies below,
@@ -11,6 +21,9 @@ The rules are fixed here, before any run:
 - a claim that two things are alike is supported if the interval lies within
   +-:data:`MARGIN`, not supported if it lies outside, undecided else;
 - a claim of several parts is supported if all are, not supported if one is not.
+
+Records made before these rules (their claims 1, 2, 4 and 8 in points, claim 3 at
+unequal loss, claim 7 by one form) keep the verdicts that they were made with.
 
 An effect without two different finite values is undecided. Variants are judged by the
 same rules and shown beside, but do not decide a claim.
@@ -26,6 +39,8 @@ import numpy as np
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 MARGIN = 0.10  # relative difference of entropies that still counts as alike
+
+TENFOLD = math.log(10)  # beyond, a network did not learn; how far beyond says nothing
 
 #: The claims of arXiv 2004.14765, by number; all are from memory but the last, which
 #: the abstract calls a potential. That rewinding does not help is a reading of the
@@ -46,6 +61,15 @@ TEXTS = {
 
 Measures = Mapping[str, Any]
 Arms = Mapping[str, Measures]
+
+
+def arms_of(measures: Mapping[str, Measures], level: Any) -> dict[int, Any]:
+    """Return seed to arm to measures at one level; the dense network is at all."""
+    found: dict[int, dict[str, Any]] = {}
+    for one in measures.values():
+        if one["level"] == level or one["arm"] == "dense":
+            found.setdefault(int(one["seed"]), {})[one["arm"]] = one
+    return {seed: arms for seed, arms in found.items() if "gradual" in arms}
 
 
 class Effect(NamedTuple):
@@ -112,6 +136,14 @@ def interval(values: Sequence[float], level: float) -> tuple[float, float, float
     return mean, mean - reach, mean + reach
 
 
+def log_error(measures: Measures, key: str) -> float:
+    """Return log((k + 1/2) / (n + 1)) of k = n error; log of an error of unknown n."""
+    error, count = float(measures.get(key, math.nan)), measures.get("test_examples")
+    if key == "error" and count is not None:
+        error = (error * count + 0.5) / (count + 1)
+    return math.log(error) if error > 0 else math.nan
+
+
 def above_zero(low: float, high: float) -> str:
     """Judge an effect that the paper expects above 0."""
     if low > 0:
@@ -135,7 +167,11 @@ def together(parts: Sequence[Effect]) -> str:
 
 
 def judge(
-    seeds: Mapping[int, Arms], *, level: float, low: Mapping[int, Arms] | None = None
+    seeds: Mapping[int, Arms],
+    *,
+    level: float,
+    low: Mapping[int, Arms] | None = None,
+    at_end: bool = False,
 ) -> tuple[Claim, ...]:
     """Return the claims of arXiv 2004.14765 with what was measured.
 
@@ -145,6 +181,7 @@ def judge(
             if it was trained, ``rewound``.
         level: of the intervals.
         low: the same at the lowest of the other sparsities compared, if any.
+        at_end: judge claim 3 by the curvature at the losses that training ended with.
 
     Returns:
         Eight claims; the last is the paper's conjecture on transfer.
@@ -153,7 +190,7 @@ def judge(
     return (
         _error(rule, low),
         _training_loss(rule),
-        _sharpness(rule),
+        _sharpness(rule, at_end),
         _stuck(rule),
         _potentials(rule),
         _first_order(rule),
@@ -196,6 +233,17 @@ class _Rule(NamedTuple):
         values = [sign * (a - b) for a, b in zip(first, second, strict=True)]
         return self.made(name, unit, values)
 
+    def errors(
+        self, name: str, key: str, arms: tuple[str, str] = ("one-shot", "gradual")
+    ) -> Effect:
+        """Return log(first / second) of two errors or losses, tenfold at most."""
+        first, second = (
+            [log_error(own.get(arm, {}), key) for own in self.seeds.values()]
+            for arm in arms
+        )
+        ratios = np.subtract(first, second).clip(-TENFOLD, TENFOLD)
+        return self.made(name, "log ratio", ratios.tolist())
+
     def points(
         self, name: str, key: str, arms: tuple[str, str] = ("one-shot", "gradual")
     ) -> Effect:
@@ -234,24 +282,29 @@ def _claim(
 
 
 def _test_error(rule: _Rule) -> Effect:
-    return rule.points("test error of S - G", "error")
+    return rule.errors("log test error, S / G", "error")
 
 
 def _error(rule: _Rule, low: Mapping[int, Arms] | None) -> Claim:
-    error = _test_error(rule)
+    error = rule.points("test error of S - G", "error")
     if low is None:
-        return _claim(1, [error])
+        return _claim(1, [_test_error(rule)], [error])
     gap = _Rule(low, rule.level).points("S - G at the low sparsity", "error")
-    growth = [a - b for a, b in zip(error.values, gap.values, strict=True)]
+    at_low = dict(zip(low, gap.values, strict=True))
+    growth = [
+        value - at_low.get(seed, math.nan)
+        for seed, value in zip(rule.seeds, error.values, strict=True)
+    ]
     grown = rule.made("growth of the gap, low to high sparsity", "points", growth)
-    return _claim(1, [error], [gap, grown])
+    return _claim(1, [_test_error(rule)], [error, gap, grown])
 
 
 def _training_loss(rule: _Rule) -> Claim:
     return _claim(
         2,
-        [rule.difference("training loss of S - G", "train_loss", "nats")],
+        [rule.errors("log training loss, S / G", "train_loss")],
         [
+            rule.difference("training loss of S - G", "train_loss", "nats"),
             rule.points("training error of S - G", "train_error"),
             rule.own("mean over the plane, S half - G half", "plane_gap", "nats"),
             rule.own("barrier on the line from G to S", "barrier", "nats"),
@@ -259,16 +312,20 @@ def _training_loss(rule: _Rule) -> Claim:
     )
 
 
-def _sharpness(rule: _Rule) -> Claim:
+def _sharpness(rule: _Rule, at_end: bool) -> Claim:
+    equal = "survivors, G / S at equal training loss"
+    matched = rule.own(f"top eigenvalue, {equal}", "equal_top", "log ratio")
+    ended = rule.ratio("top eigenvalue, survivors, G / S as they end", "top_survivors")
+    deciding, other = (ended, matched) if at_end else (matched, ended)
     return _claim(
         3,
+        [deciding, _test_error(rule)],
         [
-            rule.ratio("top eigenvalue, survivors, G / S", "top_survivors"),
-            _test_error(rule),
-        ],
-        [
-            rule.ratio("top eigenvalue, all weights, G / S", "top_all"),
-            rule.ratio("trace, survivors, G / S", "trace_survivors"),
+            other,
+            rule.own(f"trace, {equal}", "equal_trace", "log ratio"),
+            rule.own("test error of S - G at equal loss", "equal_error", "points"),
+            rule.ratio("top eigenvalue, all weights, G / S as they end", "top_all"),
+            rule.ratio("trace, survivors, G / S as they end", "trace_survivors"),
             rule.ratio("worst rise in a ball, survivors, G / S", "worst_rise"),
             rule.ratio("mean rise under noise, survivors, G / S", "mean_rise"),
         ],
@@ -276,17 +333,20 @@ def _sharpness(rule: _Rule) -> Claim:
 
 
 def _stuck(rule: _Rule) -> Claim:
-    parts = [
-        rule.points("test error of S - dense", "error", ("one-shot", "dense")),
+    points, of_dense = ("test error of S - dense", "error"), ("one-shot", "dense")
+    parts = [rule.errors("log test error, S / dense", "error", of_dense)]
+    variants = [
+        rule.points(*points, of_dense),
+        rule.points("test error of G - dense", "error", ("gradual", "dense")),
     ]
     if all("rewound" in arms for arms in rule.seeds.values()):
         rewound = ("rewound", "gradual")
-        parts.append(rule.points("test error of R - G", "error", rewound))
-    return _claim(
-        4,
-        parts,
-        [rule.points("test error of G - dense", "error", ("gradual", "dense"))],
-    )
+        parts.append(rule.errors("log test error, R / G", "error", rewound))
+        variants.append(rule.points("test error of R - G", "error", rewound))
+    if all("ticket" in arms for arms in rule.seeds.values()):
+        ticket = ("ticket", "gradual")
+        variants.append(rule.errors("log test error, T / G", "error", ticket))
+    return _claim(4, parts, variants)
 
 
 def _potentials(rule: _Rule) -> Claim:
@@ -310,13 +370,19 @@ def _first_order(rule: _Rule) -> Claim:
 
 def _second_order(rule: _Rule) -> Claim:
     bits = lambda name, key: rule.difference(name, key, "bits", flip=True)
+    both = lambda name, form: rule.own(
+        f"{name}, neurons alive in both, G - S", f"H2_{form}_both", "bits"
+    )
     return _claim(
         7,
-        [bits("same-state pairs (XNOR), G - S", "H2_xnor")],
         [
-            bits("XNOR, live neurons, G - S", "H2_xnor_live"),
+            both("same-state pairs (XNOR)", "xnor"),
+            both("four-state joint", "joint"),
+            both("the authors' draft", "draft"),
+        ],
+        [
+            bits("same-state pairs (XNOR), G - S", "H2_xnor"),
             bits("four-state joint, G - S", "H2_joint"),
-            bits("four-state joint, live neurons, G - S", "H2_joint_live"),
             bits("the authors' draft, G - S", "H2_draft"),
             rule.difference("class selectivity, live units, S - G", "selectivity", ""),
             rule.difference(
@@ -329,6 +395,9 @@ def _second_order(rule: _Rule) -> Claim:
 def _transfer(rule: _Rule) -> Claim:
     return _claim(
         8,
-        [rule.points("linear probe error of S - G", "probe_error")],
-        [rule.points("neighbours' error of S - G", "neighbour_error")],
+        [rule.errors("log linear probe error, S / G", "probe_error")],
+        [
+            rule.points("linear probe error of S - G", "probe_error"),
+            rule.errors("log neighbours' error, S / G", "neighbour_error"),
+        ],
     )

@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.minima import maps
-from analysis.minima.claims import Claim, judge
+from analysis.minima import maps, twins
+from analysis.minima.claims import Claim, arms_of, judge
 from analysis.minima.config import Config, check
-from analysis.minima.measures import arms_of, density, measure, meter
+from analysis.minima.config import gradual as gradual_config
+from analysis.minima.measures import Meter, density, measure, meter
 from analysis.minima.solutions import (
     BY_LAYER,
     DENSE,
@@ -51,7 +52,10 @@ class Comparison(NamedTuple):
         config: what was asked.
         measures: solution name to its measures.
         maps: name to line, plane, eigenvalue map or spectrum.
+        equal: name of a twin to what was compared at equal training loss; see
+            :func:`analysis.minima.twins.equal`.
         claims: with their verdicts.
+        views: the verdicts against each twin, as they end and at equal training loss.
         wall_s: seconds, over all sittings.
     """
 
@@ -59,7 +63,9 @@ class Comparison(NamedTuple):
     config: Config
     measures: dict[str, Any]
     maps: dict[str, Any]
+    equal: dict[str, Any]
     claims: tuple[Claim, ...]
+    views: dict[str, dict[str, str]]
     wall_s: float
 
 
@@ -102,13 +108,32 @@ def compare(
     clock = _Clock(place)
     shared = setting(config, quiet=quiet)
     solutions = _solutions(shared, place, gradual, one_shot, clock, quiet)
-    found, drawn = _measured(shared, solutions, place, clock, quiet)
+    meters, kept = meter(shared, quiet=quiet), _Kept(place, clock, quiet)
+    found, drawn = _measured(meters, solutions, kept)
+    matched = _equal(meters, solutions, kept)
+    for name, one in matched.items():
+        found[name] |= {k: one["second"][k] for k in twins.KEYS if one["levels"]}
     claims = verdicts(found, config)
-    results = {"claims": claims, "measures": found, "maps": drawn}
+    results = {
+        "claims": claims,
+        "views": views(found, matched, config),
+        "measures": found,
+        "equal": matched,
+        "maps": drawn,
+    }
     runs.write_summary(
         place, results, config=config, seeds=config.seeds, wall_s=clock.total()
     )
-    return Comparison(place.path, config, found, drawn, claims, clock.total())
+    return Comparison(
+        place.path,
+        config,
+        found,
+        drawn,
+        matched,
+        claims,
+        results["views"],
+        clock.total(),
+    )
 
 
 def verdicts(measures: Mapping[str, Any], config: Config) -> tuple[Claim, ...]:
@@ -117,6 +142,45 @@ def verdicts(measures: Mapping[str, Any], config: Config) -> tuple[Claim, ...]:
     high = arms_of(measures, None)
     complete = low is not None and low.keys() == high.keys()
     return judge(high, level=config.level, low=low if complete else None)
+
+
+def views(
+    measures: Mapping[str, Any], matched: Mapping[str, Any], config: Config
+) -> dict[str, dict[str, str]]:
+    """Judge the claims against each twin, as they end and at equal training loss.
+
+    As they end, claim 3 is judged by the curvature as it is then. At equal loss claim
+    2 is void, and claim 4 asks what training on reaches, which is the other view.
+
+    Of twins but S only claims 1, 3 and 7 are asked there.
+
+    Returns:
+        The view's name to the claim's number (as text, for JSON) to its verdict.
+    """
+    seeds, seen = arms_of(measures, None), {}
+    for arm in (ONE_SHOT, BY_LAYER, TICKET, REWOUND, REWOUND_BY_LAYER):
+        ended = {
+            seed: {**arms, ONE_SHOT: arms[arm]}
+            for seed, arms in seeds.items()
+            if arm in arms
+        }
+        if not ended:
+            continue
+        judged = judge(ended, level=config.level, at_end=True)
+        seen[f"{arm}, as they end"] = {str(c.number): c.verdict for c in judged}
+        at_equal = {
+            one["second"]["seed"]: {GRADUAL: one["first"], ONE_SHOT: one["second"]}
+            for one in matched.values()
+            if one["levels"] and one["second"]["arm"] == arm
+        }
+        if any(measures[name]["arm"] == arm for name in matched):
+            judged = judge(at_equal, level=config.level)
+            seen[f"{arm}, at equal loss"] = {
+                str(c.number): c.verdict
+                for c in judged
+                if c.number not in (2, 4) and (arm == ONE_SHOT or c.number in (1, 3, 7))
+            }
+    return seen
 
 
 class _Clock:
@@ -227,56 +291,86 @@ def _given(
     return [offered[g.seed, g.kept]._replace(level=g.level) for g in gradual]
 
 
-def _measured(
-    shared: Setting,
-    solutions: list[Solution],
-    place: runs.RunFolder,
-    clock: _Clock,
-    quiet: bool,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what was measured of each solution and between the pairs."""
-    meters = meter(shared, quiet=quiet)
-    say = (lambda text: None) if quiet else _say
-    found, drawn = {}, {}
+class _Kept(NamedTuple):
+    """Measures kept as one JSON file each, and not made again."""
 
-    def once(kind: str, name: str, function: Callable[[], Any]) -> Any:
-        path = place.path / kind / f"{name}.json"
+    place: runs.RunFolder
+    clock: _Clock
+    quiet: bool
+
+    def once(self, kind: str, name: str, function: Callable[[], Any]) -> Any:
+        """Return what is in the file, made by ``function`` if there is none."""
+        path = self.place.path / kind / f"{name}.json"
         if not path.exists():
-            say(f"{kind}: {name}")
+            if not self.quiet:
+                print(f"{kind}: {name}", file=sys.stderr, flush=True)
             path.parent.mkdir(exist_ok=True)
-            with clock.step(f"{kind} {name}"):
-                runs.write_json(path, place.own(runs.jsonable(function())))
+            with self.clock.step(f"{kind} {name}"):
+                runs.write_json(path, self.place.own(runs.jsonable(function())))
         record = runs.read_json(path)
-        place.check_own(record, path)
+        self.place.check_own(record, path)
         return {name: value for name, value in record.items() if name != "run"}
 
+
+def _measured(
+    meters: Meter, solutions: list[Solution], kept: _Kept
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was measured of each solution and between the pairs."""
+    found, drawn = {}, {}
     for one in solutions:
-        found[one.name] = once("measures", one.name, lambda s=one: measure(meters, s))
+        found[one.name] = kept.once(
+            "measures", one.name, lambda s=one: measure(meters, s)
+        )
     pairs = _pairs(solutions)
     for g, s in pairs:
+        found[s.name] |= kept.once(
+            "neurons", s.name, lambda g=g, s=s: twins.entropy_gaps(meters, g, s)
+        )
+    pairs = [(g, s) for g, s in pairs if s.arm == ONE_SHOT]
+    for g, s in pairs:
         name = f"pair-{s.name}"
-        drawn[name] = once("maps", name, lambda g=g, s=s: maps.pair(meters, g, s))
+        drawn[name] = kept.once("maps", name, lambda g=g, s=s: maps.pair(meters, g, s))
         found[s.name] |= {k: drawn[name][k] for k in ("barrier", "plane_gap")}
     g, s = next((g, s) for g, s in pairs if g.level is None)
     for one in (g, s):
         name = f"spectrum-{one.name}"
-        drawn[name] = once("maps", name, lambda one=one: density(meters, one))
-    if shared.config.eigenvalue_points:
-        drawn["eigenvalues"] = once(
+        drawn[name] = kept.once("maps", name, lambda one=one: density(meters, one))
+    if meters.config.eigenvalue_points:
+        drawn["eigenvalues"] = kept.once(
             "maps", "eigenvalues", lambda: maps.eigenvalues(meters, g, s)
         )
     return found, drawn
 
 
+def _equal(meters: Meter, solutions: list[Solution], kept: _Kept) -> dict[str, Any]:
+    """Return each twin of the accepted G beside it at equal training loss."""
+    if not meters.config.equal_epochs:
+        return {}
+    run, found = gradual_config(meters.config), {}
+    ways: dict[str, twins.Way] = {}
+
+    def way(one: Solution) -> twins.Way:
+        if one.name not in ways:
+            if one.arm == GRADUAL:
+                ways.clear()  # of the seed before
+            ways[one.name] = twins.train_on(meters, one, run)
+        return ways[one.name]
+
+    for g, s in _pairs(solutions):
+        if g.level is None and s.arm in (ONE_SHOT, BY_LAYER, TICKET):
+            found[s.name] = kept.once(
+                "equal", s.name, lambda g=g, s=s: twins.equal(meters, way(g), way(s))
+            )
+    return found
+
+
 def _pairs(solutions: list[Solution]) -> list[tuple[Solution, Solution]]:
-    """Return (G, S) of one seed and level."""
-    table = {(s.arm, s.seed, s.level): s for s in solutions}
+    """Return (G, twin) of one seed and level, G after G."""
     return [
-        (one, table[ONE_SHOT, one.seed, one.level])
-        for one in solutions
-        if one.arm == GRADUAL
+        (g, twin)
+        for g in solutions
+        for twin in solutions
+        if g.arm == GRADUAL
+        and twin.arm not in (GRADUAL, DENSE)
+        and (twin.seed, twin.level) == (g.seed, g.level)
     ]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ divided by their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -59,6 +59,10 @@ class Meter(NamedTuple):
     trunk: Callable[[Any, Any], Any]
     hidden: Callable[[Any, Any], Any]
     transfer: tuple[Batch, Batch, Batch] | None
+
+    def train_loss(self, state: Any, train: Batch) -> Any:
+        """Return the mean loss over the training examples, on the device."""
+        return _evaluated(self.apply_fn, state, train)[0]
 
 
 def meter(setting: Setting, *, quiet: bool = False) -> Meter:
@@ -136,6 +140,7 @@ def errors(shared: Meter, solution: Solution) -> dict[str, float]:
     test = _evaluate(shared.apply_fn, state, data.test)
     train = _evaluate(shared.apply_fn, state, data.train)
     return {
+        "test_examples": float(len(data.test.label)),
         "test_loss": test[0],
         "error": test[1],
         "train_loss": train[0],
@@ -148,8 +153,8 @@ def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
     config, state, masks = shared.config, state_of(solution), masks_of(solution)
     data = subset(shared.setting.data.train, config.curvature_examples)
     operators = {
-        "top_all": _hessian(shared, solution, data, every=True),
-        "top_survivors": _hessian(shared, solution, data),
+        "top_all": hessian_of(shared, solution, data, every=True),
+        "top_survivors": hessian_of(shared, solution, data),
     }
     key = jax.random.key(0)
     found: dict[str, float] = {}
@@ -183,9 +188,10 @@ def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
     }
 
 
-def _hessian(
+def hessian_of(
     shared: Meter, solution: Solution, data: Any, *, every: bool = False
 ) -> Operator:
+    """Return the Hessian of the mean loss, of the survivors or of every weight."""
     mask = masks_of(solution, every=every)
     return hessian(shared.loss_fn, state_of(solution), data, batch=_BATCH, mask=mask)
 
@@ -194,7 +200,7 @@ def density(shared: Meter, solution: Solution) -> dict[str, Any]:
     """Return the smoothed spectrum of the survivors and its mass at zero."""
     config = shared.config
     data = subset(shared.setting.data.train, config.curvature_examples)
-    operator = _hessian(shared, solution, data)
+    operator = hessian_of(shared, solution, data)
     found = spectrum.spectral_density(
         operator,
         jax.random.key(0),
@@ -226,12 +232,12 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
     first, squares = entropy.measure(
         shared.potentials,
         state,
-        _batches(test),
+        batches(test),
         classes,
         alive=alive_neurons(solution, hidden),
     )
     states, labels = entropy.states(
-        shared.potentials, state, _batches(Batch(*subset(test, 2000)))
+        shared.potentials, state, batches(Batch(*subset(test, 2000)))
     )
     preferred = _selective(shared, solution, test, first, hidden)
     layers: dict[str, dict[str, Any]] = {}
@@ -340,7 +346,7 @@ def _selective(
 ) -> dict[str, dict[str, float]]:
     """Return the mean of each selectivity index over the live units of each layer."""
     found = selectivity.moments(
-        shared.hidden, state_of(solution), _batches(test), shared.setting.data.classes
+        shared.hidden, state_of(solution), batches(test), shared.setting.data.classes
     )
     indices = {
         "selectivity": selectivity.class_selectivity(found),
@@ -363,7 +369,8 @@ def _mean(values: np.ndarray) -> float:
     return float(kept.mean()) if kept.size else float("nan")
 
 
-def _batches(data: Batch) -> Iterator[tuple[Any, Any]]:
+def batches(data: Batch) -> Iterator[tuple[Any, Any]]:
+    """Yield the examples in parts small enough for every unit of every layer."""
     for start in range(0, len(data.label), _UNITS_BATCH):
         part = slice(start, start + _UNITS_BATCH)
         yield jnp.asarray(data.image[part]), jnp.asarray(data.label[part])
@@ -392,12 +399,3 @@ def _transfer_set(
     first = parts[0]
     few = Batch(*(part[: config.transfer_examples] for part in first))
     return few, parts[1], parts[2]
-
-
-def arms_of(measures: Mapping[str, Mapping[str, Any]], level: Any) -> dict[int, Any]:
-    """Return seed to arm to measures at one level; the dense network is at all."""
-    found: dict[int, dict[str, Any]] = {}
-    for one in measures.values():
-        if one["level"] == level or one["arm"] == "dense":
-            found.setdefault(int(one["seed"]), {})[one["arm"]] = one
-    return {seed: arms for seed, arms in found.items() if "gradual" in arms}

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from analysis import plane_plots, plots
-from analysis.minima.claims import MARGIN, Claim, Effect
+from analysis.minima.claims import MARGIN, TEXTS, Claim, Effect, arms_of
 from analysis.minima.compare import Comparison
 from analysis.minima.config import Config
-from analysis.minima.measures import arms_of
 from synaptax.reports.tables import markdown
 from synaptax.runs.files import replacing
 
@@ -82,6 +81,8 @@ def document(found: Comparison, images: Sequence[Path]) -> list[str]:
     config = found.config
     lines = [f"# Two minima: {title(config)}", "", *_setting(found), ""]
     lines += ["## Verdicts", "", *verdict_lines(found.claims, config.level), ""]
+    lines += ["## Verdicts side by side", "", *view_lines(found.views), ""]
+    lines += ["## At equal training loss", "", *equal_lines(found.equal), ""]
     lines += ["## Measures", "", *measure_lines(found.measures, None), ""]
     for level in config.levels:
         lines += [
@@ -158,15 +159,67 @@ def verdict_lines(claims: Sequence[Claim], level: float) -> list[str]:
     )
 
 
+def view_lines(views: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the verdict on each claim against each twin of G, in both views."""
+    rows = [
+        [f"{n}", TEXTS[n], *(view.get(f"{n}", "-") for view in views.values())]
+        for n in TEXTS
+    ]
+    heads = []
+    for view in views:
+        arm, when = view.split(", ")
+        heads.append(f"against {LETTERS[arm]}, {when}")
+    return [
+        "G is compared with each twin at exactly equal sparsity, as both end and at "
+        "equal training loss. As they end, claim 3 is judged by the curvature as it is "
+        "then; at equal loss claim 2 is void, and claim 4 belongs to the other view.",
+        "",
+        *markdown(("", "claim", *heads), rows),
+    ]
+
+
+def equal_lines(equal: Mapping[str, Any]) -> list[str]:
+    """Return the curvature of each pair at the losses that both reach."""
+    rows = []
+    for name, pair in equal.items():
+        for one in pair["levels"]:
+            g, s = one["first"], one["second"]
+            row = [name, number(one["loss"])]
+            for key in ("top_survivors", "trace_survivors"):
+                row += [number(float(m[key])) for m in (g, s)]
+            rows.append([*row, *(number(100 * m["error"]) for m in (g, s))])
+        if not pair["levels"]:
+            ends = []
+            for side in ("first", "second"):
+                losses = [float(loss) for loss in pair["losses"][side]]
+                ends.append(f"{number(losses[0])} down to {number(min(losses))} nats")
+            rows.append([name, "none in common", *ends, *(4 * ["-"])])
+    if not rows:
+        return ["Not compared: `equal_epochs` is 0."]
+    return markdown(
+        (
+            *("twin of G", "training loss", "top eigenvalue, G", "twin"),
+            *("trace, G", "twin", "test error (%), G", "twin"),
+        ),
+        rows,
+    )
+
+
 def _effect_row(effect: Effect, form: str) -> list[str]:
     unit = f" {effect.unit}" if effect.unit else ""
     return [
         "",
         form.format(effect.name),
         f"{number(effect.mean)}{unit}",
-        f"{number(effect.low)} to {number(effect.high)}",
+        f"{number(effect.low)} to {number(effect.high)}{_counted(effect)}",
         effect.verdict,
     ]
+
+
+def _counted(effect: Effect) -> str:
+    """Return how many seeds an effect is of, if some were left out."""
+    count, every = sum(map(math.isfinite, effect.values)), len(effect.values)
+    return f" ({count} of {every} seeds)" if 0 < count < every else ""
 
 
 def number(value: float) -> str:
@@ -261,6 +314,9 @@ def figures(found: Comparison) -> dict[str, Any]:
             title=first,
         ),
     }
+    curves = curvature_curves(found.equal)
+    if curves:
+        drawn["curvature-loss"] = plots.curvature_loss(curves, title=what)
     if "eigenvalues" in found.maps:
         tops = found.maps["eigenvalues"]
         drawn["eigenvalue-plane"] = plane_plots.contour(
@@ -273,6 +329,23 @@ def figures(found: Comparison) -> dict[str, Any]:
             title=first,
         )
     return drawn
+
+
+def curvature_curves(equal: Mapping[str, Any]) -> dict[str, Any]:
+    """Return (loss, top eigenvalue) of each seed at the common losses, by arm.
+
+    G's are those at which it meets S.
+    """
+    curves: dict[str, Any] = {}
+    for pair in equal.values():
+        sides = [("second", pair["second"]["arm"])] if pair["levels"] else []
+        if sides and sides[0][1] == "one-shot":
+            sides.insert(0, ("first", "gradual"))
+        for side, arm in sides:
+            loss = [float(one["loss"]) for one in pair["levels"]]
+            top = [float(one[side]["top_survivors"]) for one in pair["levels"]]
+            curves.setdefault(NAMES[arm], []).append((loss, top))
+    return curves
 
 
 def _curves(found: Comparison) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_curvature_leaves_the_statistics_alone(shared):
     whole = np.asarray(jax.jit(jax.hessian(loss))(flat), np.float64)
     kept = np.asarray(jax.flatten_util.ravel_pytree(one.masks)[0]) > 0
     for every, block in ((True, whole), (False, whole[np.ix_(kept, kept)])):
-        operator = measures._hessian(shared, one, (X, LABEL), every=every)
+        operator = measures.hessian_of(shared, one, (X, LABEL), every=every)
         top = curvature.top_eigenpairs(
             operator, 1, jax.random.key(0), steps=20, restarts=0
         )

@@ -23,8 +23,17 @@ BASE = {
     "H1_live": 0.5,
     "H1_layers": 0.5,
     "H2_xnor": 0.7,
+    "equal_top": 0.0,
+    "equal_trace": 0.0,
+    "equal_error": 0.0,
+    "H2_xnor_both": 0.0,
+    "H2_joint_both": 0.0,
+    "H2_draft_both": 0.0,
     "probe_error": 0.2,
 }
+
+
+BOTH = ("H2_xnor_both", "H2_joint_both", "H2_draft_both")
 
 
 def seeds(**changes):
@@ -81,10 +90,10 @@ def test_what_the_paper_would_see_is_supported():
     found = verdicts(
         error=0.01,
         train_loss=0.02,
-        top_survivors=-1.0,
+        equal_top=0.5,
         z2=3.0,
         H1=0.005,
-        H2_xnor=-0.2,
+        **dict.fromkeys(BOTH, 0.2),
         probe_error=0.05,
     )
     assert set(found.values()) == {claims.SUPPORTED}
@@ -95,10 +104,10 @@ def test_the_opposite_is_not_supported():
     found = verdicts(
         error=-0.01,
         train_loss=-0.005,
-        top_survivors=1.0,
+        equal_top=-0.5,
         z2=-2.0,
         H1=0.4,
-        H2_xnor=0.2,
+        **dict.fromkeys(BOTH, -0.2),
         probe_error=-0.05,
     )
     assert set(found.values()) == {claims.NOT_SUPPORTED}
@@ -110,8 +119,11 @@ def test_no_difference_is_undecided():
 
 def test_all_parts_of_a_claim_must_hold():
     # Sharper, but no better.
-    assert verdicts(top_survivors=-1.0)[3] == claims.UNDECIDED
-    assert verdicts(top_survivors=-1.0, error=-0.01)[3] == claims.NOT_SUPPORTED
+    assert verdicts(equal_top=0.5)[3] == claims.UNDECIDED
+    assert verdicts(equal_top=0.5, error=-0.01)[3] == claims.NOT_SUPPORTED
+    # One form of three that says the opposite is enough against claim 7.
+    forms = dict(zip(BOTH, (0.2, 0.2, -0.1), strict=True))
+    assert verdicts(**forms)[7] == claims.NOT_SUPPORTED
     # With rewinding measured, claim 4 asks of it too.
     with_r = seeds(error=0.01)
     for wobble, arms in zip((0.9, 1.0, 1.1), with_r.values(), strict=True):
@@ -123,7 +135,7 @@ def test_all_parts_of_a_claim_must_hold():
 
 def test_the_gap_at_a_low_sparsity_is_a_variant():
     judged = claims.judge(seeds(error=0.01), level=0.95, low=seeds(error=0.002))
-    gap, growth = judged[0].variants
+    _, gap, growth = judged[0].variants
     assert gap.mean == pytest.approx(0.2) and growth.mean == pytest.approx(0.8)
     assert growth.verdict == claims.SUPPORTED
 
@@ -140,3 +152,28 @@ def test_effects_have_the_papers_sign():
     )
     assert by_name["same-state pairs (XNOR), G - S"].values[1] == pytest.approx(0.2)
     assert by_name["barrier on the line from G to S"].values[1] == pytest.approx(0.1)
+
+
+def test_curvature_decides_at_equal_loss_and_as_they_end_only_if_asked():
+    flatter = seeds(top_survivors=1.0, equal_top=0.5, error=0.01)
+    assert claims.judge(flatter, level=0.95)[2].verdict == claims.SUPPORTED
+    ended = claims.judge(flatter, level=0.95, at_end=True)[2]
+    assert ended.verdict == claims.NOT_SUPPORTED
+    names = [e.name for e in claims.judge({0: {}, 1: {}}, level=0.95)[2].parts]
+    assert names[0] == "top eigenvalue, survivors, G / S at equal training loss"
+
+
+def test_a_dead_seed_does_not_hide_the_others():
+    five = {seed: seeds(error=0.02)[seed % 3] for seed in range(5)}
+    five[4] = {**five[4], "one-shot": {**five[4]["one-shot"], "error": 0.9}}
+    claim = claims.judge(five, level=0.95)[0]
+    assert claim.verdict == claims.SUPPORTED
+    assert claim.variants[0].verdict == claims.UNDECIDED  # in points
+
+
+def test_an_error_of_none_has_a_logarithm():
+    none = claims.log_error({"error": 0.0, "test_examples": 9}, "error")
+    assert none == pytest.approx(math.log(0.05))
+    one = claims.log_error({"error": 0.1, "test_examples": 10}, "error")
+    assert one == pytest.approx(math.log(1.5 / 11))
+    assert math.isnan(claims.log_error({"error": 0.0}, "error"))

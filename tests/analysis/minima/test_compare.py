@@ -9,7 +9,7 @@ import pytest
 
 from analysis import __main__ as program
 from analysis.experiments import _minima, _results_minima
-from analysis.minima import command, compare, measures, report
+from analysis.minima import command, compare, measures, report, twins
 from analysis.minima import solutions as pairs
 from analysis.minima.config import defaults
 from synaptax.training import evaluation
@@ -22,8 +22,10 @@ TINY = replace(
     seeds=(3, 5),
     levels=(1.5,),
     rewind=False,
+    layerwise=False,
     ticket=False,
-    equal_epochs=0,
+    equal_epochs=4,
+    equal_levels=2,
     transfer="none",
     patience=1,
     tolerance=3.0,
@@ -94,13 +96,14 @@ def test_a_level_is_exactly_the_level(done, solutions):
     }
     for one in levels:
         assert one.kept == round(one.total / 1.5) == done.measures[one.name]["kept"]
-    # By layer: as many in all, at one density.
-    for seed in TINY.seeds:
-        s = solutions[f"one-shot-layer-seed{seed}"]
-        assert s.kept == solutions[f"gradual-seed{seed}"].kept
-        kernels = [m for m in jax.tree.leaves(s.masks) if m.ndim > 1]
-        densities = [float(np.mean(m)) for m in kernels]
-        assert max(densities) - min(densities) < 1e-3
+
+
+def test_a_cut_by_layer_keeps_as_many_at_one_density(short):
+    masks = pairs.cut_once(TINY, short[3], 12345, by_layer=True)
+    leaves = jax.tree.leaves(masks)
+    assert sum(int(np.sum(leaf)) for leaf in leaves) == 12345
+    densities = [float(np.mean(leaf)) for leaf in leaves if leaf.ndim > 1]
+    assert max(densities) - min(densities) < 1e-3
 
 
 def test_a_level_that_was_not_reached_is_left_out(done, shared):
@@ -131,6 +134,50 @@ def test_measures_are_what_they_say(done, solutions, shared):
     assert list(plane["a"]) == [-1, 0, 1] and plane["b"][1] == 0  # G and S are nodes
     for node, end in ((1, 0), (2, -1)):
         assert plane["loss"][1][node] == pytest.approx(line["loss"][end], rel=1e-4)
+
+
+def test_the_twins_meet_at_equal_loss(done, solutions, shared):
+    meters = measures.meter(shared, quiet=True)
+    ways = [
+        twins.Way(one, (0.5, 0.1), ((one.params, {}), (short_of(one), {})))
+        for one in (solutions["gradual-seed3"], solutions["one-shot-seed3"])
+    ]
+    assert twins.common_losses(*ways, 2) == [0.5, 0.1]
+    train = jax.device_put(shared.data.train)
+    for way in ways:
+        ends = [float(meters.train_loss(state, train)) for state in way.states]
+        way = way._replace(losses=tuple(sorted(ends, reverse=True)))
+        way = way._replace(states=way.states if ends[0] > ends[1] else way.states[::-1])
+        loss = sum(ends) / 2
+        met = twins.at_loss(meters, way, loss)
+        again = float(meters.train_loss((met.params, {}), train))
+        assert again == pytest.approx(loss, rel=1e-4)
+        assert twins.at_loss(meters, way, way.losses[0]).params is way.states[0][0]
+    for seed in TINY.seeds:  # and in the comparison, where a loss is common
+        pair = done.equal[f"one-shot-seed{seed}"]
+        for one in pair["levels"]:
+            for side in ("first", "second"):
+                assert one[side]["train_loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert "one-shot, at equal loss" in done.views
+
+
+def short_of(solution):
+    """Return a solution's weights nearer to zero, under the same mask."""
+    return jax.tree.map(lambda leaf: 0.5 * leaf, solution.params)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((1.0, 0.5, 0.1), (0.8, 0.2), [0.8, 0.4, 0.2]),
+        ((0.1, 0.05), (0.8, 0.2), []),  # the second never comes down to the first
+        ((0.2, 0.3), (0.2, 0.25), [0.2]),
+        ((0.0, 0.0), (0.2, 0.0), []),
+    ],
+)
+def test_common_losses(first, second, expected):
+    ways = [twins.Way(None, losses, ()) for losses in (first, second)]
+    assert twins.common_losses(*ways, 3) == pytest.approx(expected)
 
 
 def test_neurons_without_weights_are_not_alive(solutions):
