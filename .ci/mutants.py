@@ -110,6 +110,26 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "regular = step - jnp.maximum(step - self.begin, 0) % self.every",
         "regular = step - jnp.maximum(step - self.begin, -1) % self.every",
     ): "differs before begin alone, where the next line but one returns -1",
+    (
+        "analysis/entropy.py",
+        "wide = z if z.dtype == jnp.float64 else z.astype(jnp.float32)",
+        "wide = z if z.dtype >= jnp.float64 else z.astype(jnp.float32)",
+    ): "there is no wider real type",
+    (
+        "analysis/lanczos.py",
+        "noise = 100 * jnp.finfo(start.dtype).eps * jnp.linalg.norm(start)",
+        "noise = 99 * jnp.finfo(start.dtype).eps * jnp.linalg.norm(start)",
+    ): "rounding lies far below both, and a direction far above",
+    (
+        "analysis/summaries.py",
+        '@functools.partial(jax.jit, static_argnames="replicates")',
+        "",
+    ): "the same numbers, more slowly",
+    (
+        "covid_cxr/metrics/resampling.py",
+        "jnp.maximum(drawn.size - 1, 0),",
+        "jnp.maximum(drawn.size << 1, 0),",
+    ): "u < 1 in float32: u * size rounds to less than a size under 2^24",
 }
 
 # `is` for `==` and the like says the same of what it is used on, or nonsense.

@@ -256,7 +256,7 @@ def top_ritz(
         done=jnp.bool(False),
     )
     last = lax.while_loop(again, body, nothing)
-    residuals = jnp.linalg.norm(_left_over(last), axis=1)
+    residuals = _residuals(last)
     residuals = jnp.where(last.found, residuals, jnp.inf)
     return Ritz(last.values, last.vectors, residuals, last.steps, last.runs)
 
@@ -264,6 +264,11 @@ def top_ritz(
 def _left_over(search: _Search) -> Array:
     """Return the rows A v - value v."""
     return search.products - search.values[:, None] * search.vectors
+
+
+def _residuals(search: _Search) -> Array:
+    """Return the norms of these rows."""
+    return jnp.linalg.norm(_left_over(search), axis=1)
 
 
 def _outside(start: Array, locked: Array) -> Array:
@@ -377,6 +382,6 @@ def _after(
         refine=improved,
         done=~(search.refine | improved),
     )
-    residuals = jnp.linalg.norm(_left_over(after), axis=1)
+    residuals = _residuals(after)
     unfinished = jnp.any(residuals > GUARD * eps * small.scale)
     return after._replace(refine=improved & unfinished)

@@ -220,4 +220,4 @@ def _as(value: Any, hint: Any) -> Any:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) < 60 else f"{text[:60]}..."
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -150,6 +150,13 @@ def test_valid_steps_by_hand():
     assert steps([1e-3, 9.0, 1], [0.5e-3, 0.5], 1e3) == 1
 
 
+def test_the_off_diagonal_is_what_each_step_leaves_over():
+    """Not the basis's other product, which a matrix without symmetry tells apart."""
+    matrix = jnp.asarray([[1.0, 5.0, 0.0], [2.0, 3.0, 4.0], [0.0, 7.0, 1.0]])
+    small = lanczos.run(lambda v: matrix @ v, jnp.asarray([1.0, 0.0, 0.0]), 3)
+    np.testing.assert_allclose(small.off_diagonal, [2.0, 7.0], rtol=1e-6)
+
+
 def test_without_restarts_what_is_missing_is_said_to_be(key):
     found = lanczos.top_ritz(
         lambda v: v, key, 3, size=8, steps=4, restarts=0, dtype=jnp.float32

@@ -46,6 +46,16 @@ def test_over_neurons_is_the_standard_error_of_a_mean(key):
     assert again == found
 
 
+@pytest.mark.parametrize("units", [2, 3, 20])
+def test_few_units_have_the_interval_of_student(units):
+    level = 0.95
+    naive = stats.norm.ppf(0.975) * math.sqrt((units - 1) / units)
+    expected = stats.t.ppf(0.975, units - 1)
+    np.testing.assert_allclose(
+        summaries._expansion(units, level) * naive, expected, rtol=1e-12
+    )
+
+
 def test_over_neurons_leaves_out_a_layer_without_live_neurons(key):
     live = {"a": np.array([True, True]), "b": np.array([False])}
     found = first_order({"a": [1, 3], "b": [4]}, live)

@@ -92,7 +92,9 @@ def test_restores_into_abstract_leaves(tmp_path):
     state = {"w": jnp.arange(6.0).reshape(2, 3), "key": jax.random.key(5)}
     checkpoints.save(tmp_path, state, step=0)
     abstract = jax.eval_shape(lambda: state)
-    assert_identical(checkpoints.restore(tmp_path, abstract).state, state)
+    restored = checkpoints.restore(tmp_path, abstract).state
+    assert_identical(restored, state)
+    assert restored["w"].devices() == {jax.local_devices()[0]}
 
 
 def test_shardings_come_back(tmp_path):

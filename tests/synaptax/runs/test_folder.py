@@ -124,6 +124,26 @@ def test_summary(tmp_path):
     }
     assert summary["device"]["platform"] == jax.devices()[0].platform
     assert summary["command"]
+    assert runs.read_summary(folder.summary) == written
+    brief = runs.write_summary(folder, {}, config=Config(), seeds=[], wall_s=0.25)
+    assert runs.read_summary(folder.summary) == brief
+
+
+def test_the_first_wrong_field_of_a_summary_is_named(tmp_path):
+    folder = runs.create(tmp_path, Config())
+
+    def refused(message):
+        with pytest.raises(runs.FileError, match=message):
+            runs.read_summary(folder.summary)
+
+    runs.write_json(folder.summary, {"command": "", "results": {}, "wall_s": 1.0})
+    refused("field config: missing")
+    runs.write_json(folder.summary, {"seeds": "x" * 57})
+    refused(f"seeds: expected list, got '{'x' * 57}'$")
+    runs.write_json(folder.summary, {"seeds": "x" * 58})
+    refused(f"seeds: expected list, got '{'x' * 58}'$")
+    runs.write_json(folder.summary, {"seeds": "x" * 59})
+    refused(rf"seeds: expected list, got '{'x' * 59}\.\.\.$")
 
 
 def test_command_line_holds_no_machine_path(tmp_path):
