@@ -29,7 +29,8 @@ def reduced(summary: Mapping[str, Any]) -> dict[str, Any]:
         summary: as :func:`synaptax.runs.folder.write_summary` wrote it.
 
     Returns:
-        The circumstances, the claims, and the measures without their histograms.
+        The circumstances, the claims and views, the measures without their histograms,
+        and the curvature at equal training loss.
     """
     results = summary["results"]
     measures = {
@@ -37,7 +38,12 @@ def reduced(summary: Mapping[str, Any]) -> dict[str, Any]:
         for name, one in results["measures"].items()
     }
     circumstances = {key: value for key, value in summary.items() if key != "results"}
-    return {**circumstances, "claims": results["claims"], "measures": measures}
+    equal = {
+        name: {"losses": pair["losses"], "levels": pair["levels"]}
+        for name, pair in results["equal"].items()
+    }
+    judged = {"claims": results["claims"], "views": results["views"]}
+    return {**circumstances, **judged, "measures": measures, "equal": equal}
 
 
 def run(

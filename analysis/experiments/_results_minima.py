@@ -8,7 +8,13 @@ from typing import Any
 from analysis.experiments._minima import RECORDED
 from analysis.minima.claims import TEXTS, Claim, Effect
 from analysis.minima.config import Config
-from analysis.minima.report import measure_lines, title, verdict_lines
+from analysis.minima.report import (
+    equal_lines,
+    measure_lines,
+    title,
+    verdict_lines,
+    view_lines,
+)
 from synaptax.runs.folder import read_json
 
 INTRODUCTION = """## Two minima: gradual against one-shot pruning (arXiv 2004.14765)
@@ -18,7 +24,10 @@ exactly G's number of parameters and trained for as many epochs; R is S rewound 
 initial weights. The paper's claims are from memory (MEM, but claim 8: read in
 the abstract), its text was not at hand: it shows figures, not tables, and no number of
 its own can be set beside ours. The rules of the verdicts are fixed in
-`analysis.minima.claims`.
+`analysis.minima.claims`. `minima_lenet300_digits` and `minima_lenet300_mnist_full` are
+compared at exactly equal sparsity and at equal training loss, with errors as ratios;
+the others were recorded before and keep their verdicts: curvature at unequal loss,
+errors in points, one form of second-order entropy, and levels of "at least".
 """
 
 
@@ -51,10 +60,13 @@ def comparison(record: Mapping[str, Any]) -> list[str]:
         "",
     ]
     lines += [*verdict_lines(claims_of(record), config.level), ""]
+    if "views" in record:
+        lines += [*view_lines(record["views"]), "", *equal_lines(record["equal"]), ""]
     lines += [*measure_lines(record["measures"], None), ""]
     for level in config.levels:
         at = measure_lines(record["measures"], level)
-        lines += [f"At {level:g}x or more:", "", *at, ""]
+        head = f"exactly {level:g}x" if "views" in record else f"{level:g}x or more"
+        lines += [f"At {head}:", "", *at, ""]
     return lines
 
 

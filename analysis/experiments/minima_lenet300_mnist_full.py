@@ -29,6 +29,7 @@ CONFIG = replace(
     prune_epochs=60,
     tune_epochs=5,
     rewind=False,
+    layerwise=False,
     equal_epochs=10,
     equal_levels=3,
     entropy_examples=5000,
