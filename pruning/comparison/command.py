@@ -117,7 +117,7 @@ def compare(
             result = runs.read_json(file)
             folder.check_own(result, file)
             results.append({k: v for k, v in result.items() if k != "run"})
-            write(config, results, folder.path)
+            write(config, results, folder.path, len(data.test.label))
     finally:  # an interrupted run shows what it has
         if results:
             draw(config, results, folder.path)
@@ -141,11 +141,13 @@ def _trained(
     return result
 
 
-def write(config: Comparison, results: report.Cells, folder: Path) -> None:
-    """Write report.md; it says which cells are missing."""
+def write(
+    config: Comparison, results: report.Cells, folder: Path, examples: int
+) -> None:
+    """Write report.md: the table, who errs least, and which cells are missing."""
     lines = markdown(*report.table(results))
     missing = report.missing(training.listing(config), results)
-    lines += ["", report.CAPTION]
+    lines += ["", report.CAPTION, "", *report.verdicts(results, examples)]
     if missing:
         names = ", ".join(cell.name for cell in missing)
         lines += ["", f"Missing {len(missing)} cells: {names}."]

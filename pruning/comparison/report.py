@@ -84,6 +84,37 @@ def table(cells: Cells) -> tuple[list[str], list[list[str]]]:
     return head, body
 
 
+def verdicts(cells: Cells, examples: int) -> list[str]:
+    """Say for each compression which method errs least, and which are not told apart.
+
+    The variance of an error is p (1 - p) / n of n test examples and that over the
+    seeds, where there are some; two methods are told apart by two standard errors of
+    their difference. Errors on the same examples vary together: that is cautious.
+
+    Args:
+        cells: the cells.
+        examples: in the test set.
+    """
+    lines = []
+    pruned = [row for row in rows(cells) if row.method != DENSE]
+    for compression in sorted({row.compression for row in pruned}):
+        own = [row for row in pruned if row.compression == compression]
+        best, *others = sorted(own, key=lambda row: row.mean)
+        close = [
+            row.method
+            for row in others
+            if row.mean - best.mean
+            <= 2 * math.sqrt(_variance(row, examples) + _variance(best, examples))
+        ]
+        also = f"not told apart: {', '.join(close)}" if close else "ahead of all others"
+        lines.append(f"- {compression:g}x: {best.method}, {best.text} %; {also}.")
+    return lines
+
+
+def _variance(row: Row, examples: int) -> float:
+    return row.mean * (1 - row.mean) / examples + (row.standard_error or 0.0) ** 2
+
+
 def missing(asked: Iterable[Any], cells: Cells) -> list[Any]:
     """Return the asked cells that are not there."""
     there = {(c["method"], c["compression"], c["seed"]) for c in cells}

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pruning.experiments import _psp_cells, _results_frontier
+from pruning.comparison import report
+from pruning.experiments import _psp_cells, _results_frontier, compare_lenet300
 from pruning.experiments._variants import RECORDED
 from pruning.experiments.results import PAPER
 from pruning.regularisers import figures
@@ -173,6 +174,9 @@ def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
     drawn = {"lenet300_mnist-frontier": frontier(), **penalty()}
     drawn["frontier_lenet300-frontier"] = by_schedule()
+    cells = list(compare_lenet300.read().values())
+    title = "LeNet-300-100 on MNIST, 40 epochs each"
+    drawn["compare_lenet300"] = report.figure(cells, title=title)
     for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pruning.experiments import _findings, _results_frontier, _results_psp
+from pruning.experiments import (
+    _findings,
+    _results_compare,
+    _results_frontier,
+    _results_psp,
+)
 from pruning.experiments._variants import RECORDED
 from synaptax.reports.benchmarks import benchmark_sections, device_of
 from synaptax.reports.results import Contribution, Page
@@ -154,13 +159,13 @@ def psp_page() -> Page:
 def contribution() -> Contribution:
     """Return what this package adds to the results."""
     return Contribution(
-        (sensitivity_page(), psp_page()),
+        (sensitivity_page(), psp_page(), _results_compare.page()),
         (
             *_findings.frontier(),
             *_results_frontier.findings(),
             *_findings.penalty(),
         ),
         _findings.ratios(),
-        (*_findings.PICTURES, _results_frontier.PICTURE),
+        (*_findings.PICTURES, _results_frontier.PICTURE, _results_compare.PICTURE),
         (*_findings.misses(), *_results_frontier.misses()),
     )

@@ -124,6 +124,22 @@ def test_rows_are_means_with_standard_errors_and_say_what_is_missing():
     assert report.missing(asked, made) == [asked[2]]
 
 
+def test_methods_are_told_apart_by_two_standard_errors_of_their_difference():
+    def made(method, *errors):
+        rest = {"method": method, "compression": 2.0, "gradients": 1}
+        return [{**rest, "seed": i, "test_error": e} for i, e in enumerate(errors)]
+
+    # With p (1 - p) / n = 0.02 0.98 / 10,000 each: 0.14 points, 0.4 of a difference.
+    told = made("rigl", 0.02) + made("snip", 0.0239) + made("set", 0.0245)
+    assert report.verdicts(told, 10_000) == [
+        "- 2x: rigl, 2.00 (1) %; not told apart: snip."
+    ]
+    spread = made("rigl", 0.02) + made("set", 0.0145, 0.0345)  # over seeds: 1 point
+    assert "not told apart: set" in report.verdicts(spread, 10_000)[0]
+    alone = made("rigl", 0.02) + made("set", 0.03)
+    assert "ahead of all others" in report.verdicts(alone, 10_000)[0]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("methods", ()), ("compressions", (0.5,)), ("end", 0.05), ("budget", 1)],
