@@ -113,10 +113,13 @@ def compact(
     for path, leaf in flat.items():
         if not np.isfinite(leaf.astype(np.float32)).all():
             raise ValueError(f"params: leaf {path} is not finite")
+    declared = units is not None
     if units is None or smaller is None:
         units, smaller = _couplings.of_module(module, flat)
     for one in units:
         _check(one, flat)
+        if declared:
+            _perturb(one, module, flat, x)
     kept = {one.name: np.arange(one.count(flat)) for one in units}
     changed = True
     while changed:
@@ -161,6 +164,34 @@ def _check(one: Units, flat: Flat) -> None:
                 f"units {one.name}: axis {axis} of {path} {shape} is not {repeat} x "
                 f"{count} units"
             )
+
+
+def _perturb(one: Units, module: Any, flat: Flat, x: Any) -> None:
+    """Raise a ValueError if something else reads the units than what is declared.
+
+    Where no declared kernel reads them, whatever is tied to them may change and the
+    outputs may not.
+    """
+
+    def outputs(flat: Flat) -> np.ndarray:
+        tree = traverse_util.unflatten_dict(flat, sep="/")
+        stats = tree.get("batch_stats", {})
+        return np.asarray(_outputs(module, tree["params"], stats, x), np.float64)
+
+    deaf = {**flat, **{r.kernel: np.zeros_like(flat[r.kernel]) for r in one.reads}}
+    draw, other = np.random.default_rng(0), dict(deaf)
+    heads = {read.kernel for read in one.reads}
+    # Positive and near 1, so that a variance stays one.
+    for path in {path for path, _ in one.ties} - heads:
+        factor = draw.uniform(0.5, 1.5, deaf[path].shape)
+        other[path] = ((deaf[path] + 1) * factor).astype(deaf[path].dtype)
+    before, after = outputs(deaf), outputs(other)
+    if np.abs(after - before).max() > 1e-5 * max(np.abs(before).max(), 1.0):
+        raise ValueError(
+            f"units {one.name}: the outputs follow them where "
+            f"{', '.join(read.kernel for read in one.reads) or 'nothing'} reads none: "
+            "a reader or a tie is not declared as it is"
+        )
 
 
 class _Reading(NamedTuple):

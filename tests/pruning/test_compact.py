@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import pruning
 from pruning._compact import _fold
@@ -168,6 +169,7 @@ def test_declarations_are_checked():
             read._replace(axis=1), bias=bias
         ),
         "the outputs differ by": declare(read, bias=bias, act=np.cos),
+        "units first: the outputs follow them where nothing reads": declare(bias=bias),
     }.items():
         with pytest.raises(ValueError, match=bad):
             pruning.compact(module, params, x, units=message, smaller=smaller)
@@ -178,3 +180,24 @@ def test_declarations_are_checked():
     params["Dense_2"]["kernel"][0, 0] = np.nan
     with pytest.raises(ValueError, match="params/Dense_2/kernel is not finite"):
         pruning.compact(module, params, x)
+
+
+def test_a_reader_that_is_not_declared_is_met_by_perturbing_the_units():
+    class Skip(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.relu(nn.Dense(4)(x))
+            return nn.Dense(3)(h) + nn.Dense(3)(h)
+
+    x = jax.random.normal(jax.random.key(0), (5, 6))
+    params = Skip().init(jax.random.key(1), x)["params"]
+    reads = [
+        Read(f"params/Dense_{i}/kernel", 0, into=f"params/Dense_{i}/bias")
+        for i in (1, 2)
+    ]
+    own = {"rank": 2, "bias": "params/Dense_0/bias"}
+    declare = lambda *reads: [layer("h", "params/Dense_0/kernel", *reads, **own)]
+    same = lambda left: Skip()
+    pruning.compact(Skip(), params, x, units=declare(*reads), smaller=same)
+    with pytest.raises(ValueError, match="units h: the outputs follow them where"):
+        pruning.compact(Skip(), params, x, units=declare(reads[0]), smaller=same)
