@@ -182,7 +182,7 @@ def _perturb(one: Units, module: Any, flat: Flat, x: Any) -> None:
     draw, other = np.random.default_rng(0), dict(deaf)
     heads = {read.kernel for read in one.reads}
     # Positive and near 1, so that a variance stays one.
-    for path in {path for path, _ in one.ties} - heads:
+    for path in sorted({path for path, _ in one.ties} - heads):
         factor = draw.uniform(0.5, 1.5, deaf[path].shape)
         other[path] = ((deaf[path] + 1) * factor).astype(deaf[path].dtype)
     before, after = outputs(deaf), outputs(other)
