@@ -152,14 +152,19 @@ def rewired(
         _transform.check_shared(params, masks, "rewired: prune_masks", ALL_SPLIT)
         return masks, (chosen.kept / chosen.total).astype(jnp.float32)
 
-    def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
+    def drawn(params: PyTree, key: Array) -> PyTree:
         # In float32 whatever the weights are: halves would tie too often.
         wide = jax.tree.map(lambda w: jnp.zeros_like(w, dtype=jnp.float32), params)
-        drawn = scores.random(wide, _own(key, params))
-        return at_density(jax.tree.map(_placed, drawn, params), params, names)
+        return scores.random(wide, key)
+
+    def drawn_masks(params: PyTree, names: set[str]) -> tuple[PyTree, Array]:
+        ranks = jax.tree.map(_placed, drawn(params, _own(key, params)), params)
+        return at_density(ranks, params, names)
 
     def init(params: PyTree) -> RewiredState:
         params = with_arrays(params)
+        way = "write optax.chain(lookahead(...), prune(...)) instead"
+        _transform.refuse_two_views(params, "rewired", way)
         _check_prunable(params, prunable, ELEMENT)
         names = _names(params, prunable)
         target = _transform.density_or_nan(density)
@@ -198,7 +203,7 @@ def rewired(
 
         def resize(carry: Any) -> Any:
             own = jax.random.fold_in(_own(key, params), count)
-            wish = updates if grow == "gradient" else scores.random(params, own)
+            wish = updates if grow == "gradient" else drawn(params, own)
             rank = functools.partial(_ranked, wanted < target)
             ranks = jax.tree.map(rank, carry[0], reached(), wish)
             new, share = at_density(ranks, params, names)
@@ -297,7 +302,8 @@ def _moved(
     else:
         drawn = [jax.random.fold_in(key, i) for i in picked]
         wish = tuple(
-            jax.random.uniform(k, w.shape) for k, w in zip(drawn, own, strict=True)
+            jax.random.uniform(k, w.shape, jnp.float32)
+            for k, w in zip(drawn, own, strict=True)
         )
     free = tuple(~mask for mask in stay)
     grown = solve(wish, free, gone)

@@ -61,14 +61,19 @@ def check_key(key: Any) -> None:
         ) from error
 
 
+@jax.jit  # outside jit, jax.debug_nans would raise for the NaN that is not taken
+def nan_unless(good: Array, value: Array) -> Array:
+    """Return ``value``, NaN where it is not ``good``."""
+    return jnp.where(good, value, jnp.asarray(jnp.nan, value.dtype))
+
+
 def density_or_nan(density: Any) -> Array:
     """Return a density as float32, NaN where it is not in [0, 1].
 
     What is above 1 by the rounding of float32 counts as 1.
     """
     value = jnp.asarray(density, jnp.float32)
-    inside = (value >= 0) & (value <= 1 + 1e-6)
-    return jnp.where(inside, jnp.minimum(value, 1), jnp.nan)
+    return nan_unless((value >= 0) & (value <= 1 + 1e-6), jnp.minimum(value, 1))
 
 
 def differs(wanted: Array, held: Array) -> Array:
@@ -80,9 +85,8 @@ def nan_where(bad: Array, updates: PyTree) -> PyTree:
     """Return updates that are NaN if ``bad``: what is wrong must be seen."""
 
     def leaf(update: Array) -> Array:
-        if not jnp.issubdtype(update.dtype, jnp.inexact):
-            return update
-        return jnp.where(bad, jnp.asarray(jnp.nan, update.dtype), update)
+        inexact = jnp.issubdtype(update.dtype, jnp.inexact)
+        return nan_unless(~bad, update) if inexact else update
 
     return jax.tree.map(leaf, updates)
 
@@ -141,7 +145,7 @@ def refuse_two_views(params: PyTree, transform: str, way: str) -> None:
     if isinstance(params, optax.LookaheadParams):
         raise ValueError(
             f"{transform}: params is optax.LookaheadParams, two views of one network, "
-            f"which cannot be evaluated as one; {way}"
+            f"which cannot be taken as one; {way}"
         )
 
 

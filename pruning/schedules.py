@@ -19,7 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from pruning._select import LIMIT, target_count
-from pruning._transform import density_or_nan
+from pruning._transform import density_or_nan, nan_unless
 from synaptax.typing import Array
 
 
@@ -194,7 +194,7 @@ class Periodic(_Recurring):
         # + 1 in float32: at the end of int32 the integer would wrap.
         times = ((step - self.begin) // self.every).astype(jnp.float32) + 1
         share = jnp.asarray(self.factor, jnp.float32)
-        share = jnp.where((share > 0) & (share < 1), share, jnp.nan)
+        share = nan_unless((share > 0) & (share < 1), share)
         return jnp.where(step < 0, jnp.float32(1), share**times)
 
     def last(self, step: Any) -> Array:

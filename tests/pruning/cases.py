@@ -26,11 +26,17 @@ class Case:
         name: for the test's name.
         make: rate -> transform; a transform without a rate takes it as a step size.
         needs: extra arguments of update, from (params, grads).
+        valued: density (or factor) -> transform with a state as that of ``make``.
+        around: optimizer -> transform, of one that has an optimizer inside.
+        slow: whether it runs in the full suite alone.
     """
 
     name: str
     make: Callable[..., optax.GradientTransformationExtraArgs]
     needs: Callable[[Any, Any], dict[str, Any]] = lambda params, grads: {}
+    valued: Callable[[Any], optax.GradientTransformationExtraArgs] | None = None
+    around: Callable[..., optax.GradientTransformationExtraArgs] | None = None
+    slow: bool = False
 
     @property
     def leaves_zeros(self):
@@ -55,6 +61,29 @@ def data(params, grads):
 
 KEY = jax.random.key(7)
 GRADUAL = schedules.polynomial(1, 3, 0.25)
+RATE = 0.125
+
+
+def after_step(pruner):
+    return optax.chain(optax.scale(RATE), pruner)
+
+
+def moving(grow, slow):
+    """Return a case of :func:`pruning.rewired`."""
+
+    def around(inner, density=0.5):
+        return transforms.rewired(inner, density, key=KEY, every=1, end=9, grow=grow)
+
+    names = {"gradient": "rewired_prune", "random": "rewired_prune_at_random"}
+    return Case(
+        names.get(grow, "static_prune"),
+        lambda rate: around(optax.sgd(rate, momentum=0.9)),
+        valued=lambda density: around(optax.sgd(RATE, momentum=0.9), density),
+        around=around,
+        slow=slow,
+    )
+
+
 CASES = [
     Case(
         "sensitivity_decay",
@@ -84,7 +113,9 @@ CASES = [
         data,
     ),
     Case(
-        "prune", lambda rate: optax.chain(optax.scale(rate), transforms.prune(GRADUAL))
+        "prune",
+        lambda rate: optax.chain(optax.scale(rate), transforms.prune(GRADUAL)),
+        valued=lambda d: after_step(transforms.prune(schedules.one_shot(1, d))),
     ),
     Case(
         "prune_neurons_by_saliency",
@@ -99,6 +130,15 @@ CASES = [
             ),
         ),
         lambda params, grads: {"grads": grads},
+        valued=lambda factor: after_step(
+            transforms.prune(
+                schedules.periodic(1, factor),
+                score="saliency",
+                scope="layer",
+                structure=masks.neuron(),
+                regrow=True,
+            )
+        ),
     ),
     Case(
         "prune_manual",
@@ -109,22 +149,42 @@ CASES = [
     Case(
         "pruned",
         lambda rate: transforms.pruned(optax.sgd(rate, momentum=0.9), GRADUAL),
-    ),
-    Case(
-        "rewired_prune",
-        lambda rate: transforms.rewired(
-            optax.sgd(rate, momentum=0.9), 0.5, key=KEY, every=1, end=9
+        valued=lambda density: transforms.pruned(
+            optax.sgd(RATE, momentum=0.9), schedules.one_shot(1, density)
         ),
+        around=lambda inner: transforms.pruned(inner, GRADUAL),
     ),
+    moving("gradient", slow=False),
     Case(
         "straight_through_prune",
         lambda rate: optax.chain(
             optax.scale(rate), transforms.straight_through_masks(GRADUAL)
         ),
+        valued=lambda density: after_step(
+            transforms.straight_through_masks(schedules.one_shot(1, density))
+        ),
+    ),
+    moving("random", slow=True),
+    moving("none", slow=True),
+    Case(
+        "prune_alternating",
+        lambda rate: optax.chain(
+            optax.scale(rate),
+            transforms.prune(schedules.alternating(0, 3, 1, 0.25), regrow=True),
+        ),
+        valued=lambda density: after_step(
+            transforms.prune(schedules.alternating(1, 9, 4, density), regrow=True)
+        ),
+        slow=True,
     ),
 ]
-RATE = 0.125
-with_each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+with_each = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case.slow else (), id=case.name)
+        for case in CASES
+    ],
+)
 
 
 def drawn(seed, shape, dtype):

@@ -46,6 +46,7 @@ class Column:
 CONFORMANCE = "test_conformance.test_"
 TYPES = CONFORMANCE + "one_compilation_and_unchanged_types_over_many_steps"
 BY_FUNCTION = ("sensitivity_decay_fn", "sensitivity_decay_refresh")
+MOVING = [case.name for case in CASES if case.around and case.name != "pruned"]
 NEEDY = [case.name for case in CASES if case.needs(weights(), gradients(weights(), 0))]
 HOLES = Other(
     "holds",
@@ -102,6 +103,7 @@ COLUMNS = [
         dict.fromkeys(["psp_regularization", *BY_FUNCTION], HOLES),
     ),
     Column("`optax.inject_hyperparams`", CONFORMANCE + "inject_hyperparams"),
+    Column("its rate or density changed later", checks.injected_and_changed),
     Column(
         "`contrib.schedule_free` before it",
         checks.schedule_free,
@@ -112,6 +114,7 @@ COLUMNS = [
                 RAW, note=RAW.note + "; then as for `prune`"
             ),
             "prune_manual": EVALUATED,
+            "prune_alternating": EVALUATED,
         },
     ),
     Column(
@@ -138,7 +141,15 @@ COLUMNS = [
                 (ValueError, r"write optax.chain\(inner, prune"),
                 lambda case: checks.lookahead(CASES[5]),
             ),
-        },
+        }
+        | dict.fromkeys(
+            MOVING,
+            Other(
+                "refused",
+                "write `chain(lookahead(...), prune(...))`",
+                (ValueError, r"write optax.chain\(lookahead\(...\), prune"),
+            ),
+        ),
     ),
     Column(
         "`optax.ema` of updates before it",
@@ -168,7 +179,7 @@ COLUMNS = [
             for name in NEEDY
         }
         | dict.fromkeys(
-            ["prune", "prune_manual", "pruned"],
+            ["prune", "prune_manual", "prune_alternating", "pruned", *MOVING],
             Other("holds", "ascent steps count as updates of the schedule"),
         ),
     ),

@@ -83,11 +83,11 @@ def trained(case, tx, steps=STEPS, dtype="float32", params=None, views=lambda t:
 def after(case, outer, steps=STEPS, params=None, views=lambda t: t):
     """Train with an optimizer before the transform: as the two do by hand.
 
-    ``pruned`` has the optimizer inside, where the same holds of ``prune``.
+    ``pruned`` has the optimizer inside, where the same holds of ``prune``, and
+    ``rewired`` likewise.
     """
-    if case.name == "pruned":
-        pruner = transforms.pruned(outer, schedules.polynomial(1, 3, 0.25))
-        return trained(case, pruner, steps, params=params)
+    if case.around is not None:
+        return trained(case, case.around(outer), steps, params=params)
     tx = case.make(RATE)
     found, state = trained(
         case, optax.chain(outer, tx), steps, params=params, views=views
@@ -112,25 +112,31 @@ def vmap_over_hyperparameters(case):
     """The rate; of what prunes, the density."""
 
     def left(value):
-        make = {
-            "prune": lambda: transforms.prune(schedules.one_shot(1, value)),
-            "prune_neurons_by_saliency": lambda: transforms.prune(
-                schedules.periodic(1, value),
-                score="saliency",
-                scope="layer",
-                structure=masks.neuron(),
-                regrow=True,
-            ),
-            "pruned": lambda: transforms.pruned(
-                optax.sgd(RATE), schedules.one_shot(1, value)
-            ),
-        }.get(case.name, lambda: case.make(value))
-        return run(case, make(), weights(), steps=3)[0]
+        make = case.valued or case.make
+        return run(case, make(value), weights(), steps=3)[0]
 
     values = jnp.array([0.25, 0.5], jnp.float32)
     many = jax.vmap(left)(values)
     for number, value in enumerate(values):
         same(jax.tree.map(lambda leaf, i=number: leaf[i], many), left(value))
+
+
+def injected_and_changed(case):
+    """The rate, or the density, that inject_hyperparams holds: met at once."""
+    make = case.valued or case.make
+    tx = optax.inject_hyperparams(lambda value: make(value))(value=0.5)
+    params, state = run(case, tx, weights(), steps=2)
+    state.hyperparams["value"] = jnp.float32(0.25)
+    grads = gradients(params, 2)
+    given = case.needs(params, grads)
+    step = jax.jit(lambda state: tx.update(grads, state, params, **given))
+    updates, new = step(state)
+    wanted, _ = make(0.25).update(grads, state.inner_state, params, **given)
+    same(updates, wanted)
+    if case.valued is not None:
+        # Of 24; a factor acts once an update, down to the one neuron that must stay.
+        kept = 4 if "neurons" in case.name else 6
+        assert masks.count(transforms.masks_of(new)).kept == kept
 
 
 def mapped(case, tx):
@@ -183,9 +189,8 @@ def schedule_free(case):
     params, state = after(case, contrib.schedule_free_sgd(0.1))
     if case.name not in PRUNES:
         return
-    inner = state.pruned_inner if case.name == "pruned" else state[0]
-    mean = contrib.schedule_free_eval_params(inner, params)
-    if case.name != "pruned":
+    mean = contrib.schedule_free_eval_params(state[0], params)
+    if case.around is None:
         mean = masks.apply_mask(mean, transforms.masks_of(state))
     zeros_hold(mean, state)
 
@@ -239,22 +244,21 @@ def restored_and_changed(case):
     """A state restored into another rate or schedule goes on as that one says."""
     params, state = trained(case, case.make(RATE))
     tx = case.make(2 * RATE)
-    kept = None
-    if case.name in ("prune", "pruned", "prune_neurons_by_saliency"):
-        new, kept = schedules.one_shot(0, 0.125), 3
-        tx = (
-            transforms.pruned(optax.sgd(RATE, momentum=0.9), new)
-            if case.name == "pruned"
-            else optax.chain(optax.scale(RATE), transforms.prune(new))
+    if "neurons" in case.name:
+        tx = optax.chain(
+            optax.scale(RATE), transforms.prune(schedules.one_shot(0, 0.125))
         )
+    elif case.valued is not None:
+        tx = case.valued(0.125)
     untyped = flax.serialization.to_state_dict(state)
     again = flax.serialization.from_state_dict(tx.init(params), untyped)
     grads = gradients(params, 0)
     given = case.needs(params, grads)
     updates, new_state = tx.update(grads, again, params, **given)
     same(updates, tx.update(grads, state, params, **given)[0])
-    if kept is not None:
-        assert masks.count(transforms.masks_of(new_state)).kept == kept
+    if case.valued is not None:
+        assert masks.count(transforms.masks_of(new_state)).kept == 3
+    if case.leaves_zeros:
         zeros_hold(optax.apply_updates(params, updates), new_state)
 
 
