@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from covid_cxr.bias import sweep
+from covid_cxr.metrics import auc_interval
 from tests.covid_cxr.bias.cohorts import table
 
 RNG = np.random.default_rng(0)
@@ -26,6 +27,19 @@ def test_a_classifier_of_the_disease_does_not():
     features = (LABEL + 0.5 * RNG.normal(size=N))[:, None]
     for one in sweep(INDEX, LABEL, COVARIATE, features):
         assert one.reversed.value > 0.8
+
+
+def test_the_areas_have_their_intervals():
+    def look(train, test):
+        score = LABEL[test] + RNG.normal(size=len(test))
+        areas.append(auc_interval(LABEL[test], score, patient=PATIENT[test]))
+        return score
+
+    areas = []
+    (one,) = sweep(
+        INDEX, LABEL, COVARIATE, np.zeros((N, 0)), ratios=(0.8,), classify=look
+    )
+    assert [one.same, one.reversed] == areas
 
 
 def test_patients_are_on_one_side_and_the_ratio_is_as_asked():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from covid_cxr.bias import linear
+from covid_cxr.bias import linear, types
+from covid_cxr.metrics import auc_interval
 from tests.covid_cxr.bias.cohorts import table
 
 
@@ -27,6 +28,30 @@ def test_what_is_there_is_found_and_noise_is_not():
     found = linear.probe("signal", index, noise, label)
     assert found.fires and found.images == found.patients == 300
     assert not linear.probe("signal", index, noise, label, alarm=False).fires
+
+
+def test_a_probe_has_the_interval_of_its_area():
+    rng = np.random.default_rng(1)
+    index, label = table(np.arange(90) // 2, np.arange(90) // 2 % 2, ["one"] * 90)
+    score = rng.normal(size=90) + label
+    area = linear.scored("scores", index, label, score).found
+    assert area == auc_interval(label, score, patient=index.patient)
+    assert area.low < area.value < area.high
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(20, 30), (60, 60), (400, 90)])
+def test_the_smallest_area_by_its_definition(positives, negatives):
+    """Hanley and McNeil (1982); 1.9600 and 0.8416 are of 95 % and of power 80 %."""
+
+    def above(area):
+        one, two = area / (2 - area), 2 * area**2 / (1 + area)
+        variance = area * (1 - area) + (positives - 1) * (one - area**2)
+        variance += (negatives - 1) * (two - area**2)
+        error = (variance / (positives * negatives)) ** 0.5
+        return area - (1.9600 + 0.8416) * error > 0.5 + types.MARGIN
+
+    area = types.smallest_area(positives, negatives)
+    assert above(area + 1e-5) and not above(area - 0.001 - 1e-5)
 
 
 def test_pixels_are_means_of_blocks():

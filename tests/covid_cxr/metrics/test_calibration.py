@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 
 from covid_cxr.metrics import (
     at_prevalence,
@@ -63,6 +64,14 @@ def test_scores_by_hand():
     assert [one.count for one in curve] == [2, 2]
     assert curve[0].observed.value == 0.5
     assert curve[0].observed.low < 0.15 < curve[0].observed.high
+
+
+def test_the_shares_of_bins_have_wilsons_interval():
+    for level in (0.8, 0.95):
+        for one in reliability(*cohort(count=200), bins=4, level=level):
+            trials = binomtest(round(one.observed.value * one.count), one.count)
+            ends = trials.proportion_ci(level, method="wilson")
+            np.testing.assert_allclose(one.observed[1:3], ends, rtol=1e-12)
 
 
 def test_ece_of_a_calibrated_model_is_its_documented_bias():
