@@ -261,8 +261,8 @@ def curvature_loss(
         title: the first line.
 
     Returns:
-        The figure: a thin line a seed; where two seeds or more reach a loss, their
-        geometric mean and a band of one standard error of its logarithm.
+        The figure: a thin line a seed; where more than half of them, and two, reach a
+        loss their geometric mean and a band of one standard error of its logarithm.
 
     Raises:
         ValueError: if there is no curve.
@@ -298,7 +298,9 @@ def _log_band(
         x, y = np.log(np.take(loss, order)), np.log(np.take(top, order))
         row[:] = np.interp(np.log(grid), x, y, left=np.nan, right=np.nan)
     held = np.isfinite(logs).sum(axis=0)
-    grid, logs, held = grid[held > 1], logs[:, held > 1], held[held > 1]
+    # More than half: a mean over seeds that come and go has steps of its own.
+    most = (held > 1) & (2 * held > len(seeds))
+    grid, logs, held = grid[most], logs[:, most], held[most]
     se = np.nanstd(logs, axis=0, ddof=1) / np.sqrt(held) if grid.size else held
     return grid, (np.nanmean(logs, axis=0) if grid.size else held), se
 

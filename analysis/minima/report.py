@@ -179,10 +179,10 @@ def view_lines(views: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def equal_lines(equal: Mapping[str, Any]) -> list[str]:
-    """Return the curvature of each pair at the losses that both reach."""
+    """Return the curvature of each pair at the first and last loss that both reach."""
     rows = []
     for name, pair in equal.items():
-        for one in pair["levels"]:
+        for one in pair["levels"][:: max(len(pair["levels"]) - 1, 1)]:
             g, s = one["first"], one["second"]
             row = [name, number(one["loss"])]
             for key in ("top_survivors", "trace_survivors"):

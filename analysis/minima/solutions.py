@@ -203,13 +203,21 @@ def cut_once(
         dense: what is cut.
         kept: the exact number of parameters, those that may not be cut included.
         by_layer: rank each leaf by itself, all at one density; else all together.
+
+    Raises:
+        ValueError: if no such mask keeps exactly so many.
     """
     prunable = prunable_of(gradual(config))
     count = kept - unprunable(dense.params, prunable)
-    scope = "uniform" if by_layer else "global"
-    return magnitude_mask(
-        dense.params, lambda total: count, prunable=prunable, scope=scope
+    # A small bias may be left with nothing: its floor of one would be one too many.
+    scope = {"scope": "uniform", "min_per_leaf": 0} if by_layer else {}
+    masks = magnitude_mask(
+        dense.params, lambda total: count, prunable=prunable, **scope
     )
+    cut = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
+    if cut != kept:
+        raise ValueError(f"{dense.name}: expected a cut to {kept}, got one to {cut}")
+    return masks
 
 
 def initial(shared: Setting, solution: Solution) -> Solution:

@@ -98,10 +98,11 @@ def test_a_level_is_exactly_the_level(done, solutions):
         assert one.kept == round(one.total / 1.5) == done.measures[one.name]["kept"]
 
 
-def test_a_cut_by_layer_keeps_as_many_at_one_density(short):
-    masks = pairs.cut_once(TINY, short[3], 12345, by_layer=True)
+@pytest.mark.parametrize("kept", [12345, 1543])  # of the last bias nothing is left
+def test_a_cut_by_layer_keeps_as_many_at_one_density(short, kept):
+    masks = pairs.cut_once(TINY, short[3], kept, by_layer=True)
     leaves = jax.tree.leaves(masks)
-    assert sum(int(np.sum(leaf)) for leaf in leaves) == 12345
+    assert sum(int(np.sum(leaf)) for leaf in leaves) == kept
     densities = [float(np.mean(leaf)) for leaf in leaves if leaf.ndim > 1]
     assert max(densities) - min(densities) < 1e-3
 
