@@ -157,3 +157,19 @@ def test_a_state_of_another_kind_is_named(name, change):
         state = {"none": None, "empty": (), "other": optax.EmptyState()}[change]
     with pytest.raises(ValueError, match=r"expected Prune\w*|expected Rewired\w*"):
         tx.update(PARAMS, state, PARAMS)
+
+
+def test_a_label_without_leaves_has_nothing_to_rewire():
+    tx = optax.partition(
+        {"none": AT["rewired"](0.5), "all": optax.sgd(0.1)}, {"kernel": "all"}
+    )
+    state = tx.init(PARAMS)
+    for step in (tx.update, jax.jit(tx.update)):
+        updates, state = step(PARAMS, state, PARAMS)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * PARAMS["kernel"], rtol=1e-6)
+
+
+def test_rewired_refuses_two_views_of_one_network():
+    params = optax.LookaheadParams.init_synced(PARAMS)
+    with pytest.raises(ValueError, match=r"chain\(lookahead\(...\), prune\(...\)\)"):
+        AT["rewired"](0.5).init(params)
