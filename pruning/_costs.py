@@ -171,26 +171,31 @@ def _index(count: int) -> int:
     return next(n for n in (1, 2, 4, 8) if count <= 2 ** (8 * n))
 
 
-def latency(
-    apply_fn: Callable[..., Any], params: PyTree, x: Any, *, repeats: int = 15
-) -> float:
-    """Return the median seconds of a compiled call on this device.
+def latencies(
+    calls: Sequence[tuple[Callable[..., Any], PyTree]], x: Any, *, repeats: int = 15
+) -> list[float]:
+    """Return the median seconds of compiled calls on this device.
+
+    They take turns, so that what else the machine does meets all of them alike; one
+    after the other, a busy second would make the one it falls on look slow.
 
     Args:
-        apply_fn: ``(params, x) -> y``.
-        params: parameters, arguments of the compiled program.
+        calls: functions ``(params, x) -> y`` with their parameters, which are
+            arguments of the compiled program.
         x: the inputs, of the batch that is asked for.
-        repeats: timed calls, after two that are not.
+        repeats: timed calls of each, after two that are not.
     """
-    call = jax.jit(apply_fn)
-    params, x = jax.device_put((params, x))
-    seconds = []
-    for index in range(repeats + 2):
-        begun = time.perf_counter()
-        jax.block_until_ready(call(params, x))
-        if index > 1:
-            seconds.append(time.perf_counter() - begun)
-    return float(np.median(seconds))
+    x = jax.device_put(x)
+    compiled = [
+        (jax.jit(function), jax.device_put(params)) for function, params in calls
+    ]
+    seconds = np.zeros((repeats + 2, len(compiled)))
+    for turn in seconds:
+        for index, (call, params) in enumerate(compiled):
+            begun = time.perf_counter()
+            jax.block_until_ready(call(params, x))
+            turn[index] = time.perf_counter() - begun
+    return np.median(seconds[2:], axis=0).tolist()
 
 
 def batch_of(x: Any, size: int) -> Any:

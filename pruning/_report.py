@@ -305,17 +305,18 @@ def _forms(
     given = [("dense", apply_fn, dense), ("with zeros", apply_fn, zeros)]
     if compacted is not None:
         given.append(("compacted", compacted.apply_fn, compacted.params))
+    calls = [(function, tree) for _, function, tree in given]
+    measured = {
+        size: _costs.latencies(calls, _costs.batch_of(x, size)) for size in batches
+    }
     return tuple(
         Form(
             name,
             sum(leaf.size for leaf in jax.tree.leaves(tree)),
             Tally(*reversed(_costs.multiply_adds(function, tree, x))),
-            {
-                size: _costs.latency(function, tree, _costs.batch_of(x, size))
-                for size in batches
-            },
+            {size: seconds[index] for size, seconds in measured.items()},
         )
-        for name, function, tree in given
+        for index, (name, function, tree) in enumerate(given)
     )
 
 
