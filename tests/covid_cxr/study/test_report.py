@@ -3,15 +3,16 @@
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from covid_cxr import CAUTION
-from covid_cxr.study import report
+from covid_cxr.study import report, summaries
 from covid_cxr.study.blocks import Bullets, Heading, Table, Text, as_html, as_markdown
 from covid_cxr.study.data import library
-from covid_cxr.study.summaries import collect, roc_band
+from covid_cxr.study.summaries import GRID, collect, roc_band
 
 pytestmark = pytest.mark.runs
 
@@ -82,6 +83,16 @@ def test_a_band_holds_its_curve(study):
     assert (np.diff(band["y"]) >= 0).all()
     area = np.trapezoid(band["y"], band["x"])
     assert abs(area - row.report.metrics["auc"].value) < 0.03
+
+
+def test_a_band_holds_the_middle_95_percent_of_its_resamples(study, monkeypatch):
+    row = next(iter(collect(*study[:2]).rows))
+    draws = np.random.default_rng(0).permutation(np.linspace(-1, 2, 1001))
+    resampled = SimpleNamespace(draws={f"{i:02d}": draws for i in range(GRID)})
+    monkeypatch.setattr(summaries, "bootstrap", lambda *given, **more: resampled)
+    band = roc_band(row, 1001)
+    np.testing.assert_allclose(band["low"], -1 + 3 * 0.025, rtol=1e-9)
+    np.testing.assert_allclose(band["high"], -1 + 3 * 0.975, rtol=1e-9)
 
 
 def test_nothing_finished_is_an_error(study, tmp_path):
