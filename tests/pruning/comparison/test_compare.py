@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import get_args
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pruning.comparison import cells, command, methods, report
-from pruning.comparison.config import Comparison, Method, check
+from pruning.comparison.config import Comparison, check
+from synaptax.data.images import load
+from synaptax.nets import models
 
 SMALL = Comparison(
     methods=("magnitude", "snip"),
@@ -36,15 +37,15 @@ def test_every_method_keeps_exactly_what_was_asked(small):
 
 
 @pytest.mark.slow
-def test_every_method_trains_at_fifty_times(tmp_path):
-    every = dataclasses.replace(
-        SMALL, methods=get_args(Method), compressions=(50.0,), budget=20, limit=None
-    )
-    results = command.compare(every, tmp_path / "run", quiet=True)["results"]["cells"]
-    for cell in results[1:]:
-        assert cell["kept"] == round(cell["total"] / 50), cell
-        # Random pruning of what is trained is the control; guessing errs on 90 %.
-        assert cell["test_error"] < (0.6 if cell["method"] == "random" else 0.25), cell
+def test_what_once_hardly_trained_trains_at_fifty_times():
+    """Guessing errs on 90 %; before, static and rigl erred on 90, ac-dc on 83."""
+    data = load("digits", progress=False)
+    net = models.network("lenet300", data.classes, data.train.image.shape[1:])
+    trainer = cells.Trainer(Comparison(), data, net)
+    for method in ("static", "rigl", "ac-dc", "straight-through"):
+        *_, cell = trainer.cell(cells.Cell(method, 50.0, 0))
+        assert cell["kept"] == 1004, method
+        assert cell["test_error"] < 0.3, (method, cell["test_error"])
 
 
 def test_what_begins_sparse_keeps_the_norm_of_each_leaf():
