@@ -17,6 +17,7 @@ from jax import lax
 
 from analysis import lanczos
 from analysis.operators import Operator, masked
+from synaptax.checks import check_choice
 from synaptax.typing import Array, Key
 
 VIEWS = ("survivors", "all")
@@ -132,7 +133,7 @@ def top_eigenpairs(
         >>> pairs.values.round(3).tolist(), bool((pairs.residuals < 1e-5).all())
         ([2.0, 0.5], True)
     """
-    _check_choice("order", order, lanczos.ORDERS)
+    check_choice("order", order, lanczos.ORDERS)
     support, room = support_of(operator, view)
     if not 1 <= k <= room:
         raise ValueError(f"k: expected 1 to {room}, got {k}")
@@ -287,7 +288,7 @@ def signs(key: Array, size: int, dtype: Any, support: Array | None) -> Array:
 
 def support_of(operator: Operator, view: str) -> tuple[Array | None, int]:
     """Return the coordinates of a view (None for all) and how many there are."""
-    _check_choice("view", view, VIEWS)
+    check_choice("view", view, VIEWS)
     if view == "all" or operator.mask is None:
         return None, operator.size
     return operator.mask, int(jnp.sum(operator.mask, dtype=jnp.int32))
@@ -341,10 +342,3 @@ def check_finite(values: np.ndarray) -> None:
 def seed_of(key: Array) -> tuple[int, ...]:
     """Return a key's data, to make it again."""
     return tuple(int(word) for word in np.ravel(jax.random.key_data(key)))
-
-
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"{argument}: expected one of {', '.join(choices)}, got {value!r}"
-        )

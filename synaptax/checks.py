@@ -6,7 +6,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -28,6 +28,14 @@ def check_boolean(mask: Any, argument: str = "mask") -> None:
         if getattr(leaf, "dtype", None) != np.dtype(bool):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
             raise ValueError(f"{argument}: leaf {name} is {kind}, expected bool")
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise a ValueError that lists the choices unless the value is among them."""
+    if value not in (known := tuple(choices)):
+        raise ValueError(
+            f"{argument}: expected one of {', '.join(known)}, got {value!r}"
+        )
 
 
 def wide_dtype(*dtypes: Any) -> Any:

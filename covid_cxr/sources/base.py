@@ -402,13 +402,6 @@ def doubtful(names: Iterable[str]) -> str:
     return ""
 
 
-def choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Raise a ValueError unless an option has one of its values."""
-    if value not in allowed:
-        wanted = ", ".join(map(repr, allowed))
-        raise ValueError(f"{name}: expected one of {wanted}, got {value!r}")
-
-
 def child(age: float) -> frozenset[str]:
     """Return the flag "child" for an age known to be under 18."""
     return frozenset({"child"}) if age < 18 else frozenset()

@@ -15,10 +15,10 @@ from covid_cxr.sources.base import (
     Source,
     age_of,
     child,
-    choice,
     read_table,
     sex_of,
 )
+from synaptax.checks import check_choice
 
 NAME = "chexpert"
 FINDINGS = (
@@ -66,7 +66,7 @@ def build(
         FileNotFoundError: without a table.
         ValueError: for a table that lacks a column, or ``uncertain`` not chosen.
     """
-    choice("uncertain", uncertain, tuple(_POLICY))
+    check_choice("uncertain", uncertain, tuple(_POLICY))
     problems = Problems()
     rows = Rows(NAME, root, problems, files)
     tables = [name for name in _TABLES if (root / name).is_file()] or [_TABLES[0]]

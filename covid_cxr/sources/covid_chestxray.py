@@ -23,11 +23,11 @@ from covid_cxr.sources.base import (
     Table,
     age_of,
     child,
-    choice,
     patient_id,
     read_table,
     sex_of,
 )
+from synaptax.checks import check_choice
 
 NAME = "covid_chestxray"
 _VIEWS = {
@@ -139,7 +139,7 @@ def build(
         FileNotFoundError: without a table.
         ValueError: for a table without patient, finding, view or filename.
     """
-    choice("group", group, ("patient", "article"))
+    check_choice("group", group, ("patient", "article"))
     problems = Problems()
     table = read_table(
         root / "metadata.csv",

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from covid_cxr.index import Row
 from covid_cxr.problems import Problems
-from covid_cxr.sources.base import Built, Rows, Source, choice
+from covid_cxr.sources.base import Built, Rows, Source
+from synaptax.checks import check_choice
 
 NAME = "kermany"
 _FOLDERS = ("NORMAL", "PNEUMONIA")
@@ -69,7 +70,7 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
         ValueError: for files of both schemes, which list the same children twice
             under different names, or ``files=False``.
     """
-    choice("scheme", scheme, ("any", "a", "b"))
+    check_choice("scheme", scheme, ("any", "a", "b"))
     if not files:
         raise ValueError("files: the names of the files are this set's only table")
     problems = Problems()

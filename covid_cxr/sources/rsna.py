@@ -24,10 +24,10 @@ from covid_cxr.sources.base import (
     Rows,
     Source,
     child,
-    choice,
     number,
     read_table,
 )
+from synaptax.checks import check_choice
 
 NAME = "rsna"
 LABELS = "stage_2_train_labels.csv"
@@ -88,7 +88,7 @@ def build(
         FileNotFoundError: without the label table, or the match table asked for.
         ValueError: for a table that lacks a column, or an unknown ``negatives``.
     """
-    choice("negatives", negatives, ("all", "normal"))
+    check_choice("negatives", negatives, ("all", "normal"))
     problems = Problems()
     radiographs = _entries(root, problems)
     classes = _classes(root, problems)

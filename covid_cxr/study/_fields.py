@@ -44,11 +44,3 @@ def mapping(given: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise ValueError(f"{where}: expected a table, got {type(given).__name__}")
     return given
-
-
-def among(where: str, value: Any, allowed: Any) -> None:
-    """Raise a ValueError naming the field if its value is none of those allowed."""
-    if value not in tuple(allowed):
-        raise ValueError(
-            f"{where}: expected one of {', '.join(allowed)}, got {value!r}"
-        )

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from covid_cxr.models import ModelConfig, network
 from covid_cxr.protocols import KINDS
-from covid_cxr.study._fields import among, make, mapping
+from covid_cxr.study._fields import make, mapping
 from covid_cxr.study.sets import SetConfig, check_own, set_of
+from synaptax.checks import check_choice
 
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
@@ -257,14 +258,14 @@ def check(config: StudyConfig) -> None:
             raise ValueError(f"encoders.{name}.classes: expected 1, got {one.classes}")
         network(one)
     for name, one in config.mixes.items():
-        among(f"mixes.{name}.kind", one.kind, KINDS)
+        check_choice(f"mixes.{name}.kind", one.kind, KINDS)
         for side in ("target", "other"):
             unused = "second" if side == "target" else "target"
             if one.kind != unused:
-                among(f"mixes.{name}.{side}", getattr(one, side), config.sets)
+                check_choice(f"mixes.{name}.{side}", getattr(one, side), config.sets)
     for name, one in config.pretrainings.items():
         if one.set:
-            among(f"pretrainings.{name}.set", one.set, config.sets)
+            check_choice(f"pretrainings.{name}.set", one.set, config.sets)
             if one.weights:
                 raise ValueError(f"pretrainings.{name}: expected set or weights")
         if one.epochs < 1:
@@ -280,7 +281,7 @@ def check(config: StudyConfig) -> None:
         if not getattr(config, group):
             raise ValueError(f"{group}: expected at least one")
         for name in getattr(config, group):
-            among(group, name, allowed)
+            check_choice(group, name, allowed)
     for name, one in config.sets.items():
         check_own(name, one, config.label)
     drawn: dict[int, str] = {}
@@ -290,8 +291,8 @@ def check(config: StudyConfig) -> None:
                 f"sets.{name}.seed: {one.seed} is that of {drawn[one.seed]!r} too: "
                 "they would share patients"
             )
-    among("protocol", config.protocol, PROTOCOLS)
-    among("segment", config.segment, SEGMENT)
+    check_choice("protocol", config.protocol, PROTOCOLS)
+    check_choice("segment", config.segment, SEGMENT)
     if config.segment == "all" and not config.segmenter:
         raise ValueError("segment: 'all' needs a segmenter")
     for name in ("side", "epochs", "batch", "replicates"):

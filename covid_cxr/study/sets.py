@@ -10,7 +10,8 @@ from typing import Any
 from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.sources import SOURCES
 from covid_cxr.sources.own import FOLDERS, Columns, Label
-from covid_cxr.study._fields import among, make, mapping
+from covid_cxr.study._fields import make, mapping
+from synaptax.checks import check_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,4 +93,4 @@ def check_own(name: str, one: SetConfig, label: str) -> None:
             f"{where}: {name!r} is a public set's name; call an own set otherwise"
         )
     if one.labels:
-        among(f"{where}.labels", label, one.labels)
+        check_choice(f"{where}.labels", label, one.labels)

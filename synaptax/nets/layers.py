@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from synaptax.checks import check_choice
 from synaptax.typing import Array, Float
 
 CONVOLUTIONS = ("auto", "patches", "lax")
@@ -235,11 +236,3 @@ def batch_norm(train: bool, name: str) -> nn.BatchNorm:
     return nn.BatchNorm(
         use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
     )
-
-
-def check_choice(argument: str, given: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that lists the choices unless ``given`` is among them."""
-    if given not in choices:
-        raise ValueError(
-            f"{argument}: unknown {given!r}, expected one of {', '.join(choices)}"
-        )

@@ -31,8 +31,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from synaptax.checks import check_choice
 from synaptax.nets import layers, winograd
-from synaptax.nets.layers import check_choice, dense, initialisers, resolve_convolution
+from synaptax.nets.layers import dense, initialisers, resolve_convolution
 from synaptax.typing import Array, Float
 
 CONVOLUTIONS = (*layers.CONVOLUTIONS, "winograd")

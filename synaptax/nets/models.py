@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from synaptax.checks import named_function
+from synaptax.checks import check_choice, named_function
 from synaptax.nets import allcnn, layers, lenets, mobilenet, resnets, vgg
 from synaptax.typing import Array, Key
 
@@ -269,10 +269,7 @@ def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
         if option not in known:
             listed = ", ".join(sorted(known))
             raise ValueError(f"{option}: {name} has no such option; it has {listed}")
-        if option in choices and value not in choices[option]:
-            raise ValueError(
-                f"{option}: unknown {value!r}, expected one of "
-                f"{', '.join(choices[option])}"
-            )
+        if option in choices:
+            check_choice(option, value, choices[option])
         if option.endswith("dropout") and not 0 <= value < 1:
             raise ValueError(f"{option}: expected a number in [0, 1), got {value}")

@@ -144,7 +144,7 @@ def test_masks_of_v7_are_png_named_as_the_image(tmp_path):
 
 
 def test_an_unknown_group(tmp_path):
-    with pytest.raises(ValueError, match="group: expected one of 'patient', 'article'"):
+    with pytest.raises(ValueError, match="group: expected one of patient, article"):
         sources.build(tmp_path, "covid_chestxray", group="study")
 
 

@@ -80,12 +80,12 @@ def test_dropout_acts_in_training_alone_by_the_key_and_keeps_the_mean(key):
         ({"image_shape": (28, 28)}, "image_shape: expected .height, width, channels"),
         ({"image_shape": (28, 0, 1)}, "image_shape: expected .height, width, channels"),
         ({"image_shape": (8, 8, 1)}, "image_shape: lenet5 needs images of 16x16"),
-        ({"conv": "fft"}, "conv: unknown 'fft', .* auto, patches, lax"),
-        ({"rectify": "half"}, "rectify: unknown 'half', .* pooled, full"),
+        ({"conv": "fft"}, "conv: expected one of auto, patches, lax"),
+        ({"rectify": "half"}, "rectify: expected one of pooled, full"),
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\), got 1.0"),
         ({"colour": 1}, "colour: lenet5 has no such option; it has conv, dropout"),
         ({"name": "lenet300", "rectify": "full"}, "rectify: lenet300 has no such"),
-        ({"initialiser": "zeros"}, "initialiser: unknown 'zeros', .* uniform, lecun"),
+        ({"initialiser": "zeros"}, "initialiser: expected one of uniform, lecun"),
     ],
 )
 def test_a_bad_argument_is_named(change, message):
