@@ -14,7 +14,7 @@ from jax import lax
 from pruning import _transform
 from pruning._roles import check_prunable, leaves_of
 from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable
+from synaptax.trees import Prunable, named_leaves
 from synaptax.typing import Array, PyTree
 
 
@@ -51,7 +51,9 @@ def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
     wide = wide_dtype(update.dtype, weight.dtype, jnp.float32)
     # S is a modulus, hence real, where the weight is complex.
     real = jnp.finfo(wide).dtype
-    insensitivity = jnp.maximum(1 - lax.stop_gradient(felt).astype(real), 0)
+    felt = lax.stop_gradient(felt).astype(real)
+    # No S is below 0: slopes with a sign, say, would decay more than the whole rate.
+    insensitivity = _transform.nan_unless(felt >= 0, jnp.maximum(1 - felt, 0))
     share = jnp.asarray(rate).astype(real) * insensitivity
     shrink = share.astype(wide) * weight.astype(wide)
     return (update.astype(wide) - shrink).astype(update.dtype)
@@ -77,6 +79,11 @@ def _decay_tree(
 def _felt(params: PyTree, tree: PyTree, argument: str) -> PyTree:
     """Return S with the structure of the parameters, the same on all devices."""
     felt = _transform.like(params, tree, argument=argument)
+    for path, leaf in named_leaves(felt):
+        if jnp.iscomplexobj(leaf) and argument != "grads":
+            raise ValueError(
+                f"{argument}: leaf {path} is {leaf.dtype}, expected real numbers >= 0"
+            )
     way = "take the mean, lax.pmean, as pruning.sensitivity does by itself"
     _transform.check_shared(params, felt, argument, way)
     return felt
@@ -117,7 +124,8 @@ def sensitivity_decay(
     .. math:: u \leftarrow u - \lambda\, w \max(0, 1 - S)
 
     Put it after the learning rate: the decay is not scaled by it. S is held constant
-    (no gradient flows through it).
+    (no gradient flows through it). Where S or a traced rate is below 0, the update is
+    NaN: what cannot be refused is to be seen.
 
     Args:
         rate: lambda >= 0, a number or a schedule of the update count.
@@ -186,7 +194,9 @@ def sensitivity_decay(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state, SensitivityDecayState)
+        params = _transform.need_params(
+            params, name, state, SensitivityDecayState, updates
+        )
         count, last = state
         if sensitivity_fn is None:
             felt = _transform.need("sensitivity", sensitivity, name)
@@ -201,7 +211,7 @@ def sensitivity_decay(
                 return jax.tree.map(lambda n, o: n.astype(o.dtype), new, old)
 
             felt = last = _transform.run_if(count % refresh == 0, fresh, last)
-        scale = rate(count) if callable(rate) else rate
+        scale = _transform.rate_at(rate, count)
         updates = _decay_tree(updates, params, felt, scale, chosen)
         return updates, SensitivityDecayState(_transform.increment(count), last)
 
@@ -263,12 +273,14 @@ def loss_sensitivity_decay(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state, LossSensitivityDecayState)
+        params = _transform.need_params(
+            params, name, state, LossSensitivityDecayState, updates
+        )
         grads = raw_grads if grads is None else grads
         grads = _transform.need("grads", grads, name)
         grads = _felt(params, grads, "grads")
         count = state.loss_sensitivity_decay_count
-        scale = rate(count) if callable(rate) else rate
+        scale = _transform.rate_at(rate, count)
         felt = jax.tree.map(jnp.abs, grads)
         updates = _decay_tree(updates, params, felt, scale, chosen)
         return updates, LossSensitivityDecayState(_transform.increment(count))

@@ -232,7 +232,7 @@ def prune(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "prune", state, PruneState)
+        params = _transform.need_params(params, "prune", state, PruneState, updates)
         _transform.check_state(state.prune_info, PruneInfo, "prune")
         return _update(options, updates, state, params, extra)
 

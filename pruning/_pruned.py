@@ -26,7 +26,7 @@ class PrunedState(NamedTuple):
 
 
 _OTHER_LAYOUT = (
-    "pruned: the state of inner is not laid out like the parameters (optax.flatten, "
+    "the state of inner is not laid out like the parameters (optax.flatten, "
     "optax.lookahead), so that its moments of pruned weights cannot be told; write "
     "optax.chain(inner, prune(...)) instead"
 )
@@ -69,13 +69,13 @@ def pruned(
 
     def init(params: PyTree) -> Any:
         if isinstance(params, optax.LookaheadParams):
-            raise ValueError(_OTHER_LAYOUT)
+            raise ValueError(f"pruned: {_OTHER_LAYOUT}")
         return PrunedState(inner.init(params), cast(PruneState, pruner.init(params)))
 
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "pruned", state, PrunedState)
+        params = _transform.need_params(params, "pruned", state, PrunedState, updates)
         _transform.check_state(state.pruned_prune, PruneState, "pruned")
         held = _packed.unpacked(state.pruned_prune.prune_masks)
         before = _transform.like(params, held, argument="prune_masks")
@@ -87,13 +87,13 @@ def pruned(
         result, new = pruner.update(found, state.pruned_prune, params, **known)
         prune_state = cast(PruneState, new)
         masks = _packed.unpacked(prune_state.prune_masks)
-        moments = cleared(inner, moments, masks)
+        moments = cleared(inner, moments, masks, "pruned")
         return result, PrunedState(moments, prune_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def cleared(inner: Any, state: Any, masks: PyTree) -> Any:
+def cleared(inner: Any, state: Any, masks: PyTree, transform: str) -> Any:
     """Zero what the inner state holds for pruned weights."""
 
     def leaf(moment: Any, mask: Any) -> Any:
@@ -107,4 +107,4 @@ def cleared(inner: Any, state: Any, masks: PyTree) -> Any:
             inner, leaf, state, masks, is_leaf=_transform.is_masked
         )
     except Exception as error:
-        raise ValueError(_OTHER_LAYOUT) from error
+        raise ValueError(f"{transform}: {_OTHER_LAYOUT}") from error

@@ -124,13 +124,13 @@ def psp_regularization(
         **extra: Any,
     ) -> tuple[PyTree, Any]:
         del extra
-        params = _transform.need_params(params, name, state, PSPState)
+        params = _transform.need_params(params, name, state, PSPState, updates)
         views = "add the penalty to the loss instead, with pruning.with_psp"
         _transform.refuse_two_views(params, name, views)
         guessed = inputs is None
         if guessed:
             inputs = inputs_of(_transform.need("batch", batch, name))
-        scale = weight(state.psp_count) if callable(weight) else weight
+        scale = _transform.rate_at(weight, state.psp_count)
         way = "put it before: chain(psp_regularization(...), optax.masked(...))"
         try:
             with _transform.holes_explained(params, name, way):

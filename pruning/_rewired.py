@@ -181,7 +181,7 @@ def rewired(
     def update(
         updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params = _transform.need_params(params, "rewired", state, RewiredState)
+        params = _transform.need_params(params, "rewired", state, RewiredState, updates)
         _transform.check_state(state.rewired_prune, PruneState, "rewired")
         masks, count, info, target = state.rewired_prune
         _transform.check_state(info, PruneInfo, "rewired")
@@ -216,7 +216,7 @@ def rewired(
             new, info = _transform.run_if(other, resize, (new, info))
             new, info = _transform.run_if(jnp.asarray(due), change, (new, info))
         held = jax.tree.map(jnp.logical_and, masks, new)
-        moments = cleared(inner, moments, held)
+        moments = cleared(inner, moments, held, "rewired")
         known = PruneState(new, _transform.increment(count), info, wanted)
         # A weight that grows starts at the 0 at which it was held.
         steps = jax.tree.map(

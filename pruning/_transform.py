@@ -28,14 +28,15 @@ def every_leaf(name: str, leaf: Any) -> bool:
 
 
 def need_params(
-    params: PyTree | None, transform: str, state: Any, kind: type
+    params: PyTree | None, transform: str, state: Any, kind: type, updates: PyTree
 ) -> PyTree:
-    """Return ``params``, Python numbers as arrays; check the kind of the state."""
+    """Return ``params``, Python numbers as arrays; check what comes with them."""
     check_state(state, kind, transform)
     if params is None:
         raise ValueError(
             f"{transform}: params is missing; call update(updates, state, params)"
         )
+    check_same_structure(params, updates, argument=f"{transform}: updates")
     return with_arrays(params)
 
 
@@ -110,10 +111,22 @@ def check_rate(rate: Any, argument: str = "rate") -> None:
     """Raise unless ``rate`` is a schedule, a traced value or a number >= 0."""
     if callable(rate) or isinstance(rate, Tracer):
         return
+    if jnp.shape(rate) != ():
+        raise ValueError(
+            f"{argument}: expected a scalar, got an array of shape {jnp.shape(rate)}"
+        )
     if not (math.isfinite(float(rate)) and float(rate) >= 0):
         raise ValueError(
             f"{argument}: expected a number >= 0 or a schedule, got {rate}"
         )
+
+
+def rate_at(rate: Any, count: Array) -> Array:
+    """Return a rate or what its schedule says, NaN where that is below 0."""
+    value = jnp.asarray(rate(count) if callable(rate) else rate)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = value.astype(jnp.float32)
+    return nan_unless(value >= 0, value)
 
 
 def is_masked(node: Any) -> bool:

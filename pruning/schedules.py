@@ -32,6 +32,10 @@ def _check_step(name: str, value: Any, least: int = 0) -> None:
 
 
 def _check_density(value: Any) -> None:
+    if np.shape(value) != ():
+        raise ValueError(
+            f"density: expected a scalar, got an array of shape {np.shape(value)}"
+        )
     if not isinstance(value, Tracer) and not 0.0 <= float(value) <= 1.0:
         raise ValueError(f"density: expected a number in [0, 1], got {value}")
 

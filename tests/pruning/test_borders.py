@@ -173,3 +173,30 @@ def test_rewired_refuses_two_views_of_one_network():
     params = optax.LookaheadParams.init_synced(PARAMS)
     with pytest.raises(ValueError, match=r"chain\(lookahead\(...\), prune\(...\)\)"):
         AT["rewired"](0.5).init(params)
+
+
+def test_what_is_below_zero_is_seen_where_it_cannot_be_refused():
+    zeros, felt = {"kernel": jnp.zeros((4, 4))}, {"kernel": jnp.full((4, 4), 0.5)}
+
+    def decayed(rate, felt):
+        tx = pruning.sensitivity_decay(rate)
+        state = tx.init(PARAMS)
+        return tx.update(zeros, state, PARAMS, sensitivity=felt)[0]["kernel"]
+
+    assert bool(jnp.isfinite(decayed(lambda count: 0.1, felt)).all())
+    assert bool(jnp.isnan(decayed(lambda count: -0.1, felt)).all())
+    signed = {"kernel": PARAMS["kernel"]}  # slopes with their sign are no S
+    lost = jnp.isnan(decayed(0.1, signed))
+    np.testing.assert_array_equal(lost, PARAMS["kernel"] < 0)
+    with pytest.raises(ValueError, match="sensitivity: leaf kernel is complex64"):
+        decayed(0.1, {"kernel": jnp.ones((4, 4), jnp.complex64)})
+    for make in (pruning.sensitivity_decay, lambda d: pruning.one_shot(0, d)):
+        with pytest.raises(ValueError, match="expected a scalar, got an array of sh"):
+            make(jnp.ones(2))
+
+
+@pytest.mark.parametrize("name", ["one_shot", "pruned", "rewired"])
+def test_updates_of_another_tree_are_named(name):
+    tx = AT[name](0.5)
+    with pytest.raises(ValueError, match="updates: leaf kernel is missing"):
+        tx.update({}, tx.init(PARAMS), PARAMS)
