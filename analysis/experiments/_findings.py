@@ -21,6 +21,9 @@ EXPERIMENTS = {
     "minima_lenet5_mnist_sparse": "LeNet-5, MNIST, 313 to 485x",
     "minima_resnet32_cifar10_reduced": "ResNet-32, CIFAR-10 JPEG copy",
 }
+FULL = "minima_lenet300_mnist_full"  # joins EXPERIMENTS where it is recorded
+if (RECORDED / f"{FULL}.json").exists():
+    EXPERIMENTS[FULL] = "LeNet-300, MNIST, settings as released"
 _SPARSE = "minima_lenet5_mnist_sparse"
 _DRAWN = {  # figure: what it shows
     "error-sparsity": "test error against the share of parameters pruned",
@@ -29,6 +32,8 @@ _DRAWN = {  # figure: what it shows
     "eigenvalue-plane": "top eigenvalue of the Hessian (nats) over the plane, seed 0",
     "line": "training loss on the line from G to S, of a part of the training examples",
     "spectra": "density of the Hessian's spectrum, seed 0",
+    "curvature-loss": "top eigenvalue of the survivors against training loss, trained "
+    "on under the masks; bands: one standard error over seeds",
     "entropy": "histogram of first-order PSP-entropy over live neurons, seed 0",
 }
 #: Drawn on grids of 3 by 3 points that held neither solution, so they showed a basin
@@ -60,7 +65,7 @@ def pictures() -> tuple[Picture, ...]:
             kind = name.removeprefix(f"{experiment}-").removesuffix(".png")
             arms = "G gradual, S one-shot"
             if name.removesuffix(".png") in _REWOUND:
-                arms += ", R rewound"
+                arms += ", R rewound, T G's mask from the initial weights"
             caption = f"{title}: {_DRAWN[kind]} ({arms})."
             found.append(Picture(f"{_FOLDER}/{name}", caption, "minima"))
     return tuple(found)
@@ -108,7 +113,7 @@ def findings() -> tuple[Finding, ...]:
 
 def _verdict(number: int, verdicts: Counter[str]) -> str:
     if number == 3:
-        return "not decided: compared at unequal training loss"
+        return "not decided at equal training loss; flatter where the loss is lower"
     if number == 7:
         return "not in the same-state form; mixed in the authors' draft form"
     count = verdicts.total()
@@ -134,7 +139,13 @@ def _numbers(number: int, kept: Mapping[str, Any]) -> tuple[float, ...]:
             == (s["train_loss"] > g["train_loss"])
             for g, s in both
         )
-        return float(alike), float(len(both))
+        equal = Counter(
+            record["views"]["one-shot, at equal loss"]["3"]
+            for record in kept.values()
+            if "views" in record
+        )
+        counts = (equal[v] for v in ("supported", "undecided", "not supported"))
+        return float(alike), float(len(both)), *map(float, counts)
     if number == 7:
         draft = _draft(kept[_SPARSE])
         forms = Counter(_draft(record)["verdict"] for record in kept.values())
@@ -146,10 +157,12 @@ def _numbers(number: int, kept: Mapping[str, Any]) -> tuple[float, ...]:
 def _beside(number: int, kept: Mapping[str, Any]) -> str:
     """Return what has to be said beside the count of verdicts."""
     if number == 3:
-        alike, count = _numbers(number, kept)
+        alike, count, *equal = _numbers(number, kept)
+        held, open_, failed = (f"{n:.0f}" for n in equal)
         return (
-            f"; in {alike:.0f} of {count:.0f} pairs the larger eigenvalue goes with "
-            "the larger training loss"
+            f"; in {alike:.0f} of {count:.0f} pairs as they end the larger eigenvalue "
+            "goes with the larger training loss; of the comparisons at equal loss "
+            f"{held} supported, {open_} undecided, {failed} not supported"
         )
     if number == 7:
         mean, low, high, *counts = _numbers(number, kept)
@@ -184,13 +197,16 @@ def ratios() -> tuple[Ratio, ...]:
 
 def misses() -> tuple[Miss, ...]:
     """Return what was aimed at and not reached."""
-    alike, count = _numbers(3, records())
+    kept = records()
+    alike, count, *_ = _numbers(3, kept)
+    fair = sum("views" in record for record in kept.values())
     return (
         Miss(
-            "The comparison of minima is no fair test of 2004.14765's claim on "
-            "sharpness",
-            f"G and S have unequal training loss, and in {alike:.0f} of {count:.0f} "
-            "pairs curvature is ordered as the loss is",
+            f"Only {fair} of {len(kept)} comparisons of minima are a fair test of "
+            "2004.14765's claim on sharpness",
+            "the others, LeNet-5's among them, were made at unequal training loss, and "
+            f"in {alike:.0f} of {count:.0f} pairs as they end curvature is ordered as "
+            "the loss is",
             True,
         ),
         Miss(

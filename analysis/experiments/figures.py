@@ -13,7 +13,7 @@ from analysis.experiments._findings import ratio_points
 from analysis.experiments._minima import RECORDED
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 
-_MARKERS = "osD^v"
+_MARKERS = "osD^vP"
 
 
 def curvature_against_loss() -> Any:

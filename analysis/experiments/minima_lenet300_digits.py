@@ -4,8 +4,8 @@ The small comparison that ``python -m analysis minima`` runs with no option, wit
 seeds more. digits has 1,100 training examples of 8 x 8 pixels and 400 for the test,
 of which one is 0.25 points: expect wide intervals.
 
-Command: ``python -m analysis.experiments.minima_lenet300_digits``; two minutes of one
-free core.
+Command: ``python -m analysis.experiments.minima_lenet300_digits``; five and a half
+minutes of one core.
 """
 
 from __future__ import annotations

@@ -17,12 +17,14 @@ _DATASETS = get_args(get_type_hints(Config)["dataset"])
 _DESCRIPTION = """Compare a gradually pruned solution with one-shot ones.
 
 G is pruned gradually. S is the same dense network cut once, to G's size, and trained
-on. R is S rewound to its initial weights before that training.
+on; by layer: each layer cut to the same share. R is S rewound to its initial weights
+before that training, T is G's mask on them. They are compared at exactly equal
+sparsity, as they end and, trained on under their masks, at equal training loss.
 
 With no option:
 
 - LeNet-300-100 on scikit-learn's digits, three seeds;
-- a minute or two of one core, and no download;
+- about four minutes of one core, and no download;
 - a new folder under runs/ for solutions, measures, figures and report.md, which
   states each claim of arXiv 2004.14765 with effect, interval and verdict.
 """
