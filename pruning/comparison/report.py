@@ -142,7 +142,8 @@ def figure(cells: Cells, *, title: str = "") -> Any:
         spread = 100 * np.array([row.standard_error or 0.0 for row in own])
         colour = COLOURS[index % len(COLOURS)]
         dashes = ("-", "--", ":")[index // len(COLOURS) % 3]
-        mark = _MARKERS[index % len(_MARKERS)]
+        # Shifted each time the colours come round: a single point has no dashes.
+        mark = _MARKERS[(index + 3 * (index // len(COLOURS))) % len(_MARKERS)]
         axes.plot(x, mean, dashes, color=colour, marker=mark, ms=4, label=method)
         axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2)
     for row in found:
