@@ -227,8 +227,10 @@ class _Checkpoint(NamedTuple):
 
 def _checkpoints(root: Path) -> list[_Checkpoint]:
     """List complete checkpoints, oldest first."""
-    if not root.is_dir():
+    if not os.path.lexists(root):
         return []
+    if not root.is_dir():  # a link to a disk that is not there, for example
+        raise CheckpointError(f"{root}: expected a folder")
     matches = [(_NAME.fullmatch(path.name), path) for path in root.iterdir()]
     return sorted(
         _Checkpoint(int(match[1]), int(match[2]), path)

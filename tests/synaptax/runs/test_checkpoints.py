@@ -135,6 +135,19 @@ def test_no_checkpoint(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_is_not_taken_for_a_run_without_checkpoints(tmp_path, kind):
+    root = tmp_path / "checkpoints"
+    if kind == "file":
+        root.write_text("")
+    else:
+        root.symlink_to(tmp_path / "disk that is not there")
+    with pytest.raises(CheckpointError, match=f"{root}: expected a folder"):
+        checkpoints.latest(root)
+    with pytest.raises(OSError, match=f"{root}"):
+        checkpoints.save(root, {"w": jnp.ones(2)}, step=1)
+
+
 def test_every_damaged_file_is_found_and_nothing_is_touched(saved):
     directory, _, state = saved
     before = contents(directory)
