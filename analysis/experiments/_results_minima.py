@@ -24,10 +24,10 @@ exactly G's number of parameters and trained for as many epochs; R is S rewound 
 initial weights. The paper's claims are from memory (MEM, but claim 8: read in
 the abstract), its text was not at hand: it shows figures, not tables, and no number of
 its own can be set beside ours. The rules of the verdicts are fixed in
-`analysis.minima.claims`. `minima_lenet300_digits` and `minima_lenet300_mnist_full` are
-compared at exactly equal sparsity and at equal training loss, with errors as ratios;
-the others were recorded before and keep their verdicts: curvature at unequal loss,
-errors in points, one form of second-order entropy, and levels of "at least".
+`analysis.minima.claims`. `minima_lenet300_digits` is compared at exactly equal
+sparsity and at equal training loss, with errors as ratios; the others were recorded
+before and keep their verdicts: curvature at unequal loss, errors in points, one form of
+second-order entropy, and levels of "at least".
 """
 
 
