@@ -32,6 +32,19 @@ VARIANTS = {
     "unspecific-far": replace(
         UNSPECIFIC, targets=(92.5,), allocation="given", densities=GIVEN
     ),
+    "unspecific-long": replace(
+        UNSPECIFIC, dense_epochs=20, prune_epochs=180, tune_epochs=100, begin=0.0
+    ),
+    "unspecific-far-long": replace(
+        UNSPECIFIC,
+        targets=(93.0,),
+        dense_epochs=20,
+        prune_epochs=240,
+        tune_epochs=140,
+        begin=0.0,
+        allocation="given",
+        densities=GIVEN,
+    ),
     "specific": replace(RIVAL, method="sensitivity-specific"),
     "loss-sensitivity": replace(RIVAL, method="loss-sensitivity"),
     "l2": replace(RIVAL, method="l2"),

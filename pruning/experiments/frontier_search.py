@@ -40,6 +40,23 @@ BASE = Config(
 
 # The shares of the paper's long run, as remembered (LeNet-300, 103x).
 GIVEN = (0.0093, 0.0112, 0.059)
+NEAR = replace(
+    BASE,
+    targets=(27.6,),
+    dense_epochs=20,
+    prune_epochs=140,
+    tune_epochs=80,
+    begin=0.0,
+    end=0.9,
+)
+FAR = replace(
+    NEAR,
+    targets=(93.5,),
+    prune_epochs=200,
+    tune_epochs=120,
+    allocation="given",
+    densities=GIVEN,
+)
 VARIANTS = {
     "global": BASE,
     "lamp": replace(BASE, allocation="lamp"),
@@ -49,6 +66,13 @@ VARIANTS = {
     "erk": replace(BASE, allocation="erk"),
     "lamp-2e-4": replace(BASE, allocation="lamp", rate=2e-4),
     "given-2e-4": replace(BASE, allocation="given", densities=GIVEN, rate=2e-4),
+    # At the length of the long cells: which decay.
+    "near-5e-5": replace(NEAR, rate=5e-5),
+    "near-1e-4": NEAR,
+    "near-2e-4": replace(NEAR, rate=2e-4),
+    "far-5e-5": replace(FAR, rate=5e-5),
+    "far-1e-4": FAR,
+    "far-2e-4": replace(FAR, rate=2e-4),
 }
 
 if __name__ == "__main__":
