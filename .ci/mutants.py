@@ -38,6 +38,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "pruning/selection.py": f"{_FOLDER}selection.py {_FOLDER}structures.py",
         "pruning/_prune.py": f"{_FOLDER}transforms.py {_FOLDER}wrappers.py "
         f"{_FOLDER}edges.py",
+        "pruning/_pruned.py": f"{_FOLDER}transforms.py {_FOLDER}wrappers.py "
+        f"{_FOLDER}edges.py",
         "pruning/_decay.py": f"{_FOLDER}decay.py {_FOLDER}conformance.py -k=decay",
         "pruning/masks.py": f"{_FOLDER}masks.py {_FOLDER}report.py",
         "pruning/_sensitivity.py": f"{_FOLDER}sensitivity.py",

@@ -26,6 +26,7 @@ PICTURE = Picture(
     "sensitivity",
 )
 
+_METHOD = "sensitivity-unspecific"
 Group = tuple[list[Any], list[Any]]
 
 
@@ -40,15 +41,14 @@ def groups() -> list[Group]:
 def chosen(least: float) -> Group | None:
     """Return the unspecific variant of at least a compression that validation picks.
 
-    Of those whose mean compression after folding is within 1 % of it, or above, and
-    that have the most seeds, the one of the lowest mean validation error.
+    Of those whose mean compression after folding is that or above, or where none is,
+    within 1 % of it, and that have the most seeds, the one of the lowest mean
+    validation error.
     """
-    able = [
-        (cells, points)
-        for cells, points in groups()
-        if cells[0]["config"]["method"] == "sensitivity-unspecific"
-        and np.mean([p["folded"] for p in points]) >= 0.99 * least
-    ]
+    ratio = lambda points: np.mean([p["folded"] for p in points])
+    own = [g for g in groups() if g[0][0]["config"]["method"] == _METHOD]
+    able = [g for g in own if len(g[0]) > 1 and ratio(g[1]) >= least]
+    able = able or [g for g in own if ratio(g[1]) >= 0.99 * least]
     error = lambda group: float(np.mean([p["validation_error"] for p in group[1]]))
     most = max((len(group[0]) for group in able), default=0)
     return min((g for g in able if len(g[0]) == most), key=error, default=None)
@@ -99,16 +99,43 @@ def misses() -> tuple[Miss, ...]:
     return tuple(
         Miss(
             f"{row.claim}: {row.ours} where {row.paper} is remembered, {row.verdict}",
-            "a budget of 150 epochs a seed, on a core shared with other work. Tried "
-            "on validation: three allocations, which end alike at 70 epochs; and, not "
-            "recorded, going on from the folded 28x network, where units die as pruned "
-            "weights return. To try: 400 epochs, other rates, a slower end of the "
-            "schedule",
+            "not the budget that was blamed before: "
+            + "; ".join(_lengths())
+            + ". Tried on validation: three allocations and three rates, which one "
+            "seed does not tell apart; and, not recorded, going on from the folded 28x "
+            "network, where units die as pruned weights return. To try: plain decay "
+            "with five seeds, more seeds in the search, other initial weights",
             False,
         )
         for row in findings()
         if row.verdict.startswith("missed")
     )
+
+
+def _lengths() -> list[str]:
+    """Return what longer runs, and runs without the gate, gave with the same seeds."""
+    of = {cells[0]["variant"]: (cells, points) for cells, points in groups()}
+    result = []
+    for long, short in (
+        ("unspecific-long", "unspecific"),
+        ("unspecific-far-long", "unspecific-far"),
+        ("l2-far-long", "unspecific-far-long"),
+    ):
+        if long not in of or short not in of:
+            continue
+        seeds = {cell["seed"] for cell in of[long][0]}
+        seeds &= {cell["seed"] for cell in of[short][0]}
+        each = []
+        for name in (long, short):
+            cells, points = of[name]
+            errors = [p["test_error"] for p in points if p["seed"] in seeds]
+            config = cells[0]["config"]
+            each.append(
+                f"{percent(errors)} % ({config['method']}, {cells[0]['epochs']} epochs)"
+            )
+        count = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
+        result.append(f"{each[0]} for {each[1]}, {count}")
+    return result
 
 
 def section() -> list[str]:
@@ -133,13 +160,16 @@ def section() -> list[str]:
     ]
     for row in findings():
         lines.append(f"- {row.claim}: {row.ours}; {row.paper}: **{row.verdict}**.")
+    lines += ["", "Budget and gate, seed by seed: " + "; ".join(_lengths()) + "."]
     lines += ["", *_how(cells), ""]
     if search:
-        head = ("variant", "all biases", "folded", "validation error", "rate")
+        head = ("variant", "all biases", "folded", "validation error", "rate", "epochs")
         lines += [
-            "The search (one seed, 70 epochs, read on validation alone; an error's "
-            "standard deviation is 0.2 points). The far runs took the lowest loss: "
-            "given 0.088, LAMP 0.091, global 0.092 nats:",
+            "The search (one seed, read on validation alone; an error's standard "
+            "deviation is 0.2 points, so that nothing but gross differences is seen). "
+            "The far runs took the allocation of the lowest loss after 70 epochs: "
+            "given 0.088, LAMP 0.091, global 0.092 nats; the long ones the rate of the "
+            "lowest error:",
             "",
             *markdown(head, [_searched(cell) for cell in search]),
             "",
@@ -155,6 +185,7 @@ def _searched(cell: Mapping[str, Any]) -> list[str]:
         f"{point['folded']:.1f}x",
         f"{100 * point['validation_error']:.2f}",
         f"{config['rate']:g}",
+        str(cell["epochs"]),
     ]
 
 
