@@ -3,9 +3,9 @@
 Rate 1e-4 a step, batch 100, tolerance 0.05, learning rate 0.1 without momentum, all
 parameters prunable, biases too, 27,500 training examples and 5,000 for every choice;
 patience 3 where the authors' example has 20, and 60 epochs of pruning where it has up
-to 10,000: what a share of one CPU core trains in an hour. G, S by global and by
-per-layer magnitude, and T (G's mask from the initial weights) are compared at exactly
-equal sparsity, and again at equal training loss.
+to 10,000: what a share of one CPU core trains in an hour. G, S by global
+magnitude, and T (G's mask from the initial weights) are compared at exactly equal
+sparsity, and again at equal training loss where they reach one.
 
 Command: ``python -m analysis.experiments.minima_lenet300_mnist_full``; about half an
 hour of one free core, resumable.

@@ -334,12 +334,14 @@ def figures(found: Comparison) -> dict[str, Any]:
 def curvature_curves(equal: Mapping[str, Any]) -> dict[str, Any]:
     """Return (loss, top eigenvalue) of each seed at the common losses, by arm.
 
-    G's are those at which it meets S.
+    G's are those at which it meets S, or where it meets S nowhere, the first twin.
     """
     curves: dict[str, Any] = {}
+    met = [pair["second"]["arm"] for pair in equal.values() if pair["levels"]]
+    twin = "one-shot" if "one-shot" in met else (met or [None])[0]
     for pair in equal.values():
         sides = [("second", pair["second"]["arm"])] if pair["levels"] else []
-        if sides and sides[0][1] == "one-shot":
+        if sides and sides[0][1] == twin:
             sides.insert(0, ("first", "gradual"))
         for side, arm in sides:
             loss = [float(one["loss"]) for one in pair["levels"]]

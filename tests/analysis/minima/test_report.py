@@ -51,6 +51,14 @@ def test_the_band_is_over_the_seeds_that_reach_a_loss():
         plots.curvature_loss({})
 
 
+def test_where_it_meets_s_nowhere_g_is_drawn_beside_the_first_twin():
+    ticket = pair(2, [1.0, 0.1], 0.5)
+    ticket["second"]["arm"] = "ticket"
+    curves = report.curvature_curves({"S": pair(2, [], 1.0), "T": ticket})
+    assert list(curves) == ["G, gradual", "T, G's mask from the initial weights"]
+    assert curves["G, gradual"] == [([1.0, 0.1], [1.0, 0.1])]
+
+
 def test_a_pair_without_a_common_loss_is_said():
     text = "\n".join(report.equal_lines(EQUAL))
     assert text.count("none in common") == 1
