@@ -33,7 +33,7 @@ import numpy as np
 
 from pruning import _contract, taps
 from pruning._roles import leaves_of, weights_only
-from synaptax.checks import wide_dtype
+from synaptax.checks import is_traced, wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
@@ -62,7 +62,8 @@ def wanda(
 
     Raises:
         ValueError: if there is no batch; for a leaf that does not enter one matrix
-            product or convolution, merely rearranged.
+            product or convolution, merely rearranged, or is complex; if the weights or
+            what enters them are not finite.
 
     Reference:
         Sun et al., A simple and effective pruning approach for large language models,
@@ -74,6 +75,8 @@ def wanda(
     for x in rest:
         more = _squares(apply_fn, params, x, prunable)
         total = [a + b for a, b in zip(total, more, strict=True)]
+    for leaf, square in zip(leaves_of(params, prunable), total, strict=True):
+        _check_finite(f"batches: what enters leaf {leaf.name} is not finite", square)
     scores = [
         (jnp.abs(w).astype(square.dtype) * jnp.sqrt(square)).astype(jnp.abs(w).dtype)
         for w, square in zip(leaves, total, strict=True)
@@ -90,6 +93,9 @@ def per_output(
         scores: any pytree of arrays, outputs on the last axis; ties go to the earlier.
         density: the fraction kept, in [0, 1].
         prunable: which leaves; others are all True.
+
+    Raises:
+        ValueError: for a density out of range, or a score that is not finite.
     """
     _check_density(density)
 
@@ -99,6 +105,9 @@ def per_output(
         rank = jnp.argsort(order, axis=0)
         return (rank < round(density * len(flat))).reshape(score.shape)
 
+    for leaf in leaves_of(scores, prunable):
+        if leaf.prunable:
+            _check_finite(f"scores: leaf {leaf.name} is not finite", leaf.value)
     masks = [
         best(leaf.value) if leaf.prunable else jnp.ones(jnp.shape(leaf.value), bool)
         for leaf in leaves_of(scores, prunable)
@@ -144,7 +153,8 @@ def sparsegpt(
 
     Raises:
         ValueError: for an argument out of range, a leaf that is no such kernel (a
-            convolution's is not), inputs that are not a multiple of m.
+            convolution's is not) or is complex, inputs that are not a multiple of m;
+            if the weights or what enters them are not finite.
 
     Reference:
         Frantar and Alistarh, SparseGPT, arXiv 2301.00774 (their equation 3 and
@@ -162,6 +172,7 @@ def sparsegpt(
     plans = _plans(program, params, prunable, ("dot_general",))
     for plan, name in sorted(plans, key=lambda own: own[0].uses):
         gram, place = _gram(apply_fn, structure, leaves, batches, plan, name)
+        _check_finite(f"batches: what enters leaf {name} is not finite", gram)
         matrix, back = place
         if pattern is not None and len(matrix) % pattern[1]:
             raise ValueError(
@@ -235,6 +246,7 @@ def _plans(
     for index, leaf in enumerate(leaves_of(params, prunable)):
         if not leaf.prunable:
             continue
+        _check_real(leaf.name, leaf.value)
         plan = found.get(index)
         single = plan is not None and plan.operand is not None
         name = program.equations[plan.uses[0]].primitive.name if plan else ""
@@ -245,6 +257,18 @@ def _plans(
             )
         plans.append((found[index], leaf.name))
     return plans
+
+
+def _check_real(name: str, value: Any) -> None:
+    """Raise a ValueError that names a leaf that is complex or not finite."""
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise ValueError(f"params: leaf {name} is complex, expected real weights")
+    _check_finite(f"params: leaf {name} is not finite", value)
+
+
+def _check_finite(message: str, value: Any) -> None:
+    if not is_traced(value) and not np.isfinite(np.asarray(value, np.float64)).all():
+        raise ValueError(message)
 
 
 def _entering(

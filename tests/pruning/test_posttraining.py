@@ -148,3 +148,25 @@ def test_what_is_no_single_product_is_refused_by_name():
             posttraining.sparsegpt(once, square, [X], **options)
     with pytest.raises(ValueError, match="batches: expected at least one"):
         posttraining.wanda(once, square, [])
+
+
+@pytest.mark.parametrize(
+    ("weight", "entry", "message"),
+    [
+        (1 + 1j, 1.0, "params: leaf w is complex"),
+        (np.inf, 1.0, "params: leaf w is not finite"),
+        (1.0, np.nan, "batches: what enters leaf w is not finite"),
+    ],
+)
+def test_what_is_not_real_and_finite_is_refused_by_name(weight, entry, message):
+    params, batches = {"w": jnp.full((3, 2), weight)}, [jnp.full((4, 3), entry)]
+    apply_fn = lambda params, x: x @ params["w"]
+    with pytest.raises(ValueError, match=message):
+        posttraining.wanda(apply_fn, params, batches)
+    with pytest.raises(ValueError, match=message):
+        posttraining.sparsegpt(apply_fn, params, batches, 0.5)
+
+
+def test_scores_that_are_not_finite_rank_nothing():
+    with pytest.raises(ValueError, match="scores: leaf w is not finite"):
+        posttraining.per_output({"w": jnp.full((3, 2), jnp.nan)}, 0.5)
