@@ -98,4 +98,4 @@ def test_other_bad_input():
     with pytest.raises(ValueError, match="n_m: expected 1 <= n <= m"):
         masks.n_m(5, 4)
     with pytest.raises(ValueError, match="reduction: expected 'mean' or 'sum'"):
-        masks.neuron("max")
+        masks.neuron("median")
