@@ -308,11 +308,17 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         assert_identical(restored.state, expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def number(request):
+    """A signal that raises KeyboardInterrupt; a background job may ignore SIGINT."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_an_interruption_waits_for_the_save_or_the_second_one(
     tmp_path, monkeypatch, number
 ):
-    before = signal.signal(number, signal.default_int_handler)
     checksums, times = checkpoints._checksums, 1
 
     def interrupted(folder):
@@ -321,30 +327,28 @@ def test_an_interruption_waits_for_the_save_or_the_second_one(
         return checksums(folder)
 
     monkeypatch.setattr(checkpoints, "_checksums", interrupted)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(tmp_path, {"w": jnp.ones(2)}, step=1)
-        assert checkpoints.latest(tmp_path) == 1
-        times = 2
-        with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(tmp_path, {"w": jnp.ones(2)}, step=2)
-        assert checkpoints.latest(tmp_path) == 1
-        assert signal.getsignal(number) is signal.default_int_handler
-    finally:
-        signal.signal(number, before)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, {"w": jnp.ones(2)}, step=1)
+    assert checkpoints.latest(tmp_path) == 1
+    times = 2
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, {"w": jnp.ones(2)}, step=2)
+    assert checkpoints.latest(tmp_path) == 1
+    assert signal.getsignal(number) is signal.default_int_handler
 
 
-def test_interruptions_at_any_moment_of_a_save(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT], indirect=True)
+def test_interruptions_at_any_moment_of_a_save(tmp_path, number):
     """Left alone, orbax's threads fail at what its caller no longer waits for."""
     state, rng = make_state(), np.random.default_rng(0)
     saved = -1
     for step in range(8):
-        timer = threading.Timer(rng.uniform(0, 0.1), signal.raise_signal, [2])
+        timer = threading.Timer(rng.uniform(0, 0.1), signal.raise_signal, [number])
         with pytest.raises(KeyboardInterrupt):
             timer.start()
-            for number in range(100):
-                checkpoints.save(tmp_path, state, step=100 * step + number)
-                saved = 100 * step + number
+            for index in range(100 * step, 100 * step + 100):
+                checkpoints.save(tmp_path, state, step=index)
+                saved = index
         assert checkpoints.latest(tmp_path) in (saved, saved + 1, 100 * step)
         assert_identical(checkpoints.restore(tmp_path, state).state, state)
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
