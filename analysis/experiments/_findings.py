@@ -20,10 +20,8 @@ EXPERIMENTS = {
     "minima_lenet5_mnist": "LeNet-5, MNIST, 8 to 23x",
     "minima_lenet5_mnist_sparse": "LeNet-5, MNIST, 313 to 485x",
     "minima_resnet32_cifar10_reduced": "ResNet-32, CIFAR-10 JPEG copy",
+    "minima_lenet300_mnist_full": "LeNet-300, MNIST, settings as released",
 }
-FULL = "minima_lenet300_mnist_full"  # joins EXPERIMENTS where it is recorded
-if (RECORDED / f"{FULL}.json").exists():
-    EXPERIMENTS[FULL] = "LeNet-300, MNIST, settings as released"
 _SPARSE = "minima_lenet5_mnist_sparse"
 _DRAWN = {  # figure: what it shows
     "error-sparsity": "test error against the share of parameters pruned",
