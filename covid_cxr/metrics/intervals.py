@@ -86,7 +86,7 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Estimate:
     return Estimate(successes / trials, float(ends.low), float(ends.high))
 
 
-def holm(p_values: Any) -> np.ndarray:
+def holm(p_values: Any) -> list[float]:
     """Return Holm's adjusted p-values, in the order given.
 
     Rejecting what is at most alpha keeps the chance of any false rejection at most
@@ -97,7 +97,7 @@ def holm(p_values: Any) -> np.ndarray:
         p_values: (K,) numbers in [0, 1] or NaN.
 
     Returns:
-        (K,) float64.
+        K numbers, plain as p-values are everywhere here.
 
     Raises:
         ValueError: for another shape or a number outside [0, 1].
@@ -106,7 +106,7 @@ def holm(p_values: Any) -> np.ndarray:
         Holm, A simple sequentially rejective multiple test procedure, 1979.
 
     Example:
-        >>> covid_cxr.metrics.holm([0.01, 0.04, 0.03]).round(3).tolist()
+        >>> [round(p, 3) for p in covid_cxr.metrics.holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, np.float64)
@@ -117,4 +117,4 @@ def holm(p_values: Any) -> np.ndarray:
     order = np.flatnonzero(known)[np.argsort(p[known], kind="stable")]
     factors = np.arange(order.size, 0, -1)
     out[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
-    return out
+    return out.tolist()

@@ -64,11 +64,8 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
             comparisons=len(pairs),
         )
         compared.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
-    adjusted = holm(np.array([one.p for one in compared]))
-    return [
-        one._replace(adjusted=float(p))
-        for one, p in zip(compared, adjusted, strict=True)
-    ]
+    adjusted = holm([one.p for one in compared])
+    return [one._replace(adjusted=p) for one, p in zip(compared, adjusted, strict=True)]
 
 
 def _alike(first: Row, second: Row) -> bool:
