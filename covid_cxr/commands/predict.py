@@ -109,7 +109,8 @@ def _about(kept: Kept) -> str:
         f"{card['temperature']:.2f}, as likely as among its validation radiographs, of "
         f"which {share:.0%} are positive; elsewhere it is another share, and another "
         f"probability. Threshold: {card['threshold']['value']:.3f} "
-        f"({card['threshold']['rule']}, on these)."
+        f"({card['threshold']['rule']}, on these). A radiograph that they were made "
+        "of is told by its picture; another one of the same patient is not."
     )
 
 

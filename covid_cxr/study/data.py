@@ -109,13 +109,16 @@ class Tables(NamedTuple):
 class CellData(NamedTuple):
     """The radiographs of :class:`Tables`, preprocessed; stage 1's label is "covid".
 
-    ``plain`` are those of the training part as they are.
+    ``plain`` are those of the training part as they are, ``hashes`` the perceptual
+    hashes (n, 4) of all that a network is made of: "training", "validation" and, of
+    stage 1, "pre-training".
     """
 
     parts: dict[str, Radiographs]
     tests: dict[str, Radiographs]
     first: dict[str, Radiographs]
     plain: Radiographs
+    hashes: dict[str, np.ndarray]
 
 
 class Library(NamedTuple):
@@ -144,7 +147,16 @@ class Library(NamedTuple):
         select = lambda group: {n: self.select(one, kind) for n, one in group.items()}
         first = {part: targeted(one, label) for part, one in seen.first.items()}
         plain = self.select(seen.parts["train"])
-        return CellData(select(seen.parts), select(seen.tests), select(first), plain)
+        hashes = {
+            "training": self.hashes(seen.parts["train"]),
+            "validation": self.hashes(seen.parts["validation"]),
+        }
+        if first:
+            both = [self.hashes(one) for one in first.values()]
+            hashes["pre-training"] = np.concatenate(both)
+        return CellData(
+            select(seen.parts), select(seen.tests), select(first), plain, hashes
+        )
 
     def select(self, index: Index, kind: str = NONE) -> Radiographs:
         """Return the radiographs of a table, in its order, preprocessed as wished."""

@@ -2,7 +2,9 @@
 
 A folder holds ``weights`` and ``model.json``: how radiographs were prepared, threshold
 and temperature of the validation part, and what was trained on, views and sources by
-name and the range of a few statistics; nothing of a patient.
+name and the range of a few statistics; nothing of a patient. ``seen.npz`` has the
+perceptual hashes of the radiographs that they were made of: who has one of these can
+tell by it that it was used, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from covid_cxr.study.config import Cell, StudyConfig
 from covid_cxr.train import StageConfig, Trained
 from synaptax import runs
 from synaptax.runs import checkpoints
+from synaptax.runs.files import replacing
 
 MODELS = "models"  # folder of the kept networks, in the study's
-_FILE, _WEIGHTS = "model.json", "weights"
+_FILE, _WEIGHTS, _SEEN = "model.json", "weights", "seen.npz"
 _TAIL = 0.005  # of the radiographs trained on lie beyond either end of a range
 _EDGE = 1e-6  # scores are kept this far from 0 and 1 before a logit: float32 ends there
 
@@ -40,11 +43,14 @@ class Kept(NamedTuple):
         net: the network.
         trained: its weights, with a leading axis of seeds, and the stage.
         card: what ``model.json`` says beside these.
+        hashes: "training", "validation" and "pre-training" to the perceptual hashes
+            (n, 4) of their radiographs; None of networks kept before there were any.
     """
 
     net: Network
     trained: Trained
     card: Mapping[str, Any]
+    hashes: Mapping[str, np.ndarray] | None
 
 
 def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,6 +115,7 @@ def keep(
     cell: Cell,
     trained: Trained,
     said: Mapping[str, Any],
+    hashes: Mapping[str, np.ndarray],
 ) -> None:
     """Write the networks of a cell.
 
@@ -118,11 +125,14 @@ def keep(
         cell: which.
         trained: its networks.
         said: threshold, temperature and :func:`seen`.
+        hashes: see :class:`Kept`.
     """
     folder = place / MODELS / cell.key
     folder.mkdir(parents=True, exist_ok=True)
     state = (trained.params, trained.stats)
     checkpoints.save(folder / _WEIGHTS, state, step=0, keep=1)
+    with replacing(folder / _SEEN) as file:
+        np.savez(file, **hashes)  # pyright: ignore
     stage = trained.config
     content = {
         "caution": CAUTION,
@@ -187,4 +197,15 @@ def load(path: str | os.PathLike[str]) -> Kept:
     )
     params, stats = checkpoints.restore(folder / _WEIGHTS, like).state
     trained = Trained(params, stats, np.zeros(len(seeds), int), [], stage)
-    return Kept(net, trained, card)
+    return Kept(net, trained, card, _hashes(folder / _SEEN))
+
+
+def _hashes(path: Path) -> Mapping[str, np.ndarray] | None:
+    """Return the hashes of a folder, None where there are none."""
+    if not path.exists():
+        return None
+    arrays = runs.read_arrays(path)
+    for name, one in arrays.items():
+        if one.dtype != np.uint64 or one.shape[1:] != (4,):
+            raise runs.FileError(f"{path}: {name}: expected uint64 (n, 4)")
+    return arrays

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from covid_cxr.hashes import near_duplicates, perceptual_hashes
 from covid_cxr.images import dicom
 from covid_cxr.images.radiograph import ImageError, Radiograph, unusable
 from covid_cxr.images.reader import read
 from covid_cxr.images.resizing import square
 from covid_cxr.segmentation import load as load_segmenter
 from covid_cxr.study.config import MASKING, NONE
+from covid_cxr.study.leakage import ALIKE
 from covid_cxr.study.model import Kept, calibrated, statistics
 from covid_cxr.study.preparation import (
     AT_ONCE,
@@ -109,6 +111,8 @@ def _some(
         images[row] = unit(quantised(square(image.pixels, side)))
         warnings[row] += _of_picture(kept.card, images[row])
         usable[row] = True
+    for row, text in _trained_on(kept.hashes, images, np.flatnonzero(usable)):
+        warnings[row].insert(0, text)
     lungs = np.zeros(images.shape, bool)
     if segmenter is not None:
         masked = np.zeros(len(files), bool)
@@ -131,6 +135,29 @@ def _some(
         above = score >= threshold  # false where there is no score
         said = tuple(warnings[row])
         yield Prediction(file, score, low, high, likely, above, said)
+
+
+def _trained_on(
+    hashes: Mapping[str, np.ndarray] | None, images: np.ndarray, rows: np.ndarray
+) -> Iterator[tuple[int, str]]:
+    """Yield which images the networks were made of, or that it cannot be known.
+
+    A score of such a one says what was learnt by heart. It is told by its picture,
+    whatever its file is called and however it was compressed.
+    """
+    if hashes is None:
+        text = "cannot be known whether it was seen in training: no hashes were kept"
+        yield from ((row, text) for row in rows)
+        return
+    own = perceptual_hashes(images[rows])
+    for part, known in hashes.items():
+        pairs = near_duplicates(own, known, within=ALIKE)
+        nearest: dict[int, int] = {}
+        for row, _, bits in pairs:
+            nearest[row] = min(bits, nearest.get(row, bits))
+        for row, bits in nearest.items():
+            text = f"was seen in {part}: it or a copy ({bits} of 255 bits differ)"
+            yield int(rows[row]), text
 
 
 def _of_file(

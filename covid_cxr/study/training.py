@@ -80,7 +80,7 @@ def train_cell(
             "validation_share": float(truth.mean()),
             "seen": seen(train.index, _sample(data.plain)),
         }
-        keep(place, config, cell, trained, said)
+        keep(place, config, cell, trained, said, data.hashes)
     record = {
         **cell._asdict(),
         "train": summary(train.index),

@@ -1,14 +1,16 @@
 """Scores of files by kept networks: the caution first, and what speaks against them."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from covid_cxr import CAUTION
 from covid_cxr.__main__ import main
 from covid_cxr.metrics import log_loss
-from covid_cxr.study import cells, model, predictions
+from covid_cxr.study import cells, model, prediction, predictions
 from covid_cxr.study.data import library
 from tests.covid_cxr import trees
 from tests.covid_cxr.train.tiny import tiny
@@ -60,6 +62,43 @@ def test_files_get_scores_and_warnings(kept, tmp_path, capsys):
     assert "more than a quarter is cut away" in second["warnings"]
     assert third["score"] == "none" and "no score" in third["warnings"]
     assert first["caution"] == CAUTION
+
+
+def test_radiographs_that_were_seen_in_training_are_told(kept, tmp_path):
+    config, _, place = kept
+    held = library(config)
+    first = {}
+    for part in ("train", "validation", "test"):
+        pixels = held.select(held.parts["home"][part].select([0])).pixels()[0]
+        first[part] = Image.fromarray((pixels * 65535).astype(np.uint16))
+        first[part].save(tmp_path / f"{part}.png")
+    first["train"].save(tmp_path / "renamed.png")
+    eight = np.asarray(first["train"]) // 257
+    larger = Image.fromarray(eight.astype(np.uint8)).resize((110, 110))
+    larger.save(tmp_path / "copy.jpg", quality=80)
+    loaded = model.load(place)
+
+    def told(loaded, name):
+        (one,) = prediction.predictions(loaded, [tmp_path / name])
+        return one.warnings[0]
+
+    for name in ("train.png", "renamed.png", "copy.jpg"):
+        assert told(loaded, name).startswith("was seen in training: it or a copy"), name
+    assert "was seen in validation" in told(loaded, "validation.png")
+    assert "was seen" not in told(loaded, "test.png")
+    # Networks that were kept before hashes were: not known, which is not "no".
+    older = loaded._replace(hashes=None)
+    assert told(older, "test.png").startswith("cannot be known whether it was seen")
+
+
+def test_hashes_of_another_kind_are_refused(kept, tmp_path):
+    place = tmp_path / "copy"
+    shutil.copytree(kept[2], place)
+    np.savez(place / "seen.npz", training=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"seen\.npz: training: expected uint64"):
+        model.load(place)
+    (place / "seen.npz").unlink()
+    assert model.load(place).hashes is None
 
 
 def test_networks_are_named_where_a_study_has_several(kept, tmp_path, capsys):
