@@ -23,7 +23,7 @@ from pruning._roles import (
 from pruning.masks import full_mask
 from pruning.schedules import Manual, Schedule
 from pruning.selection import SelectionInfo, check_options, itself, select_by
-from pruning.structures import Structure
+from pruning.structures import Structures, of_leaves
 from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
@@ -108,7 +108,7 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
     return SCORES[score]
 
 
-def _check_prunable(params: PyTree, prunable: Prunable, structure: Structure) -> None:
+def _check_prunable(params: PyTree, prunable: Prunable, structure: Structures) -> None:
     """Raise ValueError if nothing can be pruned, or not in the structure's units."""
     leaves = leaves_of(params, prunable)
     if leaves and not any(leaf.prunable for leaf in leaves):
@@ -118,8 +118,9 @@ def _check_prunable(params: PyTree, prunable: Prunable, structure: Structure) ->
             raise ValueError(
                 f"prunable: leaf {name} is {leaf.dtype}, expected floating weights"
             )
-        if chosen:
-            structure.check(name, tuple(leaf.shape))
+    chosen = [leaf for leaf in leaves if leaf.prunable]
+    shapes = [tuple(leaf.value.shape) for leaf in chosen]
+    of_leaves(structure, [leaf.name for leaf in chosen], shapes)
 
 
 def _described(
@@ -151,7 +152,7 @@ def prune(
     *,
     score: str | Callable[..., PyTree] = "magnitude",
     scope: Scope = "global",
-    structure: Structure | str = "element",
+    structure: Structures = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     regrow: bool = False,
@@ -216,7 +217,7 @@ def prune(
     if not isinstance(schedule, Schedule):
         raise ValueError(f"schedule: expected a pruning schedule, got {schedule!r}")
     check_prunable(prunable)
-    structure = check_options(scope, structure, min_per_leaf)
+    check_options(scope, structure, min_per_leaf)
     options = _Options(
         schedule,
         _score_function(score),
@@ -247,7 +248,7 @@ class _Options(NamedTuple):
     schedule: Schedule
     score: Callable[..., PyTree]
     scope: Scope
-    structure: Structure
+    structure: Structures
     prunable: Prunable
     min_per_leaf: int
     regrow: bool

@@ -28,14 +28,14 @@ from pruning._prune import (
 from pruning._pruned import cleared
 from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
 from pruning._select import LIMIT
+from pruning._solve import solve
 from pruning.masks import flips, full_mask
 from pruning.selection import (
-    ELEMENT,
-    _solve,
     check_options,
     itself,
     select_with_info,
 )
+from pruning.structures import element
 from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable, map_named
 from synaptax.typing import Array, PyTree
@@ -165,7 +165,7 @@ def rewired(
         params = with_arrays(params)
         way = "write optax.chain(lookahead(...), prune(...)) instead"
         _transform.refuse_two_views(params, "rewired", way)
-        _check_prunable(params, prunable, ELEMENT)
+        _check_prunable(params, prunable, "element")
         names = _names(params, prunable)
         target = _transform.density_or_nan(density)
         if not names:  # optax asks so for what in the state is like the parameters
@@ -285,7 +285,7 @@ def _moved(
     gone = jnp.clip(gone, 0, counts)
     size = tuple(jnp.where(jnp.isfinite(w), jnp.abs(w), jnp.inf) for w in own)
     origin = tuple((place, ()) for place in range(len(picked)))
-    solve = lambda values, gates, budget: _solve(
+    best = lambda values, gates, budget: solve(
         tuple((value,) for value in values),
         gates,
         budget,
@@ -293,9 +293,9 @@ def _moved(
         score=itself,
         origin=origin,
         together=False,
-        structure=ELEMENT,
+        structures=(element(),) * len(origin),
     )[0]
-    stay = solve(size, gates, counts - gone)
+    stay = best(size, gates, counts - gone)
     if grow == "gradient":
         slopes = jax.tree.leaves(grads)
         wish = tuple(jnp.abs(slopes[i]) for i in picked)
@@ -306,7 +306,7 @@ def _moved(
             for k, w in zip(drawn, own, strict=True)
         )
     free = tuple(~mask for mask in stay)
-    grown = solve(wish, free, gone)
+    grown = best(wish, free, gone)
     for i, old, more in zip(picked, stay, grown, strict=True):
         flat[i] = old | more
     return jax.tree.unflatten(jax.tree.structure(masks), flat)

@@ -5,7 +5,6 @@ Nothing here needs an optimizer; see :mod:`pruning._select` for how it is done.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,17 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pruning import _allocation, _roles, _select, taps
+from pruning import _allocation, _roles, _select
 from pruning._allocation import SCOPES, Scope
 from pruning._roles import Stacked, weights_only
+from pruning._solve import solve
 from pruning._transform import like
 from pruning.scores import magnitude
-from pruning.structures import Structure, element
+from pruning.structures import Structures, check_structures, of_leaves
 from synaptax.checks import check_boolean, is_traced
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
-
-ELEMENT = element()
 
 
 class SelectionInfo(NamedTuple):
@@ -74,7 +72,7 @@ def select(
     density: Any,
     *,
     scope: Scope = "global",
-    structure: Structure | str = "element",
+    structure: Structures = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     on_collapse: str = "keep",
@@ -89,9 +87,10 @@ def select(
 
     With a structure whose groups hold several weights the same budget of
     round(density * n) weights is filled with whole groups, best first, and never
-    exceeded. The floor comes before the budget: a leaf that the ranking would leave
-    with fewer than ``min_per_leaf`` groups keeps its best ``min_per_leaf``, and only
-    if the floors alone exceed the budget are more weights kept than asked.
+    exceeded; a group competes by its own score, whatever its size. The floor comes
+    before the budget: a leaf that the ranking would leave with fewer than
+    ``min_per_leaf`` groups keeps its best ``min_per_leaf``, and only if the floors
+    alone exceed the budget are more weights kept than asked.
 
     Args:
         scores: any pytree of floating arrays, one score per weight, higher is kept.
@@ -104,7 +103,10 @@ def select(
             densities, a map from path to number or a function of (path, shape): the
             leaf l gets min(1, s a_l) with the s that meets the budget. Densities that
             meet it by themselves hold as they are.
-        structure: what is kept or removed as one; see :mod:`pruning.structures`.
+        structure: what is kept or removed as one; see :mod:`pruning.structures`. One
+            for all leaves; a map from path to structure, by single weights where it
+            names none; or a function of (path, shape), of a layer where layers are
+            stacked.
         prunable: which leaves may lose weights, a predicate on (path, leaf).
         min_per_leaf: groups that each prunable leaf (of a stack, each layer) keeps at
             least; 0 for no floor.
@@ -161,7 +163,7 @@ def select_with_info(
     density: Any,
     *,
     scope: Scope = "global",
-    structure: Structure | str = "element",
+    structure: Structures = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     allowed: PyTree | None = None,
@@ -205,7 +207,7 @@ def select_by(
     density: Any,
     *,
     scope: Scope = "global",
-    structure: Structure | str = "element",
+    structure: Structures = "element",
     prunable: Prunable = weights_only,
     min_per_leaf: int = 1,
     allowed: PyTree | None = None,
@@ -228,7 +230,7 @@ def select_by(
     Returns:
         ``(mask, info)``.
     """
-    structure = check_options(scope, structure, min_per_leaf)
+    check_options(scope, structure, min_per_leaf)
     scores = trees[0] if score is itself else _shapes(score, trees)
     if allowed is not None:
         allowed = like(scores, allowed, argument="allowed")
@@ -244,8 +246,8 @@ def select_by(
         for i, place in origin
     ]
     layers = [shapes[i][len(place) :] for i, place in origin]
-    for name, shape in zip(names, layers, strict=True):
-        structure.check(name, shape)
+    own = [leaves[picked[i]].name for i, _ in origin]
+    structures = of_leaves(structure, own, layers, names)
     sizes = [math.prod(shape) for shape in layers]
     total = sum(sizes)
     if total > _select.LIMIT:
@@ -255,12 +257,11 @@ def select_by(
         numbers = sizes if scope == "layer" else [total] * len(sizes)
         budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
     else:
-        own = [leaves[picked[i]].name for i, _ in origin]
         parts = _allocation.proportions(scope, own, layers)
         budget = _allocation.divided(counter(total), sizes, parts)
     flat = [jax.tree.leaves(tree) for tree in trees]
     gates = None if allowed is None else jax.tree.leaves(allowed)
-    chosen, kept, threshold, floored = _solve(
+    chosen, kept, threshold, floored = solve(
         tuple(tuple(part[i] for part in flat) for i in picked),
         None if gates is None else tuple(gates[i] for i in picked),
         budget,
@@ -268,7 +269,7 @@ def select_by(
         score=score,
         origin=tuple(origin),
         together=scope == "global",
-        structure=structure,
+        structures=structures,
     )
     masks = dict(zip(picked, _roles.restacked(chosen, origin, shapes), strict=True))
     whole = [
@@ -322,92 +323,16 @@ def _divides(scope: Any) -> bool:
     return isinstance(scope, Mapping) or callable(scope)
 
 
-def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> Structure:
-    """Raise a ValueError for a bad option; return the structure as an object."""
+def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> None:
+    """Raise a ValueError for a bad option."""
     if scope not in SCOPES if isinstance(scope, str) else not _divides(scope):
         raise ValueError(
             f"scope: expected 'global' or 'layer', got {scope!r}; or one of 'uniform', "
             "'erk', a map from path to density, a function of (path, shape)"
         )
-    if structure == "element":
-        structure = ELEMENT
-    if not isinstance(structure, Structure):
-        raise ValueError(
-            f"structure: expected 'element' or a Structure, got {structure!r}"
-        )
+    check_structures(structure)
     if not isinstance(min_per_leaf, int) or min_per_leaf < 0:
         raise ValueError(f"min_per_leaf: expected an integer >= 0, got {min_per_leaf}")
-    return structure
-
-
-@functools.partial(
-    jax.jit, static_argnames=("score", "origin", "together", "structure")
-)
-def _solve(
-    leaves: tuple[tuple[Array, ...], ...],
-    allowed: tuple[Array, ...] | None,
-    budget: Array,
-    floor: Array,
-    *,
-    score: Callable[..., Array],
-    origin: tuple[tuple[int, tuple[int, ...]], ...],
-    together: bool,
-    structure: Structure,
-) -> tuple[tuple[Array, ...], Array, Array, list[Array]]:
-    """Select over prunable leaves alone: masks, kept, threshold and floored flags."""
-    # In shard_map each device chooses among its own part of the weights.
-    budget = taps.vary(budget, taps.varying_axes((leaves, allowed)))
-
-    def scored(layer: int, turn: Array = budget[0]) -> tuple[Array, Array | None]:
-        index, place = origin[layer]
-        at = lambda leaf: _select.anew(leaf[place] if place else leaf, turn)
-        gate = None if allowed is None else at(allowed[index])
-        return score(*map(at, leaves[index])), gate
-
-    layers = range(len(origin))
-    given = [jax.eval_shape(functools.partial(scored, layer))[0] for layer in layers]
-    wide = any(leaf.dtype == jnp.float64 for leaf in given)
-
-    def keys_of(layer: int, turn: Array) -> Array:
-        leaf, gate = scored(layer, turn)
-        key = _select.ordered_keys(structure.group_scores(leaf, gate), wide=wide)
-        eligible = structure.eligible(leaf, gate)
-        if eligible is None:
-            return key
-        return jnp.where(eligible, key, jnp.asarray(_select.EXCLUDED, key.dtype))
-
-    keys = []
-    for layer in layers:
-        make = functools.partial(keys_of, layer)
-        if type(structure) is not Structure:
-            # Of a group, or of a rank among neighbours, once is enough.
-            held = make(budget[0])
-            make = lambda turn, held=held: held
-        keys.append(_select.Keys(jax.eval_shape(make, budget[0]).shape, make))
-    sizes = [structure.group_size(tuple(leaf.shape)) for leaf in given]
-    choice = _select.choose(
-        keys,
-        jnp.uint64 if wide else jnp.uint32,
-        sizes,
-        budget,
-        together=together,
-        floor=floor,
-    )
-    kept, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
-    for i in layers:
-        turn = choice.kept[i]
-        leaf, gate = scored(i, turn)
-        groups = _select.chosen(keys[i].make(turn), choice.bound[i], choice.cut[i])
-        mask = structure.expand(groups, tuple(leaf.shape))
-        # The group's decision is spread over the leaf as the leaf itself is spread.
-        mask = mask & (jnp.ones_like(leaf, dtype=bool) if gate is None else gate)
-        masks.append(mask)
-        value = structure.group_scores(leaf, gate)
-        number, smallest = _select.least(groups, value.astype(jnp.float32))
-        kept += number if sizes[i] == 1 else _select.total(mask)
-        lowest = jnp.minimum(lowest, smallest)
-    floored = [choice.floored[i] for i in layers]
-    return tuple(masks), kept, lowest, floored
 
 
 def collapsed(scores: PyTree, density: Any, **options: Any) -> tuple[str, ...]:

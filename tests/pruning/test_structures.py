@@ -140,3 +140,68 @@ def test_any_score_is_reduced_over_neurons_filters_heads_and_blocks(reduction, r
         np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-6)
     with pytest.raises(ValueError, match=r"leaf w: shape .* has no axis 3"):
         pruning.select({"w": scores}, 0.5, structure=pruning.along(3))
+
+
+def test_each_leaf_may_have_a_structure_of_its_own():
+    rng = np.random.default_rng(0)
+    shapes = {"value": (4, 3, 5), "up": (6, 8), "out": (2, 9), "rest": (5, 4)}
+    tree = {n: jnp.float32(rng.normal(size=s)) for n, s in shapes.items()}
+    own = {
+        "value": pruning.along(-2),
+        "up": pruning.neuron(),
+        "out": pruning.n_m(1, 3, -1),
+    }
+    split = lambda where, **scope: pruning.select(
+        tree, 0.5, structure=where, min_per_leaf=0, **scope
+    )
+    found = split(own, scope="layer")
+    for name in tree:  # by layers, each as it would be alone
+        one = own.get(name, "element")
+        alone = pruning.select({name: tree[name]}, 0.5, structure=one, min_per_leaf=0)
+        same({name: found[name]}, alone)
+    same(split(lambda path, shape: own.get(path, "element"), scope="layer"), found)
+    # Together, within one budget: best group first, whatever its size.
+    groups = [
+        (float(np.abs(tree["value"][:, i]).mean()), "value", i, 20) for i in range(3)
+    ]
+    groups += [(float(np.abs(tree["up"][:, i]).mean()), "up", i, 6) for i in range(8)]
+    both = {name: tree[name] for name in ("value", "up")}
+    mask = pruning.select(both, 0.5, structure={k: own[k] for k in both})
+    left, expected = 54, {name: np.zeros(shapes[name], bool) for name in both}
+    for _, name, index, size in sorted(groups, reverse=True):
+        if size > left:
+            break
+        left -= size
+        expected[name][:, index] = True
+    same(mask, expected)
+
+
+def test_a_structure_by_path_is_refused_where_it_cannot_be():
+    tree = {"a": jnp.ones((4, 6)), "b": jnp.ones((3, 5))}
+    for structure, message in (
+        ({"c": pruning.neuron()}, "structure: no prunable leaf is called c"),
+        ({"a": "neuron"}, "structure: expected 'element' or a Structure"),
+        (lambda path, shape: None, "structure: expected 'element' or a Structure"),
+        ({"b": pruning.n_m(1, 2)}, "leaf b"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pruning.select(tree, 0.5, structure=structure)
+        with pytest.raises(ValueError, match=message):
+            pruning.prune(pruning.one_shot(0, 0.5), structure=structure).init(tree)
+
+
+def test_prune_takes_structures_by_path_jitted_and_holds_the_groups():
+    rng = np.random.default_rng(1)
+    params = {"a": jnp.float32(rng.normal(size=(4, 6))), "b": jnp.ones((3, 5))}
+    by = {"a": pruning.neuron()}
+    tx = pruning.prune(pruning.one_shot(0, 0.5), structure=by, scope="layer")
+    grads = jax.tree.map(jnp.zeros_like, params)
+    updates, state = jax.jit(tx.update)(grads, tx.init(params), params)
+    mask = pruning.masks_of(state)
+    columns = np.asarray(mask["a"]).sum(0)
+    assert sorted(columns.tolist()) == [0, 0, 0, 4, 4, 4]
+    assert int(mask["b"].sum()) == 8
+    same(mask, pruning.select(params, 0.5, structure=by, scope="layer"))
+    pruned = jax.tree.map(jnp.add, params, updates)
+    for name, weight in pruned.items():
+        np.testing.assert_array_equal(weight == 0, ~mask[name])
