@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from pruning import _packed, _transform
 from pruning._prune import PruneState
 from pruning._transform import pure
+from pruning.masks import apply_mask
 from synaptax.checks import check_boolean
 from synaptax.typing import PyTree
 
@@ -126,3 +128,40 @@ def with_masks(opt_state: Any, masks: PyTree) -> Any:
         )
 
     return jax.tree.map(replace, opt_state, is_leaf=_is_prune_state)
+
+
+def rewind(
+    tx: optax.GradientTransformation, earlier: PyTree, masks: PyTree
+) -> tuple[PyTree, Any]:
+    """Return earlier weights under later masks, and a fresh state that holds these.
+
+    A lottery ticket: keep the parameters of the start, or of any epoch, prune, and go
+    on from here.
+
+    Args:
+        tx: the chain that trains on, as a rule with ``prune(manual())``: a schedule
+            begins anew, its first step at the first update.
+        earlier: parameters of the epoch that is taken up again.
+        masks: boolean tree, True = kept; :func:`masks_of` of the pruned network's
+            state.
+
+    Returns:
+        ``(params, opt_state)``: the weights, exactly 0 where pruned, and the state of
+        ``tx`` for them, its moments fresh.
+
+    Raises:
+        ValueError: if masks and parameters do not fit, or ``tx`` holds no masks.
+
+    Reference:
+        Frankle and Carbin, The lottery ticket hypothesis, arXiv 1803.03635; rewinding
+        to an early epoch: Frankle et al., arXiv 1903.01611.
+
+    Example:
+        >>> tx = optax.chain(optax.sgd(0.1), pruning.prune(pruning.manual()))
+        >>> first = {"w": jnp.array([[1.0, 2.0]])}
+        >>> params, state = pruning.rewind(tx, first, {"w": jnp.array([[True, False]])})
+        >>> params["w"].tolist(), pruning.masks_of(state)["w"].tolist()
+        ([[1.0, 0.0]], [[True, False]])
+    """
+    params = apply_mask(earlier, masks)
+    return params, with_masks(tx.init(params), masks)

@@ -52,6 +52,7 @@ __all__ = [
     "input_channel",
     "intersect",
     "magnitude_mask",
+    "mask_metrics",
     "masks_from_zeros",
     "n_m",
     "neuron",
@@ -305,6 +306,45 @@ def flips(before: PyTree, after: PyTree) -> Flips:
     return Flips(
         count(pruned, prunable=every).kept, count(regrown, prunable=every).kept
     )
+
+
+def mask_metrics(mask: PyTree, before: PyTree | None = None) -> dict[str, float]:
+    """Return what there is to log of a mask, leaf by leaf, for any metrics writer.
+
+    Args:
+        mask: boolean tree, True = kept; prunable leaves alone count.
+        before: the mask before it changed.
+
+    Returns:
+        ``density`` and ``density/PATH``; with ``before`` also ``pruned``,
+        ``pruned/PATH``, ``regrown`` and ``regrown/PATH``, numbers of weights.
+
+    Raises:
+        ValueError: if the masks differ in structure or shape, are not boolean, or no
+            leaf is prunable.
+
+    Example:
+        >>> before = {"w": jnp.array([[True, True]])}
+        >>> after = {"w": jnp.array([[True, False]])}
+        >>> pruning.mask_metrics(after, before)["pruned/w"]
+        1.0
+    """
+    metrics = {"density": float(density(mask))}
+    for name, leaf in count(mask).leaves.items():
+        metrics[f"density/{name}"] = leaf.kept / max(leaf.total, 1)
+    if before is None:
+        return metrics
+    old, new = _checked_pair(before=before, mask=mask)
+    changes = {
+        "pruned": jax.tree.map(lambda a, b: a & ~b, old, new),
+        "regrown": jax.tree.map(lambda a, b: b & ~a, old, new),
+    }
+    for kind, changed in changes.items():
+        counted = count(changed)
+        metrics[kind] = float(counted.kept)
+        for name, leaf in counted.leaves.items():
+            metrics[f"{kind}/{name}"] = float(leaf.kept)
+    return metrics
 
 
 def threshold_mask(

@@ -19,7 +19,7 @@ from pruning._decay import (
     loss_sensitivity_decay,
     sensitivity_decay,
 )
-from pruning._mask_state import masks_of, with_masks
+from pruning._mask_state import masks_of, rewind, with_masks
 from pruning._prune import PruneInfo, PruneState, prune
 from pruning._pruned import PrunedState, pruned
 from pruning._regularization import PSPState, psp_regularization
@@ -43,6 +43,7 @@ __all__ = [
     "prune",
     "pruned",
     "psp_regularization",
+    "rewind",
     "rewired",
     "sensitivity_decay",
     "straight_through",

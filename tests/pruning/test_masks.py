@@ -99,3 +99,26 @@ def test_other_bad_input():
         masks.n_m(5, 4)
     with pytest.raises(ValueError, match="reduction: expected 'mean' or 'sum'"):
         masks.neuron("median")
+
+
+def test_the_metrics_of_a_mask_are_its_counts_leaf_by_leaf():
+    rng = np.random.default_rng(0)
+    draw = lambda: {
+        "a": {"kernel": jnp.asarray(rng.random((4, 5)) < 0.5)},
+        "b": {"kernel": jnp.asarray(rng.random((3, 2)) < 0.5)},
+        "bias": jnp.ones(3, bool),
+    }
+    before, after = draw(), draw()
+    metrics = masks.mask_metrics(after, before)
+    old, new = (np.asarray(tree["a"]["kernel"]) for tree in (before, after))
+    assert metrics["density/a/kernel"] == new.mean()
+    assert metrics["pruned/a/kernel"] == (old & ~new).sum()
+    assert metrics["regrown/a/kernel"] == (new & ~old).sum()
+    assert metrics["density"] == masks.density(after)
+    assert (metrics["pruned"], metrics["regrown"]) == masks.flips(before, after)
+    assert set(masks.mask_metrics(after)) == {
+        *("density", "density/a/kernel", "density/b/kernel")
+    }
+    assert all(type(value) is float for value in metrics.values())
+    with pytest.raises(ValueError, match="mask"):
+        masks.mask_metrics(after, {"a": before["a"]})

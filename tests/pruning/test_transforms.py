@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from pruning import masks, schedules, scores, transforms
+from tests.pruning.references import same
 
 
 def kernels(key, dtype="float32"):
@@ -397,3 +398,30 @@ def test_other_bad_input(key):
 
 def ones(size):
     return jnp.ones((size,) * (1 if size == 1 else 2))
+
+
+def test_a_ticket_is_rewound_in_one_call_and_stays_pruned(key):
+    first = kernels(key)
+    tx = optax.chain(
+        optax.sgd(0.1, momentum=0.9), transforms.prune(schedules.one_shot(1, 0.25))
+    )
+    params, state = first, tx.init(first)
+    for _ in range(3):
+        updates, state = tx.update(jax.tree.map(jnp.sin, params), state, params)
+        params = optax.apply_updates(params, updates)
+    mask = transforms.masks_of(state)
+    again = optax.chain(
+        optax.sgd(0.1, momentum=0.9), transforms.prune(schedules.manual())
+    )
+    params, state = transforms.rewind(again, first, mask)
+    same(params, masks.apply_mask(first, mask))
+    assert int(optax.tree_utils.tree_get(state, "prune_count")) == 0
+    for _ in range(2):
+        updates, state = again.update(jax.tree.map(jnp.cos, params), state, params)
+        params = optax.apply_updates(params, updates)
+    same(transforms.masks_of(state), mask)
+    same(masks.apply_mask(params, mask), params)
+    with pytest.raises(ValueError, match="mask"):
+        transforms.rewind(again, first, {"a": mask["a"]})
+    with pytest.raises(ValueError, match="no masks found"):
+        transforms.rewind(optax.sgd(0.1), first, mask)
