@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pruning.comparison import report
-from pruning.experiments import _psp_cells, _results_frontier, compare_lenet300
+from pruning.experiments import _psp_cells, _results_compare, _results_frontier
 from pruning.experiments._variants import RECORDED
 from pruning.experiments.results import PAPER
 from pruning.regularisers import figures
@@ -174,9 +174,10 @@ def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
     drawn = {"lenet300_mnist-frontier": frontier(), **penalty()}
     drawn["frontier_lenet300-frontier"] = by_schedule()
-    cells = list(compare_lenet300.read().values())
-    title = "LeNet-300-100 on MNIST, 40 epochs each"
-    drawn["compare_lenet300"] = report.figure(cells, title=title)
+    for one in _results_compare.EXPERIMENTS:
+        title = f"{one.title}, {one.config.budget} epochs each"
+        if cells := list(one.read().values()):
+            drawn[one.name] = report.figure(cells, title=title)
     for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
 
