@@ -36,6 +36,8 @@ from covid_cxr.segmentation import (
 from covid_cxr.segmentation.regions import PUBLISHED_BLUR
 from covid_cxr.sources import build, has_mask
 from covid_cxr.sources import load as load_radiographs
+from covid_cxr.sources.base import Listing
+from covid_cxr.sources.own import ENDINGS, shows
 from covid_cxr.splits import assign
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
@@ -45,7 +47,6 @@ from synaptax.runs.folder import RunFolder, write_json
 
 PHANTOM = "phantom"
 _PHANTOM_PATIENTS = 200
-_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".dcm", ".dicom")
 _DESCRIPTION = """Train, judge or use a lung segmentation.
 
 DATA is a folder in the layout of a public set with lung masks, or "phantom" for
@@ -197,7 +198,7 @@ def apply(options: Apply) -> None:
         raise NotADirectoryError(f"{options.images}: no such folder")
     paths = listed(options.images, options.out)
     if not paths:
-        raise ValueError(f"{options.images}: holds no image ({', '.join(_ENDINGS)})")
+        raise ValueError(f"{options.images}: holds no image ({', '.join(ENDINGS)})")
     names = [path.relative_to(options.images).as_posix() for path in paths]
     targets = targets_of(names)
     rows = [
@@ -221,20 +222,11 @@ def listed(images: Path, out: Path | None = None) -> list[Path]:
     What an earlier run wrote into ``out`` is not taken for radiographs.
     """
     files = []
-    for path in sorted(images.rglob("*")):
-        suffix = path.suffix.lower()
-        if path.is_dir() or (out is not None and path.is_relative_to(out)):
-            continue
+    for path in (images / name for name in Listing(images).walk(".", None)):
         # A link that leads nowhere is listed too: the table says so.
-        if suffix in _ENDINGS or (path.is_file() and _bare_dicom(path)):
+        if shows(path) and (out is None or not path.is_relative_to(out)):
             files.append(path)
     return files
-
-
-def _bare_dicom(path: Path) -> bool:
-    """Say whether a file without a known suffix begins as DICOM files do."""
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def targets_of(names: Sequence[str]) -> list[str]:

@@ -51,6 +51,7 @@ class Options:
         example: Print a study with every option, commented, and end.
         check: Look at the sets, say what is wrong with them, and end; the exit code is
             1 if something is.
+        notes: With --check, also list what was left out on purpose, row by row.
         run_dir: Folder for cells, figures and reports; None: runs/study-NAME.
         report_only: Write the report of the finished cells, train nothing.
         quiet: Show no progress.
@@ -61,6 +62,7 @@ class Options:
     ] = None
     example: bool = False
     check: bool = False
+    notes: bool = False
     run_dir: Path | None = None
     report_only: bool = False
     quiet: bool = False
@@ -88,7 +90,7 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr study") -> int:
         raise ValueError("CONFIG: expected a file; --example prints one to begin with")
     config = read(options.config)
     if options.check:
-        return check_sets(config, quiet=options.quiet)
+        return check_sets(config, quiet=options.quiet, notes=options.notes)
     folder = options.run_dir or Path("runs") / f"study-{config.name}"
     again = [*prog.split(), str(options.config.absolute())]
     train = not options.report_only
@@ -96,7 +98,7 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr study") -> int:
     return 0
 
 
-def check_sets(config: StudyConfig, *, quiet: bool = False) -> int:
+def check_sets(config: StudyConfig, *, quiet: bool = False, notes: bool = False) -> int:
     """Print what is wrong with the sets of a study; return 1 if something is, or 0."""
     wrong = 0
     for name, one in config.sets.items():
@@ -104,7 +106,7 @@ def check_sets(config: StudyConfig, *, quiet: bool = False) -> int:
             built, progress = built_of(config, name), iter if quiet else shown
             source = own.SOURCE if one.own else by_name(str(built.index.source[0]))
             report = examined(source, built, progress=progress)
-            wrong |= show(report._replace(source=name))
+            wrong |= show(report._replace(source=name), notes=notes)
             print(f"  known of them: {known(report.index, config.label)}")
     return wrong
 

@@ -15,10 +15,11 @@ from covid_cxr.problems import KINDS
 from synaptax.cli.options import parse
 from synaptax.runs.folder import write_json
 
-_DESCRIPTION = """Check a folder of chest X-rays, in the layout of a public set.
+_DESCRIPTION = """Check a folder of chest X-rays: a public set's, or your own.
 
-Names each file that is missing, corrupt, ambiguous or there twice. The exit code is 0
-if nothing is wrong, 1 if something is, 2 if the folder could not be checked at all.
+Names each file that is missing, corrupt, ambiguous or there twice. Images of your own
+need --source folders; `study --check` looks at your table and labels too. The exit
+code is 0 if nothing is wrong, 1 if something is, 2 if the folder could not be checked.
 """
 
 
@@ -28,7 +29,7 @@ class Options:
 
     Attributes:
         dir: The folder.
-        source: The set's name, or "auto" to tell by the layout.
+        source: The public set's name, "auto" to tell by the layout, or "folders".
         tables_only: Look at tables and file names alone; decode nothing.
         json: Also write the problems to this file.
         notes: Also list what was left out on purpose, row by row.
@@ -83,6 +84,8 @@ def show(report: verify.Report, *, notes: bool = False) -> int:
     for problem in report.problems if notes else faults:
         print(problem)
     print(_summary(report))
+    if len(faults) < len(report.problems) and not notes:
+        print("  --notes names those that are not counted as wrong")
     return 1 if faults else 0
 
 

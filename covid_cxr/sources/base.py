@@ -22,7 +22,9 @@ from covid_cxr.problems import Problems
 
 PICTURES = (".png", ".jpg", ".jpeg")
 Get = Callable[[str], str]
-_JUNK = re.compile(r"^(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX)$", re.I)
+_JUNK = re.compile(
+    r"^(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX|DICOMDIR)$", re.I
+)
 _OLDEST = 120
 
 
@@ -193,7 +195,7 @@ class Listing:
     """The files of a folder, each directory listed once, junk left out.
 
     Junk is what systems leave in archives: ``._*``, ``.DS_Store``, ``Thumbs.db``,
-    ``desktop.ini`` and ``__MACOSX``.
+    ``desktop.ini`` and ``__MACOSX``; and ``DICOMDIR``, a table of contents.
     """
 
     def __init__(self, root: Path) -> None:

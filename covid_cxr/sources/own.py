@@ -16,6 +16,7 @@ import datetime
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from covid_cxr.sources.base import (
 from covid_cxr.sources.formats import read_any
 
 FOLDERS = "folders"  # the source's name of a set whose classes are folders
-_ENDINGS = (*PICTURES, ".gif", ".dcm", ".dicom")
+ENDINGS = (*PICTURES, ".gif", ".dcm", ".dicom")
 _VIEWS = {
     "UNKNOWN": "UNKNOWN",
     "AP SUPINE": "AP_SUPINE",
@@ -159,24 +160,29 @@ def build(
     except re.error as error:
         raise ValueError(f"patients: {patients!r} is no pattern: {error}") from error
     if table is None:
-        entries, known = _in_folders(rows), set()
+        entries, known = _in_folders(rows, bool(labels)), set()
     else:
         read = read_any(table, problems)
         known = _columns(read, columns, labels, pattern, problems)
         entries = _in_table(read, columns, rows)
     if pattern is None and "patient" not in known:
-        detail = "no patients are named: every image counts as its own patient"
+        detail = (
+            "every image counts as its own patient, and a study will not split them: "
+            "name a column for the patient, or a pattern, see `patients`"
+        )
         problems.add("grouping", table.name if table else ".", detail)
-    count = 0
+    named: set[str] = set()
     for entry in entries:
-        count += 1
         row = _row(entry, rows, columns, known, labels, pattern)
+        named.add(entry.path)
         if row is not None:
             rows.add(row, entry.where)
-    if not count:
+            named |= set(row.masks.values())
+    if not named:
         raise FileNotFoundError(f"{table or root}: no image in it")
     if table is not None and files:
-        rows.unlisted(rows.listing.walk(".", _ENDINGS))
+        files_there = set(rows.listing.walk(".", None)) - named
+        rows.unlisted([p for p in sorted(files_there) if shows(root / p)])
     return rows.built()
 
 
@@ -188,7 +194,7 @@ def _columns(
     problems: Problems,
 ) -> set[str]:
     """Return the fields that a table has; what it must have and lacks is an error."""
-    known = set()
+    known, lacking = set(), []
     own = {field.name for field in dataclasses.fields(columns)} - {"label"}
     optional = own - {"image", "patient"}
     for field in sorted(own):
@@ -198,12 +204,14 @@ def _columns(
         elif field == "patient" and (pattern is not None or not called):
             continue
         elif field in optional and called in ("", field):
-            detail = f"no column {field!r}: unknown of every image"
-            problems.add("no column", table.name, detail)
+            lacking.append(field)
         else:
             table.need(called or field)
     for label in labels.values():
         table.need(label.column or columns.label)
+    if lacking:
+        detail = f"{', '.join(lacking)}: known by a DICOM header at most"
+        problems.add("no column", table.name, detail)
     return known
 
 
@@ -230,26 +238,32 @@ def _with_ending(path: str, rows: Rows) -> str:
     same = [
         name
         for name in rows.listing.names(folder)
-        if name.startswith(f"{parts.name}.") and name.lower().endswith(_ENDINGS)
+        if name.startswith(f"{parts.name}.") and name.lower().endswith(ENDINGS)
     ]
     return str(parts.parent / same[0]) if len(same) == 1 else path
 
 
-def _in_folders(rows: Rows) -> Iterator[_Entry]:
+def _in_folders(rows: Rows, classes: bool) -> Iterator[_Entry]:
     """Yield the images of class folders; other files are named and left out."""
     for path in rows.listing.walk(".", None):
         parts = PurePosixPath(path)
-        ended = parts.suffix.lower() in _ENDINGS
-        if len(parts.parts) < 2:
+        if classes and len(parts.parts) < 2:
             rows.problems.add("unlisted", path, "in no folder, so of no class")
-        elif ended or _is_dicom(rows.root / path):
+        elif shows(rows.root / path):
             yield _Entry(path, path, lambda column, name=parts.parent.name: name)
         else:
             rows.problems.add("unlisted", path, "neither PNG, JPEG, GIF nor DICOM")
 
 
+def shows(path: Path) -> bool:
+    """Say whether a file is an image by its ending, or DICOM by its contents."""
+    return path.name.lower().endswith(ENDINGS) or _is_dicom(path)
+
+
 def _is_dicom(path: Path) -> bool:
     try:
+        if not path.is_file():  # a pipe would never end
+            return False
         with path.open("rb") as file:
             return dicom.recognised(file.read(512))
     except OSError:
@@ -370,3 +384,8 @@ def _spelling(text: str) -> str:
 
 #: How images and masks of such a set are read; it has no layout of its own.
 SOURCE = Source("own", build, detect=lambda root: False, masks=("lungs",))
+
+#: Any folder of images, whatever it is of: nothing is known of them but by headers.
+ANY = dataclasses.replace(
+    SOURCE, name=FOLDERS, build=partial(build, name=FOLDERS, labels={})
+)

@@ -49,10 +49,11 @@ def by_name(name: str) -> Source:
         >>> covid_cxr.sources.by_name("jsrt").masks
         ('left_lung', 'right_lung', 'heart', 'left_clavicle', 'right_clavicle')
     """
+    if name == own.FOLDERS:
+        return own.ANY
     if name not in SOURCES:
-        raise ValueError(
-            f"source: expected 'auto' or one of {', '.join(SOURCES)}, got {name!r}"
-        )
+        names = ", ".join((*SOURCES, own.FOLDERS))
+        raise ValueError(f"source: expected 'auto' or one of {names}, got {name!r}")
     return SOURCES[name]
 
 
@@ -83,7 +84,8 @@ def detect(root: str | os.PathLike[str]) -> Source:
         found = ", ".join(one.name for one in fits) or "none of them"
         raise ValueError(
             f"{folder}: expected the layout of one of {', '.join(SOURCES)}; it has "
-            f"that of {found}. Name it with source="
+            f"that of {found}. Name its source, 'folders' for images of your own; "
+            "`study --check` looks at a table of your own too"
         )
     return fits[0]
 
@@ -93,7 +95,8 @@ def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) ->
 
     Args:
         root: the folder, in the set's own layout.
-        source: a name of :data:`SOURCES`, or "auto" to tell by the layout.
+        source: a name of :data:`SOURCES`, "auto" to tell by the layout, or "folders"
+            for any folder of images.
         **options: the source's own, such as ``uncertain=`` for CheXpert.
 
     Returns:

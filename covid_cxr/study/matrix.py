@@ -76,6 +76,8 @@ def run(
         >>> config = covid_cxr.study.read(pathlib.Path("study.json"))  # doctest: +SKIP
         >>> covid_cxr.study.run(config, "runs/first")  # doctest: +SKIP
     """
+    study = runs.RunFolder(Path(folder).expanduser().absolute())
+    new = not study.config.exists()
     study = runs.create(folder, config, resume=True)  # kept: it holds the lock
     place = study.path
     for path in sorted((place / "cells").glob("*.json")):
@@ -90,15 +92,20 @@ def run(
         report("every cell is finished")
         return place
     report("loading radiographs")
-    held = library(config, _prepared_in(place))
+    try:
+        held = library(config, _prepared_in(place))
+        seen = {  # of all cells, before anything is trained
+            pair: tables(config, held, *pair)
+            for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo)
+        }
+    except (OSError, ValueError):
+        if new:  # nothing was learnt by this config: mended, it may begin here
+            study.config.unlink()
+        raise
     (place / "cells").mkdir(exist_ok=True)
     with replacing(place / CONTACT) as file:
         np.savez_compressed(file, **_contact(held))  # pyright: ignore
     runs.write_json(place / "sets.json", held.described)
-    seen = {  # of all cells, before anything is trained
-        pair: tables(config, held, *pair)
-        for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo)
-    }
     for number, cell in enumerate(todo, start=1):
         report(f"cell {number} of {len(todo)} to do: {', '.join(cell)}")
         own = seen[cell.mix, cell.pretraining]

@@ -183,6 +183,10 @@ def _check_config(folder: RunFolder, fields: dict[str, Any], ignore: set[str]) -
         raise FileError(f"{folder.config}: expected named fields")
     for name in sorted((set(saved) | set(fields)) - ignore):
         a, b = saved.get(name, "nothing"), fields.get(name, "nothing")
+        while a != b and isinstance(a, dict) and isinstance(b, dict):
+            pairs = {k: (a.get(k, "nothing"), b.get(k, "nothing")) for k in {*a, *b}}
+            inner = min(k for k, (one, other) in pairs.items() if one != other)
+            name, (a, b) = f"{name}.{inner}", pairs[inner]
         if a != b:
             raise ValueError(
                 f"{folder.path} holds a run with {name} = {a!r}, not {b!r}: resume it "

@@ -123,6 +123,23 @@ def test_a_files_name_cannot_act_on_the_terminal(tmp_path, capsys, name):
     assert f"images/{name}" in [problem["path"] for problem in problems]
 
 
+def test_a_folder_of_ones_own_is_checked_without_a_table(tmp_path, capsys):
+    for seed, name in enumerate(("loose.png", "ill/IM0001", "ill/IM0002", "b/c.jpg")):
+        bare = trees.dicom(trees.picture(seed))
+        trees.write(tmp_path / name, bare if "IM" in name else trees.jpeg(seed))
+    trees.write(tmp_path / "DICOMDIR", trees.dicom()[:300])
+    trees.write(tmp_path / "ill/again.png", (tmp_path / "b/c.jpg").read_bytes())
+    trees.write(tmp_path / "b/broken.png", b"broken")
+    assert main(["verify", str(tmp_path), "--source", "folders"]) == 1
+    out = capsys.readouterr().out
+    assert "corrupt: b/broken.png" in out and "duplicate: b/c.jpg" in out
+    assert "folders: 5 usable images" in out and "--notes" in out
+    assert main(["verify", str(tmp_path), "--source", "folders", "--notes"]) == 1
+    assert "grouping: .: every image counts as its own" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "'folders' for images of your own" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", ["a.png", "b.png", "absent"])
 def test_a_link_that_leads_nowhere_is_one_named_problem(tmp_path, target):
     root = trees.covid_chestxray(tmp_path)

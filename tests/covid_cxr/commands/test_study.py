@@ -81,6 +81,26 @@ def test_a_check_names_what_is_wrong_and_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_study_that_was_refused_may_be_mended_in_its_folder(tmp_path, capsys):
+    for k in range(24):
+        kind = "covid" if k % 2 else "normal"
+        data = trees.encode(trees.picture(k))
+        trees.write(tmp_path / "radiographs" / kind / f"{k // 4}_{k}.png", data)
+    assert main(["study", "--example"]) == 0
+    text = capsys.readouterr().out
+    text = text.replace('table = "radiographs.csv"', 'source = "folders"')
+    file, out = tmp_path / "study.toml", tmp_path / "out"
+    file.write_text(text)
+    given = ["study", str(file), "--quiet", "--run-dir", str(out)]
+    assert main(given) == 2
+    assert "whose patients are not known" in capsys.readouterr().err
+    assert not (out / "config.json").exists()
+    # Another refusal, of another config: the folder is nobody's yet.
+    file.write_text(text.replace('"normal"]', '"sound"]'))
+    assert main(given) == 2
+    assert "holds a run" not in capsys.readouterr().err
+
+
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     file = tmp_path / "study.json"
     file.write_text(json.dumps(STUDY))
