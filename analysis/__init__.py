@@ -15,6 +15,7 @@ from analysis import (
     summaries,
     transfer,
 )
+from analysis.blocks import block, diagonal, layers, watch
 from analysis.curvature import top_eigenpairs, trace
 from analysis.entropy import FirstOrder
 from analysis.landscape import (
@@ -33,6 +34,7 @@ from analysis.operators import (
     fisher,
     gauss_newton,
     hessian,
+    hessian_rest,
 )
 from analysis.pairs import SecondOrder, second_order
 from analysis.paths import Bezier, Line, barrier, connect, distance, line
@@ -47,6 +49,7 @@ from analysis.planes import (
 )
 from analysis.sharpness import ascent_sharpness, expected_sharpness
 from analysis.spectrum import smoothed, spectral_density
+from analysis.sums import effective_dimension, log_determinant
 
 __all__ = [
     "Bezier",
@@ -61,9 +64,12 @@ __all__ = [
     "Survey",
     "ascent_sharpness",
     "barrier",
+    "block",
     "connect",
     "curvature",
+    "diagonal",
     "distance",
+    "effective_dimension",
     "empirical_fisher",
     "entropy",
     "expected_sharpness",
@@ -73,10 +79,13 @@ __all__ = [
     "gauss_newton",
     "grid",
     "hessian",
+    "hessian_rest",
     "lanczos",
     "landscape",
+    "layers",
     "line",
     "locate",
+    "log_determinant",
     "mean_loss",
     "operators",
     "pairs",
@@ -97,4 +106,5 @@ __all__ = [
     "top_eigenvalue",
     "trace",
     "transfer",
+    "watch",
 ]

@@ -9,6 +9,7 @@ surviving ones.
 :func:`hessian`            :math:`\nabla^2 L`, of any loss
 :func:`gauss_newton`       :math:`E[J^T \nabla^2_y \ell\, J]`, drops the network's own
                            curvature; positive semi-definite for a convex loss
+:func:`hessian_rest`       Hessian - Gauss-Newton, the network's own curvature
 :func:`fisher`             :math:`E[J^T F J]`, F the Fisher information of the outputs
                            under the model's own distribution ("true" Fisher); equal
                            to Gauss-Newton for softmax cross-entropy
@@ -31,6 +32,13 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from analysis._products import (
+    EmpiricalFisher,
+    Fisher,
+    GaussNewton,
+    Hessian,
+    Rest,
+)
 from analysis._sets import mean_over, size_of
 from synaptax.checks import check_boolean
 from synaptax.trees import check_same_structure, named_leaves
@@ -132,7 +140,7 @@ def hessian(
         >>> operator.matvec(jnp.ones(2)).tolist()
         [0.5, 0.0]
     """
-    return _operator(_Hessian(loss), params, data, batch, mask, weight)
+    return _operator(Hessian(loss), params, data, batch, mask, weight)
 
 
 def gauss_newton(
@@ -164,7 +172,49 @@ def gauss_newton(
         >>> operator.matvec(jnp.ones(2)).tolist()
         [0.5, 2.0]
     """
-    return _operator(_GaussNewton(apply_fn, loss), params, data, batch, mask, weight)
+    return _operator(GaussNewton(apply_fn, loss), params, data, batch, mask, weight)
+
+
+def hessian_rest(
+    apply_fn: Callable[[PyTree, Any], Array],
+    loss: Callable[[Array, Any], Array],
+    params: PyTree,
+    data: tuple[Any, Any],
+    *,
+    batch: int = 500,
+    mask: PyTree | None = None,
+    weight: Callable[[Any], Any] | None = None,
+) -> Operator:
+    r"""Return what the Hessian has beside Gauss-Newton: the network's own curvature.
+
+    .. math:: \nabla^2 L = E[J^T \nabla^2_y \ell\, J]
+        + E\Big[\sum_k \frac{\partial \ell}{\partial y_k} \nabla^2 y_k\Big]
+
+    The second term, computed by itself and not as a difference. It vanishes where the
+    outputs fit or the network is piecewise linear in a leaf.
+
+    Args:
+        apply_fn: as :func:`gauss_newton`, as the rest.
+        loss: as there.
+        params: as there.
+        data: as there.
+        batch: as there.
+        mask: as there.
+        weight: as there.
+
+    Reference:
+        Schraudolph, Fast curvature matrix-vector products for second-order gradient
+        descent, Neural Computation 14 (2002).
+
+    Example:
+        >>> square = lambda y, target: 0.5 * jnp.mean((y - target) ** 2)
+        >>> data = jnp.ones((1, 1)), jnp.zeros(1)
+        >>> apply_fn = lambda w, x: w[0] * x[:, 0] * w[1]  # y = w_0 w_1
+        >>> rest = analysis.hessian_rest(apply_fn, square, jnp.array([2.0, 3.0]), data)
+        >>> rest.matvec(jnp.array([1.0, 0.0])).tolist()  # y d2y/dw0 dw1
+        [0.0, 6.0]
+    """
+    return _operator(Rest(apply_fn, loss), params, data, batch, mask, weight)
 
 
 def fisher(
@@ -202,7 +252,7 @@ def fisher(
         raise ValueError(
             f"likelihood: expected one of {', '.join(LIKELIHOODS)}, got {likelihood!r}"
         )
-    return _operator(_Fisher(apply_fn, likelihood), params, data, batch, mask)
+    return _operator(Fisher(apply_fn, likelihood), params, data, batch, mask)
 
 
 def empirical_fisher(
@@ -228,83 +278,7 @@ def empirical_fisher(
         >>> operator.matvec(jnp.ones(2)).tolist()
         [8.0, 8.0]
     """
-    return _operator(_EmpiricalFisher(losses), params, data, batch, mask)
-
-
-# Products over one batch: dataclasses, so that equal functions compile once.
-
-
-@dataclasses.dataclass(frozen=True)
-class _Hessian:
-    loss: Callable[[PyTree, Any], Array]
-
-    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
-        gradient = lambda p: jax.grad(self.loss)(p, part)
-        return jax.jvp(gradient, (params,), (v,))[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class _GaussNewton:
-    apply_fn: Callable[[PyTree, Any], Array]
-    loss: Callable[[Array, Any], Array]
-
-    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
-        x, targets = part
-        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
-        slope = lambda y: jax.grad(self.loss)(y, targets)
-        return pull(jax.jvp(slope, (y,), (dy,))[1])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Fisher:
-    apply_fn: Callable[[PyTree, Any], Array]
-    likelihood: str
-
-    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
-        x, _ = part
-        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
-        if y.ndim != 2:  # the mean over a sequence is not this one
-            raise ValueError(
-                f"apply_fn: expected outputs of shape (B, C), got {y.shape}; for a "
-                "sequence make its positions examples, or use gauss_newton"
-            )
-        return pull(information_product(y, dy, self.likelihood) / y.shape[0])
-
-
-@dataclasses.dataclass(frozen=True)
-class _EmpiricalFisher:
-    losses: Callable[[PyTree, Any], Array]
-
-    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
-        each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
-        if each.ndim != 1:
-            raise ValueError(f"losses: expected shape (B,), got {each.shape}")
-        return pull(slope / each.shape[0])
-
-
-def _both_ways(
-    function: Callable[[PyTree], Array], params: PyTree, v: PyTree
-) -> tuple[Array, Callable[[Array], PyTree], Array]:
-    """Return the value, the map J^T, and J v."""
-    value, pull = jax.vjp(function, params)
-    return value, lambda dy: pull(dy)[0], jax.jvp(function, (params,), (v,))[1]
-
-
-def information_product(y: Array, dy: Array, likelihood: str) -> Array:
-    """Multiply the Fisher information of the outputs with dy, an example at a time.
-
-    Args:
-        y: (B, C), what the distribution is parametrised by.
-        dy: (B, C).
-        likelihood: one of :data:`LIKELIHOODS`.
-    """
-    if likelihood == "gaussian":
-        return dy
-    if likelihood == "bernoulli":
-        p = jax.nn.sigmoid(y)
-        return p * (1 - p) * dy
-    p = jax.nn.softmax(y, axis=-1)
-    return p * (dy - jnp.sum(p * dy, axis=-1, keepdims=True))
+    return _operator(EmpiricalFisher(losses), params, data, batch, mask)
 
 
 @dataclasses.dataclass(frozen=True)

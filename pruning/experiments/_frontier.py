@@ -26,11 +26,20 @@ from pruning.gradual.config import Config
 from pruning.gradual.outcome import load_network, load_points
 from pruning.gradual.train import fit
 from synaptax import runs
+from synaptax.nets.lenets import LeNet300
 
+LECUN = "pruning.experiments._frontier:lenet300_lecun"
 LAYERS = {
     "lenet300": ("Dense_0", "Dense_1", "Dense_2"),
+    LECUN: ("Dense_0", "Dense_1", "Dense_2"),
     "lenet5": ("Conv_0", "Conv_1", "Dense_0", "Dense_1"),
 }
+
+
+def lenet300_lecun(classes: int, shape: tuple[int, ...], **options: Any) -> LeNet300:
+    """Return LeNet-300-100 with initial weights of variance 1 / inputs, biases 0."""
+    del shape
+    return LeNet300(classes, initialiser="lecun", **options)
 
 
 def read(experiment: str, recorded: Path = RECORDED) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pruning.experiments._frontier import run
+from pruning.experiments._frontier import LECUN, run
 from pruning.experiments.frontier_search import BASE, GIVEN
 
 UNSPECIFIC = replace(
@@ -46,6 +46,8 @@ VARIANTS = {
         UNSPECIFIC, dense_epochs=20, prune_epochs=180, tune_epochs=100, begin=0.0
     ),
     "unspecific-far-long": FAR_LONG,
+    # Three times the initial variance: what the weights start from.
+    "unspecific-lecun": replace(UNSPECIFIC, model=LECUN),
     # No gate: what plain decay reaches by the same schedule.
     "l2-far-long": replace(FAR_LONG, method="l2"),
     "specific": replace(RIVAL, method="sensitivity-specific"),

@@ -227,3 +227,23 @@ def test_bad_input(network):
         operators.from_matvec(lambda v: v, 0)
     with pytest.raises(ValueError, match="mask: expected shape"):
         operators.from_matvec(lambda v: v, 3, mask=jnp.ones(2, bool))
+
+
+def test_the_hessian_is_gauss_newton_and_the_rest():
+    apply_fn, params = networks.linen()
+    smooth = lambda p, x: jnp.tanh(apply_fn(p, x)) * apply_fn(p, x)
+    mask, _ = random_mask(params, 0.6)
+    for options in ({}, {"mask": mask}):
+        whole = operators.hessian(
+            lambda p, part: cross_entropy(smooth(p, part[0]), part[1]),
+            params,
+            (X, LABELS),
+            batch=BATCH,
+            **options,
+        )
+        parts = [
+            make(smooth, cross_entropy, params, (X, LABELS), batch=BATCH, **options)
+            for make in (operators.gauss_newton, operators.hessian_rest)
+        ]
+        close(sum(map(dense, parts)), dense(whole))
+        assert np.abs(dense(parts[1])).max() > 0.01 * np.abs(dense(whole)).max()

@@ -1,0 +1,99 @@
+"""Products of curvature matrices with a tree, over one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from synaptax.typing import Array, PyTree
+
+# Products over one batch: dataclasses, so that equal functions compile once.
+
+
+@dataclasses.dataclass(frozen=True)
+class Hessian:
+    loss: Callable[[PyTree, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        gradient = lambda p: jax.grad(self.loss)(p, part)
+        return jax.jvp(gradient, (params,), (v,))[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussNewton:
+    apply_fn: Callable[[PyTree, Any], Array]
+    loss: Callable[[Array, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        x, targets = part
+        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
+        slope = lambda y: jax.grad(self.loss)(y, targets)
+        return pull(jax.jvp(slope, (y,), (dy,))[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rest:
+    apply_fn: Callable[[PyTree, Any], Array]
+    loss: Callable[[Array, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        x, targets = part
+        slope = jax.grad(self.loss)(self.apply_fn(params, x), targets)  # held
+        pull = lambda p: jax.vjp(lambda q: self.apply_fn(q, x), p)[1](slope)[0]
+        return jax.jvp(pull, (params,), (v,))[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fisher:
+    apply_fn: Callable[[PyTree, Any], Array]
+    likelihood: str
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        x, _ = part
+        y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
+        if y.ndim != 2:  # the mean over a sequence is not this one
+            raise ValueError(
+                f"apply_fn: expected outputs of shape (B, C), got {y.shape}; for a "
+                "sequence make its positions examples, or use gauss_newton"
+            )
+        return pull(information_product(y, dy, self.likelihood) / y.shape[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class EmpiricalFisher:
+    losses: Callable[[PyTree, Any], Array]
+
+    def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
+        if each.ndim != 1:
+            raise ValueError(f"losses: expected shape (B,), got {each.shape}")
+        return pull(slope / each.shape[0])
+
+
+def _both_ways(
+    function: Callable[[PyTree], Array], params: PyTree, v: PyTree
+) -> tuple[Array, Callable[[Array], PyTree], Array]:
+    """Return the value, the map J^T, and J v."""
+    value, pull = jax.vjp(function, params)
+    return value, lambda dy: pull(dy)[0], jax.jvp(function, (params,), (v,))[1]
+
+
+def information_product(y: Array, dy: Array, likelihood: str) -> Array:
+    """Multiply the Fisher information of the outputs with dy, an example at a time.
+
+    Args:
+        y: (B, C), what the distribution is parametrised by.
+        dy: (B, C).
+        likelihood: one of :data:`LIKELIHOODS`.
+    """
+    if likelihood == "gaussian":
+        return dy
+    if likelihood == "bernoulli":
+        p = jax.nn.sigmoid(y)
+        return p * (1 - p) * dy
+    p = jax.nn.softmax(y, axis=-1)
+    return p * (dy - jnp.sum(p * dy, axis=-1, keepdims=True))
