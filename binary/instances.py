@@ -123,7 +123,7 @@ def storage(
     if not real:
         _check_odd(size, margin)
     inputs = _inputs(keys[0], count, size, real)
-    labels = _signs(keys[1], (count,))
+    labels = random_signs(keys[1], (count,))
     return _make(inputs, labels, margin, None)
 
 
@@ -154,7 +154,7 @@ def teacher_student(
     if not real:
         _check_odd(size, 0.0)
     inputs = _inputs(keys[0], count, size, real)
-    teacher = _signs(keys[1], (size,))
+    teacher = random_signs(keys[1], (size,))
     wide = inputs.dtype if real else jnp.int32
     labels = jnp.sign(inputs.astype(wide) @ teacher.astype(wide)).astype(jnp.int8)
     return _make(inputs, labels, 0.0, teacher)
@@ -211,10 +211,11 @@ def _make(inputs: Array, labels: Array, margin: Any, teacher: Array | None) -> I
 def _inputs(key: Array, count: int, size: int, real: bool) -> Array:
     if real:
         return jax.random.normal(key, (count, size))
-    return _signs(key, (count, size))
+    return random_signs(key, (count, size))
 
 
-def _signs(key: Array, shape: tuple[int, ...]) -> Array:
+def random_signs(key: Array, shape: tuple[int, ...]) -> Array:
+    """Draw +1 and -1 with equal chances, int8."""
     bits = jax.random.bits(key, shape, jnp.uint8) & 1
     return 2 * bits.astype(jnp.int8) - 1
 

@@ -51,7 +51,7 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=f"Measure {plan.name}.")
     parser.add_argument("--only", nargs="*", default=(), choices=tuple(plan.loads))
     only = parser.parse_args(arguments).only
-    rows: list[dict[str, Any]] = []
+    rows = _earlier(plan)["rows"]
     for method in only or plan.loads:
         folder = _folder(plan, method)
         if not folder.path.exists() and _recorded(plan, method):

@@ -4,6 +4,7 @@ from binary.solvers._amp import amp
 from binary.solvers._annealed import annealed
 from binary.solvers._annealing import annealing
 from binary.solvers._committee import committee
+from binary.solvers._focusing import focusing
 from binary.solvers._free import free
 from binary.solvers._sbpi import sbpi
 from binary.solvers._solve import solve
@@ -20,6 +21,7 @@ __all__ = [
     "annealed",
     "annealing",
     "committee",
+    "focusing",
     "free",
     "linear",
     "power",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
-from binary.likelihood import fields, inverse_mills, pulls
+from binary.instances import random_signs
+from binary.likelihood import Batch, fields, inverse_mills, pulls
 from binary.solvers.types import Clock, Problem, Solver, need_binary
 from synaptax.typing import Array
 
 _FLOOR = 1e-6  # of the mean variance
+_FADED = 0.6  # the reinforcement where a restart's random field is gone
 
 
 class AmpState(NamedTuple):
@@ -21,14 +24,45 @@ class AmpState(NamedTuple):
     Attributes:
         h: (N,) float32, the local fields; m = tanh h.
         g: (M,) float32, what each pattern said last.
+        key: of the random fields of restarts; None without.
     """
 
     h: Array
     g: Array
+    key: Array | None = None
+
+
+def replies(
+    h: Array, g: Array, batch: Batch, planes: int | None
+) -> tuple[Array, Array]:
+    """Return the fields that patterns send to the weights, and what each pattern says.
+
+    Args:
+        h: (N,) local fields of the weights.
+        g: (M,) what each pattern said last.
+        batch: the patterns.
+        planes: bits that products with the patterns keep; None for float32.
+    """
+    m = jnp.tanh(h)
+    root = jnp.sqrt(jnp.float32(m.size))
+    spread = jnp.maximum(jnp.mean((1 - m) * (1 + m)), _FLOOR)
+    field = (fields(m, batch, planes) - batch.threshold) / root
+    omega = field - spread * g
+    g = inverse_mills(omega / jnp.sqrt(spread)) / jnp.sqrt(spread)
+    g = jnp.where(batch.valid, g, 0)
+    reaction = jnp.sum(g * (g + omega / spread)) / m.size
+    return pulls(g, batch, planes) / root + m * reaction, g
 
 
 @functools.cache
-def amp(*, planes: int | None = 16, rate: float = 1e-3) -> Solver:
+def amp(
+    *,
+    planes: int | None = 16,
+    rate: float = 1e-3,
+    cycle: int | None = None,
+    start: float = 0.1,
+    field: float = 0.1,
+) -> Solver:
     r"""Return approximate message passing with reinforcement.
 
     .. math::
@@ -39,40 +73,70 @@ def amp(*, planes: int | None = 16, rate: float = 1e-3) -> Solver:
         + m_i \frac1N \sum_\mu g_\mu (g_\mu + \omega_\mu / V) + r_t h_i,
         \quad r_t = \min(1, \lambda t)
 
+    It forgets where it starts: runs on one instance with other keys nearly always end
+    alike. With ``cycle`` a run that has not solved by then starts anew,
+    under another field that the key draws,
+
+    .. math:: r_t = \min(1, r_0 + \lambda t), \qquad
+        h_i \leftarrow \dots + \epsilon \max(0, 1 - r_t / 0.6) z_i, \quad z_i = \pm 1
+
     Args:
         planes: bits that products with the patterns keep; None for float32.
         rate: lambda, the default of the knob of the runs.
+        cycle: passes of one attempt; None for a single one, with r_0 and epsilon 0.
+        start: r_0 in [0, 1), of each attempt; of no effect without ``cycle``.
+        field: epsilon >= 0; of no effect without ``cycle``.
+
+    Raises:
+        ValueError: naming the option out of range.
 
     Reference:
         Braunstein and Zecchina, Learning by message passing in networks of discrete
-        synapses, PRL 96, 030201 (2006), for reinforcement.
+        synapses, PRL 96, 030201 (2006), for reinforcement; the restarts are ours.
 
     Example:
         >>> solver = binary.amp(rate=0.01)
         >>> solver.name, solver.rate
         ('reinforced AMP', 0.01)
     """
+    if cycle is not None and cycle < 1:
+        raise ValueError(f"cycle: expected at least 1 pass, got {cycle}")
+    if not 0 <= start < 1:
+        raise ValueError(f"start: expected a reinforcement in [0, 1), got {start}")
+    if not 0 <= field < math.inf:
+        raise ValueError(f"field: expected a finite number >= 0, got {field}")
 
     def init(key: Array, problem: Problem) -> AmpState:
         need_binary(problem, "amp")
         count, size = problem.given.patterns.shape
-        return AmpState(0.01 * jax.random.normal(key, (size,)), jnp.zeros(count))
+        h = 0.01 * jax.random.normal(key, (size,))
+        return AmpState(h, jnp.zeros(count), None if cycle is None else key)
+
+    def once(state: AmpState, batch: Batch, rate: Array, epoch: Array) -> AmpState:
+        said, g = replies(state.h, state.g, batch, planes)
+        reinforcement = jnp.minimum(1, rate * epoch.astype(jnp.float32))
+        return AmpState(said + reinforcement * state.h, g)
+
+    def again(
+        state: AmpState, batch: Batch, rate: Array, epoch: Array, cycle: int
+    ) -> AmpState:
+        attempt, turn = epoch // cycle, epoch % cycle
+        key = jax.random.fold_in(cast(Array, state.key), attempt)
+        lean = field * random_signs(key, state.h.shape).astype(jnp.float32)
+        h = jnp.where(turn == 0, lean, state.h)
+        said, g = replies(h, jnp.where(turn == 0, 0, state.g), batch, planes)
+        # r_t = r_0 + lambda t
+        reinforcement = jnp.minimum(1, start + rate * turn.astype(jnp.float32))
+        left = jnp.maximum(0, 1 - reinforcement / _FADED)
+        return AmpState(said + reinforcement * h + left * lean, g, state.key)
 
     def step(
         key: Array, state: Any, problem: Problem, rate: Array, clock: Clock
-    ) -> Any:
+    ) -> AmpState:
         del key
-        batch = problem.batch
-        m = jnp.tanh(state.h)
-        root = jnp.sqrt(jnp.float32(m.size))
-        spread = jnp.maximum(jnp.mean((1 - m) * (1 + m)), _FLOOR)
-        field = (fields(m, batch, planes) - batch.threshold) / root
-        omega = field - spread * state.g
-        g = inverse_mills(omega / jnp.sqrt(spread)) / jnp.sqrt(spread)
-        g = jnp.where(batch.valid, g, 0)
-        reaction = jnp.sum(g * (g + omega / spread)) / m.size
-        reinforcement = jnp.minimum(1, rate * clock.epoch.astype(jnp.float32))
-        h = pulls(g, batch, planes) / root + m * reaction + reinforcement * state.h
-        return AmpState(h, g)
+        if cycle is None:
+            return once(state, problem.batch, rate, clock.epoch)
+        return again(state, problem.batch, rate, clock.epoch, cycle)
 
-    return Solver("reinforced AMP", init, step, lambda state: jnp.tanh(state.h), rate)
+    name = "reinforced AMP" + ("" if cycle is None else f", attempts of {cycle}")
+    return Solver(name, init, step, lambda state: jnp.tanh(state.h), rate)

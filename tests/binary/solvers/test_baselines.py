@@ -20,6 +20,8 @@ CLOCK = solvers.Clock(jnp.int32(0), jnp.float32(1.0), jnp.int32(7))
     [
         (solvers.sbpi(bound=19), 0.4, 200),
         (solvers.amp(rate=3e-3), 0.4, 400),
+        (solvers.amp(rate=3e-3, cycle=200), 0.4, 400),
+        (solvers.focusing(), 0.4, 400),
         (solvers.straight_through(batch=10), 0.15, 400),
         (solvers.annealing(), 0.2, 60),
         (solvers.annealing(energy="errors", rate=0.5), 0.1, 60),
@@ -100,6 +102,9 @@ def test_bad_options_are_refused():
     for bound in (0, 4, 40001):
         with pytest.raises(ValueError, match="bound: expected an odd number"):
             solvers.sbpi(bound=bound)
+    for name, value in (("cycle", 0), ("start", 1.0), ("field", -0.1)):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            solvers.amp(**{name: value})
     with pytest.raises(ValueError, match="energy: expected 'distance' or"):
         solvers.annealing(energy="heat")
     with pytest.raises(ValueError, match="batch: expected at least 1"):
@@ -110,6 +115,78 @@ def test_bad_options_are_refused():
 
 def test_real_inputs_are_refused_where_they_cannot_be():
     one = instances.storage(KEY, 10, 0.5, real=True)
-    for solver in (solvers.sbpi(), solvers.amp(), solvers.annealing()):
+    for solver in (
+        solvers.sbpi(),
+        solvers.amp(),
+        solvers.focusing(),
+        solvers.annealing(),
+    ):
         with pytest.raises(ValueError, match=r"expected an instance with \+-1 inputs"):
             solvers.solve(solver, one, KEY)
+
+
+def plain_replies(h, g, patterns):
+    """AMP's fields by loops over sums, in float64."""
+    m = np.tanh(h)
+    spread = np.mean(1 - m * m)
+    t = (patterns @ m / np.sqrt(len(m)) - spread * g) / np.sqrt(spread)
+    new = np.exp(norm.logpdf(t) - norm.logcdf(t)) / np.sqrt(spread)
+    reaction = np.sum(new * (new + t / np.sqrt(spread))) / len(m)
+    return patterns.T @ new / np.sqrt(len(m)) + m * reaction, new
+
+
+def test_restarts_against_plain_equations():
+    one = instances.storage(KEY, SIZE, 0.5)
+    problem, patterns = module.problem_of(one), np.asarray(one.patterns, float)
+    solver = solvers.amp(planes=None, cycle=3, field=0.4, start=0.2, rate=0.05)
+    state, step = solver.init(KEY, problem), jax.jit(solver.step)
+    fields = []
+    for epoch in range(7):
+        attempt, turn = divmod(epoch, 3)
+        lean = 0.4 * np.asarray(
+            instances.random_signs(jax.random.fold_in(KEY, attempt), (SIZE,)), float
+        )
+        if turn == 0:
+            h, g = lean, np.zeros(50)
+            fields.append(lean)
+        said, g = plain_replies(h, g, patterns)
+        r = 0.2 + 0.05 * turn
+        h = said + r * h + (1 - r / 0.6) * lean
+        clock = CLOCK._replace(epoch=jnp.int32(epoch))
+        state = step(KEY, state, problem, jnp.float32(0.05), clock)
+        np.testing.assert_allclose(state.h, h, rtol=2e-3, atol=2e-3)
+    assert not np.array_equal(fields[0], fields[1])
+
+
+def test_focusing_against_plain_equations():
+    one = instances.storage(KEY, SIZE, 0.5)
+    problem, patterns = module.problem_of(one), np.asarray(one.patterns, float)
+    solver = solvers.focusing(planes=None)
+    state = solver.init(KEY, problem)
+    step, h, g = jax.jit(solver.step), np.asarray(state.h, float), np.zeros(50)
+    for rho in (0.1, 0.4, 0.7):
+        a, g = plain_replies(h, g, patterns)
+        # y - 1 messages through the centre, each tanh^2 gamma = rho
+        centre = np.tanh(np.arctanh(np.sqrt(rho) * np.tanh(a)) / (1 - rho))
+        f = np.arctanh(np.sqrt(rho) * centre)
+        h = (1 - rho) * (a + f) + rho * h
+        clock = CLOCK._replace(progress=jnp.float32(rho))
+        state = step(KEY, state, problem, jnp.float32(1.0), clock)
+        np.testing.assert_allclose(state.h, h, rtol=2e-3, atol=2e-3)
+
+
+def test_the_field_through_the_centre_is_finite_where_everything_saturates():
+    focus = importlib.import_module("binary.solvers._focusing")
+    pulled = focus.through_centre(jnp.array([-50.0, 0.0, 50.0]), jnp.float32(0.9999))
+    assert np.all(np.isfinite(pulled)) and float(pulled[1]) == 0
+
+
+def test_restarts_take_paths_that_the_key_decides():
+    one = instances.storage(KEY, SIZE, 1.2)  # beyond capacity: every attempt fails
+    solver = solvers.amp(cycle=15, rate=0.03)
+    keys = jax.random.split(KEY, 2)[jnp.array([0, 1, 0])]
+    found = solvers.solve(solver, one, keys, epochs=40, trace=True)
+    first, other, again = np.asarray(found.trace[0])
+    assert not found.solved.any() and np.all(found.epochs == 40)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert not np.array_equal(first[1:15], first[16:30])  # another field
