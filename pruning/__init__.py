@@ -11,6 +11,7 @@ Example:
 from pruning import criteria, posttraining, scores
 from pruning._compact import Compacted, compact
 from pruning._couplings import Read, Units
+from pruning._find_couplings import Couplings, couplings
 from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
 from pruning._preactivations import LOGITS, preactivation_table, preactivations
 from pruning._report import report, to_text
@@ -53,6 +54,7 @@ from synaptax.trees import Prunable
 __all__ = [
     "LOGITS",
     "Compacted",
+    "Couplings",
     "Prunable",
     "Read",
     "Units",
@@ -62,6 +64,7 @@ __all__ = [
     "block",
     "compact",
     "count",
+    "couplings",
     "criteria",
     "density",
     "element",

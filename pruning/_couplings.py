@@ -7,6 +7,7 @@ A leaf is named by its path under the collections of Flax: ``params/Dense_0/kern
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -54,22 +55,42 @@ class Units(NamedTuple):
         silent: parameters -> (which units put out a constant whatever the input, those
             constants): shapes (units,) and (units,) or (units, features).
 
+        entries: (path, axis) -> the unit of each entry of that axis, -1 for what is of
+            other units; by default, repeat by repeat, all units in order.
+
     Example:
         >>> pruning.Units._fields
-        ('name', 'ties', 'reads', 'silent')
+        ('name', 'ties', 'reads', 'silent', 'entries')
     """
 
     name: str
     ties: tuple[tuple[str, int], ...]
     reads: tuple[Read, ...]
     silent: Silent
+    entries: Mapping[tuple[str, int], tuple[int, ...]] = MappingProxyType({})
 
     def count(self, flat: Flat) -> int:
-        """Return the number of units now."""
+        """Return the number of units."""
         path, axis = self.ties[0]
         if path not in flat:
             raise ValueError(f"units {self.name}: there is no leaf {path}")
-        return flat[path].shape[axis]
+        return self.size(self.owners(path, axis, flat[path].shape[axis]))
+
+    def places(self) -> list[tuple[str, int]]:
+        """Return (path, axis) of all that has an axis of the units."""
+        return [*self.ties, *((read.kernel, read.axis) for read in self.reads)]
+
+    def owners(self, path: str, axis: int, size: int) -> np.ndarray:
+        """Return the unit of each entry of an axis, -1 for what is of others."""
+        if (path, axis) in self.entries:
+            return np.asarray(self.entries[path, axis])
+        repeats = {(read.kernel, read.axis): read.repeat for read in self.reads}
+        return np.arange(size) % (size // repeats.get((path, axis), 1))
+
+    @staticmethod
+    def size(owners: np.ndarray) -> int:
+        """Return the number of units that entries belong to."""
+        return int(owners.max()) + 1
 
 
 def _all_zero(kernel: np.ndarray, axis: int) -> np.ndarray:
@@ -149,8 +170,8 @@ def of_module(module: Any, flat: Flat) -> tuple[list[Units], Smaller]:
         if isinstance(module, kind):
             return declare(module, flat)
     raise ValueError(
-        f"module: {type(module).__name__} is not a bundled network; declare its units "
-        "and how to make it smaller (units=, smaller=)"
+        f"module: {type(module).__name__} is not a bundled network; give smaller=, "
+        "and units= unless they are to be found by tracing"
     )
 
 

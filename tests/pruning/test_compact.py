@@ -7,8 +7,8 @@ import pytest
 from flax import linen as nn
 
 import pruning
-from pruning._compact import _fold
 from pruning._couplings import Read, layer
+from pruning._folding import fold
 from synaptax.nets import lenets, mobilenet, resnets, transformer, vgg
 
 NETWORKS = {
@@ -103,11 +103,11 @@ def test_one_filter_speaks_for_all_silent_ones_where_there_is_padding():
         "read": read.copy(),
     }
     units = layer("filters", "kernel", Read("read", 2), rank=4, bias="bias")
-    alive = _fold(units, flat)
+    alive = fold(units, flat)
     assert alive.tolist() == [True, True, False, False, True, True]
     expected = read[:, :, 0] + read[:, :, 3] * 0.5
     np.testing.assert_allclose(flat["read"][:, :, 0], expected, rtol=1e-6)
-    assert _fold(
+    assert fold(
         units,
         flat
         | {

@@ -1,0 +1,369 @@
+"""Find which axes of which parameters belong together, in anybody's ``apply_fn``.
+
+The traced program says which entries go together (:mod:`pruning._follow`); then every
+group is tried out on random parameters, for it is not enough that a rule says so:
+
+- nobody else reads them: where the claimed readers are zero, the units may change and
+  the outputs do not;
+- they can go: where they are silent, their constants are pushed on and they are set to
+  zero, and the outputs stay.
+
+What cannot be followed, or does not stand the trial, is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pruning import taps
+from pruning._couplings import Flat, Read, Silent, Units
+from pruning._folding import cut, deafened, erase, fold, perturbed
+from pruning._follow import Axes, Follower, Labels, Reading
+from pruning._nonlinear import CONVERTING
+from pruning._silence import measure
+from pruning.taps import Program
+from synaptax.trees import named_leaves
+from synaptax.typing import PyTree
+
+Place = tuple[int, int]  # leaf, axis
+CLOSE = 1e-4  # of the largest output: float32 through many layers
+
+
+class Couplings(NamedTuple):
+    """What was found of a network's units.
+
+    Attributes:
+        units: groups that can be taken out unit by unit.
+        refused: ``path[axis]`` of every axis of a parameter that is in no group -> why.
+
+    Example:
+        >>> pruning.Couplings._fields
+        ('units', 'refused')
+    """
+
+    units: tuple[Units, ...]
+    refused: Mapping[str, str]
+
+
+class _Traced(NamedTuple):
+    """A program, what was followed through it, and the labels of each leaf's axis."""
+
+    program: Program
+    names: Sequence[str]
+    places: Mapping[Place, np.ndarray]
+    labels: Labels
+    readings: Sequence[Reading]
+
+
+class _Group(NamedTuple):
+    """Units, the places that have them with the unit of each entry, and who reads."""
+
+    roots: Sequence[int]
+    entries: Mapping[Place, np.ndarray]
+    readings: Sequence[Reading]
+    reads: frozenset[Place]
+
+
+def couplings(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Couplings:
+    """Find which axes of which parameters belong to the same units.
+
+    A unit is a neuron, a filter, a channel, a head: an entry of a kernel's output axis
+    with its bias, the norm's scale, shift and running moments, the depthwise filter
+    behind, and every row that reads it, through residual sums, concatenations, slices,
+    flattening and windows cut by hand. Each group is tried on random parameters.
+
+    Args:
+        apply_fn: ``(params, x) -> y``, any pytree of arrays. Of a Flax Linen module
+            pass ``module.apply`` and all variables, so that moments count.
+        params: shapes, and signs (a leaf without negative entries stays so in trials).
+        x: inputs with a leading batch axis; the first two examples are used.
+
+    Returns:
+        The groups, named by their first kernel, and why what is in none is not.
+        Streams that a layer-norm runs over are refused, as is what a loop reads.
+
+    Example:
+        >>> def network(p, x):
+        ...     return jax.nn.relu(x @ p["w"] + p["b"]) @ p["v"]
+        >>> params = {"b": jnp.ones(4), "v": jnp.ones((4, 2)), "w": jnp.ones((3, 4))}
+        >>> (hidden,), refused = pruning.couplings(network, params, jnp.ones((2, 3)))
+        >>> hidden.name, hidden.ties, [tuple(read[:2]) for read in hidden.reads]
+        ('w', (('w', 1), ('b', 0)), [('v', 0)])
+        >>> sorted(refused)
+        ['v[1]', 'w[0]']
+    """
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:2], x)
+    traced, why = _trace(apply_fn, params, x), {}
+    groups = _groups(traced, why)
+    slots = {r.slot for group in groups for r in group.readings}
+    inputs = jax.tree.leaves(x)
+    measured = jax.jit(lambda leaves: measure(traced.program, leaves, inputs, slots))
+    structure, run = jax.tree.structure(params), jax.jit(apply_fn)
+
+    def outputs(flat: Flat) -> np.ndarray:
+        tree = jax.tree.unflatten(structure, [flat[name] for name in traced.names])
+        leaves = jax.tree.leaves(run(tree, x))
+        return np.concatenate([np.asarray(y, np.float64).ravel() for y in leaves])
+
+    flat = {path: np.asarray(leaf) for path, leaf in named_leaves(params)}
+    units: list[Units] = []
+    for group in groups:
+        one = _named(_units(traced, group, measured), {one.name for one in units})
+        stands = _tried(one, outputs, flat)
+        if isinstance(stands, str):
+            why.update({place: stands for place in group.entries})
+        else:
+            units.append(stands)
+    whole = {place for one in units for place in one.places()}
+    refused = {
+        f"{traced.names[leaf]}[{axis}]": reason
+        for (leaf, axis), reason in sorted(why.items())
+        if (traced.names[leaf], axis) not in whole
+    }
+    return Couplings(tuple(units), refused)
+
+
+def _named(one: Units, taken: Collection[str]) -> Units:
+    """Make the name of a group its own, where a kernel has several."""
+    names = (f"{one.name}[{one.ties[0][1]}]{'+' * more}" for more in itertools.count())
+    names = itertools.chain([one.name], names)
+    return one._replace(name=next(name for name in names if name not in taken))
+
+
+def _trace(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> _Traced:
+    abstract = jax.tree.map(jax.typeof, (params, x))
+    program, _ = taps.trace_whole(apply_fn, *abstract)
+    labels, places = Labels(), {}
+    axes: dict[int, Axes] = {}
+    for leaf, slot in enumerate(program.leaves):
+        axes[slot] = []
+        for axis, size in enumerate(program.avals[slot].shape):
+            if size > 1:
+                places[leaf, axis] = labels.fresh(size)
+            axes[slot].append((places[leaf, axis],) if size > 1 else None)
+    for slot in program.inputs:
+        shape = program.avals[slot].shape
+        axes[slot] = [None if size == 1 else () for size in shape]
+    follower = Follower(program, labels)
+    for output in follower.follow(axes):
+        for axis in output:
+            labels.fix(axis, "is the output's")
+    names = [path for path, _ in named_leaves(params)]
+    return _Traced(program, names, places, labels, follower.readings)
+
+
+def _groups(traced: _Traced, why: dict[Place, str]) -> list[_Group]:
+    """Gather labels that are in the same places; say why the others are in no group."""
+    labels = traced.labels
+    owner = np.zeros(len(labels.parent), int)
+    for number, place in enumerate(traced.places):
+        owner[traced.places[place]] = number
+    keys = list(traced.places)
+    reads = {
+        keys[owner[row]] for r in traced.readings for row in np.unique(r.rows) if row
+    }
+    where: dict[int, dict[Place, int]] = {}
+    for place, column in traced.places.items():
+        for root in labels.find(column).tolist():
+            counts = where.setdefault(root, {})
+            counts[place] = counts.get(place, 0) + 1
+    alike: dict[Any, list[int]] = {}
+    for root, counts in where.items():
+        if root in labels.reasons:
+            why.update({p: labels.reasons[root] for p in counts if p not in why})
+        else:
+            alike.setdefault(frozenset(counts.items()), []).append(root)
+    groups = []
+    for counts, roots in alike.items():
+        places = {place for place, _ in counts}
+        reason = "no kernel reads it" if not places & reads else ""
+        reason = reason or ("no parameter writes it" if places <= reads else "")
+        reason = reason or ("is of one unit" if len(roots) == 1 else "")
+        if reason:
+            why.update({p: reason for p in places if p not in why})
+            continue
+        unit = np.full(len(labels.parent), -1)
+        unit[roots] = np.arange(len(roots))
+        entries = {
+            place: unit[labels.find(column)]
+            for place, column in traced.places.items()
+            if place in places
+        }
+        mine = [r for r in traced.readings if (unit[labels.find(r.rows)] >= 0).any()]
+        groups.append(_Group(roots, entries, mine, frozenset(places & reads)))
+    whole = {p for group in groups for p in group.entries}
+    for place in whole & {*why}:  # in part only
+        del why[place]
+    return groups
+
+
+def _units(traced: _Traced, group: _Group, measured: Callable[..., Any]) -> Units:
+    """Declare a group."""
+    name = lambda place: (traced.names[place[0]], place[1])
+    shape = lambda leaf: traced.program.avals[traced.program.leaves[leaf]].shape
+    ties = [place for place in group.entries if place not in group.reads]
+    ties.sort(key=lambda place: (-len(shape(place[0])), place))
+    count, reads, entries = len(group.roots), [], {}
+    for place, owners in group.entries.items():
+        if (owners != np.arange(len(owners)) % count).any() or (
+            place in ties and len(owners) != count
+        ):
+            entries[name(place)] = tuple(owners.tolist())
+    for place in sorted(group.reads):
+        into = _into(traced, place)
+        size = int(np.count_nonzero(group.entries[place] >= 0)) // count
+        reads.append(Read(*name(place), size, *into))
+    silent = _silent(traced, group, measured)
+    kernel = traced.names[ties[0][0]]
+    return Units(kernel, tuple(map(name, ties)), tuple(reads), silent, entries)
+
+
+def _into(traced: _Traced, place: Place) -> tuple[str | None, bool]:
+    """Return what is added to (or subtracted from) what a kernel's products sum to."""
+    program, rows = traced.program, traced.places[place]
+    mine = [r for r in traced.readings if np.isin(r.rows, rows).any()]
+    slot = program.equations[mine[0].equation].outputs[0]
+    while len(mine) == 1:
+        users = [eqn for eqn in program.equations if slot in eqn.inputs]
+        if len(users) != 1:
+            break
+        (eqn,) = users
+        name = eqn.primitive.name
+        if name in ("add", "sub") and (name == "add" or eqn.inputs[0] == slot):
+            other = eqn.inputs[1 if eqn.inputs[0] == slot else 0]
+            leaves = program.owners.get(other, frozenset())
+            if len(leaves) == 1:
+                return traced.names[min(leaves)], name == "sub"
+            break
+        if name not in {*CONVERTING, "reduce_max", "reduce_window_max"}:
+            break
+        slot = eqn.outputs[0]
+    return None, False
+
+
+def _silent(traced: _Traced, group: _Group, measured: Callable[..., Any]) -> Silent:
+    """Return what tells which units do not depend on the input, and their constants."""
+    unit = np.full(len(traced.labels.parent), -1)
+    unit[group.roots] = np.arange(len(group.roots))
+
+    def silent(flat: Flat) -> tuple[np.ndarray, np.ndarray]:
+        known = measured([flat[name] for name in traced.names])
+        count = len(group.roots)
+        none, parts = np.ones(count, bool), []
+        for reading in group.readings:
+            owners = np.max(
+                [unit[traced.labels.find(column)] for column in reading.columns or ()],
+                0,
+            )
+            value, mask = known[reading.slot]
+            first = np.moveaxis(np.asarray(value, np.float64), reading.dimension, 0)
+            order = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+            parts.append(first[order].reshape(count, -1))
+            if mask is not None:
+                first = np.moveaxis(np.asarray(mask), reading.dimension, 0)
+                none &= ~first[order].reshape(count, -1).any(1)
+        pattern = np.where(none[:, None], np.concatenate(parts, 1), 0)
+        # All constants at one place; the same multiple of them everywhere else.
+        constant = pattern[:, np.argmax(np.abs(pattern).sum(0))]
+        most = int(np.argmax(np.abs(constant)))
+        error = np.abs(pattern * constant[most] - np.outer(constant, pattern[most]))
+        scale = np.abs(pattern).max(1) * abs(constant[most])
+        return none & (error.max(1) <= 1e-6 * scale), constant
+
+    return silent
+
+
+def _draw(flat: Flat, rng: np.random.Generator) -> Flat:
+    """Return random parameters; those that have no negative entry stay without."""
+
+    def leaf(value: np.ndarray) -> np.ndarray:
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        if value.min(initial=0) >= 0 and (value.ndim < 2 or value.any()):
+            return rng.uniform(0.5, 1.5, value.shape).astype(value.dtype)
+        spread = np.sqrt(2 / max(1, np.prod(value.shape[:-1])))
+        return (spread * rng.normal(size=value.shape)).astype(value.dtype)
+
+    return {path: leaf(value) for path, value in flat.items()}
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() <= CLOSE * max(np.abs(one).max(), 1e-30))
+
+
+def _tried(
+    one: Units, outputs: Callable[[Flat], np.ndarray], flat: Flat
+) -> Units | str:
+    """Try a group on random parameters; return it, or why it is refused.
+
+    Where nothing at all takes up a constant exactly (padding), it has no ``into``.
+    """
+    rng = np.random.default_rng(0)
+    flat, count = _draw(flat, rng), one.count(flat)
+    chosen = np.zeros(count, bool)
+    chosen[rng.permutation(count)[: min(count, max(2, count // 2))]] = True
+    other = perturbed(one, flat, ~chosen, rng)
+    if np.array_equal(outputs(flat), outputs(other)):
+        return "the outputs do not follow it"
+    if not _close(*(outputs(deafened(one, f, ~chosen)) for f in (flat, other))):
+        return "the outputs follow it past the kernels that read it"
+    for only_kernels in (True, False):
+        quiet = _quiet(one, flat, ~chosen, only_kernels)
+        if (one.silent(quiet)[0] >= chosen).all():
+            break
+    else:
+        return "its units do not fall silent with their weights"
+    before = outputs(quiet)
+    for attempt in (one, _without_into(one)):
+        new = dict(quiet)
+        alive = fold(attempt, new)
+        erase(attempt, new, alive)
+        if (alive[chosen].sum() <= 1) and _close(before, outputs(new)):
+            return attempt
+    return "taking silent units out changes the outputs"
+
+
+def _without_into(one: Units) -> Units:
+    reads = tuple(read._replace(into=None, subtract=False) for read in one.reads)
+    return one._replace(reads=reads)
+
+
+def _quiet(one: Units, flat: Flat, alive: np.ndarray, only_kernels: bool) -> Flat:
+    """Return parameters with what writes dead units set to zero."""
+    quiet = dict(flat)
+    ties = [t for t in one.ties if not only_kernels or flat[t[0]].ndim > 1]
+    erase(one._replace(ties=tuple(ties), reads=()), quiet, alive)
+    return quiet
+
+
+def can_go(
+    units: Sequence[Units], apply_fn: Callable[[Flat], np.ndarray], flat: Flat
+) -> tuple[list[Units], dict[str, str]]:
+    """Take one unit out of every group; return the groups that bear it, why not."""
+    flat = _draw(flat, np.random.default_rng(1))
+
+    def reason(some: Sequence[Units]) -> str:
+        alive = {one.name: np.arange(one.count(flat)) > 0 for one in some}
+        zeros = dict(flat)
+        for one in some:
+            erase(one, zeros, alive[one.name])
+        try:
+            after = apply_fn(cut(some, flat, alive))
+        except Exception as error:  # whatever a network raises for shapes
+            first = str(error).partition("\n")[0]
+            return f"apply_fn does not run with fewer: {first}"
+        before = apply_fn(zeros)
+        same = before.shape == after.shape and _close(before, after)
+        return "" if same else "apply_fn computes something else with fewer"
+
+    if not reason(units):
+        return list(units), {}
+    reasons = {one.name: reason([one]) for one in units}
+    good = [one for one in units if not reasons[one.name]]
+    return good, {name: why for name, why in reasons.items() if why}
