@@ -173,20 +173,19 @@ def _resolved(
     net: _Network, flat: Flat, units: Sequence[Units] | None, smaller: Smaller | None
 ) -> tuple[Sequence[Units], Smaller, Mapping[str, str]]:
     """Return what may go, what makes the smaller network, and what was refused."""
-    if net.is_module or not callable(net.module):
-        if units is None and smaller is None:
-            return *_couplings.of_module(net.module, flat), {}
-        if smaller is None:
-            raise ValueError("units, smaller: expected both or neither, or smaller")
-        if units is None:
-            units, refused = couplings(net.module.apply, net.tree, net.x)
-            return units, smaller, refused
-        return units, smaller, {}
+    known = net.is_module or not callable(net.module)
+    if known and units is None and smaller is None:
+        return *_couplings.of_module(net.module, flat), {}
+    if known and smaller is None:
+        raise ValueError("units, smaller: expected both or neither, or smaller alone")
     refused: dict[str, str] = {}
     if units is None:
-        units, found_refused = couplings(net.module, net.tree, net.x)
-        units, cannot = can_go(units, net.outputs, flat)
-        refused = {**found_refused, **cannot}
+        apply = net.module.apply if net.is_module else net.module
+        units, why = couplings(apply, net.tree, net.x)
+        refused.update(why)
+        if not net.is_module:
+            units, why = can_go(units, net.outputs, flat)
+            refused.update(why)
     return units, smaller or (lambda left: net.module), refused
 
 

@@ -83,21 +83,18 @@ class Labels:
         """
         if one is None or other is None or one is other:
             return other if one is None else one
-        left, right = list(one), list(other)
-        for column, match in itertools.product(one, other):
-            both = self._is_in(column, left) and self._is_in(match, right)
-            if both and self._part_alike(column, match):
-                self.join(column, match, why)
-                left = [c for c in left if c is not column]
-                right = [c for c in right if c is not match]
+        left, right = [*one], []
+        for match in other:
+            alike = (i for i, c in enumerate(left) if self._part_alike(c, match))
+            place = next(alike, None)
+            if place is None:
+                right.append(match)
+            else:
+                self.join(left.pop(place), match, why)
         if left and right:
             self.join(left.pop(0), right.pop(0), why)
         self.fix((*left, *right), why)
         return one or other
-
-    @staticmethod
-    def _is_in(column: np.ndarray, columns: list[np.ndarray]) -> bool:
-        return any(column is one for one in columns)
 
     def _part_alike(self, one: np.ndarray, other: np.ndarray) -> bool:
         a, b = self.find(one), self.find(other)
@@ -305,6 +302,18 @@ class Follower:
             one[place] = axis and tuple(column[end - size : end] for column in axis)
             results.append(one)
         return results
+
+    def _tile(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
+        pairs = zip(axes[0], eqn.params["reps"], strict=True)
+        return [[axis and tuple(np.tile(c, n) for c in axis) for axis, n in pairs]]
+
+    def _stack(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
+        result: Axes = [None] * len(axes[0])
+        for one in axes:
+            pairs = zip(result, one, strict=True)
+            result = [self.labels.unify(a, b, f"stack {NO_UNITS}") for a, b in pairs]
+        result.insert(eqn.params["axis"], ())
+        return [result]
 
     def _concatenate(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
         place = eqn.params["dimension"]

@@ -19,7 +19,7 @@ from pruning._nonlinear import RULES
 from pruning.taps import Equation, Program, bind, inside
 
 _MOVING = {"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose", "rev"}
-_MOVING |= {"slice", "split", "concatenate", "pad", "gather"}
+_MOVING |= {"slice", "split", "concatenate", "stack", "tile", "pad", "gather"}
 
 
 def measure(
