@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from covid_cxr.models import ModelConfig, network
 from covid_cxr.protocols import KINDS
-from covid_cxr.study._fields import make, mapping
+from covid_cxr.study._fields import located, make, mapping
 from covid_cxr.study.sets import SetConfig, check_own, set_of
 from synaptax.checks import check_choice
 
@@ -237,8 +237,7 @@ def parse(given: Any, *, folder: Path = Path()) -> StudyConfig:
         if group in plain:
             table = mapping(plain[group], group)
             plain[group] = {k: read_one(v, f"{group}.{k}") for k, v in table.items()}
-    if plain.get("segmenter"):
-        plain["segmenter"] = str(folder / str(plain["segmenter"]))
+    located(plain, "segmenter", folder, "the study")
     config = make(StudyConfig, plain, "the study")
     check(config)
     return config
@@ -256,7 +255,10 @@ def check(config: StudyConfig) -> None:
     for name, one in config.encoders.items():
         if one.classes != 1:
             raise ValueError(f"encoders.{name}.classes: expected 1, got {one.classes}")
-        network(one)
+        try:
+            network(one)
+        except ValueError as error:
+            raise ValueError(f"encoders.{name}.{error}") from error
     for name, one in config.mixes.items():
         check_choice(f"mixes.{name}.kind", one.kind, KINDS)
         for side in ("target", "other"):
@@ -282,6 +284,17 @@ def check(config: StudyConfig) -> None:
             raise ValueError(f"{group}: expected at least one")
         for name in getattr(config, group):
             check_choice(group, name, allowed)
+        if len(set(getattr(config, group))) < len(getattr(config, group)):
+            raise ValueError(f"{group}: {name!r} or another one is there twice")
+    if OWN in config.sets:
+        raise ValueError(
+            f"sets: {OWN!r} means the test part of a mix; call it otherwise"
+        )
+    for name in ("name", "label"):
+        if not getattr(config, name).strip() or {"/", "\\"} & {*getattr(config, name)}:
+            raise ValueError(f"{name}: expected text without a slash")
+    if not config.rate > 0:
+        raise ValueError(f"rate: expected a number above 0, got {config.rate}")
     for name, one in config.sets.items():
         check_own(name, one, config.label)
     drawn: dict[int, str] = {}
@@ -306,6 +319,5 @@ def check(config: StudyConfig) -> None:
 
 def _pretraining(given: Any, where: str, folder: Path) -> Pretraining:
     plain = dict(mapping(given, where))
-    if plain.get("weights"):
-        plain["weights"] = str(folder / str(plain["weights"]))
+    located(plain, "weights", folder, where)
     return make(Pretraining, plain, where)

@@ -10,7 +10,7 @@ from typing import Any
 from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.sources import SOURCES
 from covid_cxr.sources.own import FOLDERS, Columns, Label
-from covid_cxr.study._fields import make, mapping
+from covid_cxr.study._fields import located, make, mapping, plain
 from synaptax.checks import check_choice
 
 
@@ -53,29 +53,27 @@ class SetConfig:
 
 def set_of(given: Any, where: str, folder: Path) -> SetConfig:
     """Return a set of a table; relative folders in it are relative to a folder."""
-    plain = dict(mapping(given, where))
-    if bool(plain.get("path") or plain.get("table")) == ("phantom" in plain):
+    fields = dict(mapping(given, where))
+    if bool(fields.get("path") or fields.get("table")) == ("phantom" in fields):
         raise ValueError(f"{where}: expected either path or phantom")
-    if "phantom" in plain:
-        cohort = dict(mapping(plain["phantom"], f"{where}.phantom"))
+    if "phantom" in fields:
+        cohort = dict(mapping(fields["phantom"], f"{where}.phantom"))
         if "hospitals" in cohort:
-            cohort["hospitals"] = tuple(
-                make(Hospital, one, f"{where}.phantom.hospitals")
-                for one in cohort["hospitals"]
-            )
-        plain["phantom"] = make(Cohort, cohort, f"{where}.phantom")
-    else:
-        if plain.get("table"):
-            plain["table"] = str(folder / str(plain["table"]))
-            plain.setdefault("path", Path(plain["table"]).parent)
-        plain["path"] = str(folder / str(plain["path"]))
-    if "columns" in plain:
-        plain["columns"] = make(Columns, plain["columns"], f"{where}.columns")
-    labels = mapping(plain.get("labels", {}), f"{where}.labels")
-    plain["labels"] = {
+            place = f"{where}.phantom.hospitals"
+            given = plain(cohort["hospitals"], "tuple[Hospital, ...]", place)
+            cohort["hospitals"] = tuple(make(Hospital, one, place) for one in given)
+        fields["phantom"] = make(Cohort, cohort, f"{where}.phantom")
+    located(fields, "table", folder, where)
+    located(fields, "path", folder, where)
+    if fields.get("table"):
+        fields.setdefault("path", str(Path(fields["table"]).parent))
+    if "columns" in fields:
+        fields["columns"] = make(Columns, fields["columns"], f"{where}.columns")
+    labels = mapping(fields.get("labels", {}), f"{where}.labels")
+    fields["labels"] = {
         name: make(Label, one, f"{where}.labels.{name}") for name, one in labels.items()
     }
-    return make(SetConfig, plain, where)
+    return make(SetConfig, fields, where)
 
 
 def check_own(name: str, one: SetConfig, label: str) -> None:
