@@ -263,14 +263,7 @@ def _deflated_forms(
 ) -> tuple[Array, Array]:
     """Return diag(Q^T A Q), and v^T A v of probes without their part in Q."""
     draw = lambda key: signs(key, size, dtype, support)
-    image = lax.map(lambda key: matvec(draw(key)), keys[:deflate])
-    basis = jnp.linalg.qr(image.T)[0]  # (n, deflate); (n, 0) without deflation
-    if support is not None:
-        # Where A has a smaller rank, QR completes the basis, outside the support too.
-        # Such columns go; those that stay are orthonormal, whatever they are.
-        outside = jnp.linalg.norm(jnp.where(support[:, None], 0, basis), axis=0)
-        inside = outside < jnp.finfo(basis.dtype).eps ** 0.5
-        basis = jnp.where(support[:, None] & inside[None, :], basis, 0)
+    basis = deflating(matvec, keys[:deflate], support, size, dtype)
     head = lax.map(lambda q: q @ matvec(q), basis.T)
 
     def form(key: Array) -> Array:
@@ -279,6 +272,24 @@ def _deflated_forms(
         return v @ matvec(v)
 
     return head, lax.map(form, keys[deflate:])
+
+
+def deflating(
+    matvec: Any, keys: Array, support: Array | None, size: int, dtype: Any
+) -> Array:
+    """Return Q, (n, number of keys): orthonormal columns that span A times signs.
+
+    Columns outside the support are zero.
+    """
+    image = lax.map(lambda key: matvec(signs(key, size, dtype, support)), keys)
+    basis = jnp.linalg.qr(image.T)[0]
+    if support is None:
+        return basis
+    # Where A has a smaller rank, QR completes the basis, outside the support too.
+    # Such columns go; those that stay are orthonormal, whatever they are.
+    outside = jnp.linalg.norm(jnp.where(support[:, None], 0, basis), axis=0)
+    inside = outside < jnp.finfo(basis.dtype).eps ** 0.5
+    return jnp.where(support[:, None] & inside[None, :], basis, 0)
 
 
 def signs(key: Array, size: int, dtype: Any, support: Array | None) -> Array:

@@ -1,21 +1,36 @@
 r"""Sums over eigenvalues: the log-determinant and the effective dimension.
 
-.. math:: \sum_i f(\lambda_i) \approx \frac{n}{p} \sum_{v} \sum_j w_{vj} f(\theta_{vj})
+.. math:: \sum_i f(\lambda_i) = n f(0) + \mathrm{tr}\, g(A), \quad g = f - f(0)
 
-with the quadrature rules of :mod:`analysis.spectrum`, one for each of p probes v. The
-matrix is that of the n surviving weights: a pruned weight adds nothing.
+The trace is taken exactly on a space Q that the largest eigenvalues span, and by probes
+of random signs, freed from Q, elsewhere, as :func:`analysis.trace` does; each form
+:math:`v^T g(A) v` by the quadrature rule that Lanczos has from v. g is 0 at zero, so
+that eigenvalues which are zero add no noise. The matrix is that of the n surviving
+weights: a pruned weight adds nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from analysis.curvature import support_of
+from analysis import lanczos
+from analysis.curvature import (
+    check_finite,
+    check_symmetric,
+    deflating,
+    seed_of,
+    signs,
+    support_of,
+)
 from analysis.operators import Operator
-from analysis.spectrum import spectral_density
 from synaptax.typing import Array, Key
 
 
@@ -24,10 +39,11 @@ class Sum:
     """A sum over eigenvalues with its standard error.
 
     Attributes:
-        value: n times the mean over probes.
+        value: the exact part on the deflated space, plus the mean over the probes.
         standard_error: of that mean, from the spread of the probes; what too few steps
             leave out is not in it.
         probes: how many.
+        deflated: dimensions of the space whose part is exact.
         steps: of Lanczos, the most that a probe took.
         matvecs: products with the operator.
         seed: the key's data.
@@ -36,6 +52,7 @@ class Sum:
     value: float
     standard_error: float
     probes: int
+    deflated: int
     steps: int
     matvecs: int
     seed: tuple[int, ...]
@@ -148,23 +165,75 @@ def _sum(
 ) -> Sum:
     if not (np.isfinite(damping) and damping > 0):
         raise ValueError(f"damping: expected a number > 0, got {damping}")
-    rules = spectral_density(operator, key, steps=steps, probes=probes)
-    room = support_of(operator, "survivors")[1]
-    used = rules.weights > 0
-    low = rules.nodes[used].min()
+    if probes < 2:
+        raise ValueError(f"probes: expected at least 2, got {probes}")
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
+    support, room = support_of(operator, "survivors")
+    if room < 1:
+        raise ValueError("operator: its mask keeps no weight")
+    steps, deflate = min(steps, room), min(probes, 16, room)
+    first, second = jax.random.split(key)
+    probed = check_symmetric(operator, first)
+    rules = _forms(
+        operator.matvec,
+        jax.random.split(second, deflate + probes),
+        support,
+        deflate=deflate,
+        size=operator.size,
+        steps=steps,
+        dtype=operator.dtype,
+    )
+    nodes, weights = (np.asarray(part, np.float64) for part in rules[:2])
+    check_finite(nodes)
+    low = nodes[weights > 0].min()
     if low <= -damping:
         raise ValueError(
             f"operator: eigenvalue {low:.3g}, at or below -damping = {-damping:.3g}; "
             "take a larger damping, or gauss_newton or fisher"
         )
-    values = np.zeros_like(rules.nodes)
-    values[used] = function(rules.nodes[used])
-    sums = room * (rules.weights * values).sum(axis=1)
+    at_zero = float(function(np.zeros(1))[0])
+    values = np.zeros_like(nodes)
+    values[weights > 0] = function(nodes[weights > 0]) - at_zero
+    forms = (weights * values).sum(axis=1)  # v^T g(A) v
+    exact, random = forms[:deflate].sum(), forms[deflate:]
     return Sum(
-        value=float(sums.mean()),
-        standard_error=float(sums.std(ddof=1) / np.sqrt(probes)),
+        value=float(room * at_zero + exact + random.mean()),
+        standard_error=float(random.std(ddof=1) / np.sqrt(probes)),
         probes=probes,
-        steps=int(rules.valid_steps.max()),
-        matvecs=rules.matvecs,
-        seed=rules.seed,
+        deflated=deflate,
+        steps=int(np.asarray(rules[2]).max()),
+        matvecs=probed + deflate + (deflate + probes) * steps,
+        seed=seed_of(key),
     )
+
+
+@functools.partial(jax.jit, static_argnames=("deflate", "size", "steps", "dtype"))
+def _forms(
+    matvec: Any,
+    keys: Array,
+    support: Array | None,
+    *,
+    deflate: int,
+    size: int,
+    steps: int,
+    dtype: Any,
+) -> tuple[Array, Array, Array]:
+    """Return nodes and weights (starts, steps) of v^T f(A) v, and the valid steps.
+
+    The starts are the columns of Q, then random signs without their part in Q.
+    """
+    basis = deflating(matvec, keys[:deflate], support, size, dtype)
+
+    def rule(start: Array) -> tuple[Array, Array, Array]:
+        small = lanczos.run(matvec, start, steps)
+        values, vectors, valid = lanczos.eigen(small)
+        weights = jnp.where(valid, vectors[0] ** 2, 0) * (start @ start)
+        return values, weights, small.valid
+
+    def probe(key: Array) -> tuple[Array, Array, Array]:
+        v = signs(key, size, dtype, support)
+        return rule(v - basis @ (v @ basis))
+
+    parts = (lax.map(rule, basis.T), lax.map(probe, keys[deflate:]))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *parts)

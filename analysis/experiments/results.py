@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.experiments import _findings, _results_minima, entropy_lenet5_mnist
+from analysis.experiments import (
+    _findings,
+    _results_minima,
+    coverage,
+    entropy_lenet5_mnist,
+)
 from analysis.experiments._minima import RECORDED
 from synaptax.reports.benchmarks import benchmark_sections
 from synaptax.reports.results import Contribution, Page
@@ -13,6 +18,7 @@ def contribution() -> Contribution:
     lines = [
         *_results_minima.sections(),
         *entropy_lenet5_mnist.sections(),
+        *coverage.sections(),
         *benchmark_sections("analysis", RECORDED),
     ]
     title = "Minima of pruned networks (arXiv 2004.14765)"
