@@ -11,6 +11,7 @@ from binary.solvers import (
     annealed,
     annealing,
     committee,
+    focusing,
     free,
     power,
     sbpi,
@@ -70,6 +71,12 @@ METHODS: dict[str, Method] = {
     },
     "sbpi": Method("SBPI", lambda n: sbpi(bound=_bound(n)), 4000, None),
     "amp": Method("reinforced AMP", lambda n: amp(), 2000),
+    "amp-restarts": Method(
+        "reinforced AMP, attempts of 500",
+        lambda n: amp(planes=12, cycle=500),
+        4000,
+    ),
+    "focusing": Method("focusing AMP", lambda n: focusing(), 1500),
     "straight-through": Method(
         "straight-through SGD", lambda n: straight_through(), 1000
     ),
