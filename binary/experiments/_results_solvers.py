@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from binary.experiments import teacher_n1001
 from binary.experiments.record import RECORDED
 from synaptax.reports.benchmarks import device_of
 from synaptax.reports.tables import markdown
 from synaptax.runs.folder import read_json
 
-_CURVES = ("success_n1001", "success_n10001")
+_CURVES = ("success_n1001", "success_hard_n1001", "committee_n1001", "success_n10001")
 _NOTES = RECORDED / "notes_solvers.md"
+_HARD_NOTES = RECORDED / "notes-hard.md"
 
 
 def sections() -> list[str]:
@@ -21,6 +23,11 @@ def sections() -> list[str]:
         path = RECORDED / f"{name}.json"
         if path.exists():
             lines += _curves(read_json(path))
+        if path.exists() and name == "success_hard_n1001":
+            lines += ["", *_HARD_NOTES.read_text().rstrip().split("\n")]
+    path = RECORDED / "teacher_n1001.json"
+    if path.exists():
+        lines += _teacher(read_json(path))
     path = RECORDED / "benchmark-solvers.json"
     if path.exists():
         lines += _benchmark(
@@ -60,7 +67,7 @@ def _curves(record: Mapping[str, Any]) -> list[str]:
         )
     return [
         "",
-        f"## Binary perceptron: success against load, N = {record['size']}",
+        f"## {_title(record)}, N = {record['size']}",
         "",
         f"Random +-1 patterns, seeds {record['first_seed']} to {last} (fewer where the "
         "denominator is smaller), the same for every method; options were tuned on "
@@ -74,6 +81,31 @@ def _curves(record: Mapping[str, Any]) -> list[str]:
         f"{record['core_s'] / 60:.1f} core minutes on a busy machine "
         f"({record['device']['kind']}), jax {record['versions']['jax']}; "
         f"`{record['command']}`",
+    ]
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    """Return what a record's curves are of, by its command."""
+    name = record["command"].rpartition(".")[2]
+    if name.startswith("committee"):
+        return "Committee machines: success against load (patterns / inputs)"
+    hard = ", hard loads" if "hard" in name else ""
+    return f"Binary perceptron: success against load{hard}"
+
+
+def _teacher(record: Mapping[str, Any]) -> list[str]:
+    return [
+        "",
+        f"## Teacher and student, N = {record['size']}: overlap of the best weights",
+        "",
+        f"{record['instances']} instances a point, seeds from {record['first_seed']}; "
+        "best weights are those of the fewest training errors. RS is the overlap of a "
+        "random solution up to the spinodal, 1.4926; above it only the teacher is "
+        "left. The last column is of the weights that a run ended with.",
+        "",
+        *teacher_n1001.table(record),
+        "",
+        f"jax {record['versions']['jax']}; `{record['command']}`",
     ]
 
 

@@ -102,13 +102,14 @@ def _local_tables(summary: Mapping[str, Any]) -> list[str]:
     worst = max(abs(row["peak_minus_gardner"]) for row in local.values())
     return [
         "Entropy S(d) of solutions around the binarised configuration, load 0.55; "
-        f"its maximum is the Gardner entropy to {worst:.0e} for every reference.",
+        f"its maximum is the Gardner entropy to {worst:.0e} for every reference. A "
+        "dash: not computed.",
         "",
         *markdown(
             ["reference", *distances],
             [
                 [name, *(f"{s:.6f}" for s in row["entropy"])]
-                + ["below 0"] * (len(distances) - len(row["entropy"]))
+                + ["-"] * (len(distances) - len(row["entropy"]))
                 for name, row in local.items()
             ],
         ),

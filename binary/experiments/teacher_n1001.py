@@ -1,0 +1,144 @@
+"""Teacher and student at N = 1001: overlap with the teacher of the best weights found.
+
+Command: ``python -m binary.experiments.teacher_n1001``. It goes on where it was
+stopped, a method and a load at a time; with all of them recorded it prints the table of
+the record and measures nothing. About two minutes of one core.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from binary.experiments.record import RECORDED
+from binary.instances import stack, teacher_student
+from binary.methods import METHODS
+from binary.solvers import solve
+from binary.theory import NotConverged
+from binary.theory import teacher_student as replica
+from synaptax import runs
+from synaptax.reports.tables import markdown
+
+NAME, SIZE, INSTANCES, FIRST_SEED = "teacher_n1001", 1001, 10, 2000
+LOADS = (1.0, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7)
+SHOWN = ("free", "power-1000", "amp")
+
+
+def cell(method: str, load: float, size: int, count: int) -> dict[str, Any]:
+    """Return what one method reaches at one load: a value an instance."""
+    chosen = METHODS[method]
+    pairs = [
+        jax.random.split(jax.random.key(seed))
+        for seed in range(FIRST_SEED, FIRST_SEED + count)
+    ]
+    batch = stack([teacher_student(keys[0], size, load) for keys in pairs])
+    turns = jax.numpy.stack([keys[1] for keys in pairs])
+    used = time.process_time()
+    result = jax.device_get(
+        solve(
+            chosen.solver(size), batch, turns, epochs=chosen.epochs, width=chosen.width
+        )
+    )
+    spent = time.process_time() - used
+    teacher = np.asarray(batch.teacher, float)
+
+    def overlap(weights: np.ndarray) -> list[float]:  # R = W . teacher / N
+        return np.mean(weights * teacher, axis=1).round(6).tolist()
+
+    return {
+        "method": method,
+        "load": load,
+        "solved": result.solved.astype(int).tolist(),
+        "best": result.best.tolist(),
+        "errors": result.errors.tolist(),
+        "overlap": overlap(result.best_weights),
+        "last_overlap": overlap(result.weights),
+        "core_s": round(spent, 3),
+    }
+
+
+def expected(load: float) -> float:
+    """Return the RS overlap of a random solution: 1 above the spinodal."""
+    try:
+        return replica(load).overlap
+    except NotConverged:
+        return 1.0
+
+
+def rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return a table row a method and load, from a record."""
+    found = []
+    for one in record["cells"]:
+        mean, last = np.mean(one["overlap"]), np.mean(one["last_overlap"])
+        error = np.std(one["overlap"], ddof=1) / np.sqrt(len(one["overlap"]))
+        theory = record["replica"][f"{one['load']:g}"]
+        found.append(
+            [
+                METHODS[one["method"]].label,
+                f"{one['load']:g}",
+                f"{sum(one['solved'])}/{len(one['solved'])}",
+                f"{np.mean(one['best']):.1f}",
+                f"{mean:.3f} ± {error:.3f}",
+                f"{theory:.3f}",
+                f"{mean - theory:+.3f}",
+                f"{last:.3f}",
+            ]
+        )
+    return found
+
+
+def table(record: Mapping[str, Any]) -> list[str]:
+    """Return the Markdown table of a record."""
+    head = ["method", "load", "solved", "fewest errors", "overlap, best weights"]
+    head += ["RS", "difference", "overlap, last weights"]
+    return markdown(head, rows(record))
+
+
+def main() -> int:
+    """Measure what is missing, write the record, print its table."""
+    path = RECORDED / f"{NAME}.json"
+    record = runs.read_json(path) if path.exists() else None
+    if record is None:
+        record = _measured()
+        runs.write_json(path, record)
+    print("\n".join(table(record)))
+    return 0
+
+
+def _measured() -> dict[str, Any]:
+    folder = runs.RunFolder(Path("runs") / f"binary-{NAME}")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    runs.keep_metrics(folder)
+    done = {}
+    for one in runs.read_metrics(folder):
+        folder.check_own(one, folder.metrics)
+        done[one["method"], one["load"]] = one
+    cells = []
+    for name in ((method, load) for method in SHOWN for load in LOADS):
+        if name not in done:
+            done[name] = folder.own(cell(*name, SIZE, INSTANCES))
+            runs.append_metrics(folder, done[name])
+        cells.append({key: done[name][key] for key in _KEPT})
+    return {
+        "command": f"python -m binary.experiments.{NAME}",
+        "size": SIZE,
+        "instances": INSTANCES,
+        "first_seed": FIRST_SEED,
+        "epochs": {name: METHODS[name].epochs for name in SHOWN},
+        "replica": {f"{load:g}": expected(load) for load in LOADS},
+        **runs.environment(),
+        "cells": cells,
+    }
+
+
+_KEPT = ("method", "load", "solved", "best", "errors", "overlap", "last_overlap")
+_KEPT += ("core_s",)
+
+if __name__ == "__main__":
+    sys.exit(main())
