@@ -150,6 +150,8 @@ def stored_size(path: Path) -> tuple[int, int]:
         ImportError: naming the extra, if pillow is not installed.
     """
     Image = _pillow(path)
+    if not path.is_file():  # a pipe would never end
+        raise ImageError(path, "not a regular file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -172,6 +174,11 @@ def _raster(data: bytes, path: Path, max_pixels: int) -> Radiograph:
             fault = _FAULTS.get(str(image.format), lambda data: "")(data)
             if fault:
                 raise ImageError(path, fault)
+            # Of a JPEG file the first image is the picture, others are previews.
+            several = image.format in ("PNG", "GIF")
+            frames = getattr(image, "n_frames", 1) if several else 1
+            if frames != 1:
+                raise ImageError(path, f"expected one frame, got {frames}")
             image.load()
             return _from_pillow(image, path)
     except ImageError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_EXACT = 2**53  # every integer up to here has a float64 of its own
 
 
 class Scored(NamedTuple):
@@ -61,7 +64,7 @@ def scored(label: Any, score: Any, patient: Any = None) -> Scored:
 
 def binary(label: Any) -> np.ndarray:
     """Return labels as (N,) booleans; a ValueError says what is wrong with them."""
-    label = np.asarray(label)
+    label = array("label", label)
     if label.ndim != 1 or not label.size:
         raise ValueError(f"label: expected shape (N,), N >= 1, got {label.shape}")
     if label.dtype != bool:
@@ -71,13 +74,23 @@ def binary(label: Any) -> np.ndarray:
     return label
 
 
+def array(name: str, values: Any) -> np.ndarray:
+    """Return values as an array; a ValueError names them where they make none."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise ValueError(f"{name}: expected an array: {error}") from error
+
+
 def finite(name: str, values: Any, count: int) -> np.ndarray:
     """Return (count,) finite float64 numbers, or raise a ValueError naming them."""
-    values = np.asarray(values)
+    values = array(name, values)
     if values.shape != (count,) or values.dtype.kind not in "iufb":
         raise ValueError(
             f"{name}: expected {count} numbers, got {values.dtype}{values.shape}"
         )
+    if values.dtype.kind in "iu" and np.any((values > _EXACT) | (values < -_EXACT)):
+        raise ValueError(f"{name}: integers beyond 2^53 are not told apart")
     values = values.astype(np.float64)
     bad = int(np.sum(~np.isfinite(values)))
     if bad:
@@ -97,21 +110,50 @@ def probability(name: str, values: Any, count: int) -> np.ndarray:
 
 
 def numbered(name: str, identifiers: Any, count: int) -> np.ndarray:
-    """Return identifiers as integers 0, 1, ... in sorted order: (count,) int64."""
-    identifiers = np.asarray(identifiers)
+    """Return identifiers as integers 0, 1, ... in sorted order: (count,) int64.
+
+    One that is missing (None, NaN) is an error: all of these would be one patient.
+    """
+    identifiers = array(name, identifiers)
     if identifiers.shape != (count,):
         raise ValueError(
             f"{name}: expected {count} identifiers, got shape {identifiers.shape}"
         )
-    return np.unique(identifiers, return_inverse=True)[1].astype(np.int64)
+    try:
+        if identifiers.dtype.kind in "fcOmM":
+            lost = sum(one is None or one != one for one in identifiers.tolist())
+            if lost:
+                raise ValueError(f"{name}: {lost} of {count} identifiers are missing")
+        return np.unique(identifiers, return_inverse=True)[1].astype(np.int64)
+    except TypeError as error:  # of several kinds, or pandas' NA
+        raise ValueError(f"{name}: expected identifiers of one kind") from error
 
 
 def fraction(name: str, value: Any) -> float:
     """Return a number strictly between 0 and 1, or raise a ValueError naming it."""
+    value = number(name, value)
+    if not 0 < value < 1:
+        raise ValueError(f"{name}: expected a number in (0, 1), got {value!r}")
+    return value
+
+
+def number(name: str, value: Any) -> float:
+    """Return a number, NaN and infinities too, or raise a ValueError naming it."""
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: expected a number, got {value!r}") from error
-    if not 0 < number < 1:
-        raise ValueError(f"{name}: expected a number in (0, 1), got {value!r}")
-    return number
+
+
+def whole(name: str, value: Any) -> int:
+    """Return a whole number, or raise a ValueError naming it."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name}: expected a whole number, got {value!r}") from error
+
+
+def check_key(key: Any) -> None:
+    """Raise a ValueError for what is no PRNG key, a bare seed say."""
+    if not hasattr(key, "dtype"):
+        raise ValueError(f"key: expected jax.random.key(0) or alike, got {key!r}")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import binomtest
 
-from covid_cxr.metrics.inputs import fraction
+from covid_cxr.metrics.inputs import fraction, whole
 
 NAN = math.nan
 
@@ -75,6 +75,7 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Estimate:
         >>> round(found.low, 3), round(found.high, 3)
         (0.596, 0.982)
     """
+    successes, trials = whole("successes", successes), whole("trials", trials)
     if not 0 <= successes <= trials:
         raise ValueError(
             f"successes: expected 0 to {trials} (the trials), got {successes}"
@@ -109,7 +110,10 @@ def holm(p_values: Any) -> list[float]:
         >>> [round(p, 3) for p in covid_cxr.metrics.holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, np.float64)
+    try:
+        p = np.asarray(p_values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"p_values: expected numbers: {error}") from error
     known = ~np.isnan(p)
     if p.ndim != 1 or np.any((p[known] < 0) | (p[known] > 1)):
         raise ValueError("p_values: expected shape (K,) in [0, 1]")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from covid_cxr.metrics.inputs import fraction, scored
+from covid_cxr.metrics.inputs import fraction, number, scored
 from covid_cxr.metrics.intervals import NAN, Estimate, quantile
 
 CORRECTION = 0.5  # added to each cell of an odds ratio (Haldane, Anscombe)
@@ -59,6 +59,7 @@ def confusion(label: Any, score: Any, threshold: float = 0.5) -> Confusion:
         Confusion(tp=2, fp=1, tn=1, fn=0)
     """
     data = scored(label, score)
+    threshold = number("threshold", threshold)
     if math.isnan(threshold):
         raise ValueError("threshold: expected a number, got NaN")
     called = data.score >= threshold

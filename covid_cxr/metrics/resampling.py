@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from covid_cxr.metrics.inputs import fraction, numbered
+from covid_cxr.metrics.inputs import check_key, fraction, numbered, whole
 from covid_cxr.metrics.intervals import NAN, Estimate
 from synaptax.typing import Array
 
@@ -202,15 +202,16 @@ def bootstrap(
         >>> sorted(set(found.draws["mean"].tolist()))
         [0.5, 1.5, 2.5]
     """
-    if replicates < 1:
+    check_key(key)
+    if whole("replicates", replicates) < 1:
         raise ValueError(f"replicates: expected at least 1, got {replicates}")
     drawn, count = plan(patient, stratum), np.size(patient)
     padded = jax.tree.map(lambda leaf: _pad(leaf, count, drawn.patient.size), data)
     # Whole chunks: a remainder would be compiled once more.
     keys = jax.random.split(key, -(-replicates // _CHUNK) * _CHUNK)
-    whole, draws = _run(statistic, padded, drawn, keys)
+    sample, draws = _run(statistic, padded, drawn, keys)
     return Replicates(
-        {n: float(v) for n, v in whole.items()},
+        {n: float(v) for n, v in sample.items()},
         {
             name: np.asarray(value, np.float64)[:replicates]
             for name, value in draws.items()

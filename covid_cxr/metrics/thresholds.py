@@ -108,7 +108,10 @@ def _at(curve: Any, index: int, rule: str, count: int) -> Threshold:
     elif index + 1 == values.size:
         value = float(values[index])
     else:
-        value = float((values[index] + values[index + 1]) / 2)
+        upper, lower = values[index], values[index + 1]
+        middle = lower / 2 + upper / 2  # no sum of two large scores is infinite
+        # Of neighbouring numbers it may be the lower, which is not to be called.
+        value = float(middle if lower < middle <= upper else upper)
     return Threshold(
         value,
         rule,

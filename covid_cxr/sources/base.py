@@ -143,7 +143,7 @@ def read_table(
     """Read a table; rows that have too few or too many cells are problems.
 
     Args:
-        path: the file, UTF-8 with or without a mark, or Latin-1.
+        path: the file, UTF-8 with or without a mark, UTF-16 with one, or Latin-1.
         problems: where bad rows go.
         need: columns that must be there.
         delimiter: between cells.
@@ -158,8 +158,9 @@ def read_table(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such table")
     data = path.read_bytes()
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # Excel's "Unicode text"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -229,12 +230,13 @@ class Listing:
     def walk(self, folder: str, suffixes: Sequence[str] | None = PICTURES) -> list[str]:
         """Return the sorted relative paths of all files below a directory by suffix.
 
-        With None, whatever their suffix.
+        With None, whatever their suffix, and links to folders, which are not followed.
         """
         found = []
         for base, folders, names in os.walk(self.root / folder):
             folders[:] = sorted(name for name in folders if not _JUNK.match(name))
-            for name in names:
+            linked = [name for name in folders if os.path.islink(Path(base) / name)]
+            for name in names + (linked if suffixes is None else []):
                 suffix = PurePosixPath(name).suffix.lower()
                 listed = suffixes is None or suffix in suffixes
                 if listed and not _JUNK.match(name):

@@ -13,6 +13,8 @@ from covid_cxr.sources.base import Table, read_table
 def read_any(path: Path, problems: Problems) -> Table:
     """Return a table, by the ending of its name: .parquet, .tsv, or else CSV.
 
+    CSV is parted by commas, or by the semicolons or tabs of a head without a comma.
+
     Args:
         path: the file.
         problems: where rows of the wrong length go.
@@ -30,8 +32,8 @@ def read_any(path: Path, problems: Problems) -> Table:
         raise FileNotFoundError(f"{path}: no such table")
     with path.open("rb") as file:  # Excel writes semicolons where commas are decimal
         head = file.readline()
-    delimiter = ";" if b";" in head and b"," not in head else ","
-    return read_table(path, problems, need=(), delimiter=delimiter)
+    spare = [mark for mark in ";\t" if mark.encode() in head and b"," not in head]
+    return read_table(path, problems, need=(), delimiter=(spare or [","])[0])
 
 
 def _parquet(path: Path) -> Table:

@@ -49,7 +49,18 @@ _VIEWS = {
     **dict.fromkeys(("L", "LL", "RL", "LAT", "LATERAL"), "L"),
 }
 _SEXES = ("", "m", "f", "male", "female", "o", "other", "u", "unknown")
-_DATES = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%Y")
+_CLOCK = r"(?:[T ].*)?"  # a time of day may follow
+_DATES = tuple(
+    re.compile(form)
+    for form in (
+        rf"(?P<y>[0-9]{{4}})([-/])(?P<m>[0-9]{{1,2}})\2(?P<d>[0-9]{{1,2}}){_CLOCK}",
+        rf"(?P<d>[0-9]{{1,2}})\.(?P<m>[0-9]{{1,2}})\.(?P<y>[0-9]{{4}}){_CLOCK}",
+        r"(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})",
+        r"(?P<y>[0-9]{4})(?:\.0*)?(?P<m>)(?P<d>)",  # ".0" of a table of numbers
+    )
+)
+_YEARS = (1895, 2100)  # the first radiograph; a number out of these is no year
+_NOBODY = ("", "nan", "none", "null", "na", "n/a", "<na>", "unknown", "?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +258,9 @@ def _in_folders(rows: Rows, classes: bool) -> Iterator[_Entry]:
     """Yield the images of class folders; other files are named and left out."""
     for path in rows.listing.walk(".", None):
         parts = PurePosixPath(path)
-        if classes and len(parts.parts) < 2:
+        if (rows.root / path).is_dir():
+            rows.problems.add("unlisted", path, "a link to a folder, not followed")
+        elif classes and len(parts.parts) < 2:
             rows.problems.add("unlisted", path, "in no folder, so of no class")
         elif shows(rows.root / path):
             yield _Entry(path, path, lambda column, name=parts.parent.name: name)
@@ -328,9 +341,12 @@ def _patient(
     """Return whose image it is: by the column, the pattern, or the image alone."""
     if "patient" in known:
         patient = patient_id(text)
-        if not patient:
-            problems.add("bad value", entry.where, "patient: expected text, got none")
-        return patient or None
+        if patient.casefold() not in _NOBODY:
+            return patient
+        # All that have none would be one patient, on one side of every split.
+        detail = f"patient: expected an id, got {text or 'none'!r}"
+        problems.add("bad value", entry.where, detail)
+        return None
     if pattern is None:
         return entry.path
     match = pattern.search(entry.path)
@@ -367,13 +383,18 @@ def _label(name: str, label: Label, entry: _Entry, columns: Columns, rows: Rows)
 
 def _date(text: str, where: str, problems: Problems) -> float:
     """Return a date as a year with its fraction, NaN if blank or not understood."""
+    for form in _DATES if text else ():
+        match = form.fullmatch(text)
+        if match is None:
+            continue
+        year, month, day = (int(match[part] or 1) for part in "ymd")
+        try:
+            passed = datetime.date(year, month, day).timetuple().tm_yday - 1
+        except ValueError:  # there is no 31st of April
+            break
+        if _YEARS[0] <= year <= _YEARS[1]:
+            return year + passed / 366
     if text:
-        for form in _DATES:
-            try:
-                day = datetime.datetime.strptime(text[:10], form)
-            except ValueError:
-                continue
-            return day.year + (day.timetuple().tm_yday - 1) / 366
         problems.add("bad value", where, f"date: {text!r} is none of its forms")
     return math.nan
 

@@ -287,14 +287,7 @@ def check(config: StudyConfig) -> None:
         if len(set(getattr(config, group))) < len(getattr(config, group)):
             raise ValueError(f"{group}: {name!r} or another one is there twice")
     if OWN in config.sets:
-        raise ValueError(
-            f"sets: {OWN!r} means the test part of a mix; call it otherwise"
-        )
-    for name in ("name", "label"):
-        if not getattr(config, name).strip() or {"/", "\\"} & {*getattr(config, name)}:
-            raise ValueError(f"{name}: expected text without a slash")
-    if not config.rate > 0:
-        raise ValueError(f"rate: expected a number above 0, got {config.rate}")
+        raise ValueError(f"sets: {OWN!r} is the test part of a mix, so no set's name")
     for name, one in config.sets.items():
         check_own(name, one, config.label)
     drawn: dict[int, str] = {}
@@ -304,6 +297,17 @@ def check(config: StudyConfig) -> None:
                 f"sets.{name}.seed: {one.seed} is that of {drawn[one.seed]!r} too: "
                 "they would share patients"
             )
+    _check_scalars(config)
+
+
+def _check_scalars(config: StudyConfig) -> None:
+    """Raise a ValueError that names the first field of no sense by itself."""
+    for name in ("name", "label"):
+        text = getattr(config, name)
+        if not text.strip() or "/" in text or "\\" in text:
+            raise ValueError(f"{name}: expected text without a slash, got {text!r}")
+    if not config.rate > 0:
+        raise ValueError(f"rate: expected a number above 0, got {config.rate}")
     check_choice("protocol", config.protocol, PROTOCOLS)
     check_choice("segment", config.segment, SEGMENT)
     if config.segment == "all" and not config.segmenter:

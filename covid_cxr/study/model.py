@@ -53,6 +53,9 @@ class Kept(NamedTuple):
     hashes: Mapping[str, np.ndarray] | None
 
 
+STATISTICS = ("brightness", "contrast", "black", "white", "fine detail")
+
+
 def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """Return what an image is like as a picture, each (n,) float64.
 
@@ -66,13 +69,14 @@ def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """
     images = np.asarray(images, np.float64)
     rings = spectrum(images[:, None])
-    return {
-        "brightness": images.mean(axis=(1, 2)),
-        "contrast": images.std(axis=(1, 2)),
-        "black": (images < 0.02).mean(axis=(1, 2)),
-        "white": (images > 0.98).mean(axis=(1, 2)),
-        "fine detail": rings[:, rings.shape[1] // 2 :].mean(axis=1),
-    }
+    values = (
+        images.mean(axis=(1, 2)),
+        images.std(axis=(1, 2)),
+        (images < 0.02).mean(axis=(1, 2)),
+        (images > 0.98).mean(axis=(1, 2)),
+        rings[:, rings.shape[1] // 2 :].mean(axis=1),
+    )
+    return dict(zip(STATISTICS, values, strict=True))
 
 
 def seen(index: Index, images: np.ndarray) -> dict[str, Any]:
@@ -187,8 +191,7 @@ def load(path: str | os.PathLike[str]) -> Kept:
         stage = dataclasses.replace(
             StageConfig(), mean=card["mean"], std=card["std"], seeds=seeds
         )
-        for number in (card["temperature"], card["threshold"]["value"]):
-            float(number)
+        _check_card(card)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / _FILE}: not of kept networks: {error}") from error
     one = jax.eval_shape(lambda: net.init(jax.random.key(0), side))
@@ -198,6 +201,22 @@ def load(path: str | os.PathLike[str]) -> Kept:
     params, stats = checkpoints.restore(folder / _WEIGHTS, like).state
     trained = Trained(params, stats, np.zeros(len(seeds), int), [], stage)
     return Kept(net, trained, card, _hashes(folder / _SEEN))
+
+
+def _check_card(card: Mapping[str, Any]) -> None:
+    """Raise a KeyError or TypeError for what ``predict`` could not use."""
+    seen, threshold = card["seen"], card["threshold"]
+    numbers = [card["temperature"], card["validation_share"], threshold["value"]]
+    numbers += [seen["images"], seen["patients"]]
+    for name in STATISTICS:
+        low, high = seen["ranges"][name]
+        numbers += [low, high]
+    texts = [card["study"], card["label"], card["segmenter"], threshold["rule"]]
+    texts += [card["cell"]["preprocessing"], *seen["views"], *seen["sources"]]
+    for kind, values in ((int | float, numbers), (str, texts)):
+        for value in values:
+            if not isinstance(value, kind):
+                raise TypeError(f"expected {kind}, got {value!r}")
 
 
 def _hashes(path: Path) -> Mapping[str, np.ndarray] | None:

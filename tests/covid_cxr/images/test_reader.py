@@ -102,6 +102,15 @@ def test_broken_files_give_one_error_that_names_them(tmp_path, data, words):
     assert caught.value.path == path
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_a_file_of_several_frames_is_refused(tmp_path, kind):
+    first = Image.fromarray(picture(1))
+    path = tmp_path / "moving"
+    first.save(path, kind, save_all=True, append_images=[Image.new("L", first.size)])
+    with pytest.raises(ImageError, match="moving: expected one frame, got 2"):
+        read(path)
+
+
 def test_an_absent_file(tmp_path):
     with pytest.raises(ImageError, match=r"none\.png: No such file"):
         read(tmp_path / "none.png")

@@ -42,8 +42,9 @@ def test_holm_by_hand():
     np.testing.assert_allclose(found, [0.8, math.nan, 0.8])
     assert holm([]) == []
     assert all(type(p) is float for p in found)  # `p >= 0.05` is a plain bool
-    with pytest.raises(ValueError, match="p_values"):
-        holm([0.2, 1.2])
+    for bad in ([0.2, 1.2], ["a"], [[0.1]]):
+        with pytest.raises(ValueError, match="p_values"):
+            holm(bad)
 
 
 def test_text():

@@ -35,6 +35,15 @@ def test_fixed_sensitivity_is_reached_and_just(wanted):
     assert chosen.rule == f"sensitivity >= {wanted:g}"
 
 
+@pytest.mark.parametrize("low", [0.3, 1.7e308 / 2, 1e-320, -1.0])
+def test_a_threshold_between_neighbours_calls_the_upper_alone(low):
+    score = [low, np.nextafter(low, np.inf)]
+    chosen = youden([0, 1], score)
+    assert decide(score, chosen).tolist() == [False, True]
+    far = youden([0, 1], [1e308, 1.7e308])
+    assert np.isfinite(far.value) and far.sensitivity == far.specificity == 1
+
+
 def test_corners():
     assert FIXED.value == 0.5
     worst = youden([1, 0], [0.1, 0.9])  # nothing beats calling none positive

@@ -1,11 +1,13 @@
 """A set of one's own: any table, any folder, and nothing understood by chance."""
 
 import math
+import os
 
 import numpy as np
 import pytest
 
 from covid_cxr import sources
+from covid_cxr.problems import Problems
 from covid_cxr.sources import own
 from covid_cxr.sources.base import patient_id
 from covid_cxr.study import parse
@@ -161,6 +163,77 @@ def test_a_dicom_file_without_an_ending_that_no_table_names_is_said(tmp_path):
     _, problems = built(root, table(root, "csv"))
     unlisted = [one.path for one in problems if one.kind == "unlisted"]
     assert unlisted == ["IM0007"]  # not a mask, nor a lateral view: they are named
+
+
+PLAIN = {"columns": own.Columns(), "labels": {"covid": own.Label()}}
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        ("2020-03-01", 2020 + 60 / 366),
+        ("2020-3-1 10:15", 2020 + 60 / 366),
+        ("2020/03/01", 2020 + 60 / 366),
+        ("20200301", 2020 + 60 / 366),
+        ("1.3.2020", 2020 + 60 / 366),
+        ("2020-03-01T10:11:12Z", 2020 + 60 / 366),
+        ("2020", 2020),
+        ("2020.0", 2020),
+        *(
+            (text, math.nan)
+            for text in (
+                *("03/04/2020", "2020-03-011", "31.12.20209", "2020111", "438911"),
+                *("0020-01-01", "2020-02-31", "43891", "March 2020", "2020-03/01"),
+            )
+        ),
+    ],
+)
+def test_a_date_is_what_it_says_or_a_problem(text, year):
+    problems = Problems()
+    found = own._date(text, "t.csv, line 2", problems)
+    assert found == pytest.approx(year, nan_ok=True)
+    assert len(problems) == math.isnan(year)
+
+
+def test_images_of_nobody_are_not_all_one_patients(tmp_path):
+    lost = ("nan", "None", "NA", "?", "", "<NA>")
+    rows = [(f"{k}.png", one, "1") for k, one in enumerate(lost)]
+    rows += [("a.png", "7", "1"), ("b.jpg", "Nantes", "0")]
+    path = table(folder(tmp_path), "csv", rows, ("image", "patient", "label"))
+    index, problems = built(tmp_path, path, **PLAIN)
+    assert index.patient.tolist() == ["mine/7", "mine/Nantes"]
+    assert sum("patient: expected an id" in one.detail for one in problems) == 6
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_marks_and_codings_of_spreadsheets(tmp_path, mark, coding):
+    root = folder(tmp_path)
+    trees.write(root / "Größe.png", trees.png(8))
+    rows = (("image", "patient", "label"), ("Größe.png", "1", "1"), ("a.png", "2", "0"))
+    path = root / "t.csv"
+    path.write_bytes("\r\n".join(mark.join(row) for row in rows).encode(coding))
+    index, _ = built(root, path, **PLAIN)
+    assert index.path.tolist() == ["Größe.png", "a.png"]
+    assert index.labels["covid"].tolist() == [1, 0]
+
+
+def test_links_and_pipes_in_class_folders_are_said(tmp_path):
+    root, away = tmp_path / "set", tmp_path / "away"
+    trees.write(root / "ill" / "a.png", trees.png(1))
+    trees.write(away / "b.png", trees.png(2))
+    (root / "well").symlink_to(away)
+    (root / "ill" / "c.png").symlink_to(away / "b.png")
+    os.mkfifo(root / "ill" / "pipe")
+    os.mkfifo(root / "ill" / "pipe.png")
+    labels = {"covid": own.Label(positive=("ill",), negative=("well",))}
+    index, problems = own.build(root, name="mine", labels=labels, patients=".")
+    said = {one.path: (one.kind, one.detail) for one in problems}
+    assert said["well"] == ("unlisted", "a link to a folder, not followed")
+    assert said["ill/c.png"][0] == "escapes" and said["ill/pipe"][0] == "unlisted"
+    assert index.path.tolist() == ["ill/a.png", "ill/pipe.png"]  # the reader says why
+    with pytest.raises(OSError, match="pipe"):
+        sources.read(index, 1)
 
 
 def test_a_spelling_is_of_one_value():

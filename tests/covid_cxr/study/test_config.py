@@ -78,7 +78,7 @@ def test_json_and_toml_say_the_same(tmp_path):
         ("encoders.small.width", "4", "encoders.small.width: expected a whole"),
         ("encoders.small.norm", "bach", "encoders.small.norm: expected one of"),
         ("pretrainings", {"p": {"weights": 1}}, "pretrainings.p.weights: expected te"),
-        ("sets.own", {"phantom": {}, "seed": 9}, "sets: 'own' means the test part"),
+        ("sets.own", {"phantom": {}, "seed": 9}, "sets: 'own' is the test part"),
         ("sets.home", {"path": 5}, "sets.home.path: expected text, got 5"),
         ("sets.home.phantom.patients", "9", "home.phantom.patients: expected a whole"),
         ("sets.home.phantom.hospitals", {}, "phantom.hospitals: expected a list"),

@@ -1,6 +1,7 @@
 """Scores of files by kept networks: the caution first, and what speaks against them."""
 
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -99,6 +100,38 @@ def test_hashes_of_another_kind_are_refused(kept, tmp_path):
         model.load(place)
     (place / "seen.npz").unlink()
     assert model.load(place).hashes is None
+
+
+def test_a_card_of_another_version_is_refused_by_name(kept, tmp_path, capsys):
+    place = tmp_path / "copy"
+    shutil.copytree(kept[2], place)
+    file = place / "model.json"
+    card = json.loads(file.read_text())
+    wrong = [
+        [],
+        {},
+        {**card, "seen": {}},
+        {**card, "seen": {**card["seen"], "ranges": {"brightness": [0, 1]}}},
+        {**card, "seen": {**card["seen"], "ranges": dict.fromkeys(model.STATISTICS)}},
+        {**card, "cell": {}},
+        {**card, "segmenter": None},
+        {**card, "temperature": "1.0"},
+        {**card, "validation_share": None},
+        {**card, "threshold": 0.5},
+        {**card, "encoder": {**card["encoder"], "depth": 3}},
+    ]
+    image = str(trees.write(tmp_path / "a.png", trees.png()))
+    for one in wrong:
+        file.write_text(json.dumps(one))
+        assert main(["predict", str(place), image]) == 2
+        assert "model.json: not of kept networks" in capsys.readouterr().err
+    file.write_text(json.dumps(card))
+    shutil.rmtree(place / "weights")
+    assert main(["predict", str(place), image]) == 2
+    assert "weights" in capsys.readouterr().err
+    assert main(["predict", image, image]) == 2
+    assert "expected model.json" in capsys.readouterr().err
+    assert main(["predict", str(place)]) == 2
 
 
 def test_networks_are_named_where_a_study_has_several(kept, tmp_path, capsys):
