@@ -293,21 +293,48 @@ def _update(
         weights, change = jax.tree.map(lax.stop_gradient, (params, updates))
 
         def fresh(carry: Any) -> Any:
+            held, info, _, change = carry
             # Plus 0, from what the loop carries: see _select.anew.
-            now = step + jnp.minimum(carry[1].prune_flips, 0)
-            old = _packed.unpacked(carry[0])
-            chosen, info = _choose(options, old, now, weights, change, extra)
-            info = of_all_devices(info, chosen, carry[1])
+            now = step + jnp.minimum(info.prune_flips, 0)
+            old = _packed.unpacked(held)
+            chosen, told = _choose(options, old, now, weights, change, extra)
+            told = of_all_devices(told, chosen, info)
+            change = _written(change, chosen, told)
             if options.packed:
                 chosen = _packed.packed(chosen)
-            return chosen, info, wanted
+            return chosen, told, wanted, change
 
-        masks, info, target = _transform.run_if(due, fresh, (masks, info, target))
+        carry = (masks, info, target, change)
+        masks, info, target, change = _transform.run_if(due, fresh, carry)
+        updates = _as_carried(updates, change)
         target = jnp.where(jnp.isnan(wanted), wanted, target)
     # u_i where kept, else -w_i
     updates = project(updates, params, _packed.unpacked(masks))
     updates = _transform.nan_where(jnp.isnan(target), updates)
     return updates, PruneState(masks, _transform.increment(count), info, target)
+
+
+def _written(updates: PyTree, masks: PyTree, info: PruneInfo) -> PyTree:
+    """Return the updates where kept, else 0, after all else that reads them.
+
+    A loop passes on in their place what it writes last; what it only reads XLA makes
+    anew for its next use, and holds meanwhile what it is made of.
+    """
+    threshold, number = info.prune_threshold, info.prune_floored
+    last = jnp.where(jnp.isnan(threshold), info.prune_flips, number)
+    leaf = lambda u, m: jnp.where(m, _select.anew(u, last), jnp.zeros_like(u))
+    return jax.tree.map(leaf, updates, masks)
+
+
+@jax.custom_jvp
+def _as_carried(updates: PyTree, carried: PyTree) -> PyTree:
+    """Return what a loop carried of the updates, with their own derivatives."""
+    return carried
+
+
+@_as_carried.defjvp
+def _as_carried_jvp(primals: Any, tangents: Any) -> tuple[PyTree, PyTree]:
+    return primals[1], tangents[0]
 
 
 def _choose(

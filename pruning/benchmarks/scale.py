@@ -5,19 +5,21 @@ this device adds up a float32 array, measured in the same run. Counted is what m
 moved: each array read or written once, of a choice once in each of its passes (16 for
 the bits of the threshold, 3 besides), of a sort or top_k once in and once out.
 
+On a CPU the time is that of all cores, which other work on the machine hardly touches.
+
 ``peak`` is of a step that chooses masks, in a process of its own with one matrix of
-weights, SGD with momentum and its gradient, donated: the largest memory in use less
-that before the weights, over 13 bytes a weight (weights, gradients and momentum of 4,
-masks of 1).
+weights and a donated state: the largest memory in use less that before the weights,
+over the bytes of weights, gradients, moments and masks (13 a weight with SGD and
+momentum, 17 with Adam). ``peak_xla`` is the same of XLA's analysis of its memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,20 +31,32 @@ from jax import lax
 
 import pruning
 from synaptax.reports import harness
-from synaptax.typing import Array
 
-DENSITY, SIDE, PASSES, HELD = 0.1, 1000, 19, 13
-CHANGING = pruning.polynomial(0, 10**6, DENSITY)
+DENSITY, SIDE, PASSES = 0.1, 1000, 19
+CHANGING = pruning.polynomial(0, 100, DENSITY)
+HELD = {"sgd": 13, "adam": 17}
+ONCE = 10**8
 
 
-def chain(schedule: Any) -> optax.GradientTransformationExtraArgs:
-    """Return SGD with momentum, and pruning after it."""
-    sgd = optax.sgd(1e-3, momentum=0.9)
-    return (
-        optax.chain(sgd)
-        if schedule is None
-        else optax.chain(sgd, pruning.prune(schedule))
-    )
+def optimizer(name: str) -> optax.GradientTransformation:
+    """Return the optimizer whose state :data:`HELD` counts."""
+    return optax.adam(1e-3) if name == "adam" else optax.sgd(1e-3, momentum=0.9)
+
+
+def chain(schedule: Any, name: str = "sgd") -> optax.GradientTransformationExtraArgs:
+    """Return an optimizer, and pruning after it."""
+    pruner = () if schedule is None else (pruning.prune(schedule),)
+    return optax.chain(optimizer(name), *pruner)
+
+
+def weights(size: int) -> Any:
+    """Return a tree of one matrix, uniform in [-1, 1), made without a second array."""
+    shape = (size // SIDE, SIDE)
+    index = lax.broadcasted_iota(jnp.uint32, shape, 0) * SIDE
+    index += lax.broadcasted_iota(jnp.uint32, shape, 1)
+    # Multiplication by an odd number permutes the integers below 2^32.
+    mixed = lax.bitcast_convert_type(index * jnp.uint32(2654435761), jnp.int32)
+    return {"w": mixed.astype(jnp.float32) / jnp.float32(2**31)}
 
 
 def stepper(schedule: Any, params: Any, grads: Any) -> Callable[[], Any]:
@@ -53,8 +67,8 @@ def stepper(schedule: Any, params: Any, grads: Any) -> Callable[[], Any]:
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    compiled = jax.jit(step, donate_argnums=(0, 1))
     held = [(jax.tree.map(jnp.copy, params), tx.init(params))]
+    compiled = _compiled(step, *held[0], grads, donate_argnums=(0, 1))
 
     def call() -> Any:
         held[0] = compiled(*held[0], grads)
@@ -63,24 +77,51 @@ def stepper(schedule: Any, params: Any, grads: Any) -> Callable[[], Any]:
     return call
 
 
-def ways(scores: Array) -> dict[str, tuple[Callable[[], Any], float]]:
-    """Return name -> (function, bytes moved a weight)."""
-    tree = {"w": scores}
-    mask = pruning.magnitude_mask(tree, DENSITY)
-    kept = round(DENSITY * scores.size)
-    apply = jax.jit(pruning.apply_mask)
-    select = jax.jit(lambda tree: pruning.select(tree, DENSITY))
-    top = jax.jit(lambda s: s >= lax.top_k(s.ravel(), kept)[0][-1])
-    sort = jax.jit(lambda s: s >= jnp.sort(s.ravel())[s.size - kept])
+def _compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return jax.jit(function, **options).lower(*args).compile()
+
+
+Way = tuple[Callable[[], Callable[[], Any]], float]
+
+
+def ways(tree: Any) -> dict[str, Way]:
+    """Return name -> (what compiles it and returns the call, bytes moved a weight)."""
+    scores = jax.tree.map(jnp.abs, tree)
+    size = tree["w"].size
+    kept = round(DENSITY * size)
+    mask = pruning.threshold_mask(tree, 1 - DENSITY)
+
+    def ready(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+        compiled = _compiled(function, *args)
+        return lambda: compiled(*args)
+
+    top = lambda s: s["w"] >= lax.top_k(s["w"].ravel(), kept)[0][-1]
+    sort = lambda s: s["w"] >= jnp.sort(s["w"].ravel())[size - kept]
+    select = lambda s: pruning.select(s, DENSITY)
     return {
-        "select": (lambda: select(tree), 4 * PASSES + 1),
-        "top_k": (lambda: top(scores), 8),
-        "sort": (lambda: sort(scores), 8),
-        "apply_mask": (lambda: apply(tree, mask), 9),
-        "sgd step": (stepper(None, tree, tree), 20),
-        "the same, masks held": (stepper(pruning.manual(), tree, tree), 21),
-        "the same, masks chosen": (stepper(CHANGING, tree, tree), 22 + 9 * PASSES),
+        "select": (lambda: ready(select, scores), 4 * PASSES + 1),
+        "top_k": (lambda: ready(top, scores), 8),
+        "sort": (lambda: ready(sort, scores), 8),
+        "apply_mask": (lambda: ready(pruning.apply_mask, tree, mask), 9),
+        "sgd step": (lambda: stepper(None, tree, tree), 20),
+        "the same, masks held": (lambda: stepper(pruning.manual(), tree, tree), 21),
+        "the same, masks chosen": (
+            lambda: stepper(CHANGING, tree, tree),
+            22 + 9 * PASSES,
+        ),
     }
+
+
+def timed(call: Callable[[], Any], repeats: int) -> float:
+    """Return the seconds of the shortest of some calls."""
+    cpu = jax.default_backend() == "cpu"
+    clock = time.process_time if cpu else time.perf_counter
+    seconds = []
+    for _ in range(repeats):
+        start = clock()
+        jax.block_until_ready(call())
+        seconds.append(clock() - start)
+    return min(seconds)
 
 
 def run(sizes: Sequence[int], repeats: int, limit: int) -> list[dict[str, Any]]:
@@ -88,51 +129,56 @@ def run(sizes: Sequence[int], repeats: int, limit: int) -> list[dict[str, Any]]:
 
     Args:
         sizes: numbers of weights, multiples of 1000.
-        repeats: timed calls.
-        limit: the largest size that is sorted.
+        repeats: timed calls; of a sort of :data:`ONCE` weights or more, one.
+        limit: the largest size that is sorted; ``top_k`` to a tenth of it.
 
     Returns:
-        One row per size and work.
+        One row per size and work, and one per optimizer at the largest size.
     """
     stream = jnp.ones(2**26)
-    times = harness.measure({"sum": jax.jit(jnp.sum)}, stream, repeats=5)
-    rate = 4 * stream.size / times["sum"].best
+    total = _compiled(jnp.sum, stream)
+    rate = 4 * stream.size / timed(lambda: total(stream), 5)
     rows = []
     for size in sizes:
-        scores = jnp.abs(jax.random.normal(jax.random.key(0), (size // SIDE, SIDE)))
+        limits = {"sort": limit, "top_k": limit // 10}
         base = None
-        for name, (call, moved) in ways(scores).items():
-            if name in ("top_k", "sort") and size > limit:
+        for name, (make, moved) in ways(
+            jax.jit(weights, static_argnums=0)(size)
+        ).items():
+            if size > limits.get(name, size):
                 continue
-            time = harness.measure({name: call}, repeats=repeats)[name]
-            base = base or time.best
+            best = timed(make(), 1 if name in limits and size >= ONCE else repeats)
+            base = base or best
             rows.append(
                 {
                     "work": name,
                     "weights": size,
-                    "best_ms": 1e3 * time.best,
-                    "over_select": time.best / base,
-                    "gb_s": moved * size / time.best / 1e9,
-                    "fraction": moved * size / time.best / rate,
+                    "best_ms": 1e3 * best,
+                    "over_select": best / base,
+                    "gb_s": moved * size / best / 1e9,
+                    "fraction": moved * size / best / rate,
                     "stream_gb_s": rate / 1e9,
                     "peak": "",
+                    "peak_xla": "",
                 }
             )
-        rows[-1]["peak"] = peak_of(size)
-    return rows
+            print(harness.table(rows[-1:]), flush=True)
+    blank = dict.fromkeys(rows[0], "")
+    return rows + [blank | peak_of(max(sizes), name) for name in HELD]
 
 
-def peak_of(size: int) -> str:
+def peak_of(size: int, name: str) -> dict[str, Any]:
     """Return the peak memory of a step that chooses masks, measured in a child."""
-    command = [sys.executable, "-m", "pruning.benchmarks.scale", "--peak", str(size)]
+    command = [sys.executable, "-m", "pruning.benchmarks.scale"]
+    command += ["--peak", str(size), "--optimizer", name]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    told = json.loads(out.splitlines()[-1])
-    return f"{told['bytes'] / (HELD * size):.3f}"
+    print(out.splitlines()[-1], flush=True)
+    return json.loads(out.splitlines()[-1])
 
 
-def peak(size: int) -> None:
+def peak(size: int, name: str) -> None:
     """Take steps that choose masks; print the memory that they took, as JSON."""
-    tx = chain(CHANGING)
+    tx = chain(CHANGING, name)
     x = jnp.ones((1, size // SIDE)) / size
 
     def step(params: Any, state: Any) -> Any:
@@ -140,30 +186,40 @@ def peak(size: int) -> None:
         updates, state = tx.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, updates), state
 
-    begin = jax.jit(
-        lambda key: {"w": jax.random.uniform(key, (size // SIDE, SIDE)) - 0.5}
-    )
-    shapes = jax.eval_shape(begin, jax.random.key(0))
-    like = (shapes, jax.eval_shape(tx.init, shapes))
-    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(*like).compile()
+    def start() -> Any:
+        params = weights(size)
+        return params, tx.init(params)
+
+    begin = _compiled(start)
+    compiled = _compiled(step, *jax.eval_shape(start), donate_argnums=(0, 1))
+    analysis = compiled.memory_analysis()
+    told = analysis.argument_size_in_bytes - analysis.alias_size_in_bytes
+    told += analysis.temp_size_in_bytes + analysis.output_size_in_bytes
     before = _memory()
-    params = begin(jax.random.key(0))
-    state = tx.init(params)
+    params, state = begin()
     for _ in range(2):
         params, state = jax.block_until_ready(compiled(params, state))
-    kept = int(jnp.sum(pruning.masks_of(state)["w"]))
-    print(json.dumps({"bytes": _memory(largest=True) - before, "kept": kept}))
+    taken = _memory(largest=True) - before
+    if not 0 < int(jnp.sum(pruning.masks_of(state)["w"])) < size:
+        raise RuntimeError("the step chose no masks")
+    held = HELD[name] * size
+    row = {"work": f"peak of a step, {name}", "weights": size}
+    print(json.dumps(row | {"peak": taken / held, "peak_xla": told / held}))
 
 
 def _memory(*, largest: bool = False) -> int:
-    """Return the bytes in use, by the device where it tells, else by the process."""
+    """Return the bytes in use, by the device where it tells, else by the process.
+
+    The largest of a process is that since its use was last read.
+    """
     stats = jax.devices()[0].memory_stats()
     if stats:
         return stats["peak_bytes_in_use" if largest else "bytes_in_use"]
-    if largest:
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    if not largest:
+        Path("/proc/self/clear_refs").write_text("5")
+    line = "VmHWM:" if largest else "VmRSS:"
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(one.split()[1]) for one in lines if one.startswith(line))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,9 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sort-limit", type=int, default=10**8, help="largest sorted")
     parser.add_argument("--peak", type=int, help="print the memory of one step alone")
+    parser.add_argument("--optimizer", choices=sorted(HELD), default="sgd")
     options = parser.parse_args(arguments)
     if options.peak:
-        peak(options.peak)
+        peak(options.peak, options.optimizer)
         return
     rows = run(options.sizes, options.repeats, options.sort_limit)
     print(harness.table(rows))
