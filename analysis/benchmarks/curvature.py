@@ -15,6 +15,8 @@ The peers run in an interpreter of their own, given by ``--peers PYTHON`` (by de
 this one), which needs torch 2.13, curvlinops-for-pytorch and pyhessian; without them
 ours is timed alone. Rounds alternate, so that a slow moment of the machine falls on
 all alike; core-seconds, the time of all cores, do not count what other processes take.
+``fraction`` is of the rate of a product of two float32 matrices, measured in the same
+run; operations are those of XLA's cost analysis of our product.
 """
 
 from __future__ import annotations
@@ -179,6 +181,24 @@ def rows_of(timings: Mapping[str, Sequence[Timing]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["task"])
 
 
+def with_rates(
+    rows: list[dict[str, Any]], flops: float, peak: float
+) -> list[dict[str, Any]]:
+    """Add the operations a second of each row, and their fraction of the peak."""
+    for row in rows:
+        products = STEPS if row["task"] == "lanczos" else 1
+        row["gflop_s"] = products * flops / row["best_s"] / 1e9
+        row["fraction"] = 1e9 * row["gflop_s"] / peak
+    return rows
+
+
+def peak_rate(side: int = 2048) -> float:
+    """Return the operations a second of a product of two square float32 matrices."""
+    product = jax.jit(lambda a: a @ a)
+    best = harness.measure({"": product}, jnp.ones((side, side)), repeats=5)[""].best
+    return 2 * side**3 / best
+
+
 def check_agreement(values: Mapping[str, float]) -> None:
     """Raise a RuntimeError unless all products agree to 1e-3."""
     wanted = values["synaptax hvp"]
@@ -193,6 +213,8 @@ def run(
     """Time every task in turns; see :func:`main`."""
     loss, params, examples = lenet5(count, dataset)
     operator = operators.hessian(loss, params, examples, batch=batch)
+    # In one batch: of a loop the analysis counts one pass.
+    whole = operators.hessian(loss, params, examples, batch=count)
     v = jax.random.normal(jax.random.key(1), (operator.size,))
     tasks = ours(operator, v)
     with tempfile.TemporaryDirectory() as folder:
@@ -216,7 +238,9 @@ def run(
             for name, task in tasks.items():
                 timings[name].append(task())
         other.close()
-    return rows_of(timings)
+    analysis = jax.jit(whole.matvec).lower(v).cost_analysis()
+    assert analysis is not None
+    return with_rates(rows_of(timings), float(analysis["flops"]), peak_rate())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 _HEAD = """# From one device to many
 
 Written by `python -m pruning.benchmarks.on_paper`. `python -m pruning.benchmarks.scale`
-measures; no run of it is recorded yet.
+measures: [benchmarks](results/sensitivity.md#benchmarks-of-pruning) has its record.
 
 Nothing in the transforms knows of devices: parameters that lie on a mesh give masks,
 sensitivities and scores that lie as they do. A choice of masks exchanges counts: three
@@ -48,7 +48,7 @@ and `psp_regularization` none.
 All benchmarks in a line, on whatever device there is:
 
 ```sh
-for b in pruning.benchmarks.scale analysis.benchmarks.curvature binary.benchmarks.epoch; do python -m $b --out ${b%%.*}/experiments/recorded/benchmark-${b##*.}@$(python -c 'import jax; print(jax.default_backend())').json; done
+for b in pruning.benchmarks.scale analysis.benchmarks.curvature binary.benchmarks.{epoch,throughput}; do python -m $b --out ${b%%.*}/experiments/recorded/benchmark-${b##*.}@$(python -c 'import jax; print(jax.default_backend())').json; done
 ```
 
 ## On paper

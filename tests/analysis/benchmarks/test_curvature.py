@@ -26,6 +26,14 @@ def test_rows_take_the_best_of_the_runs():
     assert rows["lanczos", "synaptax"]["products_per_core_s"] == 2
 
 
+def test_rates_count_each_product_of_lanczos():
+    rows = [{"task": "hvp", "best_s": 0.5}, {"task": "lanczos", "best_s": 4.0}]
+    one, many = curvature.with_rates(rows, 2e9, 8e9)
+    assert one["gflop_s"] == 4 and one["fraction"] == 0.5
+    assert many["gflop_s"] == curvature.STEPS / 2
+    assert many["fraction"] == curvature.STEPS / 16
+
+
 def test_products_that_differ_are_refused():
     curvature.check_agreement({"synaptax hvp": 2.0, "other hvp": 2.001})
     with pytest.raises(RuntimeError, match=r"other hvp: <v, H v> is 2.1, ours 2"):
