@@ -181,7 +181,8 @@ def peak(size: int, name: str) -> None:
     tx = chain(CHANGING, name)
     x = jnp.ones((1, size // SIDE)) / size
 
-    def step(params: Any, state: Any) -> Any:
+    # An argument: of a constant XLA makes the gradient wherever it is used.
+    def step(params: Any, state: Any, x: Any) -> Any:
         loss = lambda p: jnp.sum(jnp.square(jnp.square(x) @ p["w"]))
         updates, state = tx.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, updates), state
@@ -191,14 +192,14 @@ def peak(size: int, name: str) -> None:
         return params, tx.init(params)
 
     begin = _compiled(start)
-    compiled = _compiled(step, *jax.eval_shape(start), donate_argnums=(0, 1))
+    compiled = _compiled(step, *jax.eval_shape(start), x, donate_argnums=(0, 1))
     analysis = compiled.memory_analysis()
     told = analysis.argument_size_in_bytes - analysis.alias_size_in_bytes
     told += analysis.temp_size_in_bytes + analysis.output_size_in_bytes
     before = _memory()
     params, state = begin()
     for _ in range(2):
-        params, state = jax.block_until_ready(compiled(params, state))
+        params, state = jax.block_until_ready(compiled(params, state, x))
     taken = _memory(largest=True) - before
     if not 0 < int(jnp.sum(pruning.masks_of(state)["w"])) < size:
         raise RuntimeError("the step chose no masks")

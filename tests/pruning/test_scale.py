@@ -174,7 +174,10 @@ def test_a_pruning_step_holds_little_beside_what_training_holds(optimizer, held)
         return optax.apply_updates(params, updates), state
 
     x = jax.ShapeDtypeStruct((1, 256), jnp.float32)
-    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, x).compile()
+    # Adam of optax counts its steps in a dtype that it does not name.
+    with jax.numpy_dtype_promotion("standard"):
+        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, x)
+    compiled = lowered.compile()
     memory = compiled.memory_analysis()
     peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     peak += memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -194,7 +197,9 @@ def test_updates_of_a_step_that_chooses_masks_have_their_derivatives():
 
     new, slope = jax.jvp(after, (1.0,), (1.0,))
     mask = new[1]
-    np.testing.assert_allclose(slope[0], -0.1 * mask * np.cos(params["w"]), rtol=1e-6)
+    np.testing.assert_allclose(
+        slope[0], np.where(mask, -0.1 * np.cos(params["w"]), 0), rtol=1e-6
+    )
     back = jax.grad(lambda scale: after(scale)[0].sum())(1.0)
     np.testing.assert_allclose(back, slope[0].sum(), rtol=1e-5)
 
@@ -257,27 +262,29 @@ def net(params, x):
 
 
 @pytest.mark.parametrize("batch", [P(), P("fsdp")], ids=["whole", "sharded"])
-def test_the_penalty_exchanges_scalars_beside_what_the_network_does(batch):
+def test_the_penalty_exchanges_nothing_beside_what_the_network_does(batch):
     params = sharded(drawn())
     mesh = params["up"].sharding.mesh
     x = jax.device_put(
         np.random.default_rng(9).normal(size=(8, 16)).astype(np.float32),
         NamedSharding(mesh, batch),
     )
-    loss = lambda p, x: (jnp.mean(jnp.square(net(p, x))), net(p, x))
+
+    def loss(params, x):
+        y = net(params, x)
+        return jnp.mean(jnp.square(y)), y
+
     total = pruning.with_psp(loss, 1e-3, logits=lambda y: y, has_aux=True)
     value = jax.jit(lambda p: total(p, x)[0])(params)
     host = jax.tree.map(np.asarray, params)
     alone = total(jax.tree.map(jnp.asarray, host), jnp.asarray(np.asarray(x)))[0]
     np.testing.assert_allclose(value, alone, rtol=1e-5)
-    plain, _ = exchanged(lambda p, x: loss(p, x)[0], params, x)
-    seen, text = exchanged(lambda p, x: total(p, x)[0], params, x)
-    assert not re.search(r"\bsort\(", text)
-    # Of parameters no more than the forward pass gathers, and of the one layer that
-    # enters a ReLU a sum over each axis of the mesh.
-    large = lambda one: sorted((kind, n) for kind, n in one if n > 1)
-    assert large(seen) == large(plain)
-    assert len(plain) < len(seen) <= len(plain) + 2
+    for of in (lambda function: function, jax.grad):
+        plain, _ = exchanged(of(lambda p, x: loss(p, x)[0]), params, x)
+        seen, text = exchanged(of(lambda p, x: total(p, x)[0]), params, x)
+        assert not re.search(r"\bsort\(", text)
+        # The penalty's sum joins that of the loss: no collective more.
+        assert seen == plain and len(seen) <= 6
 
 
 @pytest.mark.parametrize("batch", [P(), P("fsdp")], ids=["whole", "sharded"])
