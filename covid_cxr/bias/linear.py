@@ -18,6 +18,7 @@ from covid_cxr.splits import folds
 
 FOLDS = 5
 SIDE = 16  # pixels a side that a linear probe sees
+_HUGE = 1e100
 _PENALTY = 0.1  # inverse strength (scikit-learn's C) on standardised features
 
 
@@ -76,13 +77,14 @@ def out_of_fold(
             patients than folds.
     """
     features = np.asarray(features, np.float64)
-    target = np.asarray(target).astype(int)
+    target = np.asarray(target)
     if features.ndim != 2 or len(features) != len(index):
         raise ValueError(f"features: expected ({len(index)}, k), got {features.shape}")
     if target.shape != (len(index),) or not np.isin(target, (0, 1)).all():
         raise ValueError(f"target: expected {len(index)} numbers of 0 and 1")
-    if not np.isfinite(features).all():
-        raise ValueError("features: expected finite numbers")
+    target = target.astype(int)
+    if not (np.abs(features) < _HUGE).all():  # nor NaN; squares must be finite
+        raise ValueError("features: expected finite numbers, and none beyond 1e100")
     people = np.unique(index.patient).size
     if people < count:
         raise ValueError(f"index: {people} patients do not fill {count} folds")

@@ -33,12 +33,20 @@ def tables(config: StudyConfig, held: Library, mix: str, pretraining: str) -> Ta
 
     Raises:
         OverlapError: naming the two sides.
-        ValueError: as :func:`covid_cxr.protocols.mix`, or if stage 1's label is not
-            known there, or not of both kinds.
+        ValueError: as :func:`covid_cxr.protocols.mix`, if a part that is learnt from
+            has a single class, or if stage 1's label is not known there, or not of
+            both kinds.
     """
     used = trained_on(config)
     first = _first(config, held, pretraining)
     parts = mixture(config, held, mix)
+    for part in LEARNT:
+        label = parts[part].label("covid")
+        if np.unique(label).size < 2:
+            raise ValueError(
+                f"mixes.{mix}: expected both classes in its {part} part, got "
+                f"{int((label == 1).sum())} of {len(label)} radiographs positive"
+            )
     tests = {}
     for name in config.tests:
         if name == OWN:

@@ -74,6 +74,9 @@ def test_one_class_alone_gives_a_constant():
         (np.ones((9, 2)), np.zeros(10), "features: expected"),
         (np.ones((10, 2)), np.full(10, 2), "target: expected"),
         (np.full((10, 2), np.nan), np.zeros(10), "finite"),
+        (np.full((10, 2), 1e200), np.zeros(10), "none beyond 1e100"),
+        (np.ones((10, 2)), np.full(10, 0.5), "target: expected"),
+        (np.ones((10, 2)), np.full(10, np.nan), "target: expected"),
     ],
 )
 def test_bad_input(features, target, message):

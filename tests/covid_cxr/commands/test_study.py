@@ -96,9 +96,14 @@ def test_a_study_that_was_refused_may_be_mended_in_its_folder(tmp_path, capsys):
     assert "whose patients are not known" in capsys.readouterr().err
     assert not (out / "config.json").exists()
     # Another refusal, of another config: the folder is nobody's yet.
-    file.write_text(text.replace('"normal"]', '"sound"]'))
+    file.write_text(text.replace("# patients", 'patients = "_([0-9]+)"\n#'))
+    for path in (tmp_path / "radiographs" / "covid").glob("[1-9]*"):
+        path.unlink()  # the one that is left is in one part
+    (tmp_path / "radiographs" / "covid" / "0_3.png").unlink()
     assert main(given) == 2
-    assert "holds a run" not in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "mixes.mine: expected both classes in its" in error
+    assert not (out / "config.json").exists()
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
