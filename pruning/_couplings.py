@@ -16,7 +16,7 @@ import numpy as np
 from synaptax.nets import lenets, mobilenet, resnets, transformer, vgg
 
 Flat = dict[str, np.ndarray]
-Silent = Callable[[Flat], tuple[np.ndarray, np.ndarray]]
+Silent = Callable[[Flat], tuple[np.ndarray, np.ndarray | list[np.ndarray]]]
 Smaller = Callable[[Mapping[str, int]], Any]
 EPSILON = 1e-5  # of the bundled networks' batch-norm
 
@@ -53,7 +53,8 @@ class Units(NamedTuple):
         ties: (path, axis) of each leaf that has an axis of them; axes count from 0.
         reads: who reads them: all of it.
         silent: parameters -> (which units put out a constant whatever the input, those
-            constants): shapes (units,) and (units,) or (units, features).
+            constants): shapes (units,) and (units,) or (units, features); or a list,
+            for each reader (units, rows or 1, features or 1, ...).
 
         entries: (path, axis) -> the unit of each entry of that axis, -1 for what is of
             other units; by default, repeat by repeat, all units in order.

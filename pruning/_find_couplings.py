@@ -23,10 +23,11 @@ import numpy as np
 
 from pruning import taps
 from pruning._couplings import Flat, Read, Silent, Units
-from pruning._folding import cut, deafened, erase, fold, perturbed
-from pruning._follow import Axes, Follower, Labels, Reading
+from pruning._folding import cut, deafened, entries_by_unit, erase, fold, perturbed
+from pruning._follow import Follower, Reading
+from pruning._labels import Axes, Labels
 from pruning._nonlinear import CONVERTING
-from pruning._silence import measure
+from pruning._silence import measure, silent_units
 from pruning.taps import Program
 from synaptax.trees import named_leaves
 from synaptax.typing import PyTree
@@ -225,10 +226,11 @@ def _units(traced: _Traced, group: _Group, measured: Callable[..., Any]) -> Unit
             place in ties and len(owners) != count
         ):
             entries[name(place)] = tuple(owners.tolist())
-    for place in sorted(group.reads):
+    places = sorted(group.reads)
+    for place in places:
         size = int(np.count_nonzero(group.entries[place] >= 0)) // count
         reads.append(Read(*name(place), size, *_into(traced, place)))
-    silent = _silent(traced, group, measured)
+    silent = _silent(traced, group, places, measured)
     kernel = traced.names[ties[0][0]]
     return Units(kernel, tuple(map(name, ties)), tuple(reads), silent, entries)
 
@@ -256,34 +258,26 @@ def _into(traced: _Traced, place: Place) -> tuple[str | None, bool]:
     return None, False
 
 
-def _silent(traced: _Traced, group: _Group, measured: Callable[..., Any]) -> Silent:
+def _silent(
+    traced: _Traced, group: _Group, places: Sequence[Place], measured: Callable
+) -> Silent:
     """Return what tells which units do not depend on the input, and their constants."""
+    count = len(group.roots)
     unit = np.full(len(traced.labels.parent), -1)
-    unit[group.roots] = np.arange(len(group.roots))
-
-    def silent(flat: Flat) -> tuple[np.ndarray, np.ndarray]:
-        known = measured([flat[name] for name in traced.names])
-        count = len(group.roots)
-        none, parts = np.ones(count, bool), []
+    unit[group.roots] = np.arange(count)
+    reads = []
+    for place in places:
+        rows, parts = traced.places[place], []
         for reading in group.readings:
-            owners = np.max(
-                [unit[traced.labels.find(column)] for column in reading.columns or ()],
-                0,
-            )
-            value, mask = known[reading.slot]
-            first = np.moveaxis(np.asarray(value, np.float64), reading.dimension, 0)
-            order = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
-            parts.append(first[order].reshape(count, -1))
-            if mask is not None:
-                first = np.moveaxis(np.asarray(mask), reading.dimension, 0)
-                none &= ~first[order].reshape(count, -1).any(1)
-        pattern = np.where(none[:, None], np.concatenate(parts, 1), 0)
-        # All constants at one place; the same multiple of them everywhere else.
-        constant = pattern[:, np.argmax(np.abs(pattern).sum(0))]
-        most = int(np.argmax(np.abs(constant)))
-        error = np.abs(pattern * constant[most] - np.outer(constant, pattern[most]))
-        scale = np.abs(pattern).max(1) * abs(constant[most])
-        return none & (error.max(1) <= 1e-6 * scale), constant
+            if np.isin(reading.rows, rows).any():
+                columns = [traced.labels.find(c) for c in reading.columns or ()]
+                parts.append((reading, entries_by_unit(np.max(unit[columns], 0))))
+        entries = int(np.count_nonzero(group.entries[place] >= 0))
+        reads.append((entries // count, parts))
+
+    def silent(flat: Flat) -> tuple[np.ndarray, list[np.ndarray]]:
+        known = measured([flat[name] for name in traced.names])
+        return silent_units(count, reads, known)
 
     return silent
 
@@ -355,8 +349,8 @@ def _tried(
 
 
 def _quiet(one: Units, flat: Flat, alive: np.ndarray) -> Flat | None:
-    """Return parameters with dead units silent: by their kernels, or by all of it."""
-    for rank in (2, 0):
+    """Return parameters with dead units silent: by their kernels, or by more of it."""
+    for rank in sorted({flat[path].ndim for path, _ in one.ties}, reverse=True):
         quiet = dict(flat)
         ties = tuple(tie for tie in one.ties if flat[tie[0]].ndim >= rank)
         erase(one._replace(ties=ties, reads=()), quiet, alive)

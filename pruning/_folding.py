@@ -13,6 +13,8 @@ import numpy as np
 
 from pruning._couplings import Flat, Read, Units
 
+STEADY = 3e-6  # of a constant: what float32 makes of it on its way
+
 
 class _Reading(NamedTuple):
     """A kernel as what reads each unit: (units, repeat, ..., outputs), in float64."""
@@ -21,11 +23,26 @@ class _Reading(NamedTuple):
     restore: Callable[[np.ndarray], np.ndarray]
 
 
+def entries_by_unit(owners: np.ndarray) -> np.ndarray:
+    """Return the entries that belong to units, unit by unit, each in their order."""
+    return np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+
+
+def multiples(pattern: np.ndarray, one: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many times a row each row is, and whether it is."""
+    rows = pattern.reshape(len(pattern), -1)
+    place = int(np.argmax(np.abs(rows[one])))
+    if rows[one, place] == 0:
+        return np.zeros(len(rows)), np.asarray(~rows.any(1))
+    share = rows[:, place] / rows[one, place]
+    error = np.abs(rows - np.outer(share, rows[one])).max(1)
+    return share, error <= STEADY * np.abs(rows).max(1)
+
+
 def _reading(one: Units, read: Read, kernel: np.ndarray) -> _Reading:
     first = np.moveaxis(kernel, read.axis, 0)
     owners = one.owners(read.kernel, read.axis, len(first))
-    # Stable: the entries of a unit in their order.
-    order = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+    order = entries_by_unit(owners)
     split = first[order].reshape(one.size(owners), -1, *first.shape[1:])
 
     def restore(value: np.ndarray) -> np.ndarray:
@@ -48,26 +65,31 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
     heard = np.zeros(one.count(flat), bool)
     for reading in readings:
         heard |= reading.value.any(axis=tuple(range(1, reading.value.ndim)))
-    silent, constant = one.silent(flat)
-    constant = np.asarray(constant, np.float64)
-    speaks = constant.reshape(len(constant), -1).any(1)
-    mute = silent & heard & ~speaks  # puts out zeros
-    folds = silent & heard & speaks
+    silent, constants = one.silent(flat)
+    if not isinstance(constants, list):  # a unit's repeats share its constant
+        constants = [np.asarray(constants)[:, None]] * len(readings)
+    wide = [
+        np.float64(c).reshape(*c.shape, *(1,) * (reading.value.ndim - c.ndim))
+        for c, reading in zip(constants, readings, strict=True)
+    ]
+    size = np.max([np.abs(w).reshape(len(w), -1).max(1) for w in wide], 0)
+    mute = silent & heard & (size == 0)  # puts out zeros
+    folds = silent & heard & (size > 0)
     if not all(read.into for read in one.reads) and folds.any():
-        # Someone pads, or has nothing to take the constant up: one unit speaks for all.
-        speaker = int(np.argmax(np.where(folds, np.abs(constant), -1)))
-        share = np.where(folds, constant, 0) / constant[speaker]
-        for read, reading in zip(one.reads, readings, strict=True):
+        # Someone pads, or has nothing to take the constant up: one unit speaks for all
+        # that put out a multiple of what it does.
+        speaker = int(np.argmax(np.where(folds, size, -1)))
+        shares = [multiples(each, speaker) for each in wide]
+        folds &= np.all([same for _, same in shares], 0)
+        for read, reading, (share, _) in zip(one.reads, readings, shares, strict=True):
             value = reading.value
-            value[speaker] = np.tensordot(share, value, axes=1)
+            value[speaker] = np.tensordot(np.where(folds, share, 0), value, axes=1)
             flat[read.kernel] = reading.restore(value)
         folds[speaker] = False
     else:
-        for read, reading in zip(one.reads, readings, strict=True):
-            wide = constant[:, None]  # a unit's repeats share its constant
-            wide = wide.reshape(*wide.shape, *(1,) * (reading.value.ndim - wide.ndim))
+        for read, reading, each in zip(one.reads, readings, wide, strict=True):
             # sum_c W_c a_c, over all but the output axis
-            pushed = (wide * reading.value)[folds]
+            pushed = (each * reading.value)[folds]
             pushed = pushed.sum(axis=tuple(range(pushed.ndim - 1)))
             if read.into:
                 taker = flat[read.into]

@@ -9,7 +9,7 @@ from jax import lax
 
 import pruning
 from pruning import _couplings
-from pruning._follow import blocks
+from pruning._labels import blocks
 from synaptax.trees import named_leaves
 from tests.pruning.test_compact import NETWORKS, SLOW, network
 
@@ -23,9 +23,7 @@ def draw(shapes, seed=0):
 
 def signature(one):
     """Return what belongs to units, whatever they are called."""
-    # That a head of constant values mixes to a constant is not found.
-    heads = any("query" in path for path, _ in one.ties)
-    reads = {read[: 3 if heads else 5] for read in one.reads}
+    reads = {tuple(read) for read in one.reads}
     return frozenset(one.ties), frozenset(reads)
 
 
@@ -166,11 +164,11 @@ def attention(p, x, size=2):
     q, k, v = (part.reshape(*x.shape[:2], heads, size) for part in parts)
     weights = jax.nn.softmax(jnp.einsum("bthd,bshd->bhts", q, k))
     mixed = jnp.einsum("bhts,bshd->bthd", weights, v)
-    return (x + mixed.reshape(*x.shape[:2], -1) @ p["out"]).sum(1)
+    return x + (mixed.reshape(*x.shape[:2], -1) @ p["out"] + p["to"][None, None])
 
 
 def test_heads_of_a_fused_projection_are_units():
-    params = draw({"qkv": (4, 18), "bias": (18,), "out": (6, 4)})
+    params = draw({"qkv": (4, 18), "bias": (18,), "out": (6, 4), "to": (4,)})
     x = jax.random.normal(jax.random.key(0), (2, 3, 4))
     found = pruning.couplings(attention, params, x)
     (heads,) = found.units
@@ -181,11 +179,13 @@ def test_heads_of_a_fused_projection_are_units():
     params = {
         **params,
         "qkv": params["qkv"].at[:, gone].set(0),
-        "bias": params["bias"].at[gone].set(0),
+        # Keys are constant, and so are the values, which are mixed to that.
     }
     small = pruning.compact(attention, params, x)
     assert small.kept["qkv"].tolist() == [0, 2]
     assert small.params["qkv"].shape == (4, 12)
+    mixed = params["to"] + params["bias"][14:16] @ params["out"][2:4]
+    np.testing.assert_allclose(small.params["to"], mixed, rtol=1e-6)
 
 
 def test_what_cannot_be_followed_is_refused_by_name():
