@@ -10,7 +10,7 @@ from typing import Any
 from analysis.experiments._minima import RECORDED
 from analysis.minima.claims import TEXTS
 from synaptax.reports.results import Finding, Miss, Picture, Ratio
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _FOLDER = "analysis/experiments/recorded"
 #: experiment: what it is, in a few words.

@@ -26,7 +26,7 @@ def reduced(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a comparison's ``summary.json`` to what is recorded.
 
     Args:
-        summary: as :func:`synaptax.runs.folder.write_summary` wrote it.
+        summary: as :func:`synaptax.runs.write_summary` wrote it.
 
     Returns:
         The circumstances, the claims and views, the measures without their histograms,

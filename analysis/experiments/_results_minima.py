@@ -15,7 +15,7 @@ from analysis.minima.report import (
     verdict_lines,
     view_lines,
 )
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 INTRODUCTION = """## Two minima: gradual against one-shot pruning (arXiv 2004.14765)
 

@@ -19,7 +19,7 @@ from scipy import stats
 from analysis import curvature, operators, spectrum, sums
 from analysis.experiments._minima import RECORDED
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json, write_json
+from synaptax.runs import read_json, write_json
 from synaptax.runs.machine import environment
 from synaptax.typing import Array
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from binary.overlay.jobs import SMALL, Job, Overlay, check, jobs
 from synaptax.cli.options import NEW, Run, run_of
-from synaptax.runs.folder import (
+from synaptax.runs import (
     RunFolder,
     append_metrics,
     create,

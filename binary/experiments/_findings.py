@@ -9,7 +9,7 @@ from typing import Any
 
 from binary.experiments.record import RECORDED
 from synaptax.reports.results import Finding, Miss, Picture, Ratio
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _FOLDER = "binary/experiments/recorded"
 _CURVES = f"{_FOLDER}/success_n1001.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 from binary.experiments.network import RECORDED, VARIANTS
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _HEAD = ("variant", "binarised", "propagated", "gap", "ensemble", "seeds", "min each")
 

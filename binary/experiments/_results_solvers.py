@@ -9,7 +9,7 @@ from binary.experiments import teacher_n1001
 from binary.experiments.record import RECORDED
 from synaptax.reports.benchmarks import device_of
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _CURVES = ("success_n1001", "success_hard_n1001", "committee_n1001", "success_n10001")
 _NOTES = RECORDED / "notes_solvers.md"

@@ -11,7 +11,7 @@ import numpy as np
 from binary.overlay.jobs import CHAINS
 from binary.overlay.report import overlay_sections
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 RECORDED = Path(__file__).parent / "recorded"
 

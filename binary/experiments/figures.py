@@ -16,7 +16,7 @@ from binary.experiments.record import RECORDED
 from binary.methods import METHODS
 from binary.theory import spinodal, teacher_student
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 # method: (label, line, marker); apart in shape as well as in colour.
 _SERIES = {

@@ -28,7 +28,7 @@ from binary.theory import (
     teacher_student,
 )
 from binary.theory.quadrature import gaussian_rule
-from synaptax.runs.folder import command_line, environment, jsonable, write_json
+from synaptax.runs import command_line, environment, jsonable, write_json
 
 RECORDED = Path(__file__).parent / "recorded"
 ALPHA, BETA = 0.55, 20.0

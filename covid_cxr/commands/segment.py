@@ -42,8 +42,8 @@ from covid_cxr.splits import assign
 from synaptax.cli.options import Interrupted, parse
 from synaptax.cli.terminal import printable
 from synaptax.reports.tables import markdown
+from synaptax.runs import RunFolder, write_json
 from synaptax.runs.files import replacing
-from synaptax.runs.folder import RunFolder, write_json
 
 PHANTOM = "phantom"
 _PHANTOM_PATIENTS = 200

@@ -13,7 +13,7 @@ import tyro
 from covid_cxr import verify
 from covid_cxr.problems import KINDS
 from synaptax.cli.options import parse
-from synaptax.runs.folder import write_json
+from synaptax.runs import write_json
 
 _DESCRIPTION = """Check a folder of chest X-rays: a public set's, or your own.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from covid_cxr.experiments import RECORDED, probe_name
 from synaptax.reports.results import Finding, Miss, Picture
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _FOLDER = "covid_cxr/experiments/recorded"
 _REAL = f"{_FOLDER}/study_real.json"

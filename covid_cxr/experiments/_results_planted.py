@@ -11,7 +11,7 @@ from covid_cxr.benchmarks.shortcuts import STRENGTHS
 from covid_cxr.experiments import RECORDED
 from synaptax.reports.drawing import blank
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 NAME = "planted_shortcuts"
 #: A letter for each probe in the figure.

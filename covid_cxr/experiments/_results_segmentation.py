@@ -8,7 +8,7 @@ from typing import Any
 from covid_cxr.experiments import RECORDED
 from covid_cxr.metrics.intervals import Estimate
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _HEAD = ("radiographs", "Dice", "IoU", "95 % Hausdorff distance (px)")
 

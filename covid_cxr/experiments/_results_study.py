@@ -10,7 +10,7 @@ from covid_cxr import CAUTION
 from covid_cxr.experiments import RECORDED, probe_name
 from covid_cxr.experiments._results_segmentation import interval
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _SECTIONS = ("phantom", "real")
 _CELL = ("covid-v-nih", "own")  # the mix and test that pre-training is judged on

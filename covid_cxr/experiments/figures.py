@@ -12,7 +12,7 @@ from typing import Any
 from covid_cxr.experiments import RECORDED, _results_planted
 from covid_cxr.experiments._findings import area, probe
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 Row = tuple[str, Mapping[str, Any], int]
 

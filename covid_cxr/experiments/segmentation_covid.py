@@ -37,7 +37,7 @@ from covid_cxr.segmentation import (
 from covid_cxr.sources import build, has_mask
 from covid_cxr.sources import load as load_radiographs
 from covid_cxr.splits import folds
-from synaptax.runs.folder import environment, read_json, write_json
+from synaptax.runs import environment, read_json, write_json
 
 CONFIG = SegmentConfig(net=UNetConfig(depth=3, width=8), epochs=20)
 SIDE, FOLDS = 64, 3

@@ -16,7 +16,7 @@ from covid_cxr.study.config import OWN
 from covid_cxr.study.data import Radiographs
 from covid_cxr.train import Trained, features, predict
 from covid_cxr.train.scaling import standardise
-from synaptax.runs.folder import jsonable
+from synaptax.runs import jsonable
 
 _JUDGED = 48  # radiographs whose saliency is judged
 _IN_PANEL = 4  # radiographs of a panel

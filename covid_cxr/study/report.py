@@ -27,8 +27,8 @@ from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.differences import differences
 from covid_cxr.study.matrix import CONTACT, cells
 from covid_cxr.study.summaries import Finished, collect, estimate, subgroups
+from synaptax.runs import read_json
 from synaptax.runs.files import replacing
-from synaptax.runs.folder import read_json
 
 _METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy")
 _AXES = ("encoder", "pre-training", "mix", "radiographs")

@@ -21,7 +21,7 @@ from covid_cxr.metrics import (
 from covid_cxr.metrics.roc import roc_curve
 from covid_cxr.study.config import Cell, StudyConfig
 from covid_cxr.study.matrix import cells, finished, path_of, predictions
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 from synaptax.typing import Array
 
 GRID = 51  # points of a band

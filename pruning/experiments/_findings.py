@@ -10,7 +10,7 @@ from pruning.experiments import _psp_cells
 from pruning.experiments._results_psp import errors_by_seed
 from pruning.experiments._variants import RECORDED, moments
 from synaptax.reports.results import Finding, Miss, Picture, Ratio
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 _FOLDER = "pruning/experiments/recorded"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from scipy import stats
+
 from pruning.comparison import report
 from pruning.comparison.cells import listing
 from pruning.experiments import compare_lenet5, compare_lenet300
@@ -9,7 +12,7 @@ from pruning.experiments._compare import Experiment
 from synaptax.reports.benchmarks import device_of
 from synaptax.reports.results import Page, Picture
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 EXPERIMENTS = (compare_lenet300.EXPERIMENT, compare_lenet5.EXPERIMENT)
 PICTURE = Picture(
@@ -33,6 +36,40 @@ def page() -> Page:
     for one in EXPERIMENTS:
         lines += [f"## {one.title}", "", *_section(one), ""]
     return Page("comparison", "Methods of pruning under one budget", tuple(lines))
+
+
+def gate(cells: report.Cells) -> list[str]:
+    """Return what the gate max(0, 1 - S) changes: the errors of pairs, seed by seed.
+
+    Sensitivity and plain decay differ in nothing else; the interval is Student's over
+    all pairs of one compression, or of all of them.
+    """
+    error = {
+        (cell["method"], cell["compression"], cell["seed"]): cell["test_error"]
+        for cell in cells
+    }
+    pairs: dict[float, list[float]] = {}
+    for (method, compression, seed), value in error.items():
+        plain = error.get(("l2", compression, seed))
+        if method == "sensitivity" and plain is not None:
+            pairs.setdefault(compression, []).append(100 * (value - plain))
+    gaps = [gap for one in pairs.values() for gap in one]
+    if len(gaps) < 2:
+        return []
+    each = "; ".join(
+        f"{compression:g}x {np.mean(one):+.2f} ({len(one)})"
+        for compression, one in sorted(pairs.items())
+    )
+    half = stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / len(gaps) ** 0.5
+    low, high = np.mean(gaps) - half, np.mean(gaps) + half
+    told = "told apart" if low > 0 or high < 0 else "not told apart"
+    return [
+        "",
+        f"What the gate buys at equal budget: sensitivity's test error minus plain "
+        f"decay's, pair by pair of a seed, in points: {each}. Over all {len(gaps)} "
+        f"pairs {np.mean(gaps):+.3f}, 95 % interval {low:+.3f} to {high:+.3f}: {told}. "
+        "A cell with the gate takes twice the gradients.",
+    ]
 
 
 def _section(experiment: Experiment) -> list[str]:
@@ -60,6 +97,7 @@ def _section(experiment: Experiment) -> list[str]:
         "where there are several, the seeds):",
         "",
         *report.verdicts(cells, experiment.images),
+        *gate(cells),
         "",
         f"{len(cells)} of {len(cells) + len(missing)} cells are recorded, of seeds "
         f"{', '.join(map(str, seeds))}{rest}. "

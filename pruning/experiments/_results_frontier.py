@@ -43,15 +43,27 @@ def chosen(least: float) -> Group | None:
 
     Of those whose mean compression after folding is that or above, or where none is,
     within 1 % of it, and that have the most seeds, the one of the lowest mean
-    validation error.
+    validation error. Where the settings that validation chose were then trained with
+    the held-out examples too, those runs stand: they have no validation error, and
+    nothing was left to choose.
     """
     ratio = lambda points: np.mean([p["folded"] for p in points])
     own = [g for g in groups() if g[0][0]["config"]["method"] == _METHOD]
+    again = [g for g in own if retrained(g[0][0]) and len(g[0]) > 1]
+    own = [g for g in own if not retrained(g[0][0])]
+    for group in again:
+        if least <= ratio(group[1]) <= 1.1 * least:
+            return group
     able = [g for g in own if len(g[0]) > 1 and ratio(g[1]) >= least]
     able = able or [g for g in own if ratio(g[1]) >= 0.99 * least]
     error = lambda group: float(np.mean([p["validation_error"] for p in group[1]]))
     most = max((len(group[0]) for group in able), default=0)
     return min((g for g in able if len(g[0]) == most), key=error, default=None)
+
+
+def retrained(cell: Mapping[str, Any]) -> bool:
+    """Say whether a run trained on what others held out for validation."""
+    return (cell["config"]["validation"] or 5000) < 1000
 
 
 def verdict(
@@ -153,7 +165,9 @@ def section() -> list[str]:
         "units are gone with their biases, their constant outputs pushed into the "
         "next bias; each folded network gave the outputs of the whole to 1e-5. "
         '"Lowest test" is what choosing on the test set would have given: the lowest '
-        "test error among a run's points of that compression or more.",
+        "test error among a run's points of that compression or more. Runs `-all` have "
+        "the settings of the lowest validation error in the search below and train on "
+        "all but 100 of the 60,000 examples, the others on 55,000.",
         "",
         *markdown(HEAD, rows(cells)),
         "",

@@ -35,7 +35,7 @@ def summarise(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a run's ``summary.json`` to what is recorded.
 
     Args:
-        summary: as :func:`synaptax.runs.folder.write_summary` wrote it.
+        summary: as :func:`synaptax.runs.write_summary` wrote it.
 
     Returns:
         The run's circumstances and, for each target, mean and standard error over

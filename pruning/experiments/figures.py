@@ -17,7 +17,7 @@ from pruning.experiments._variants import RECORDED
 from pruning.experiments.results import PAPER
 from pruning.regularisers import figures
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 # variant: (label, line, marker); apart in shape as well as in colour.
 _SERIES = {

@@ -57,6 +57,7 @@ VARIANTS = {
         begin=0.0,
         validation=100,
     ),
+    "unspecific-far-all": replace(FAR_LONG, validation=100),
     # No gate: what plain decay reaches by the same schedule.
     "l2-far-long": replace(FAR_LONG, method="l2"),
     "specific": replace(RIVAL, method="sensitivity-specific"),

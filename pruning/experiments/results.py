@@ -18,7 +18,7 @@ from pruning.experiments._variants import RECORDED
 from synaptax.reports.benchmarks import benchmark_sections, device_of
 from synaptax.reports.results import Contribution, Page
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 # (experiment, title, paper's rows: method, compression, test error in %).
 # All from memory of arXiv 1810.11764, tables 1 to 3: hints, not targets.

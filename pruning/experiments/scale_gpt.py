@@ -28,8 +28,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import pruning
-from synaptax.runs import checkpoints, processes
-from synaptax.runs.folder import environment, write_json
+from synaptax.runs import checkpoints, environment, processes, write_json
 from synaptax.trees import map_named
 
 AXES = ("fsdp", "tensor")

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from synaptax.runs import RunFolder
 from synaptax.runs.files import FileError, replacing
-from synaptax.runs.folder import RunFolder
 from synaptax.runs.reading import check_array, read_arrays, typed
 from synaptax.trees import named_leaves
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from synaptax.cli.terminal import help_page
-from synaptax.runs.folder import RunFolder, config_of, fresh_path
+from synaptax.runs import RunFolder, config_of, fresh_path
 
 MAY_DIFFER = ("data_dir", "checkpoint_every")  # between a run and its resumption
 _ROOT = Path("runs")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synaptax.reports.tables import markdown
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 
 def device_of(record: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from synaptax.runs.folder import write_json
+from synaptax.runs import write_json
 from synaptax.runs.machine import environment
 
 

@@ -7,15 +7,13 @@ from synaptax.runs.folder import (
     config_of,
     create,
     fresh_path,
-    jsonable,
     keep_metrics,
     read_metrics,
-    read_summary,
-    write_json,
-    write_summary,
 )
 from synaptax.runs.machine import command_line, cores, environment
 from synaptax.runs.reading import read_arrays, read_json
+from synaptax.runs.summaries import read_summary, write_summary
+from synaptax.runs.writing import jsonable, write_json
 
 __all__ = [
     "FileError",

@@ -15,18 +15,15 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from synaptax.runs import locks, processes
 from synaptax.runs.files import FileError, named_errors, replacing
-from synaptax.runs.machine import command_line, environment
 from synaptax.runs.reading import parsed, read_json, typed
+from synaptax.runs.writing import jsonable, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,138 +341,3 @@ def config_of(path: Path, kind: Any, check: Callable[[Any], None], *, of: str) -
     except (AttributeError, TypeError, ValueError) as error:
         raise FileError(f"{path}: not the config of {of}: {error}") from error
     return config
-
-
-def write_summary(
-    folder: RunFolder,
-    results: Mapping[str, Any],
-    *,
-    config: Any,
-    seeds: Sequence[int],
-    wall_s: float,
-    command: str | None = None,
-) -> dict[str, Any]:
-    """Write ``summary.json``: the results with all it takes to judge and repeat them.
-
-    Args:
-        folder: the run.
-        results: what came out.
-        config: the frozen dataclass of the run.
-        seeds: the seeds that were run.
-        wall_s: wall time, in seconds.
-        command: how to run it again; default: this process's command line.
-
-    Returns:
-        What was written.
-
-    Example:
-        >>> import dataclasses, pathlib
-        >>> @dataclasses.dataclass(frozen=True)
-        ... class Config:
-        ...     rate: float = 0.1
-        >>> folder = synaptax.runs.RunFolder(pathlib.Path("."))
-        >>> written = synaptax.runs.write_summary(
-        ...     folder, {"error": 0.05}, config=Config(), seeds=[0], wall_s=1.5
-        ... )
-        >>> written["results"], written["seeds"]
-        ({'error': 0.05}, [0])
-    """
-    summary = {
-        "command": command_line() if command is None else command,
-        "config": jsonable(config),
-        "seeds": [int(seed) for seed in seeds],
-        "wall_s": round(float(wall_s), 3),
-        **environment(),
-        "results": jsonable(dict(results)),
-    }
-    write_json(folder.summary, summary)
-    return summary
-
-
-class Summary(NamedTuple):
-    """What ``summary.json`` holds; see :func:`write_summary`."""
-
-    command: str
-    config: dict[str, Any]
-    seeds: list[int]
-    wall_s: float
-    versions: dict[str, str | None]
-    device: dict[str, Any]
-    results: dict[str, Any]
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Read a file of :func:`write_summary`.
-
-    Raises:
-        FileError: naming the file, and the field that is missing or of another type.
-        OSError: if there is none.
-
-    Example:
-        >>> import pathlib
-        >>> summary = synaptax.runs.read_summary(  # doctest: +SKIP
-        ...     pathlib.Path("runs/digits-1/summary.json")
-        ... )
-    """
-    fields = read_json(path)
-    summary = typed(path, fields, Summary)
-    if summary.wall_s < 0:
-        raise FileError(f"{path}: field wall_s: expected a time, got {summary.wall_s}")
-    return fields
-
-
-def jsonable(value: Any) -> Any:
-    """Return a value as JSON holds it, the same after a round trip.
-
-    Dataclasses, NamedTuples and mappings become objects; arrays, tuples and sets
-    become lists; paths become text; non-finite numbers become ``"nan"``, ``"inf"`` or
-    ``"-inf"``, which ``float`` reads back.
-
-    Args:
-        value: what to write.
-
-    Returns:
-        Only dicts with string keys, lists, strings, numbers, booleans and None.
-
-    Raises:
-        TypeError: naming the type that JSON cannot hold.
-
-    Example:
-        >>> synaptax.runs.jsonable({"loss": np.float32(0.5), "shape": (2, 3)})
-        {'loss': 0.5, 'shape': [2, 3]}
-    """
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return jsonable(value._asdict())  # pyright: ignore
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: jsonable(getattr(value, field.name)) for field in fields}
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return [jsonable(item) for item in sorted(value)]
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return jsonable(np.asarray(value).tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"a {type(value).__name__} cannot be written as JSON: {value!r}")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, so that ``path`` holds the old or the new, whole.
-
-    Example:
-        >>> import pathlib
-        >>> path = pathlib.Path("one.json")
-        >>> synaptax.runs.write_json(path, {"loss": np.float32(0.5)})
-        >>> synaptax.runs.read_json(path)
-        {'loss': 0.5}
-    """
-    text = json.dumps(jsonable(value), indent=2, allow_nan=False)
-    with replacing(path) as file:
-        file.write(text.encode() + b"\n")

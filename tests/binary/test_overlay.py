@@ -14,7 +14,7 @@ from binary.overlay import theory as overlay_theory
 from binary.overlay.ascent import ascend
 from binary.overlay.sampler import sample
 from binary.theory import stochastic
-from synaptax.runs.folder import jsonable, read_json
+from synaptax.runs import jsonable, read_json
 
 
 def test_chains_have_the_measure_of_a_tiny_system():

@@ -9,7 +9,7 @@ from binary.commands import overlay
 from binary.experiments._results_theory import RECORDED
 from binary.overlay import theory as overlay_theory
 from binary.overlay.jobs import SMALL, Job, Overlay, jobs
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 pytestmark = pytest.mark.runs
 

@@ -11,7 +11,7 @@ from covid_cxr.__main__ import main
 from covid_cxr.commands import segment
 from covid_cxr.images.resizing import square_mask
 from covid_cxr.index import Row, build
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 from tests.covid_cxr import trees
 
 pytestmark = pytest.mark.runs

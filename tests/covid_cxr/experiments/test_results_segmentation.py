@@ -1,7 +1,7 @@
 """The section is made of what was recorded, and of nothing else."""
 
 from covid_cxr.experiments import _results_segmentation, results
-from synaptax.runs.folder import write_json
+from synaptax.runs import write_json
 
 ESTIMATE = {"value": 0.91, "low": 0.89, "high": 0.93, "note": ""}
 COVID = {

@@ -4,7 +4,7 @@ import pytest
 
 from covid_cxr.experiments import _results_study as results
 from covid_cxr.metrics import Estimate
-from synaptax.runs.folder import jsonable, write_json
+from synaptax.runs import jsonable, write_json
 
 
 def probe(name, value, fires):

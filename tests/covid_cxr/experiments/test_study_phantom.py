@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from covid_cxr.experiments import RECORDED, study_phantom
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 
 
 @pytest.fixture(scope="module")

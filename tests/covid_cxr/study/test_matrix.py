@@ -5,7 +5,7 @@ import pytest
 
 from covid_cxr.study import cells, parse, predictions, run
 from covid_cxr.study.matrix import path_of
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 from tests.covid_cxr.study.conftest import STUDY
 
 pytestmark = pytest.mark.runs

@@ -15,7 +15,7 @@ from covid_cxr.study.data import library
 from covid_cxr.study.matrix import path_of
 from covid_cxr.study.summaries import Finished
 from covid_cxr.train.training import with_trunk
-from synaptax.runs.folder import read_json
+from synaptax.runs import read_json
 from tests.covid_cxr import trees
 from tests.covid_cxr.models import formula
 from tests.covid_cxr.train.tiny import tiny

@@ -10,8 +10,7 @@ import pytest
 
 from synaptax import runs
 from synaptax.data.cache import open_cache
-from synaptax.runs import checkpoints
-from synaptax.runs.folder import config_of
+from synaptax.runs import checkpoints, config_of
 from tests import damage
 
 

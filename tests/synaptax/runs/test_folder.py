@@ -149,7 +149,7 @@ def test_the_first_wrong_field_of_a_summary_is_named(tmp_path):
 def test_command_line_holds_no_machine_path(tmp_path):
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "__init__.py").write_text("")
-    code = "from synaptax.runs.folder import command_line; print(command_line())"
+    code = "from synaptax.runs import command_line; print(command_line())"
     (tmp_path / "job" / "__main__.py").write_text(code)
     (tmp_path / "job" / "script.py").write_text(code)
 
