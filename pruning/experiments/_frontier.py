@@ -141,6 +141,7 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     result = []
     for name in dict.fromkeys(cell["variant"] for cell in cells):
         own = [cell for cell in cells if cell["variant"] == name]
+        held = own[0]["config"]["validation"] or 5000  # too few say nothing
         targets = dict.fromkeys(p["target"] for p in own[0]["points"])
         for place, target in enumerate(targets):
             points = [p for c in own for p in c["points"] if p["target"] == target]
@@ -155,7 +156,9 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
                     f">= {target:g}x" if place else "start",
                     f"{mean('compression'):.1f}x",
                     f"{mean('folded'):.1f}x",
-                    percent([p["validation_error"] for p in points]),
+                    "-"
+                    if held < 1000
+                    else percent([p["validation_error"] for p in points]),
                     percent([p["test_error"] for p in points]),
                     percent(lowest),
                     str(len(points)),

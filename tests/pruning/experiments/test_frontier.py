@@ -21,7 +21,8 @@ def cell(seed, errors, variant="unspecific", validation=0.02):
         }
         for target, error in zip((1.0, 27.0, 100.0), errors, strict=True)
     ]
-    return {"variant": variant, "seed": seed, "points": points}
+    config = {"validation": None}
+    return {"variant": variant, "seed": seed, "points": points, "config": config}
 
 
 def test_a_row_says_the_mean_and_what_the_test_set_would_have_picked():
@@ -67,3 +68,10 @@ def test_a_verdict_names_what_is_missing():
     assert verdict({"mean": 0.0160}, 1.65, 3) == "met, with 3 of 5 seeds"
     short = verdict({"mean": 0.0160}, 1.65, 5, short_of=True)
     assert short == "met, a little short of the compression"
+
+
+def test_too_few_held_out_examples_give_no_validation_error():
+    one = cell(0, (0.02, 0.016, 0.018)) | {"config": {"validation": 100}}
+    assert [row[4] for row in _frontier.rows([one])] == ["-", "-", "-"]
+    assert _results_frontier.retrained(one)
+    assert not _results_frontier.retrained(cell(0, (0.02, 0.016, 0.018)))
