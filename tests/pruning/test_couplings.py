@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import nnx
 from jax import lax
 
 import pruning
 from pruning import _couplings
 from pruning._labels import blocks
 from synaptax.trees import named_leaves
-from tests.pruning.test_compact import NETWORKS, SLOW, network
+from tests.pruning.test_compact import NETWORKS, SLOW, network, without_units
 
 
 def draw(shapes, seed=0):
@@ -54,6 +55,26 @@ def test_what_is_found_is_what_was_declared_by_hand(name):
     }
     whole = {f"{p}[{d}]" for one in found.units for p, d in one.places()}
     assert set(found.refused) == axes - whole
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet"])
+def test_what_is_found_loses_the_units_that_what_is_declared_does(name):
+    module, params, stats, x = network(name)
+    params = without_units(params, 0.5)
+    hand = pruning.compact(module, params, x, stats=stats)
+    kept = {}
+
+    def smaller(left):
+        kept.update({name.split("/")[1]: count for name, count in left.items()})
+        return hand.module
+
+    small = pruning.compact(module, params, x, stats=stats, smaller=smaller)
+    assert kept == {name: len(index) for name, index in hand.kept.items()}
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        small.params,
+        hand.params,
+    )
 
 
 def perceptron(p, x):
@@ -186,6 +207,28 @@ def test_heads_of_a_fused_projection_are_units():
     assert small.params["qkv"].shape == (4, 12)
     mixed = params["to"] + params["bias"][14:16] @ params["out"][2:4]
     np.testing.assert_allclose(small.params["to"], mixed, rtol=1e-6)
+
+
+class Perceptron(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.last = (
+            nnx.Linear(*sizes, rngs=rngs) for sizes in ((4, 6), (6, 2))
+        )
+        self.norm = nnx.BatchNorm(6, use_running_average=True, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(nnx.relu(self.norm(self.first(x))))
+
+
+def test_an_nnx_module_is_a_function_of_its_state():
+    graph, state = nnx.split(Perceptron(nnx.Rngs(0)))
+    x = jax.random.normal(jax.random.key(0), (3, 4))
+    apply_fn = lambda state, x: nnx.merge(graph, state)(x)
+    mask = pruning.magnitude_mask(state, 0.5, structure=pruning.neuron())
+    small = pruning.compact(apply_fn, state, x, mask=mask)
+    (kept,) = small.kept.values()
+    assert len(kept) < 6 and small.params["first"]["kernel"].shape == (4, len(kept))
+    assert small.params["norm"]["mean"].shape == (len(kept),)
 
 
 def test_what_cannot_be_followed_is_refused_by_name():
