@@ -36,7 +36,8 @@ Nothing in the transforms knows of devices: parameters that lie on a mesh give m
 sensitivities and scores that lie as they do. A choice of masks exchanges counts: three
 integers for each leaf in each of 16 passes (two bits of the threshold a pass), three in
 each pass that breaks ties (log4 of the leaf's size), four besides; never a weight, and
-nothing is sorted. `tests/pruning/test_scale.py` reads this in the compiled text.
+nothing is sorted. `with_psp` adds no collective to those of the loss: its sum joins the
+loss's. `tests/pruning/test_scale.py` reads this in the compiled text.
 `pruning.experiments.scale_gpt` trains a GPT so, on one machine or with
 `jax.distributed`.
 
@@ -44,6 +45,10 @@ Bytes that a transform holds for each weight: `prune` 1 (an eighth with `packed=
 `pruned` the same and what its optimizer holds, `sensitivity_decay` none (4, or 2 with
 `state_dtype=jnp.bfloat16`, where `refresh` is more than 1), `loss_sensitivity_decay`
 and `psp_regularization` none.
+
+A step that chooses masks needs at its peak 1.08 times the bytes of weights, gradients,
+momentum and masks with SGD, 1.06 times with Adam: the masks before and after it are all
+that is held twice.
 
 All benchmarks in a line, on whatever device there is:
 
