@@ -185,7 +185,7 @@ def _groups(traced: _Traced, why: dict[Place, str]) -> list[_Group]:
     for counts, roots in alike.items():
         places = {place for place, _ in counts}
         reason = "no kernel reads it" if not places & reads else ""
-        reason = reason or ("no parameter writes it" if places <= reads else "")
+        reason = reason or ("no other parameter writes it" if places <= reads else "")
         reason = reason or ("is of one unit" if len(roots) == 1 else "")
         if reason:
             why.update({p: reason for p in places if p not in why})

@@ -211,9 +211,8 @@ def test_heads_of_a_fused_projection_are_units():
 
 class Perceptron(nnx.Module):
     def __init__(self, rngs):
-        self.first, self.last = (
-            nnx.Linear(*sizes, rngs=rngs) for sizes in ((4, 6), (6, 2))
-        )
+        self.first = nnx.Linear(4, 6, rngs=rngs)
+        self.last = nnx.Linear(6, 2, rngs=rngs)
         self.norm = nnx.BatchNorm(6, use_running_average=True, rngs=rngs)
 
     def __call__(self, x):
@@ -251,6 +250,26 @@ def test_what_cannot_be_followed_is_refused_by_name():
     assert refused["n[1]"] == refused["m[0]"] == "reduce_sum runs over it"
     assert refused["u[1]"] == "is the output's"
     assert "of the input" in refused["w[0]"]
+
+
+def test_units_that_meet_others_or_themselves_crosswise_are_not_taken_apart():
+    def network(p, x):
+        one, two = jax.nn.relu(x @ p["w"]), jnp.tanh(x @ p["u"])
+        outer = jnp.einsum("bi,bj->bij", one, two).reshape(len(x), -1) @ p["v"]
+        three = jax.nn.relu(x @ p["z"])
+        square = jnp.einsum("bi,bj->bij", three, three).reshape(len(x), -1) @ p["y"]
+        return outer + square + x @ p["a"] @ p["a"].T @ p["w"][:, :2]
+
+    shapes = {"w": (4, 3), "u": (4, 5), "v": (15, 2), "z": (4, 3), "y": (9, 2)}
+    params = draw({**shapes, "a": (4, 6)})
+    x = jax.random.normal(jax.random.key(0), (4, 4))
+    units, refused = pruning.couplings(network, params, x)
+    assert not units and set(refused) == {
+        f"{name}[{axis}]" for name in params for axis in (0, 1)
+    }
+    assert "merged" in refused["u[1]"] and refused["a[1]"] == (
+        "no other parameter writes it"
+    )
 
 
 def test_a_width_that_is_written_down_is_refused():
