@@ -13,6 +13,7 @@ from jax import lax
 
 from pruning import _packed, _select, _transform, scores, taps
 from pruning._allocation import Scope
+from pruning._by_path import Structures, of_leaves
 from pruning._roles import (
     Stacked,
     check_prunable,
@@ -23,7 +24,6 @@ from pruning._roles import (
 from pruning.masks import full_mask
 from pruning.schedules import Manual, Schedule
 from pruning.selection import SelectionInfo, check_options, itself, select_by
-from pruning.structures import Structures, of_leaves
 from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from pruning import _allocation, _roles, _select
 from pruning._allocation import SCOPES, Scope
+from pruning._by_path import Structures, check_structures, of_leaves
 from pruning._roles import Stacked, weights_only
 from pruning._solve import solve
 from pruning._transform import like
 from pruning.scores import magnitude
-from pruning.structures import Structures, check_structures, of_leaves
 from synaptax.checks import check_boolean, is_traced
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree

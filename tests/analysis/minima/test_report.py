@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import plots
-from analysis.minima import compare, report
+from analysis.minima import compare, pictures, report
 from analysis.minima.config import defaults
 
 
@@ -38,7 +38,7 @@ EQUAL = {
 
 
 def test_the_band_is_over_the_seeds_that_reach_a_loss():
-    curves = report.curvature_curves(EQUAL)
+    curves = pictures.curvature_curves(EQUAL)
     assert list(curves) == ["G, gradual", "S, one-shot"]
     grid, mean, se = plots._log_band(curves["S, one-shot"])
     assert grid.min() == pytest.approx(0.1, rel=0.1) and grid.max() <= 0.5
@@ -54,7 +54,7 @@ def test_the_band_is_over_the_seeds_that_reach_a_loss():
 def test_where_it_meets_s_nowhere_g_is_drawn_beside_the_first_twin():
     ticket = pair(2, [1.0, 0.1], 0.5)
     ticket["second"]["arm"] = "ticket"
-    curves = report.curvature_curves({"S": pair(2, [], 1.0), "T": ticket})
+    curves = pictures.curvature_curves({"S": pair(2, [], 1.0), "T": ticket})
     assert list(curves) == ["G, gradual", "T, G's mask from the initial weights"]
     assert curves["G, gradual"] == [([1.0, 0.1], [1.0, 0.1])]
 
