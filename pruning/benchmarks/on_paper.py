@@ -53,7 +53,7 @@ that is held twice.
 All benchmarks in a line, on whatever device there is:
 
 ```sh
-for b in pruning.benchmarks.scale analysis.benchmarks.curvature binary.benchmarks.{epoch,throughput}; do python -m $b --out ${b%%.*}/experiments/recorded/benchmark-${b##*.}@$(python -c 'import jax; print(jax.default_backend())').json; done
+for b in pruning.benchmarks.scale analysis.benchmarks.curvature binary.benchmarks.epoch binary.benchmarks.throughput; do python -m $b --out ${b%%.*}/experiments/recorded/benchmark-${b##*.}@$(python -c 'import jax; print(jax.default_backend())').json; done
 ```
 
 ## On paper

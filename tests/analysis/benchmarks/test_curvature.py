@@ -28,7 +28,7 @@ def test_rows_take_the_best_of_the_runs():
 
 def test_rates_count_each_product_of_lanczos():
     rows = [{"task": "hvp", "best_s": 0.5}, {"task": "lanczos", "best_s": 4.0}]
-    one, many = curvature.with_rates(rows, 2e9, 8e9)
+    one, many = curvature.with_rates(rows, 2e9, 8e9, "best_s")
     assert one["gflop_s"] == 4 and one["fraction"] == 0.5
     assert many["gflop_s"] == curvature.STEPS / 2
     assert many["fraction"] == curvature.STEPS / 16
