@@ -78,13 +78,7 @@ class Trace:
         Raises:
             ValueError: for a level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level: expected a number in (0, 1), got {level}")
-        from scipy import stats
-
-        quantile = stats.t.ppf((1 + level) / 2, self.probes - 1)
-        half = float(quantile) * self.standard_error
-        return self.value - half, self.value + half
+        return students(self.value, self.standard_error, self.probes, level)
 
 
 def top_eigenpairs(
@@ -339,6 +333,22 @@ def _probe(
     products = lax.map(matvec, jnp.stack([u, v]))
     norm = jnp.max(jnp.linalg.norm(products, axis=1))
     return (u @ products[1], v @ products[0]), norm
+
+
+def students(
+    mean: float, standard_error: float, count: int, level: float
+) -> tuple[float, float]:
+    """Return Student's t interval of a mean of ``count`` values.
+
+    Raises:
+        ValueError: for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number in (0, 1), got {level}")
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * standard_error
+    return mean - half, mean + half
 
 
 def check_finite(values: np.ndarray) -> None:

@@ -28,6 +28,7 @@ from analysis.curvature import (
     deflating,
     seed_of,
     signs,
+    students,
     support_of,
 )
 from analysis.operators import Operator
@@ -63,13 +64,7 @@ class Sum:
         Raises:
             ValueError: for a level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level: expected a number in (0, 1), got {level}")
-        from scipy import stats
-
-        quantile = stats.t.ppf((1 + level) / 2, self.probes - 1)
-        half = float(quantile) * self.standard_error
-        return self.value - half, self.value + half
+        return students(self.value, self.standard_error, self.probes, level)
 
 
 def log_determinant(
