@@ -35,6 +35,7 @@ def project_magnetisations(
     Each leaf m becomes clip(m + u, -1, 1); with ``overlap`` it is then scaled to the
     self-overlap asked for, as :func:`rescale` says. The update returned is the
     difference, so that ``optax.apply_updates`` lands on the projection to rounding.
+    Where a tree holds other leaves too, such as biases, wrap it in ``optax.masked``.
 
     Args:
         overlap: None, q* in [0, 1), or a schedule of the update count.
