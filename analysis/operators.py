@@ -191,7 +191,8 @@ def hessian_rest(
         + E\Big[\sum_k \frac{\partial \ell}{\partial y_k} \nabla^2 y_k\Big]
 
     The second term, computed by itself and not as a difference. It vanishes where the
-    outputs fit or the network is piecewise linear in a leaf.
+    outputs fit; of a leaf in which the network is piecewise linear, as each layer of a
+    ReLU network, the diagonal block does, not the blocks between leaves.
 
     Args:
         apply_fn: as :func:`gauss_newton`, as the rest.

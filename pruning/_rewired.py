@@ -355,6 +355,9 @@ def straight_through_masks(
 ) -> optax.GradientTransformationExtraArgs:
     """Choose masks as :func:`prune` does, and leave the dense weights as they are.
 
+    Let the schedule choose at every step: behind a mask that holds for long, weights
+    that the loss does not see run away.
+
     Args:
         schedule: from :mod:`pruning.schedules`.
         **options: those of :func:`prune`; weights may always return.

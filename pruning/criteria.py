@@ -35,6 +35,14 @@ Loss = Callable[[PyTree, Any], Any]
 def snip(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
     """Return abs(w dL/dw), with L the mean loss over batches of equal size.
 
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        params: any pytree of floating arrays.
+        batches: one or more, of equal size.
+
+    Returns:
+        A tree like ``params``.
+
     Raises:
         ValueError: if there is no batch.
 
@@ -50,6 +58,14 @@ def grasp(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
     To first order taking a weight out changes half the squared norm of the gradient
     by minus this; it is signed, and so are the ranks. H and g are of the mean loss
     over batches of equal size; the temperature of the paper belongs in ``loss_fn``.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        params: any pytree of floating arrays.
+        batches: one or more, of equal size.
+
+    Returns:
+        A tree like ``params``.
 
     Raises:
         ValueError: if there is no batch.
@@ -73,7 +89,10 @@ def fisher(loss_fn: Loss, params: PyTree, batch: Any) -> PyTree:
     Args:
         loss_fn: of a batch; it is given one example at a time.
         params: any pytree of floating arrays.
-        batch: a pytree with a leading batch axis.
+        batch: a pytree with a leading batch axis of size B.
+
+    Returns:
+        A tree like ``params``; the memory is that of B gradients.
 
     Reference:
         Theis et al., arXiv 1801.05787: the diagonal of the empirical Fisher matrix
@@ -88,6 +107,14 @@ def lobster(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
     """Return abs(dL/dw), L the mean loss over batches of equal size.
 
     It is what :func:`pruning.loss_sensitivity_decay` gates its shrinking by.
+
+    Args:
+        loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
+        params: any pytree of floating arrays.
+        batches: one or more, of equal size.
+
+    Returns:
+        A tree like ``params``.
 
     Raises:
         ValueError: if there is no batch.
