@@ -13,6 +13,7 @@ from synaptax.runs import read_json
 
 _FOLDER = "binary/experiments/recorded"
 _CURVES = f"{_FOLDER}/success_n1001.json"
+_HARD = "success_hard_n1001"
 
 PICTURES = (
     Picture(
@@ -41,16 +42,23 @@ PICTURES = (
         "binary",
     ),
     Picture(
-        f"{_FOLDER}/overlay-recovery.png",
-        "Teacher-student: overlap with the teacher against load, N = 501.",
+        f"{_FOLDER}/success_hard_n1001.png",
+        "Hard loads: share of the same instances solved, N = 1001, 95 % Wilson bands.",
+        "binary",
+    ),
+    Picture(
+        f"{_FOLDER}/teacher_n1001.png",
+        "Teacher-student: overlap of the best weights with the teacher, N = 1001.",
         "binary",
     ),
 )
 
 
-def solved(method: str, load: float) -> Mapping[str, Any]:
+def solved(
+    method: str, load: float, record: str = "success_n1001"
+) -> Mapping[str, Any]:
     """Return a point of the success curves at N = 1001."""
-    rows = read_json(RECORDED / "success_n1001.json")["rows"]
+    rows = read_json(RECORDED / f"{record}.json")["rows"]
     return next(r for r in rows if (r["method"], r["load"]) == (method, load))
 
 
@@ -62,7 +70,8 @@ def _share(row: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:
 
 def findings() -> tuple[Finding, ...]:
     """Return the rows on arXiv 1710.09825."""
-    return _loads(), _annealing(), _capacity(), _energies(), _dense(), _deep()
+    solving = _loads(), _annealing(), _hard(), _teacher()
+    return *solving, _capacity(), _energies(), _dense(), _deep()
 
 
 def _loads() -> Finding:
@@ -95,6 +104,48 @@ def _annealing() -> Finding:
         "binary",
         (0.74, *first, *second),
         (_CURVES,),
+    )
+
+
+def _hard() -> Finding:
+    texts, values = [], []
+    for load in (0.74, 0.76):
+        for method, record in (("amp-restarts", _HARD), ("amp", "success_n1001")):
+            text, numbers = _share(solved(method, load, record))
+            texts.append(f"{load:g}: {text}" if method != "amp" else f"one run {text}")
+            values += [load, *numbers]
+    return Finding(
+        "Binary: the best solvers end at loads of about 0.75 to 0.77",
+        "arXiv 2506.19276 (MEM)",
+        f"N = 1001, reinforced AMP, 8 attempts under random fields, "
+        f"{'; '.join(texts)}; of 200",
+        "agrees",
+        "binary",
+        tuple(values),
+        (f"{_FOLDER}/{_HARD}.json", _CURVES),
+    )
+
+
+def _teacher() -> Finding:
+    record = read_json(RECORDED / "teacher_n1001.json")
+    texts, values = [], []
+    for cell in record["cells"]:
+        if cell["method"] == "power-1000" and 1.2 <= cell["load"] <= 1.4:
+            overlaps, load = cell["overlap"], cell["load"]
+            mean = statistics.fmean(overlaps)
+            error = statistics.stdev(overlaps) / math.sqrt(len(overlaps))
+            theory = record["replica"][f"{load:g}"]
+            texts.append(f"{load:g}: {mean:.3f} ± {error:.3f} (RS {theory:.3f})")
+            values += [load, mean, error, theory]
+    return Finding(
+        "Binary: below the spinodal a student overlaps with its teacher as theory says",
+        "a figure (MEM)",
+        f"N = {record['size']}, annealed ascent, best weights, {'; '.join(texts)}; "
+        f"{record['instances']} instances",
+        "VERDICT",
+        "binary",
+        (*values, float(record["instances"])),
+        (f"{_FOLDER}/teacher_n1001.json",),
     )
 
 

@@ -26,19 +26,20 @@ class Plan:
         size: N.
         first_seed: of the instances, the same for every method and load.
         chunk: instances solved in one call.
-        loads: method to its loads and the number of instances at each.
+        loads: method to its loads and the number of instances, one for all or one each.
     """
 
     name: str
     size: int
     first_seed: int
     chunk: int
-    loads: Mapping[str, tuple[tuple[float, ...], int]]
+    loads: Mapping[str, tuple[tuple[float, ...], int | tuple[int, ...]]]
 
     def points(self, method: str) -> list[Point]:
         """Return the points of a method."""
-        loads, count = self.loads[method]
-        return [Point(method, load, count) for load in loads]
+        loads, given = self.loads[method]
+        counts = (given,) * len(loads) if isinstance(given, int) else given
+        return [Point(method, *one) for one in zip(loads, counts, strict=True)]
 
 
 def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:

@@ -16,13 +16,16 @@ import sys
 
 from binary.experiments.record import Plan, main
 
-LOADS = (0.74, 0.76, 0.7, 0.72, 0.78)  # the loads that were asked about come first
 PLAN = Plan(
     name="success_hard_n1001",
     size=1001,
     first_seed=1000,
     chunk=20,
-    loads={"amp-restarts": (LOADS, 200), "focusing": (LOADS, 60)},
+    loads={  # the loads that were asked about come first
+        "amp-restarts": ((0.74, 0.76, 0.7, 0.72, 0.78), (200, 200, 200, 200, 60)),
+        "amp-slow-restarts": ((0.76,), 100),
+        "focusing": ((0.74, 0.76, 0.72), 40),
+    },
 )
 
 if __name__ == "__main__":
