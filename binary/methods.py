@@ -76,11 +76,6 @@ METHODS: dict[str, Method] = {
         lambda n: amp(planes=12, cycle=500),
         4000,
     ),
-    "amp-slow-restarts": Method(
-        "reinforced AMP, attempts of 950, half the rate",
-        lambda n: amp(planes=12, cycle=950, rate=5e-4),
-        6650,
-    ),
     "focusing": Method("focusing AMP", lambda n: focusing(), 1500),
     "straight-through": Method(
         "straight-through SGD", lambda n: straight_through(), 1000

@@ -128,21 +128,24 @@ def _hard() -> Finding:
 
 def _teacher() -> Finding:
     record = read_json(RECORDED / "teacher_n1001.json")
-    texts, values = [], []
+    texts, values, gaps = [], [], []
     for cell in record["cells"]:
         if cell["method"] == "power-1000" and 1.2 <= cell["load"] <= 1.4:
             overlaps, load = cell["overlap"], cell["load"]
             mean = statistics.fmean(overlaps)
             error = statistics.stdev(overlaps) / math.sqrt(len(overlaps))
-            theory = record["replica"][f"{load:g}"]
-            texts.append(f"{load:g}: {mean:.3f} ± {error:.3f} (RS {theory:.3f})")
-            values += [load, mean, error, theory]
+            theory, centre = record["replica"][f"{load:g}"]
+            texts.append(
+                f"{load:g}: {mean:.3f} ± {error:.3f} (RS {theory:.3f} and {centre:.3f})"
+            )
+            values += [load, mean, error, theory, centre]
+            gaps.append(mean - centre)
     return Finding(
         "Binary: below the spinodal a student overlaps with its teacher as theory says",
         "a figure (MEM)",
-        f"N = {record['size']}, annealed ascent, best weights, {'; '.join(texts)}; "
-        f"{record['instances']} instances",
-        "VERDICT",
+        f"N = {record['size']}, annealed ascent, best weights, {'; '.join(texts)} for "
+        f"a solution and for the centre of all; {record['instances']} instances",
+        f"within {max(map(abs, gaps)):.3f} of the centre of the solutions",
         "binary",
         (*values, float(record["instances"])),
         (f"{_FOLDER}/teacher_n1001.json",),
@@ -259,10 +262,18 @@ def misses() -> tuple[Miss, ...]:
             False,
         ),
         Miss(
-            "Teacher-student from load 1.2: annealed ascent ends far below the RS "
-            "overlap",
-            "an unsolved run returned its last weights, at q* = 1, and not its best",
-            False,
+            "Teacher-student, 1.2 to 1.4, within 0.05 of the RS overlap of a solution: "
+            "annealed ascent is above it",
+            "it ends near the centre of all solutions, whose overlap RS gives, and not "
+            "at a random one; runs that return their last weights, at q* = 1, are at "
+            "0.2 (the earlier record)",
+            True,
+        ),
+        Miss(
+            "Reinforced AMP in eight attempts at 0.76: 39.5 % for 45",
+            "what a few attempts leave unsolved mostly stays so, at two sizes of the "
+            "field and two rates",
+            True,
         ),
         Miss(
             "MNIST with binary weights, 1.91 % for a remembered 1.7 %",

@@ -11,7 +11,7 @@ from synaptax.reports.benchmarks import device_of
 from synaptax.reports.tables import markdown
 from synaptax.runs import read_json
 
-_CURVES = ("success_n1001", "success_hard_n1001", "committee_n1001", "success_n10001")
+_CURVES = ("success_n1001", "success_hard_n1001", "success_n10001")
 _NOTES = RECORDED / "notes_solvers.md"
 _HARD_NOTES = RECORDED / "notes-hard.md"
 
@@ -45,6 +45,7 @@ def sections() -> list[str]:
 
 
 def _curves(record: Mapping[str, Any]) -> list[str]:
+    hard = ", hard loads" if "hard" in record["command"] else ""
     last = record["first_seed"] + max(row["total"] for row in record["rows"]) - 1
     head = ("method", "epochs", "load", "solved", "%", "95 % interval")
     head += ("median epochs to solve", "mean fewest errors", "core s each")
@@ -67,7 +68,7 @@ def _curves(record: Mapping[str, Any]) -> list[str]:
         )
     return [
         "",
-        f"## {_title(record)}, N = {record['size']}",
+        f"## Binary perceptron: success against load{hard}, N = {record['size']}",
         "",
         f"Random +-1 patterns, seeds {record['first_seed']} to {last} (fewer where the "
         "denominator is smaller), the same for every method; options were tuned on "
@@ -84,24 +85,17 @@ def _curves(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _title(record: Mapping[str, Any]) -> str:
-    """Return what a record's curves are of, by its command."""
-    name = record["command"].rpartition(".")[2]
-    if name.startswith("committee"):
-        return "Committee machines: success against load (patterns / inputs)"
-    hard = ", hard loads" if "hard" in name else ""
-    return f"Binary perceptron: success against load{hard}"
-
-
 def _teacher(record: Mapping[str, Any]) -> list[str]:
     return [
         "",
         f"## Teacher and student, N = {record['size']}: overlap of the best weights",
         "",
         f"{record['instances']} instances a point, seeds from {record['first_seed']}; "
-        "best weights are those of the fewest training errors. RS is the overlap of a "
-        "random solution up to the spinodal, 1.4926; above it only the teacher is "
-        "left. The last column is of the weights that a run ended with.",
+        "best weights are those of the fewest training errors. RS has the overlap of a "
+        "random solution, and of the centre (the sign of the mean of all), up to the "
+        "spinodal, 1.4926; above it only the teacher is left. Ascent ends near the "
+        "centre, so above a random solution. The last column is of the weights that a "
+        "run ended with: at q* = 1 an unsolved run has lost what it knew.",
         "",
         *teacher_n1001.table(record),
         "",

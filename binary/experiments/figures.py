@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from binary.commands import overlay_figures
+from binary.experiments import teacher_n1001
 from binary.experiments.record import RECORDED
 from binary.methods import METHODS
-from binary.theory import spinodal, teacher_student
+from binary.theory import spinodal
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs import read_json
 
@@ -35,7 +36,6 @@ _CAPACITY = 0.8330786  # no margin; binary.theory.capacity()
 _HARD = {
     "power-3000": ("ascent, annealed norm, 3,000 epochs", "-", "v"),
     "amp": ("reinforced AMP, 2,000 passes", "--", "P"),
-    "focusing": ("focusing AMP, 1,500 passes", "-.", "D"),
     "amp-restarts": ("reinforced AMP, 8 attempts of 500 passes", "-", "o"),
 }
 
@@ -92,8 +92,10 @@ def recovery() -> Any:
     panel = figure.subplots()
     end = spinodal().alpha
     loads = np.linspace(0.9, end - 1e-6, 60)
-    theory = [teacher_student(float(load)).overlap for load in loads]
-    panel.plot(loads, theory, color=GREY, label="RS, a random solution")
+    theory = np.array([teacher_n1001.expected(float(load)) for load in loads])
+    panel.plot(loads, theory[:, 0], color=GREY, label="RS, a random solution")
+    centre = "RS, the centre of all solutions"
+    panel.plot(loads, theory[:, 1], "--", color=GREY, label=centre)
     panel.axvline(end, color=GREY, ls=":", label=f"spinodal, {end:.4f}")
     for index, method in enumerate(dict.fromkeys(c["method"] for c in record["cells"])):
         own = [cell for cell in record["cells"] if cell["method"] == method]

@@ -186,6 +186,7 @@ def test_restarts_take_paths_that_the_key_decides():
     solver = solvers.amp(cycle=15, rate=0.03)
     keys = jax.random.split(KEY, 2)[jnp.array([0, 1, 0])]
     found = solvers.solve(solver, one, keys, epochs=40, trace=True)
+    assert found.trace is not None
     first, other, again = np.asarray(found.trace[0])
     assert not found.solved.any() and np.all(found.epochs == 40)
     assert np.array_equal(first, again) and not np.array_equal(first, other)
