@@ -47,6 +47,12 @@ PICTURES = (
         "binary",
     ),
     Picture(
+        f"{_FOLDER}/overlay-recovery.png",
+        "Teacher-student as recorded before, N = 501: annealed runs that failed gave "
+        "their last weights, at q* = 1, and not their best; see the next figure.",
+        "binary",
+    ),
+    Picture(
         f"{_FOLDER}/teacher_n1001.png",
         "Teacher-student: overlap of the best weights with the teacher, N = 1001.",
         "binary",
@@ -117,7 +123,7 @@ def _hard() -> Finding:
     return Finding(
         "Binary: the best solvers end at loads of about 0.75 to 0.77",
         "arXiv 2506.19276 (MEM)",
-        f"N = 1001, reinforced AMP, 8 attempts under random fields, "
+        f"N = 1001, reinforced AMP, eight attempts under random fields, "
         f"{'; '.join(texts)}; of 200",
         "agrees",
         "binary",
