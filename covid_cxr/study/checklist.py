@@ -15,6 +15,11 @@ from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.leakage import trained_on
 from covid_cxr.study.summaries import Finished
 
+_CUTS = {
+    "crop": "centred square",
+    "published": "short side 8/7 of the side, centre cut, as published",
+}
+
 OPEN = "OPEN: to be stated by the authors"
 
 
@@ -81,7 +86,7 @@ def _on_radiographs(
         ),
         (
             "Preparation of radiographs",
-            f"centred square, {config.side}x{config.side} pixels, "
+            f"{_CUTS[config.fit]}, {config.side}x{config.side} pixels, "
             + " or ".join(config.preprocessing)
             + _lungs(config),
         ),
@@ -111,7 +116,12 @@ def _on_training(config: StudyConfig, found: Finished) -> list[tuple[str, str]]:
 def _on_evaluation(config: StudyConfig) -> list[tuple[str, str]]:
     """Return what is asked of the measures, the external test and the probes."""
     return [
-        ("Operating point", "Youden's, on validation patients, unchanged elsewhere"),
+        (
+            "Operating point",
+            "0.5, as published"
+            if config.protocol == "published"
+            else "Youden's, on validation patients, unchanged elsewhere",
+        ),
         (
             "Measures and their uncertainty",
             f"95 % by a bootstrap over patients, {config.replicates} resamples; "

@@ -88,7 +88,10 @@ class StudyConfig:
         label: what is to be told.
         side: pixels a side.
         seeds: a network for each.
-        protocol: "fixed" or "published", see :mod:`covid_cxr.train.stages`.
+        protocol: "fixed", or "published": what was read in the paper's released code:
+            :mod:`covid_cxr.train.stages`, a split by image, threshold one half, the
+            crop and the statistics of the pixels. The network is named by encoders:
+            :func:`covid_cxr.models.published`.
         epochs: of stage 2.
         batch: radiographs a step.
         rate: learning rate.
@@ -136,6 +139,11 @@ class StudyConfig:
     allow: tuple[str, ...] = ()
     replicates: int = 5000
     keep: bool = True
+
+    @property
+    def fit(self) -> str:
+        """How a radiograph is made square; as published: short side 8/7, then cut."""
+        return "published" if self.protocol == "published" else "crop"
 
 
 class Cell(NamedTuple):

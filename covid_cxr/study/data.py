@@ -285,7 +285,7 @@ def _open(
 ) -> tuple[Index, Mapping[str, int], Cached]:
     """Return a set's table of known labels, what was left out, and its cache."""
     source = (
-        _files(built_of(config, name), config.side)
+        _files(built_of(config, name), config.side, config.fit)
         if one.path
         else _synthetic(one, config.side)
     )
@@ -351,14 +351,14 @@ def built_of(config: StudyConfig, name: str) -> sources.Built:
     )
 
 
-def _files(built: sources.Built, side: int) -> _Source:
+def _files(built: sources.Built, side: int, fit: str) -> _Source:
     """Return a set that is read from files."""
 
     def parts(index: Index) -> Iterator[Part]:
         for start in range(0, len(index), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
             table = index.select(rows)
-            files = sources.load(table, side, masks=("lungs",))
+            files = sources.load(table, side, fit=fit, masks=("lungs",))
             whole = np.isin(table.uid, files.index.uid)
             images = np.zeros((len(table), side, side), np.float32)
             lungs, masked = np.zeros(images.shape, bool), np.zeros(len(table), bool)
@@ -370,6 +370,8 @@ def _files(built: sources.Built, side: int) -> _Source:
             yield Part(rows, images, lungs, masked, whole, kinds, problems)
 
     identity = {"files": _stamps(built.index)}
+    if fit != "crop":  # caches that were made before there was a choice stay
+        identity |= {"fit": fit}
     left_out = [one for one in built.problems if one.kind not in OF_NO_RADIOGRAPH]
     return _Source(built.index, Problems(left_out).counts(), identity, parts)
 

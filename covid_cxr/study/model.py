@@ -144,6 +144,7 @@ def keep(
         "cell": cell._asdict(),
         "label": config.label,
         "side": config.side,
+        "fit": config.fit,
         "segmenter": config.segmenter,
         "encoder": config.encoders[cell.encoder],
         "mean": stage.mean,

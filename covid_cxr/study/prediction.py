@@ -95,7 +95,7 @@ def _some(
     source: str,
 ) -> Iterator[Prediction]:
     """Score one stack of files."""
-    side = int(kept.card["side"])
+    side, fit = int(kept.card["side"]), str(kept.card.get("fit", "crop"))
     images = np.zeros((len(files), side, side), np.float32)
     usable, warnings = np.zeros(len(files), bool), [[] for _ in files]
     for row, file in enumerate(files):
@@ -108,7 +108,7 @@ def _some(
         if fault is not None:
             warnings[row] = [f"no score: {fault[1]}"]
             continue
-        images[row] = unit(quantised(square(image.pixels, side)))
+        images[row] = unit(quantised(square(image.pixels, side, fit=fit)))
         warnings[row] += _of_picture(kept.card, images[row])
         usable[row] = True
     for row, text in _trained_on(kept.hashes, images, np.flatnonzero(usable)):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr import CAUTION
-from covid_cxr.metrics import Estimate, Recalibration
+from covid_cxr.metrics import FIXED, Estimate, Recalibration
 from covid_cxr.study import bias_blocks, checklist, figures
 from covid_cxr.study.blocks import (
     Block,
@@ -224,14 +224,17 @@ def _results(config: StudyConfig, folder: Path, found: Finished) -> list[Block]:
         ]
         for row in found.rows
     ]
+    how = "Youden's, chosen on the validation part"
+    if any(row.report.threshold.rule == FIXED.rule for row in found.rows):
+        how = "one half, as published,"
     head = [*_AXES, "test", "radiographs", "positives", "threshold"]
     head += ["AUC", "sensitivity", "specificity", "balanced accuracy"]
     head += ["odds ratio", "AUC of single seeds"]
     blocks: list[Block] = [
         Table(head, rows),
         Text(
-            "A radiograph is called positive from the threshold up: Youden's, chosen "
-            "on the validation part and the same for all test sets of a cell."
+            f"A radiograph is called positive from the threshold up: {how} and the "
+            "same for all test sets of a cell."
         ),
     ]
     tests = list(dict.fromkeys(row.test for row in found.rows))

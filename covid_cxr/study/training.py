@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from covid_cxr.images import pooled
-from covid_cxr.metrics import youden
+from covid_cxr.images import as_published, pooled
+from covid_cxr.metrics import (
+    FIXED,
+    Threshold,
+    confusion,
+    sensitivity,
+    specificity,
+    youden,
+)
 from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
 from covid_cxr.study.config import Cell, StudyConfig
@@ -58,7 +66,8 @@ def train_cell(
     net = network(config.encoders[cell.encoder])
     train, validation, tests = data.parts["train"], data.parts["validation"], data.tests
     start, before = _pretrained(config, place, cell, data.first, net, quiet)
-    stage = finetuning(config, train, start is not None)
+    others = [validation, *(one for n, one in data.first.items() if n == "train")]
+    stage = finetuning(config, train, start is not None, others)
     trained = fit(
         net,
         stage,
@@ -72,7 +81,7 @@ def train_cell(
     scores = {"validation": _scored(net, trained, validation)}
     scores |= {name: _scored(net, trained, one) for name, one in tests.items()}
     truth, mean = validation.label, scores["validation"]["score"].mean(axis=0)
-    threshold, heat = youden(truth, mean), heat_of(truth, mean)
+    threshold, heat = _threshold(config, truth, mean), heat_of(truth, mean)
     if config.keep:
         said = {
             "threshold": threshold,
@@ -147,6 +156,18 @@ def _pretrained(
     return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
 
 
+def _threshold(config: StudyConfig, truth: np.ndarray, score: np.ndarray) -> Threshold:
+    """Return Youden's threshold of the validation part, or one half, as published.
+
+    Read in the released code: its benchmark never used its own helper of Youden's.
+    """
+    if config.protocol != "published":
+        return youden(truth, score)
+    cells = confusion(truth, score, FIXED.value)
+    rates = float(sensitivity(cells)), float(specificity(cells))
+    return FIXED._replace(sensitivity=rates[0], specificity=rates[1])
+
+
 def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.ndarray]:
     return {
         "score": predict(net, trained, data.batch().image),
@@ -175,9 +196,19 @@ def pretraining(config: StudyConfig, train: Radiographs, epochs: int) -> StageCo
 
 
 def finetuning(
-    config: StudyConfig, train: Radiographs, pretrained: bool
+    config: StudyConfig,
+    train: Radiographs,
+    pretrained: bool,
+    others: Sequence[Radiographs] = (),
 ) -> StageConfig:
-    """Return stage 2 of a study, from a trunk of stage 1 or from random weights."""
+    """Return stage 2 of a study, from a trunk of stage 1 or from random weights.
+
+    Args:
+        config: the study.
+        train: what it learns from.
+        pretrained: whether there is a stage 1.
+        others: what published statistics are also of: validation, stage 1's training.
+    """
     if config.protocol == "published":
         stage = published_finetuning()
     else:
@@ -187,14 +218,30 @@ def finetuning(
         stage = dataclasses.replace(
             stage, batch=config.batch, rate=config.rate, trunk_rate=rate
         )
-    return _normalised(stage, config, train, config.epochs)
+    return _normalised(stage, config, train, config.epochs, others)
 
 
 def _normalised(
-    stage: StageConfig, config: StudyConfig, train: Radiographs, epochs: int
+    stage: StageConfig,
+    config: StudyConfig,
+    train: Radiographs,
+    epochs: int,
+    others: Sequence[Radiographs] = (),
 ) -> StageConfig:
-    """Return a stage with the study's seeds and the statistics of its images."""
-    pixels = pooled(map(unit, train.images.chunks()))
+    """Return a stage with the study's seeds and the statistics of its images.
+
+    As published (read in the released code): means over the images of each one's mean
+    and deviation, of training and validation part and of what stage 1 learnt from.
+    """
+    if config.protocol == "published":
+        pixels = as_published(
+            image
+            for part in (train, *others)
+            for chunk in part.images.chunks()
+            for image in unit(chunk)
+        )
+    else:
+        pixels = pooled(map(unit, train.images.chunks()))
     return dataclasses.replace(
         stage,
         epochs=epochs,

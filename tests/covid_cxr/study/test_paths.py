@@ -6,12 +6,15 @@ import jax
 import numpy as np
 import pytest
 
+from covid_cxr import images
+from covid_cxr.images import square
 from covid_cxr.models import network
 from covid_cxr.segmentation import Radiographs, SegmentConfig, UNetConfig, fit, save
 from covid_cxr.splits import OverlapError
 from covid_cxr.study import cells, checklist, parse, read, report, run, training
 from covid_cxr.study.blocks import Table, as_markdown
 from covid_cxr.study.data import library
+from covid_cxr.study.leakage import LEARNT
 from covid_cxr.study.matrix import path_of
 from covid_cxr.study.summaries import Finished
 from covid_cxr.train.training import with_trunk
@@ -240,9 +243,22 @@ def test_as_published(fitted, tmp_path):
     assert (stage.loss, stage.batch, stage.rate) == ("focal", 4, 0.1)
     assert (stage.momentum, stage.select, stage.sampling) == (0, "last", "shuffled")
     record = read_json(path_of(tmp_path / "run", cells(config)[0].key))
+    assert (record["threshold"]["rule"], record["threshold"]["value"]) == ("fixed", 0.5)
+    # Short side 8/7, then cut; means over images, of training and validation part.
+    held = library(config)
+    whole = held.select(held.whole["home"])
+    image = square(images.read(whole.index.file(3)).pixels, SIDE, fit="published")
+    np.testing.assert_allclose(whole.pixels()[3], image, atol=1e-5)
+    learnt = [held.select(held.parts["home"][p]).pixels() for p in LEARNT]
+    pixels = np.concatenate(learnt)
+    std = pixels.std(axis=(1, 2)).mean()
+    assert stage.std == round(float(std), 2) and stage.mean == round(pixels.mean(), 2)
+    card = read_json(next((tmp_path / "run" / "models").glob("*/model.json")))
+    assert card["fit"] == "published"
     assert record["overlaps_let_pass"] == {"own": ["patients"]}
     assert record["epoch"] == [2, 2]
     text = told(config, tmp_path / "run")
+    assert "0.5, as published" in text and "short side 8/7" in text
     assert "by image, as published" in text and "let pass: patients" in text
 
 
