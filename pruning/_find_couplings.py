@@ -100,7 +100,7 @@ def couplings(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Couplings
         >>> sorted(refused)
         ['v[1]', 'w[0]']
     """
-    x = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:2], x)
+    x = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[:2]), x)
     traced, why = _trace(apply_fn, params, x), {}
     groups = _groups(traced, why)
     slots = {r.slot for group in groups for r in group.readings}
@@ -322,10 +322,12 @@ def _tried(
         alive[rng.permutation(count)[: max(2, count // 2)]] = False
         other = perturbed(one, some, alive, rng)
         felt = _change(outputs(some), outputs(other))
-        if felt <= FELT:
+        if not np.isfinite(felt):
+            stands = "the outputs at random parameters are not finite"
+        if not np.inf > felt > FELT:
             continue
         deaf = [outputs(deafened(one, each, alive)) for each in (some, other)]
-        if _change(*deaf) > max(NOISE, felt / 100):
+        if not _change(*deaf) <= max(NOISE, felt / 100):
             return "the outputs follow it past the kernels that read it"
         quiet = _quiet(one, some, alive)
         if quiet is None:

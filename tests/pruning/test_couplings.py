@@ -14,12 +14,16 @@ from pruning._labels import blocks
 from synaptax.trees import named_leaves
 from tests.pruning.test_compact import NETWORKS, SLOW, network, without_units
 
+LONG = (*SLOW, "resnet")  # convolutions twice over: long to compile
+
 
 def draw(shapes, seed=0):
     """Return random parameters of the shapes given."""
     rng = np.random.default_rng(seed)
     scaled = lambda shape: rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]) or 1)
-    return {name: jnp.float32(scaled(shape)) for name, shape in shapes.items()}
+    return {
+        name: np.asarray(scaled(shape), np.float32) for name, shape in shapes.items()
+    }
 
 
 def signature(one):
@@ -31,7 +35,7 @@ def signature(one):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
         for name in NETWORKS
     ],
 )
@@ -57,7 +61,9 @@ def test_what_is_found_is_what_was_declared_by_hand(name):
     assert set(found.refused) == axes - whole
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet"])
+@pytest.mark.parametrize(
+    "name", ["lenet5", pytest.param("resnet", marks=pytest.mark.slow)]
+)
 def test_what_is_found_loses_the_units_that_what_is_declared_does(name):
     module, params, stats, x = network(name)
     params = without_units(params, 0.5)
@@ -84,18 +90,19 @@ def perceptron(p, x):
 
 def test_a_perceptron_of_plain_functions_becomes_smaller():
     params = draw({"w": (5, 8), "b": (8,), "v": (6, 8), "c": (6,), "u": (6, 3)})
-    params["w"] = params["w"].at[:, jnp.array([1, 4])].set(0)  # silent, not zero
-    params["b"] = params["b"].at[1].set(0.7)
-    params["u"] = params["u"].at[2].set(0)  # unheard
-    x = jax.random.normal(jax.random.key(0), (4, 5))
+    params["w"][:, [1, 4]] = 0  # silent, not zero
+    params["b"][1] = 0.7
+    params["u"][2] = 0  # unheard
+    x = draw({"x": (4, 5)})["x"]
     small = pruning.compact(perceptron, params, x)
     assert {k: v.tolist() for k, v in small.kept.items()} == {
         "v": [0, 1, 3, 4, 5],
         "w": [0, 2, 3, 5, 6, 7],
     }
     assert small.params["v"].shape == (5, 6) and small.module is perceptron
-    y, z = perceptron(params, x), small.apply_fn(small.params, x)
-    assert float(jnp.abs(y - z).max()) <= 1e-5 * float(jnp.abs(y).max())
+    y = np.asarray(jax.jit(perceptron)(params, x))
+    z = np.asarray(small.apply_fn(small.params, x))
+    assert np.abs(y - z).max() <= 1e-5 * np.abs(y).max()
     assert set(small.refused) == {"w[0]", "u[1]"}
 
 
@@ -120,11 +127,11 @@ SHAPES |= {"depth": (3, 3, 1, 5), "second": (1, 1, 5, 6), "out": (24, 3)}
 
 def test_a_residual_sum_a_depthwise_filter_and_a_flattening_are_followed():
     params = draw(SHAPES)
-    params["stem"] = params["stem"].at[..., [0, 2, 3]].set(0)
-    params["second"] = params["second"].at[..., [0, 3]].set(0)  # 2 is written still
-    params["first"] = params["first"].at[..., 4].set(0)
-    params["bias"] = jnp.full(6, 0.4)
-    x = jax.random.normal(jax.random.key(0), (3, 4, 4, 2))
+    params["stem"][..., [0, 2, 3]] = 0
+    params["second"][..., [0, 3]] = 0  # 2 is written still
+    params["first"][..., 4] = 0
+    params["bias"][:] = 0.4
+    x = draw({"x": (3, 4, 4, 2)})["x"]
     found = pruning.couplings(residual, params, x)
     stream = next(one for one in found.units if ("stem", 3) in one.ties)
     assert set(stream.ties) == {("stem", 3), ("second", 3), ("bias", 0)}
@@ -154,13 +161,14 @@ class Concatenated(nn.Module):
 
 
 def test_a_module_with_a_concatenation_becomes_smaller():
-    x = jax.random.normal(jax.random.key(0), (4, 5))
-    variables = Concatenated().init(jax.random.key(1), x)
+    x = draw({"x": (4, 5)})["x"]
+    shapes = jax.eval_shape(Concatenated().init, jax.random.key(1), x)
+    rng = np.random.default_rng(0)
+    drawn = lambda leaf: np.float32(rng.uniform(0.1, 1, leaf.shape))
+    variables = jax.tree.map(drawn, shapes)
     params, stats = variables["params"], variables["batch_stats"]
-    zero = lambda value, *units: value.at[:, jnp.array(units)].set(0)
-    params["Dense_0"]["kernel"] = zero(params["Dense_0"]["kernel"], 1, 2)
-    params["Dense_1"]["kernel"] = zero(params["Dense_1"]["kernel"], 4)
-    params["BatchNorm_0"]["bias"] = jnp.linspace(-1, 1, 9)
+    params["Dense_0"]["kernel"][:, [1, 2]] = 0
+    params["Dense_1"]["kernel"][:, 4] = 0
     names = [f"params/Dense_{i}/kernel" for i in range(3)]
     smaller = lambda left: Concatenated(tuple(left[name] for name in names))
     small = pruning.compact(Concatenated(), params, x, stats=stats, smaller=smaller)
@@ -190,18 +198,14 @@ def attention(p, x, size=2):
 
 def test_heads_of_a_fused_projection_are_units():
     params = draw({"qkv": (4, 18), "bias": (18,), "out": (6, 4), "to": (4,)})
-    x = jax.random.normal(jax.random.key(0), (2, 3, 4))
+    x = draw({"x": (2, 3, 4)})["x"]
     found = pruning.couplings(attention, params, x)
     (heads,) = found.units
     assert heads.count({k: np.asarray(v) for k, v in params.items()}) == 3
     assert heads.entries["qkv", 1] == (0, 0, 1, 1, 2, 2) * 3
     assert heads.entries["out", 0] == (0, 0, 1, 1, 2, 2)
-    gone = jnp.array([2, 3, 8, 9, 14, 15])
-    params = {
-        **params,
-        "qkv": params["qkv"].at[:, gone].set(0),
-        # Keys are constant, and so are the values, which are mixed to that.
-    }
+    # Keys are constant, and so are the values, which are mixed to that.
+    params["qkv"][:, [2, 3, 8, 9, 14, 15]] = 0
     small = pruning.compact(attention, params, x)
     assert small.kept["qkv"].tolist() == [0, 2]
     assert small.params["qkv"].shape == (4, 12)
@@ -221,13 +225,13 @@ class Perceptron(nnx.Module):
 
 def test_an_nnx_module_is_a_function_of_its_state():
     graph, state = nnx.split(Perceptron(nnx.Rngs(0)))
-    x = jax.random.normal(jax.random.key(0), (3, 4))
+    x = draw({"x": (3, 4)})["x"]
     apply_fn = lambda state, x: nnx.merge(graph, state)(x)
-    mask = pruning.magnitude_mask(state, 0.5, structure=pruning.neuron())
-    small = pruning.compact(apply_fn, state, x, mask=mask)
-    (kept,) = small.kept.values()
-    assert len(kept) < 6 and small.params["first"]["kernel"].shape == (4, len(kept))
-    assert small.params["norm"]["mean"].shape == (len(kept),)
+    dead = lambda w: w * np.float32([[1, 0, 1, 0, 1, 1]]) if w.shape == (4, 6) else w
+    small = pruning.compact(apply_fn, jax.tree.map(dead, state), x)
+    assert [len(kept) for kept in small.kept.values()] == [4]
+    assert small.params["first"]["kernel"].shape == (4, 4)
+    assert small.params["norm"]["mean"].shape == (4,)
 
 
 def test_what_cannot_be_followed_is_refused_by_name():
@@ -237,12 +241,12 @@ def test_what_cannot_be_followed_is_refused_by_name():
         h = jax.nn.relu(h @ p["v"])
         g = jnp.sort(h @ p["s"], axis=-1)
         n = jax.nn.relu(x @ p["n"])
-        n = n / n.sum(-1, keepdims=True)
+        n = n / (1 + n.sum(-1, keepdims=True))
         return g @ p["u"] + n @ p["m"]
 
     shapes = {"w": (3, 4), "loop": (4, 4), "v": (4, 6), "s": (6, 5), "u": (5, 2)}
     params = draw({**shapes, "n": (3, 5), "m": (5, 2)})
-    x = jax.random.normal(jax.random.key(0), (4, 3))
+    x = draw({"x": (4, 3)})["x"]
     (hidden,), refused = pruning.couplings(looped, params, x)
     assert hidden.name == "v" and hidden.reads[0][:2] == ("s", 0)
     assert refused["w[1]"] == refused["loop[0]"] == "scan is not followed"
@@ -262,7 +266,7 @@ def test_units_that_meet_others_or_themselves_crosswise_are_not_taken_apart():
 
     shapes = {"w": (4, 3), "u": (4, 5), "v": (15, 2), "z": (4, 3), "y": (9, 2)}
     params = draw({**shapes, "a": (4, 6)})
-    x = jax.random.normal(jax.random.key(0), (4, 4))
+    x = draw({"x": (4, 4)})["x"]
     units, refused = pruning.couplings(network, params, x)
     assert not units and set(refused) == {
         f"{name}[{axis}]" for name in params for axis in (0, 1)
@@ -279,8 +283,8 @@ def test_a_width_that_is_written_down_is_refused():
         return jax.nn.relu(h) @ p["u"]
 
     params = draw({"w": (3, 6), "v": (6, 4), "u": (4, 2)})
-    params["w"], params["u"] = params["w"].at[:, :3].set(0), params["u"].at[0].set(0)
-    x = jax.random.normal(jax.random.key(0), (4, 3))
+    params["w"][:, :3], params["u"][0] = 0, 0
+    x = draw({"x": (4, 3)})["x"]
     small = pruning.compact(network, params, x)
     assert small.params["w"].shape == (3, 6) and small.params["u"].shape == (3, 2)
     assert small.refused["w"].startswith("apply_fn does not run with fewer: ")
@@ -291,8 +295,8 @@ def test_a_width_in_the_arithmetic_is_refused():
         return jax.nn.relu(x @ p["w"]) @ p["v"] / p["w"].shape[1]
 
     params = draw({"w": (3, 4), "v": (4, 2)})
-    params["w"] = params["w"].at[:, 0].set(0)
-    x = jax.random.normal(jax.random.key(0), (4, 3))
+    params["w"][:, 0] = 0
+    x = draw({"x": (4, 3)})["x"]
     small = pruning.compact(network, params, x)
     assert small.refused["w"] == "apply_fn computes something else with fewer"
     assert small.params["w"].shape == (3, 4)
