@@ -292,9 +292,10 @@ def test_sensitivity_along_batch_and_parameters(batch):
     params = sharded(drawn())
     x = np.random.default_rng(9).normal(size=(8, 16)).astype(np.float32)
     spread = jax.device_put(x, NamedSharding(params["up"].sharding.mesh, batch))
-    measure = lambda p, x: pruning.sensitivity(net, p, x, pruning.unspecific(16))
+    alpha = pruning.unspecific(16)
+    measure = jax.jit(lambda p, x: pruning.sensitivity(net, p, x, alpha))
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8),
-        jax.jit(measure)(params, spread),
+        measure(params, spread),
         measure(drawn(), jnp.asarray(x)),
     )
