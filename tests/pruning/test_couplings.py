@@ -227,7 +227,8 @@ def test_an_nnx_module_is_a_function_of_its_state():
     graph, state = nnx.split(Perceptron(nnx.Rngs(0)))
     x = draw({"x": (3, 4)})["x"]
     apply_fn = lambda state, x: nnx.merge(graph, state)(x)
-    dead = lambda w: w * np.float32([[1, 0, 1, 0, 1, 1]]) if w.shape == (4, 6) else w
+    rows = np.array([[1, 0, 1, 0, 1, 1]], np.float32)
+    dead = lambda w: w * rows if w.shape == (4, 6) else w
     small = pruning.compact(apply_fn, jax.tree.map(dead, state), x)
     assert [len(kept) for kept in small.kept.values()] == [4]
     assert small.params["first"]["kernel"].shape == (4, 4)
