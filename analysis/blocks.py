@@ -80,19 +80,27 @@ class Layers:
     seed: tuple[int, ...]
 
 
-def leaf_masks(operator: Operator) -> dict[str, Array]:
-    """Return path -> flat boolean (n,), the surviving weights of each leaf."""
-    tree = operator.unravel(jnp.zeros(operator.size, operator.dtype))
-    sizes = {name: leaf.size for name, leaf in named_leaves(tree)}
-    ends = np.cumsum(list(sizes.values()))
-    place = np.arange(operator.size)
-    alive = np.ones(operator.size, bool)
-    if operator.mask is not None:
-        alive = np.asarray(operator.mask)
-    return {
-        name: jnp.asarray((place >= end - size) & (place < end) & alive)
-        for (name, size), end in zip(sizes.items(), ends, strict=True)
-    }
+def _spans(operator: Operator) -> dict[str, tuple[int, int]]:
+    """Return path -> (start, end) of each leaf in the flat vector.
+
+    Raises:
+        ValueError: if two leaves have one path.
+    """
+    tree = jax.eval_shape(operator.unravel, jnp.zeros(operator.size, operator.dtype))
+    spans, start = {}, 0
+    for name, leaf in named_leaves(tree):
+        if name in spans:
+            raise ValueError(f"params: two leaves are called {name}")
+        spans[name] = (start, start + leaf.size)
+        start += leaf.size
+    return spans
+
+
+def _survivors(operator: Operator, span: tuple[int, int]) -> Array:
+    """Return a flat boolean (n,): the surviving weights of a leaf."""
+    place = jnp.arange(operator.size, dtype=jnp.int32)
+    inside = (place >= span[0]) & (place < span[1])
+    return inside if operator.mask is None else inside & operator.mask
 
 
 def block(operator: Operator, path: str) -> Operator:
@@ -115,12 +123,12 @@ def block(operator: Operator, path: str) -> Operator:
         >>> analysis.block(whole, "b").matvec(jnp.ones(4)).tolist()
         [0.0, 0.0, 0.5, 0.5]
     """
-    masks = leaf_masks(operator)
-    if path not in masks:
+    spans = _spans(operator)
+    if path not in spans:
         raise ValueError(
-            f"path: expected one of {', '.join(sorted(masks))}, got {path!r}"
+            f"path: expected one of {', '.join(sorted(spans))}, got {path!r}"
         )
-    return _restricted(operator, masks[path])
+    return _restricted(operator, _survivors(operator, spans[path]))
 
 
 def _restricted(operator: Operator, keep: Array) -> Operator:
@@ -221,10 +229,13 @@ def layers(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Laye
         >>> [round(block.top, 3) for block in found.blocks.values()]
         [1.0, 4.0]
     """
+    seed = seed_of(key)
     first, key = jax.random.split(key)
+    spans = _spans(operator)
     entries = diagonal(operator, first, probes=probes)
     matvecs, blocks = entries.matvecs, {}
-    for name, keep in leaf_masks(operator).items():
+    for name, span in spans.items():
+        keep = _survivors(operator, span)
         weights = int(jnp.sum(keep, dtype=jnp.int32))
         if not weights:
             continue
@@ -235,7 +246,7 @@ def layers(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Laye
         top, residual = float(pairs.values[0]), float(pairs.residuals[0])
         blocks[name] = Block(weights, traced, top, residual)
         matvecs += traced.matvecs + pairs.matvecs
-    return Layers(entries, blocks, matvecs, seed_of(first))
+    return Layers(entries, blocks, matvecs, seed)
 
 
 def watch(
@@ -257,7 +268,8 @@ def watch(
         empty at the others.
 
     Raises:
-        ValueError: for ``every`` below 1.
+        ValueError: for ``every`` below 1 or ``probes`` below 2; from the hook, as
+            :func:`analysis.trace`: where products are not finite, training should end.
 
     Example:
         >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian diag(0.5, 2)
@@ -270,6 +282,8 @@ def watch(
     """
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
+    if probes < 2:
+        raise ValueError(f"probes: expected at least 2, got {probes}")
     first, second = jax.random.split(key)
 
     def hook(step: int, params: PyTree) -> dict[str, float]:

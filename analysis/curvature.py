@@ -21,6 +21,7 @@ from synaptax.checks import check_choice
 from synaptax.typing import Array, Key
 
 VIEWS = ("survivors", "all")
+FEW = 16  # coordinates that are looked at one by one, and deflated at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +197,8 @@ def trace(
         key: of the probes.
         probes: how many, at least 2; one at a time.
         deflate: dimensions of Q, by default as many as there are probes, but at most
-            16; at most the number of coordinates. Memory: twice as many vectors.
+            16; at most the number of coordinates. Memory: twice as many vectors. By
+            default a matrix of at most 16 coordinates is not estimated but added up.
 
     Returns:
         The estimate with its standard error, (sample variance / probes)^(1/2).
@@ -219,7 +221,9 @@ def trace(
     if probes < 2:
         raise ValueError(f"probes: expected at least 2, got {probes}")
     support, room = support_of(operator, "survivors")
-    deflate = min(probes, 16, room) if deflate is None else deflate
+    if deflate is None and room <= FEW:
+        return _added_up(operator, key, support, probes)
+    deflate = min(probes, FEW) if deflate is None else deflate
     if not 0 <= deflate <= room:
         raise ValueError(f"deflate: expected 0 to {room}, got {deflate}")
     first, second = jax.random.split(key)
@@ -244,6 +248,42 @@ def trace(
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )
+
+
+def _added_up(
+    operator: Operator, key: Array, support: Array | None, probes: int
+) -> Trace:
+    """Return the trace of a small matrix, entry by entry of its diagonal."""
+    probed = check_symmetric(operator, jax.random.split(key)[0])
+    units = coordinates(operator, support)
+    entries = _entries(operator.matvec, units)
+    values = np.asarray(entries, np.float64)
+    check_finite(values)
+    rounding = float(jnp.finfo(operator.dtype).eps) * np.abs(values).sum()
+    return Trace(
+        value=float(values.sum()),
+        standard_error=float(rounding),
+        probes=probes,
+        deflated=len(units),
+        matvecs=probed + len(units),
+        seed=seed_of(key),
+        dtype=jnp.dtype(operator.dtype).name,
+    )
+
+
+@jax.jit
+def _entries(matvec: Any, units: Array) -> Array:
+    return lax.map(lambda unit: unit @ matvec(unit), units)
+
+
+def coordinates(operator: Operator, support: Array | None) -> Array:
+    """Return the unit vectors of the coordinates looked at, (coordinates, n)."""
+    alive = np.arange(operator.size)
+    if support is not None:
+        alive = alive[np.asarray(support)]
+    units = np.zeros((len(alive), operator.size))
+    units[np.arange(len(alive)), alive] = 1
+    return jnp.asarray(units, operator.dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("deflate", "size", "dtype"))

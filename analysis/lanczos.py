@@ -96,6 +96,8 @@ def valid_steps(diagonal: Array, off_diagonal: Array, scale: Any = 0.0) -> Array
     Returns:
         int32, 1 to m.
     """
+    if diagonal.size == 1:
+        return jnp.int32(1)
     entries = jnp.maximum(jnp.abs(diagonal[:-1]), off_diagonal)
     largest = jnp.maximum(lax.cummax(entries), scale)
     noise = GUARD * jnp.finfo(diagonal.dtype).eps * largest

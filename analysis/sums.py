@@ -23,8 +23,10 @@ from jax import lax
 
 from analysis import lanczos
 from analysis.curvature import (
+    FEW,
     check_finite,
     check_symmetric,
+    coordinates,
     deflating,
     seed_of,
     signs,
@@ -34,6 +36,8 @@ from analysis.curvature import (
 from analysis.operators import Operator
 from synaptax.typing import Array, Key
 
+_ROUNDING = 32.0  # units of rounding of the largest node
+
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
@@ -41,8 +45,8 @@ class Sum:
 
     Attributes:
         value: the exact part on the deflated space, plus the mean over the probes.
-        standard_error: of that mean, from the spread of the probes; what too few steps
-            leave out is not in it.
+        standard_error: of that mean, from the spread of the probes, and at least the
+            rounding of the products; what too few steps leave out is not in it.
         probes: how many.
         deflated: dimensions of the space whose part is exact.
         steps: of Lanczos, the most that a probe took.
@@ -167,20 +171,27 @@ def _sum(
     support, room = support_of(operator, "survivors")
     if room < 1:
         raise ValueError("operator: its mask keeps no weight")
-    steps, deflate = min(steps, room), min(probes, 16, room)
+    deflate = room if room <= FEW else min(probes, FEW)
+    steps = room if room <= FEW else min(steps, room)
     first, second = jax.random.split(key)
     probed = check_symmetric(operator, first)
-    rules = _forms(
-        operator.matvec,
-        jax.random.split(second, deflate + probes),
-        support,
-        deflate=deflate,
-        size=operator.size,
-        steps=steps,
-        dtype=operator.dtype,
-    )
+    if room <= FEW:  # a form for each coordinate, and nothing to estimate
+        rules = _exact(operator.matvec, coordinates(operator, support), steps=steps)
+    else:
+        rules = _forms(
+            operator.matvec,
+            jax.random.split(second, deflate + probes),
+            support,
+            deflate=deflate,
+            size=operator.size,
+            steps=steps,
+            dtype=operator.dtype,
+        )
     nodes, weights = (np.asarray(part, np.float64) for part in rules[:2])
     check_finite(nodes)
+    # An eigenvalue of zero comes out as rounding on either side.
+    rounding = _ROUNDING * float(jnp.finfo(operator.dtype).eps) * np.abs(nodes).max()
+    nodes = np.where((nodes < 0) & (nodes > -rounding), 0, nodes)
     low = nodes[weights > 0].min()
     if low <= -damping:
         raise ValueError(
@@ -192,13 +203,18 @@ def _sum(
     values[weights > 0] = function(nodes[weights > 0]) - at_zero
     forms = (weights * values).sum(axis=1)  # v^T g(A) v
     exact, random = forms[:deflate].sum(), forms[deflate:]
+    if not random.size:
+        random = np.zeros(probes)
+    least = float(jnp.finfo(operator.dtype).eps) * (
+        np.abs(forms).sum() + abs(room * at_zero)
+    )
     return Sum(
         value=float(room * at_zero + exact + random.mean()),
-        standard_error=float(random.std(ddof=1) / np.sqrt(probes)),
+        standard_error=max(float(random.std(ddof=1) / np.sqrt(probes)), least),
         probes=probes,
         deflated=deflate,
         steps=int(np.asarray(rules[2]).max()),
-        matvecs=probed + deflate + (deflate + probes) * steps,
+        matvecs=probed + (deflate if room > FEW else 0) + len(forms) * steps,
         seed=seed_of(key),
     )
 
@@ -220,11 +236,7 @@ def _forms(
     """
     basis = deflating(matvec, keys[:deflate], support, size, dtype)
 
-    def rule(start: Array) -> tuple[Array, Array, Array]:
-        small = lanczos.run(matvec, start, steps)
-        values, vectors, valid = lanczos.eigen(small)
-        weights = jnp.where(valid, vectors[0] ** 2, 0) * (start @ start)
-        return values, weights, small.valid
+    rule = functools.partial(_rule, matvec, steps)
 
     def probe(key: Array) -> tuple[Array, Array, Array]:
         v = signs(key, size, dtype, support)
@@ -232,3 +244,17 @@ def _forms(
 
     parts = (lax.map(rule, basis.T), lax.map(probe, keys[deflate:]))
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *parts)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def _exact(matvec: Any, units: Array, *, steps: int) -> tuple[Array, Array, Array]:
+    """Return the rules of unit vectors, whose forms add up to the trace."""
+    return lax.map(functools.partial(_rule, matvec, steps), units)
+
+
+def _rule(matvec: Any, steps: int, start: Array) -> tuple[Array, Array, Array]:
+    """Return nodes and weights of v^T f(A) v, and the valid steps."""
+    small = lanczos.run(matvec, start, steps)
+    values, vectors, valid = lanczos.eigen(small)
+    weights = jnp.where(valid, vectors[0] ** 2, 0) * (start @ start)
+    return values, weights, small.valid

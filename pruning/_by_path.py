@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pruning._roles import components
 from pruning.structures import Structure, element
 
 Structures = (
@@ -22,6 +24,19 @@ def check_structures(structure: Any) -> None:
             _named(one)
     elif not callable(structure):
         _named(structure)
+    elif getattr(structure, "__module__", "") == element.__module__:
+        raise ValueError(
+            f"structure: {structure.__name__} makes a structure: write "
+            f"{structure.__name__}(...)"
+        )
+    else:
+        form = "a function (path, shape) -> Structure"
+        try:
+            inspect.signature(structure).bind("path", (2, 2))
+        except TypeError as error:
+            raise ValueError(f"structure: expected {form}; {error}") from None
+        except ValueError:  # a builtin without a signature
+            pass
 
 
 def of_leaves(
@@ -42,7 +57,10 @@ def of_leaves(
         ValueError: naming the leaf, if a map has a path that no leaf has, or a shape
             does not fit.
     """
+    # A leaf has one name, in a box of NNX's too ("kernel/value").
+    paths = [_plain(path) for path in paths]
     if isinstance(structure, Mapping):
+        structure = {_plain(path): one for path, one in structure.items()}
         unknown = sorted(set(structure) - set(paths))
         if unknown:
             raise ValueError(f"structure: no prunable leaf is called {unknown[0]}")
@@ -57,6 +75,10 @@ def of_leaves(
         one.check(name, shape)
         result.append(one)
     return tuple(result)
+
+
+def _plain(path: str) -> str:
+    return "/".join(components(path))
 
 
 def _named(structure: Any) -> Structure:

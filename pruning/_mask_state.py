@@ -12,7 +12,7 @@ import optax
 from pruning import _packed, _transform
 from pruning._prune import PruneState
 from pruning._transform import pure
-from pruning.masks import apply_mask
+from pruning.masks import apply_mask, full_mask
 from synaptax.checks import check_boolean
 from synaptax.typing import PyTree
 
@@ -163,5 +163,7 @@ def rewind(
         >>> params["w"].tolist(), pruning.masks_of(state)["w"].tolist()
         ([[1.0, 0.0]], [[True, False]])
     """
+    if _transform.has_holes(masks):  # what no pruning transform sees is kept
+        masks = _join(masks, full_mask(earlier))
     params = apply_mask(earlier, masks)
     return params, with_masks(tx.init(params), masks)

@@ -23,7 +23,13 @@ from pruning._roles import (
 )
 from pruning.masks import full_mask
 from pruning.schedules import Manual, Schedule
-from pruning.selection import SelectionInfo, check_options, itself, select_by
+from pruning.selection import (
+    SelectionInfo,
+    check_options,
+    itself,
+    layer_axes,
+    select_by,
+)
 from synaptax.checks import wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
@@ -108,8 +114,15 @@ def _score_function(score: Any) -> Callable[..., PyTree]:
     return SCORES[score]
 
 
-def _check_prunable(params: PyTree, prunable: Prunable, structure: Structures) -> None:
+def _check_prunable(
+    params: PyTree,
+    prunable: Prunable,
+    structure: Structures,
+    stacked: Stacked | None = None,
+) -> None:
     """Raise ValueError if nothing can be pruned, or not in the structure's units."""
+    if isinstance(params, optax.LookaheadParams):  # two views of one network
+        params = params.fast
     leaves = leaves_of(params, prunable)
     if leaves and not any(leaf.prunable for leaf in leaves):
         raise ValueError("prunable: no leaf of params is prunable")
@@ -118,9 +131,10 @@ def _check_prunable(params: PyTree, prunable: Prunable, structure: Structures) -
             raise ValueError(
                 f"prunable: leaf {name} is {leaf.dtype}, expected floating weights"
             )
-    chosen = [leaf for leaf in leaves if leaf.prunable]
-    shapes = [tuple(leaf.value.shape) for leaf in chosen]
-    of_leaves(structure, [leaf.name for leaf in chosen], shapes)
+    axes = layer_axes(params, leaves, stacked)
+    chosen = [(leaf, n) for leaf, n in zip(leaves, axes, strict=True) if leaf.prunable]
+    shapes = [tuple(leaf.value.shape[n:]) for leaf, n in chosen]
+    of_leaves(structure, [leaf.name for leaf, _ in chosen], shapes)
 
 
 def _described(
@@ -258,7 +272,7 @@ class _Options(NamedTuple):
 
 def _init(options: _Options, params: PyTree) -> PruneState:
     params = with_arrays(params)
-    _check_prunable(params, options.prunable, options.structure)
+    _check_prunable(params, options.prunable, options.structure, options.stacked)
     # A buffer for each: one that stood twice in the state could not be donated.
     zero = lambda dtype: jnp.zeros([], dtype)
     one = lambda: jnp.ones([], jnp.float32)

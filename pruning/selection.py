@@ -239,7 +239,7 @@ def select_by(
     picked = [i for i, leaf in enumerate(leaves) if leaf.prunable]
     _check_scores([leaves[i] for i in picked])
     shapes = [tuple(leaves[i].value.shape) for i in picked]
-    axes = _layer_axes(scores, leaves, stacked)
+    axes = layer_axes(scores, leaves, stacked)
     origin = _roles.layers_of(shapes, [axes[i] for i in picked])
     names = [
         leaves[picked[i]].name + (str(list(place)) if place else "")
@@ -306,7 +306,7 @@ def _check_scores(picked: list[_roles.Leaf]) -> None:
             raise ValueError(f"scores: leaf {name} is {leaf.dtype}, expected floats")
 
 
-def _layer_axes(
+def layer_axes(
     scores: PyTree, leaves: list[_roles.Leaf], stacked: Stacked | None
 ) -> list[int]:
     """Return how many leading axes of each leaf count layers."""

@@ -107,3 +107,18 @@ def test_a_hook_measures_along_training_and_compiles_once(key):
         assert values["curvature/trace"] == pytest.approx(own.sum(), rel=1e-4)
     with pytest.raises(ValueError, match="every: expected at least 1"):
         analysis.watch(lambda w: analysis.hessian(loss, w, x), key, every=0)
+
+
+def test_a_leaf_of_one_weight_and_two_leaves_of_one_name(key):
+    loss = lambda p, x: jnp.mean((x @ p["w"] + p["b"] - 1) ** 2)
+    params = {"w": jnp.ones(3), "b": jnp.zeros(1)}
+    found = analysis.layers(analysis.hessian(loss, params, jnp.eye(3)), key, probes=2)
+    assert found.blocks["b"].top == pytest.approx(2.0)
+    assert found.blocks["w"].trace.value == pytest.approx(2.0)
+    assert found.seed == (0, 0)
+    same = {"a": {"b": jnp.ones(2)}, "a/b": jnp.ones(2)}
+    both = lambda p, x: jnp.sum(x) * jnp.sum(p["a"]["b"] ** 2 + p["a/b"] ** 2)
+    with pytest.raises(ValueError, match="two leaves are called a/b"):
+        analysis.layers(analysis.hessian(both, same, jnp.ones(1)), key)
+    with pytest.raises(ValueError, match="probes: expected at least 2"):
+        analysis.watch(lambda w: None, key, probes=1)

@@ -80,3 +80,32 @@ def test_intervals_hold_as_often_as_they_say(count):
     # Nominal 95 %: at least 93 of 100 in the long run, less what chance takes.
     least = 0.93 * count - 2 * np.sqrt(0.95 * 0.05 * count)
     assert hits.min() >= least, hits / count
+
+
+def test_few_coordinates_are_added_up_and_rounding_is_no_eigenvalue(key):
+    matrix = jnp.diag(jnp.array([1.0, 0.0, 2.0, 3.0, 0.0]))
+    mask = jnp.diagonal(matrix) > 0
+    operator = operator_of(matrix, mask=mask)
+    found = analysis.log_determinant(operator, key, damping=0.5, probes=2)
+    expected = np.log([1.5, 2.5, 3.5]).sum()
+    assert abs(found.value - expected) < 10 * found.standard_error < 1e-5
+    traced = analysis.trace(operator, key, probes=2)
+    assert traced.value == pytest.approx(6.0) and traced.deflated == 3
+    thin = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    found = analysis.log_determinant(
+        operator_of(jnp.asarray(thin @ thin.T)), key, damping=1e-4, probes=4
+    )
+    values = np.append(np.linalg.eigvalsh(thin.T @ thin), np.zeros(17))
+    assert found.value == pytest.approx(np.log(values + 1e-4).sum(), rel=1e-2)
+
+
+def test_one_coordinate_and_one_step(key):
+    one = operator_of(jnp.array([[2.0]]))
+    assert analysis.trace(one, key).value == 2
+    assert analysis.top_eigenpairs(one, 1, key).values.tolist() == [2.0]
+    found = analysis.effective_dimension(one, key, damping=2.0)
+    assert found.value == pytest.approx(0.5)
+    rules = analysis.spectral_density(
+        operator_of(jnp.diag(jnp.array([1.0, 3.0]))), key, steps=1, probes=2
+    )
+    np.testing.assert_allclose(rules.nodes, 2.0, rtol=1e-6)

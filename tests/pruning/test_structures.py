@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
 import pruning
 from pruning import masks
@@ -205,3 +207,38 @@ def test_prune_takes_structures_by_path_jitted_and_holds_the_groups():
     pruned = jax.tree.map(jnp.add, params, updates)
     for name, weight in pruned.items():
         np.testing.assert_array_equal(weight == 0, ~mask[name])
+
+
+def test_a_factory_that_was_not_called_and_a_function_of_another_form():
+    tree = {"a": jnp.ones((4, 6))}
+    for structure, message in (
+        (pruning.neuron, r"write neuron\(...\)"),
+        (pruning.n_m, r"write n_m\(...\)"),
+        (lambda path: pruning.neuron(), r"expected a function \(path, shape\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pruning.prune(pruning.one_shot(0, 0.5), structure=structure)
+        with pytest.raises(ValueError, match=message):
+            pruning.select(tree, 0.5, structure=structure)
+
+
+def test_stacked_layers_and_nnx_names_are_the_same_in_init_and_update():
+    stack = {"blocks": {"kernel": jnp.ones((3, 4, 8)), "bias": jnp.ones((3, 8))}}
+    by_shape = {(4, 8): pruning.n_m(1, 2, 0)}
+    tx = pruning.prune(
+        pruning.one_shot(0, 0.5),
+        structure=lambda path, shape: by_shape[shape],
+        scope="layer",
+    )
+    grads = jax.tree.map(jnp.zeros_like, stack)
+    _, state = tx.update(grads, tx.init(stack), stack)
+    assert int(pruning.masks_of(state)["blocks"]["kernel"].sum()) == 48
+
+    model = nnx.Linear(4, 6, rngs=nnx.Rngs(0))
+    for path in ("kernel", "kernel/value"):
+        tx = pruning.prune(pruning.one_shot(0, 0.5), structure={path: pruning.neuron()})
+        optimizer = nnx.Optimizer(model, optax.chain(optax.sgd(0.0), tx), wrt=nnx.Param)
+        state = nnx.state(model, nnx.Param)
+        optimizer.update(model, jax.tree.map(jnp.zeros_like, state))
+        columns = np.asarray(model.kernel[...] != 0).sum(0)
+        assert sorted(columns.tolist()) == [0, 0, 0, 4, 4, 4]

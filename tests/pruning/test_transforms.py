@@ -425,3 +425,13 @@ def test_a_ticket_is_rewound_in_one_call_and_stays_pruned(key):
         transforms.rewind(again, first, {"a": mask["a"]})
     with pytest.raises(ValueError, match="no masks found"):
         transforms.rewind(optax.sgd(0.1), first, mask)
+
+
+def test_a_ticket_of_masked_transforms_is_rewound_too(key):
+    first = {name: leaf for name, leaf in kernels(key).items() if name in "ab"}
+    part = {"a": True, "b": False}
+    tx = optax.masked(transforms.prune(schedules.one_shot(0, 0.25)), part)
+    _, state = tx.update(zeros_like(first), tx.init(first), first)
+    params, state = transforms.rewind(tx, first, transforms.masks_of(state))
+    same({"b": params["b"]}, {"b": first["b"]})
+    assert int((params["a"] != 0).sum()) == round(0.25 * params["a"].size)
