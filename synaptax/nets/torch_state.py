@@ -3,13 +3,15 @@
 PyTorch keeps convolutions as (outputs, inputs, rows, columns) and dense layers as
 (outputs, inputs), and flattens feature maps channels first; here outputs come last, and
 channels are flattened last. Layers are taken in the order of the state, that of their
-definition; each must fit the layer that stands there in the bundled network. Two layers
-of one shape that were defined in another order than they are called in are not told
-apart: compare outputs.
+definition; each must fit the layer that stands there in the bundled network. A bias of
+a convolution before a batch norm, which no network here has, only shifts the mean that
+the norm subtracts: it is taken off the running mean. Two layers of one shape that were
+defined in another order than they are called in are not told apart: compare outputs.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +40,9 @@ def from_torch(
 
     Args:
         name: one of :data:`NAMES`.
-        state: a ``state_dict``: name to tensor or array, in the order of definition.
+        state: a ``state_dict``: name to tensor or array of any floating dtype, in the
+            order of definition. A convolution's bias before a batch norm with running
+            moments goes into its running mean: mean - bias.
         classes: of the network.
         image_shape: (height, width, channels) of an image.
         options: of the network, as :func:`synaptax.nets.models.network` takes them.
@@ -48,7 +52,8 @@ def from_torch(
 
     Raises:
         ValueError: for another network; naming the entry, if a layer is missing, left
-            over, of another kind or shape, not finite, or not of numbers.
+            over, of another kind or shape, not of floating numbers, or not finite in
+            float32.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -71,6 +76,7 @@ def from_torch(
             f"state: {name} has {len(layers)} layers with parameters, the state "
             f"{len(given)}: {', '.join(given)}"
         )
+    _fold_biases(layers, given, params)
     channels = image_shape[-1]
     values: dict[str, dict[str, np.ndarray]] = {"params": {}, "stats": {}}
     for layer, (prefix, parts) in zip(layers, given.items(), strict=True):
@@ -125,15 +131,47 @@ def _layers(state: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
                 f"state: {name}: expected a name that ends in {', '.join(_PARTS)}"
             )
         if hasattr(value, "detach"):  # a tensor, on any device
-            value = value.detach().cpu().numpy()
+            value = value.detach().cpu()
+            # NumPy has no bfloat16.
+            value = (value.float() if value.is_floating_point() else value).numpy()
         array = np.asarray(value)
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise ValueError(f"state: {name}: expected finite floating numbers")
-        layers.setdefault(prefix, {})[part] = array.astype(np.float32)
+        if not jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's denies bfloat16
+            raise ValueError(
+                f"state: {name}: expected floating numbers, got {array.dtype}"
+            )
+        with np.errstate(over="ignore"):  # refused in the next line
+            array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"state: {name}: expected numbers finite in float32")
+        layers.setdefault(prefix, {})[part] = array
     for prefix, parts in layers.items():
         if "weight" not in parts:
             raise ValueError(f"state: {prefix} has no weight")
     return layers
+
+
+def _fold_biases(
+    layers: list[str],
+    given: Mapping[str, dict[str, np.ndarray]],
+    params: Mapping[str, Any],
+) -> None:
+    """Move biases that a layer here has not into the norm that follows.
+
+    x + bias - mean = x - (mean - bias), at the moments of training's batches too.
+    """
+    steps = zip(layers, given.values(), strict=True)
+    for (layer, parts), (after, norm) in itertools.pairwise(steps):
+        bias, mean = parts.get("bias"), norm.get("running_mean")
+        if (
+            f"{layer}/bias" not in params
+            and after != layer
+            and after == layer.replace("Conv_", "BatchNorm_")
+            and bias is not None
+            and mean is not None
+            and mean.shape == bias.shape
+        ):
+            norm["running_mean"] = mean - bias
+            del parts["bias"]
 
 
 def _below(flat: Mapping[str, Any], layer: str) -> dict[str, Any]:

@@ -178,6 +178,64 @@ def test_a_state_that_does_not_fit_is_refused_by_name(change, message):
         from_torch("mobilenet_v2", state, 10, (32, 32, 3))
 
 
+def test_a_bias_before_a_norm_goes_into_its_running_mean():
+    state = drawn(resnet_shapes())
+    biased = dict(state)
+    for name in list(state):
+        if name.endswith("conv1.weight") or name.endswith("conv2.weight"):
+            conv_name, mean = name[:-7], name[:-7].replace("conv", "bn")
+            bias = np.linspace(-2, 2, len(state[name]), dtype=np.float32)
+            biased[f"{conv_name}.bias"] = bias
+            biased[f"{mean}.running_mean"] = state[f"{mean}.running_mean"] + bias
+    wanted = from_torch("resnet20", state, 10, (8, 8, 3))
+    found = from_torch("resnet20", biased, 10, (8, 8, 3))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, wanted
+    )
+    # A norm without running moments, or of another width, takes no bias.
+    for change in (
+        lambda s: s.pop("bn1.running_mean"),
+        lambda s: s.update({"conv1.bias": np.ones(1, np.float32)}),
+    ):
+        other = dict(biased)
+        change(other)
+        with pytest.raises(ValueError, match=r"conv1 has \['bias'\], Conv_0 has not"):
+            from_torch("resnet20", other, 10, (8, 8, 3))
+
+
+class Bfloat16:
+    """A tensor as PyTorch's, which NumPy cannot take before ``float``."""
+
+    def __init__(self, value):
+        self.value = value
+
+    detach = cpu = lambda self: self
+    is_floating_point = lambda self: True
+    float = lambda self: Float32(self.value)
+
+    def numpy(self):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+class Float32(Bfloat16):
+    numpy = lambda self: np.float32(self.value)
+
+
+def test_bfloat16_is_taken_and_what_float32_cannot_hold_is_not():
+    state = {name: jnp.bfloat16(value) for name, value in drawn(LENET300).items()}
+    tensors = {name: Bfloat16(value) for name, value in state.items()}
+    wide = {name: np.asarray(value, np.float64) for name, value in state.items()}
+    wanted, _ = from_torch("lenet300", wide, 10, (4, 4, 3))
+    for one in (state, tensors):
+        found, _ = from_torch("lenet300", one, 10, (4, 4, 3))
+        jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    wide["a.bias"][3] = 1e39
+    with pytest.raises(
+        ValueError, match=r"a\.bias: expected numbers finite in float32"
+    ):
+        from_torch("lenet300", wide, 10, (4, 4, 3))
+
+
 def test_a_state_of_torch_gives_torchs_outputs():
     torch = pytest.importorskip("torch")
     nn = torch.nn
