@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax
@@ -45,3 +46,28 @@ def check_overlap(q: Any, name: str = "q") -> None:
     found = concrete(q)
     if found is not None and not np.all((found >= 0) & (found < 1)):
         raise ValueError(f"{name}: expected a self-overlap in [0, 1), got {found}")
+
+
+def number(value: Any, name: str) -> float:
+    """Return a real scalar, NumPy's and JAX's too, as a float; else raise."""
+    kind = getattr(value, "dtype", type(value))  # neither a boolean nor text
+    real = jax.numpy.floating, jax.numpy.integer
+    try:
+        if np.ndim(value) == 0 and any(jax.numpy.issubdtype(kind, k) for k in real):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass  # traced, ragged, beyond a float
+    raise ValueError(f"{name}: expected a number, got {value!r}")
+
+
+def whole(value: Any, name: str, least: int, unit: str) -> int:
+    """Return a whole number of at least ``least``; else raise. True is none."""
+    try:
+        count = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or count < least:
+        raise ValueError(
+            f"{name}: expected a whole number, at least {least} {unit}, got {value!r}"
+        )
+    return count

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
+from binary._checks import number, whole
 from binary.instances import random_signs
 from binary.likelihood import Batch, fields, inverse_mills, pulls
 from binary.solvers.types import Clock, Problem, Solver, need_binary
@@ -54,7 +55,6 @@ def replies(
     return pulls(g, batch, planes) / root + m * reaction, g
 
 
-@functools.cache
 def amp(
     *,
     planes: int | None = 16,
@@ -82,13 +82,13 @@ def amp(
 
     Args:
         planes: bits that products with the patterns keep; None for float32.
-        rate: lambda, the default of the knob of the runs.
+        rate: lambda >= 0, the default of the knob of the runs.
         cycle: passes of one attempt; None for a single one, with r_0 and epsilon 0.
         start: r_0 in [0, 1), of each attempt; of no effect without ``cycle``.
         field: epsilon >= 0; of no effect without ``cycle``.
 
     Raises:
-        ValueError: naming the option out of range.
+        ValueError: naming the option that is out of range or no number.
 
     Reference:
         Braunstein and Zecchina, Learning by message passing in networks of discrete
@@ -99,12 +99,24 @@ def amp(
         >>> solver.name, solver.rate
         ('reinforced AMP', 0.01)
     """
-    if cycle is not None and cycle < 1:
-        raise ValueError(f"cycle: expected at least 1 pass, got {cycle}")
+    planes = None if planes is None else whole(planes, "planes", 2, "bits")
+    cycle = None if cycle is None else whole(cycle, "cycle", 1, "pass")
+    rate, start = number(rate, "rate"), number(start, "start")
+    field = number(field, "field")
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"rate: expected a finite number >= 0, got {rate}")
     if not 0 <= start < 1:
         raise ValueError(f"start: expected a reinforcement in [0, 1), got {start}")
     if not 0 <= field < math.inf:
         raise ValueError(f"field: expected a finite number >= 0, got {field}")
+    return _amp(planes, rate, cycle, start, field)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _amp(
+    planes: int | None, rate: float, cycle: int | None, start: float, field: float
+) -> Solver:
+    """Return the solver of checked options: 1 and True are one key to a cache."""
 
     def init(key: Array, problem: Problem) -> AmpState:
         need_binary(problem, "amp")

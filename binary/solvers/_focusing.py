@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from binary._checks import number, whole
 from binary.solvers._amp import AmpState, replies
 from binary.solvers.schedules import Schedule, linear
 from binary.solvers.types import Clock, Problem, Solver, need_binary
@@ -16,7 +17,6 @@ from synaptax.typing import Array
 _TOP = 0.9999  # of rho, where y is 10,000
 
 
-@functools.cache
 def focusing(
     *, schedule: Schedule = linear, planes: int | None = 12, rate: float = 0.8
 ) -> Solver:
@@ -41,6 +41,9 @@ def focusing(
         planes: bits that products with the patterns keep; None for float32.
         rate: the largest rho in [0, 1], the default of the knob of the runs.
 
+    Raises:
+        ValueError: naming the option that is out of range, no number, or no schedule.
+
     Reference:
         Baldassi et al., Unreasonable effectiveness of learning neural networks: from
         accessible states and robust ensembles to basic algorithmic schemes, PNAS 113,
@@ -51,6 +54,17 @@ def focusing(
         >>> solver.name, solver.rate
         ('focusing AMP', 0.8)
     """
+    _check_schedule(schedule)
+    planes = None if planes is None else whole(planes, "planes", 2, "bits")
+    rate = number(rate, "rate")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate: expected the largest rho in [0, 1], got {rate}")
+    return _focusing(schedule, planes, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _focusing(schedule: Schedule, planes: int | None, rate: float) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> AmpState:
         need_binary(problem, "focusing")
@@ -67,6 +81,20 @@ def focusing(
         return AmpState(h, g)
 
     return Solver("focusing AMP", init, step, lambda state: jnp.tanh(state.h), rate)
+
+
+def _check_schedule(schedule: Any) -> None:
+    """Raise unless progress gives a scalar; ``power`` uncalled gives a function."""
+    try:
+        share = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), jnp.float32))
+        fits, cause = getattr(share, "shape", None) == (), None
+    except TypeError as error:
+        fits, cause = False, error
+    if not fits:
+        raise ValueError(
+            "schedule: expected a function of progress that gives a scalar, such as "
+            f"binary.power(2.0), got {schedule!r}"
+        ) from cause
 
 
 def through_centre(a: Array, rho: Array) -> Array:

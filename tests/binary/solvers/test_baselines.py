@@ -1,6 +1,7 @@
 """The baselines: a step by hand, and an easy load solved."""
 
 import importlib
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +112,36 @@ def test_bad_options_are_refused():
         solvers.straight_through(batch=0)
     with pytest.raises(ValueError, match="sharpness: expected a number > 0"):
         solvers.straight_through(sharpness=0.0)
+
+
+# As users call them: without the checks of annotations, which only the tests switch on.
+AMP, FOCUSING = map(inspect.unwrap, (solvers.amp, solvers.focusing))
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (AMP, {"cycle": (2.5, True, "3", 0), "planes": (2.5, 1, np.True_)}),
+        (AMP, {"start": ("a", True, None, 1.0), "field": (jnp.ones(1), "1")}),
+        (AMP, {"rate": (-1.0, float("nan"), float("inf"), [1, [2]])}),
+        (FOCUSING, {"rate": (5.0, -1.0, "1"), "planes": (2.5, "3")}),
+        (FOCUSING, {"schedule": ("linear", solvers.power, lambda t: [t], 0.5)}),
+    ],
+)
+def test_message_passing_refuses_options_when_it_is_made(make, options):
+    make(**({"cycle": 1, "planes": 2} if make is AMP else {}))  # 1 == True
+    for name, values in options.items():
+        for value in values:
+            with pytest.raises(ValueError, match=f"^{name}: expected"):
+                make(**{name: value})
+
+
+def test_scalars_of_numpy_and_jax_are_options_and_one_set_is_one_solver():
+    wanted = AMP(planes=12, cycle=5, rate=0.25, start=0.5, field=1.0)
+    given = {"rate": np.float32(0.25), "start": jnp.array(0.5), "field": 1}
+    assert AMP(planes=np.int64(12), cycle=jnp.array(5), **given) is wanted
+    other = FOCUSING(rate=jnp.bfloat16(0.5))
+    assert other is FOCUSING(rate=0.5) and other.rate == 0.5
 
 
 def test_real_inputs_are_refused_where_they_cannot_be():
