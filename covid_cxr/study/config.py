@@ -90,11 +90,13 @@ class StudyConfig:
         seeds: a network for each.
         protocol: "fixed", or "published": what was read in the paper's released code:
             :mod:`covid_cxr.train.stages`, a split by image, threshold one half, the
-            crop and the statistics of the pixels. The network is named by encoders:
-            :func:`covid_cxr.models.published`.
+            crop and the statistics of the pixels. Both stages then have their own
+            rate (0.1), batch (10, then 4), loss and schedule, and keep the last epoch:
+            a rate or batch of the study is refused; epochs and seeds hold. The
+            network is named by encoders: :func:`covid_cxr.models.published`.
         epochs: of stage 2.
-        batch: radiographs a step.
-        rate: learning rate.
+        batch: radiographs a step, of the fixed protocol.
+        rate: learning rate, of the fixed protocol.
         split_seed: of the split by patient.
         segmenter: folder of a trained lung segmentation.
         segment: what it is for: "missing", radiographs without mask, or "all". Where
@@ -317,6 +319,13 @@ def _check_scalars(config: StudyConfig) -> None:
     if not config.rate > 0:
         raise ValueError(f"rate: expected a number above 0, got {config.rate}")
     check_choice("protocol", config.protocol, PROTOCOLS)
+    for name in ("batch", "rate"):
+        value, default = getattr(config, name), getattr(StudyConfig, name)
+        if config.protocol == "published" and value != default:
+            raise ValueError(
+                f"{name}: protocol 'published' has its own and would ignore {value}; "
+                "leave it out"
+            )
     check_choice("segment", config.segment, SEGMENT)
     if config.segment == "all" and not config.segmenter:
         raise ValueError("segment: 'all' needs a segmenter")

@@ -16,7 +16,8 @@ tests = ["own"]              # test sets: "own", the test part of what is traine
                              # the lungs black), lungs-equalised (those equalised)
 # side = 64                  # pixels a side, at least 32
 # seeds = [0, 1, 2]          # a network for each
-# protocol = "fixed"         # or "published", as arXiv 2004.05405 trained
+# protocol = "fixed"         # or "published", as arXiv 2004.05405 trained, with its own
+                             # batch and rate: those below are refused then
 # epochs = 10                # passes over the radiographs
 # batch = 16                 # radiographs a step
 # rate = 0.01                # learning rate

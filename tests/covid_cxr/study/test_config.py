@@ -105,6 +105,15 @@ def test_bad_fields_are_named(path, value, message):
         parse(changed(path, value))
 
 
+def test_what_the_published_protocol_would_ignore_is_refused():
+    given = changed("protocol", "published")
+    for name in ("batch", "rate"):
+        with pytest.raises(ValueError, match=f"^{name}: protocol 'published' has its"):
+            parse(given)
+        del given[name]
+    assert parse(given).protocol == "published"
+
+
 def test_the_file_is_named(tmp_path):
     file = tmp_path / "broken.json"
     file.write_text("{")

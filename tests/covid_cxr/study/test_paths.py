@@ -229,7 +229,7 @@ def test_a_label_that_is_not_there(folders, fitted, tmp_path, set_, label, messa
 def test_as_published(fitted, tmp_path):
     home = {"path": str(collection(tmp_path / "a", 20, films=2, masks=False))}
     given = {
-        **SMALL,
+        **{k: v for k, v in SMALL.items() if k not in ("batch", "rate")},
         "protocol": "published",
         "sets": {"home": home},
         "mixes": {"home": {"target": "home"}},
