@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pruning import _couplings
-from pruning._couplings import Flat, Smaller, Units
-from pruning._find_couplings import can_go, couplings
-from pruning._folding import cut, deafened, erase, fold, perturbed
+from pruning import _couplings, taps
+from pruning._couplings import Flat, Smaller, Units, flattened
+from pruning._find_couplings import change, couplings, draw, rounding
+from pruning._folding import cut, deafened, erase, fold, perturbed, takes_up
 from pruning.masks import apply_mask
 from synaptax.trees import named_leaves
 from synaptax.typing import PyTree
@@ -72,7 +72,7 @@ def compact(
     stats: PyTree | None = None,
     units: Sequence[Units] | None = None,
     smaller: Callable[[Mapping[str, int]], Any] | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
 ) -> Compacted:
     """Take dead units out for good.
 
@@ -89,16 +89,18 @@ def compact(
             module, found by :func:`pruning.couplings` of others (of a module with
             ``module.apply`` and ``{"params": params, "batch_stats": stats}``).
         smaller: name of the units -> number left, to the smaller module.
-        tolerance: largest difference of outputs, over the largest output.
+        tolerance: largest difference of outputs, over the largest output; default:
+            1e-5, and where the network computes in float16 or bfloat16 anywhere, 4
+            times that dtype's eps (0.004, 0.03).
 
     Returns:
         The smaller network. Every group keeps at least one unit.
 
     Raises:
         ValueError: if a module is not known and no ``smaller`` given, a path or an axis
-            that was declared is not there, a parameter is not finite, or the outputs
-            differ by more than ``tolerance``: then a declaration does not say what the
-            network does.
+            that was declared is not there, two leaves have one path, a parameter is not
+            finite, or the outputs differ by more than ``tolerance``: then the units are
+            not what the network does.
 
     Example:
         >>> from synaptax.nets.lenets import LeNet300
@@ -112,7 +114,7 @@ def compact(
     """
     params = params if mask is None else apply_mask(params, mask)
     net = _Network.of(module, params, stats or {}, x)
-    flat: Flat = {path: np.asarray(leaf) for path, leaf in named_leaves(net.tree)}
+    flat = flattened(net.tree)
     for path, leaf in flat.items():
         if not np.isfinite(leaf.astype(np.float32)).all():
             raise ValueError(f"params: leaf {path} is not finite")
@@ -125,16 +127,25 @@ def compact(
             _perturb(one, net.outputs, flat)
     new, alive = _without_dead(units, flat)
     kept = {name: np.flatnonzero(stays) for name, stays in alive.items()}
-    module_now = smaller({name: len(index) for name, index in kept.items()})
+    module_now = smaller(_Left({name: len(index) for name, index in kept.items()}))
     small = net._replace(module=module_now)
-    after = small.outputs(new)
-    error = float(np.abs(after - before).max() / max(np.abs(before).max(), 1e-30))
+    error = change(before, small.outputs(new))
+    if tolerance is None:
+        tolerance = net.rounding()
     if not error <= tolerance:
         raise ValueError(
             f"compact: the outputs differ by {error:.1e} of the largest, more than "
-            f"{tolerance:g}: the declared units are not what the network does"
+            f"tolerance={tolerance:g}: the units that were "
+            f"{'declared' if declared else 'found'} are not what the network does"
         )
     return Compacted(module_now, *small.split(new), kept, error, refused)
+
+
+class _Left(dict[str, int]):
+    """How many units are left; who asks for others is told of which."""
+
+    def __missing__(self, name: str) -> int:
+        raise KeyError(f"smaller: no units {name!r}; there are {', '.join(self)}")
 
 
 class _Network(NamedTuple):
@@ -155,6 +166,13 @@ class _Network(NamedTuple):
     @property
     def is_module(self) -> bool:
         return hasattr(self.module, "apply")
+
+    @property
+    def apply_fn(self) -> Callable[..., Any]:
+        return self.module.apply if self.is_module else self.module
+
+    def rounding(self) -> float:
+        return rounding(taps.trace_whole(self.apply_fn, self.tree, self.x)[0])
 
     def filled(self, flat: Flat) -> PyTree:
         leaves = [jnp.asarray(flat[path]) for path, _ in named_leaves(self.tree)]
@@ -180,13 +198,41 @@ def _resolved(
         raise ValueError("units, smaller: expected both or neither, or smaller alone")
     refused: dict[str, str] = {}
     if units is None:
-        apply = net.module.apply if net.is_module else net.module
-        units, why = couplings(apply, net.tree, net.x)
+        units, why = couplings(net.apply_fn, net.tree, net.x)
         refused.update(why)
         if not net.is_module:
-            units, why = can_go(units, net.outputs, flat)
+            units, why = _can_go(units, net.outputs, flat, net.rounding())
             refused.update(why)
     return units, smaller or (lambda left: net.module), refused
+
+
+def _can_go(
+    units: Sequence[Units],
+    apply_fn: Callable[[Flat], np.ndarray],
+    flat: Flat,
+    noise: float,
+) -> tuple[list[Units], dict[str, str]]:
+    """Take one unit out of every group; return the groups that bear it, why not."""
+    flat = draw(flat, np.random.default_rng(1))
+
+    def reason(some: Sequence[Units]) -> str:
+        alive = {one.name: np.arange(one.count(flat)) > 0 for one in some}
+        zeros = dict(flat)
+        for one in some:
+            erase(one, zeros, alive[one.name])
+        try:
+            after = apply_fn(cut(some, flat, alive))
+        except Exception as error:  # whatever a network raises for shapes
+            first = str(error).partition("\n")[0]
+            return f"apply_fn does not run with fewer: {first}"
+        same = change(apply_fn(zeros), after) <= noise
+        return "" if same else "apply_fn computes something else with fewer"
+
+    if not reason(units):
+        return list(units), {}
+    reasons = {one.name: reason([one]) for one in units}
+    good = [one for one in units if not reasons[one.name]]
+    return good, {name: why for name, why in reasons.items() if why}
 
 
 def _without_dead(
@@ -229,6 +275,17 @@ def _check(one: Units, flat: Flat) -> None:
             raise ValueError(
                 f"units {one.name}: axis {axis} of {path} {shape} is not {repeat} x "
                 f"{count} units"
+            )
+    for read in one.reads:
+        if read.into is None:
+            continue
+        if read.into not in flat:
+            raise ValueError(f"units {one.name}: there is no leaf {read.into}")
+        leaf, kernel = flat[read.into].shape, flat[read.kernel].shape
+        if not takes_up(leaf, kernel, read.axis):
+            raise ValueError(
+                f"units {one.name}: {read.into} {leaf} has not one entry for each "
+                f"output of {read.kernel} {kernel}"
             )
 
 

@@ -14,11 +14,23 @@ import jax
 import numpy as np
 
 from synaptax.nets import lenets, mobilenet, resnets, transformer, vgg
+from synaptax.trees import named_leaves
+from synaptax.typing import PyTree
 
 Flat = dict[str, np.ndarray]
 Silent = Callable[[Flat], tuple[np.ndarray, np.ndarray | list[np.ndarray]]]
 Smaller = Callable[[Mapping[str, int]], Any]
 EPSILON = 1e-5  # of the bundled networks' batch-norm
+
+
+def flattened(tree: PyTree) -> Flat:
+    """Return the leaves by their paths; each has to have a path of its own."""
+    flat: Flat = {}
+    for path, leaf in named_leaves(tree):
+        if path in flat:
+            raise ValueError(f"params: two leaves have the path {path}")
+        flat[path] = np.asarray(leaf)
+    return flat
 
 
 class Read(NamedTuple):
@@ -28,9 +40,9 @@ class Read(NamedTuple):
         kernel: its path; its last axis is that of the outputs.
         axis: the axis that the units lie along, counted from 0.
         repeat: entries of that axis for each unit, as after a flattening (H, W, C).
-        into: a leaf, one entry for each output, that takes up what constant units
-            contribute; None where it is not the same at every place (padding), or
-            nothing can take it up.
+        into: a leaf, one entry for each output (it keeps its shape when a vector along
+            them is added), that takes up what constant units contribute; None where it
+            is not the same at every place (padding), or nothing can take it up.
         subtract: whether ``into`` is subtracted from the output: a running mean.
 
     Example:

@@ -22,19 +22,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from pruning import taps
-from pruning._couplings import Flat, Read, Silent, Units
-from pruning._folding import cut, deafened, entries_by_unit, erase, fold, perturbed
+from pruning._couplings import Flat, Read, Silent, Units, flattened
+from pruning._folding import deafened, entries_by_unit, erase, fold, perturbed, takes_up
 from pruning._follow import Follower, Reading
 from pruning._labels import Axes, Labels
 from pruning._nonlinear import CONVERTING
 from pruning._silence import measure, silent_units
 from pruning.taps import Program
-from synaptax.trees import named_leaves
+from synaptax.trees import map_named
 from synaptax.typing import PyTree
 
 Place = tuple[int, int]  # leaf, axis
-# Of the largest output: what rounding makes, what counts as a change; and draws.
-NOISE, FELT, DRAWS = 1e-5, 1e-4, 4
+# Of the largest output: what rounding makes in float32, at least, and in steps of a
+# coarser dtype; how much more than that counts as a change; and draws.
+NOISE, STEPS, FELT, DRAWS = 1e-5, 4, 10, 4
 
 
 class Couplings(NamedTuple):
@@ -100,8 +101,8 @@ def couplings(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Couplings
         >>> sorted(refused)
         ['v[1]', 'w[0]']
     """
-    x = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[:2]), x)
-    traced, why = _trace(apply_fn, params, x), {}
+    flat, x = flattened(params), map_named(_examples, x)
+    traced, why = _trace(apply_fn, params, x, list(flat)), {}
     groups = _groups(traced, why)
     slots = {r.slot for group in groups for r in group.readings}
     inputs = jax.tree.leaves(x)
@@ -113,11 +114,11 @@ def couplings(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Couplings
         leaves = jax.tree.leaves(run(tree, x))
         return np.concatenate([np.asarray(y, np.float64).ravel() for y in leaves])
 
-    flat = {path: np.asarray(leaf) for path, leaf in named_leaves(params)}
+    noise = rounding(traced.program)
     units: list[Units] = []
     for group in groups:
         one = _named(_units(traced, group, measured), {one.name for one in units})
-        stands = _tried(one, outputs, flat)
+        stands = _tried(one, outputs, flat, noise)
         if isinstance(stands, str):
             why.update({place: stands for place in group.entries})
         else:
@@ -131,6 +132,24 @@ def couplings(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Couplings
     return Couplings(tuple(units), refused)
 
 
+def _examples(name: str, leaf: Any) -> jax.Array:
+    """Return the first two examples."""
+    dtype = getattr(leaf, "dtype", np.float32)
+    if np.ndim(leaf) == 0 or jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise ValueError(
+            f"x: leaf {name}: expected numbers with a leading batch axis, got "
+            f"{jax.typeof(leaf)}; let apply_fn close over what has none"
+        )
+    return jnp.asarray(np.asarray(leaf)[:2])
+
+
+def rounding(program: Program) -> float:
+    """Return what rounding makes of the largest output, by the coarsest dtype."""
+    dtypes = {aval.dtype for aval in program.avals.values()}
+    eps = [jnp.finfo(d).eps for d in dtypes if jnp.issubdtype(d, jnp.floating)]
+    return max(NOISE, STEPS * float(max(eps, default=0)))
+
+
 def _named(one: Units, taken: Collection[str]) -> Units:
     """Make the name of a group its own, where a kernel has several."""
     names = (f"{one.name}[{one.ties[0][1]}]{'+' * more}" for more in itertools.count())
@@ -138,7 +157,9 @@ def _named(one: Units, taken: Collection[str]) -> Units:
     return one._replace(name=next(name for name in names if name not in taken))
 
 
-def _trace(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> _Traced:
+def _trace(
+    apply_fn: Callable[..., Any], params: PyTree, x: Any, names: list[str]
+) -> _Traced:
     abstract = jax.tree.map(jax.typeof, (params, x))
     program, _ = taps.trace_whole(apply_fn, *abstract)
     labels, places = Labels(), {}
@@ -156,7 +177,6 @@ def _trace(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> _Traced:
     for output in follower.follow(axes):
         for axis in output:
             labels.fix(axis, "is the output's")
-    names = [path for path, _ in named_leaves(params)]
     return _Traced(program, names, places, labels, follower.readings)
 
 
@@ -249,7 +269,9 @@ def _into(traced: _Traced, place: Place) -> tuple[str | None, bool]:
         if name in ("add", "sub") and (name == "add" or eqn.inputs[0] == slot):
             other = eqn.inputs[1 if eqn.inputs[0] == slot else 0]
             leaves = program.owners.get(other, frozenset())
-            if len(leaves) == 1:
+            shapes = [program.avals[program.leaves[i]].shape for i in sorted(leaves)]
+            kernel = program.avals[program.leaves[place[0]]].shape
+            if len(leaves) == 1 and takes_up(shapes[0], kernel, place[1]):
                 return traced.names[min(leaves)], name == "sub"
             break
         if name not in {*CONVERTING, "reduce_max", "reduce_window_max"}:
@@ -282,21 +304,21 @@ def _silent(
     return silent
 
 
-def _draw(flat: Flat, rng: np.random.Generator) -> Flat:
+def draw(flat: Flat, rng: np.random.Generator) -> Flat:
     """Return random parameters; those that have no negative entry stay without."""
 
     def leaf(value: np.ndarray) -> np.ndarray:
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return value
         if value.min(initial=0) >= 0 and (value.ndim < 2 or value.any()):
-            return rng.uniform(0.5, 1.5, value.shape).astype(value.dtype)
+            return np.asarray(rng.uniform(0.5, 1.5, value.shape), value.dtype)
         spread = np.sqrt(2 / max(1, np.prod(value.shape[:-1])))
-        return (spread * rng.normal(size=value.shape)).astype(value.dtype)
+        return np.asarray(spread * rng.normal(size=value.shape), value.dtype)
 
     return {path: leaf(value) for path, value in flat.items()}
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> float:
+def change(before: np.ndarray, after: np.ndarray) -> float:
     """Return the largest change of the outputs over the largest output."""
     if before.shape != after.shape:
         return np.inf
@@ -304,7 +326,7 @@ def _change(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def _tried(
-    one: Units, outputs: Callable[[Flat], np.ndarray], flat: Flat
+    one: Units, outputs: Callable[[Flat], np.ndarray], flat: Flat, noise: float
 ) -> Units | str:
     """Try a group on random parameters; return it, or why it is refused.
 
@@ -317,34 +339,34 @@ def _tried(
     stands: Units | str = "the outputs do not follow it"
     for seed in range(DRAWS):
         rng = np.random.default_rng(seed)
-        some, count = _draw(flat, rng), one.count(flat)
+        some, count = draw(flat, rng), one.count(flat)
         alive = np.ones(count, bool)
         alive[rng.permutation(count)[: max(2, count // 2)]] = False
         other = perturbed(one, some, alive, rng)
-        felt = _change(outputs(some), outputs(other))
+        felt = change(outputs(some), outputs(other))
         if not np.isfinite(felt):
             stands = "the outputs at random parameters are not finite"
-        if not np.inf > felt > FELT:
+        if not np.inf > felt > FELT * noise:
             continue
         deaf = [outputs(deafened(one, each, alive)) for each in (some, other)]
-        if not _change(*deaf) <= max(NOISE, felt / 100):
+        if not change(*deaf) <= max(noise, felt / 100):
             return "the outputs follow it past the kernels that read it"
         quiet = _quiet(one, some, alive)
         if quiet is None:
             return "its units do not fall silent with their weights"
         before, erased = outputs(quiet), dict(quiet)
         erase(one, erased, alive)
-        felt = _change(before, outputs(erased))
+        felt = change(before, outputs(erased))
         for attempt in (one, safe):
             new = dict(quiet)
             left = fold(attempt, new)
             erase(attempt, new, left)
-            exact = _change(before, outputs(new)) <= max(NOISE, felt / 100)
+            exact = change(before, outputs(new)) <= max(noise, felt / 100)
             if exact and left[~alive].sum() <= 1:
                 break
         else:
             return "taking silent units out changes the outputs"
-        if felt > FELT:
+        if felt > FELT * noise:
             return attempt
         stands = safe
     return stands
@@ -359,29 +381,3 @@ def _quiet(one: Units, flat: Flat, alive: np.ndarray) -> Flat | None:
         if (one.silent(quiet)[0] | alive).all():
             return quiet
     return None
-
-
-def can_go(
-    units: Sequence[Units], apply_fn: Callable[[Flat], np.ndarray], flat: Flat
-) -> tuple[list[Units], dict[str, str]]:
-    """Take one unit out of every group; return the groups that bear it, why not."""
-    flat = _draw(flat, np.random.default_rng(1))
-
-    def reason(some: Sequence[Units]) -> str:
-        alive = {one.name: np.arange(one.count(flat)) > 0 for one in some}
-        zeros = dict(flat)
-        for one in some:
-            erase(one, zeros, alive[one.name])
-        try:
-            after = apply_fn(cut(some, flat, alive))
-        except Exception as error:  # whatever a network raises for shapes
-            first = str(error).partition("\n")[0]
-            return f"apply_fn does not run with fewer: {first}"
-        same = _change(apply_fn(zeros), after) <= NOISE
-        return "" if same else "apply_fn computes something else with fewer"
-
-    if not reason(units):
-        return list(units), {}
-    reasons = {one.name: reason([one]) for one in units}
-    good = [one for one in units if not reasons[one.name]]
-    return good, {name: why for name, why in reasons.items() if why}

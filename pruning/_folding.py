@@ -39,6 +39,21 @@ def multiples(pattern: np.ndarray, one: int) -> tuple[np.ndarray, np.ndarray]:
     return share, error <= STEADY * np.abs(rows).max(1)
 
 
+def takes_up(leaf: tuple[int, ...], kernel: tuple[int, ...], axis: int) -> bool:
+    """Say whether a leaf keeps its shape if a vector along the outputs is added.
+
+    Args:
+        leaf: its shape.
+        kernel: the shape of what reads units along ``axis``.
+        axis: the outputs lie along the last of the others; without one it is a number.
+    """
+    outputs = [size for d, size in enumerate(kernel) if d != axis][-1:]
+    try:
+        return np.broadcast_shapes(tuple(outputs), leaf) == leaf
+    except ValueError:
+        return False
+
+
 def _reading(one: Units, read: Read, kernel: np.ndarray) -> _Reading:
     first = np.moveaxis(kernel, read.axis, 0)
     owners = one.owners(read.kernel, read.axis, len(first))
@@ -88,9 +103,9 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
         folds[speaker] = False
     else:
         for read, reading, each in zip(one.reads, readings, wide, strict=True):
-            # sum_c W_c a_c, over all but the output axis
+            # sum_c W_c a_c, over units, repeats and all others but the output axis
             pushed = (each * reading.value)[folds]
-            pushed = pushed.sum(axis=tuple(range(pushed.ndim - 1)))
+            pushed = pushed.sum(axis=tuple(range(max(2, pushed.ndim - 1))))
             if read.into:
                 taker = flat[read.into]
                 sign = -1 if read.subtract else 1

@@ -189,7 +189,8 @@ def count(
         Python integers for concrete masks; under tracing the kept numbers are int32.
 
     Raises:
-        ValueError: if a leaf is not boolean, or a leaf has 2**31 entries or more.
+        ValueError: if a leaf is not boolean, a leaf has 2**31 entries or more, or two
+            leaves have one path.
 
     Example:
         >>> counted = pruning.count({"w": jnp.array([[True, False], [True, True]])})
@@ -212,6 +213,10 @@ def count(
         name: LeafCount(number, leaf.size)
         for (name, leaf), number in zip(leaves, kept, strict=True)
     }
+    if len(each) < len(leaves):
+        names = [name for name, _ in leaves]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"mask: two leaves have the path {twice}")
     total = sum(leaf.total for leaf in each.values())
     return Counts(sum(kept), total, each)
 

@@ -183,6 +183,15 @@ def test_a_module_with_a_concatenation_becomes_smaller():
         Concatenated(), params, x, stats=stats, units=found.units, smaller=smaller
     )
     assert again.module == small.module
+    with pytest.raises(KeyError, match="no units 'Dense_0'; there are params/Dense_0/"):
+        pruning.compact(
+            Concatenated(),
+            params,
+            x,
+            stats=stats,
+            units=found.units,
+            smaller=lambda left: left["Dense_0"],
+        )
     with pytest.raises(ValueError, match="Concatenated is not a bundled network"):
         pruning.compact(Concatenated(), params, x, stats=stats)
 
@@ -301,6 +310,79 @@ def test_a_width_in_the_arithmetic_is_refused():
     small = pruning.compact(network, params, x)
     assert small.refused["w"] == "apply_fn computes something else with fewer"
     assert small.params["w"].shape == (3, 4)
+
+
+def nchw(p, x):
+    for kernel, bias in ("ab", "cd"):
+        x = lax.conv_general_dilated(x, p[kernel], (1, 1), "VALID")
+        x = jax.nn.relu(x + p[bias].reshape(1, -1, 1, 1))
+    return x.mean((2, 3)) @ p["e"]
+
+
+@pytest.mark.parametrize("bias", [(5,), (5, 1, 1)])
+def test_a_bias_of_channels_that_come_first_takes_nothing_up(bias):
+    shapes = {"a": (4, 2, 3, 3), "b": (4, *bias[1:]), "c": (5, 4, 3, 3), "d": bias}
+    params = draw({**shapes, "e": (5, 2)})
+    params["a"][[1, 2]], params["b"][:] = 0, 0.7
+    small = pruning.compact(nchw, params, draw({"x": (2, 2, 6, 6)})["x"])
+    assert small.kept["a"].tolist() == [0, 1, 3]  # one speaks for both
+    assert small.params["c"].shape == (5, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("reads", "bias", "left"),
+    [((4, 2), (), 3), ((4, 2), (1, 2), 2), ((4,), (), 2)],
+)
+def test_a_leaf_that_takes_a_constant_up_keeps_its_shape(reads, bias, left):
+    def network(p, x):
+        return jax.nn.relu(x @ p["w"] + p["b"][None]) @ p["v"] + p["c"]
+
+    params = draw({"w": (3, 4), "b": (4,), "v": reads, "c": bias})
+    params["w"][:, :2], params["b"][:2] = 0, 0.7
+    x = draw({"x": (4, 3)})["x"]
+    small = pruning.compact(network, params, x)
+    assert len(small.kept["w"]) == left and small.params["c"].shape == bias
+    if left == 3:
+        (one,) = pruning.couplings(network, params, x).units
+        read = one.reads[0]._replace(into="c")
+        with pytest.raises(ValueError, match=r"units w: c .* has not one entry for"):
+            pruning.compact(network, params, x, units=[one._replace(reads=(read,))])
+
+
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(jnp.float16, marks=pytest.mark.slow), jnp.bfloat16]
+)
+def test_half_precision_is_held_to_what_it_rounds(dtype):
+    def network(p, x):
+        return jax.nn.relu(x @ p["w"] + p["b"][None]) @ p["v"] + p["c"][None]
+
+    params = draw({"w": (5, 16), "b": (16,), "v": (16, 3), "c": (3,)})
+    params["w"][:, :8] = 0
+    params, x = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype), (params, draw({"x": (4, 5)})["x"])
+    )
+    small = pruning.compact(network, params, x)
+    assert len(small.kept["w"]) <= 9
+    assert 1e-5 < small.error <= 4 * float(jnp.finfo(dtype).eps)
+
+
+def test_what_has_no_batch_axis_is_refused_by_name():
+    params = draw({"w": (3, 4), "v": (4, 2)})
+    network = lambda p, x: x["x"] @ p["w"] @ p["v"]
+    for rest in (2.0, jax.random.key(0)):
+        x = {"x": np.ones((2, 3), np.float32), "rest": rest}
+        with pytest.raises(ValueError, match="x: leaf rest: expected numbers with a"):
+            pruning.couplings(network, params, x)
+
+
+def test_leaves_of_one_path_are_refused():
+    params = {"a": {"b": np.ones((3, 3))}, "a/b": np.ones((3, 3)), "v": np.ones((3, 2))}
+    network = lambda p, x: x @ p["a"]["b"] @ p["a/b"] @ p["v"]
+    for function in (pruning.couplings, pruning.compact):
+        with pytest.raises(ValueError, match="two leaves have the path a/b"):
+            function(network, params, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="mask: two leaves have the path a/b"):
+        pruning.mask_metrics(pruning.full_mask(params))
 
 
 def test_axes_of_a_reshape_are_matched():
