@@ -7,7 +7,7 @@ from typing import Any
 
 from binary.experiments import teacher_n1001
 from binary.experiments.record import RECORDED
-from synaptax.reports.benchmarks import device_of
+from synaptax.reports.benchmarks import benchmark_section, device_of
 from synaptax.reports.tables import markdown
 from synaptax.runs import read_json
 
@@ -39,6 +39,9 @@ def sections() -> list[str]:
         lines += _benchmark(
             read_json(path), "Binary perceptron: one epoch's products at load 0.6"
         )
+    # Those of another device, as docs/scale.md writes them.
+    for path in sorted(RECORDED.glob("benchmark-*@*.json")):
+        lines += ["", *benchmark_section("binary", path)]
     if lines and _NOTES.exists():
         lines += ["", *_NOTES.read_text().rstrip().split("\n")]
     return lines
