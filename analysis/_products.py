@@ -1,4 +1,7 @@
-"""Products of curvature matrices with a tree, over one batch."""
+"""Products of curvature matrices with a tree, over one batch.
+
+They are dataclasses, so that equal functions compile once.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ import jax
 import jax.numpy as jnp
 
 from synaptax.typing import Array, PyTree
-
-# Products over one batch: dataclasses, so that equal functions compile once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def information_product(y: Array, dy: Array, likelihood: str) -> Array:
     Args:
         y: (B, C), what the distribution is parametrised by.
         dy: (B, C).
-        likelihood: one of :data:`LIKELIHOODS`.
+        likelihood: one of :data:`analysis.operators.LIKELIHOODS`.
     """
     if likelihood == "gaussian":
         return dy

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pruning._roles import components
+from pruning._roles import check_call, components
 from pruning.structures import Structure, element
 
 Structures = (
@@ -30,13 +29,7 @@ def check_structures(structure: Any) -> None:
             f"{structure.__name__}(...)"
         )
     else:
-        form = "a function (path, shape) -> Structure"
-        try:
-            inspect.signature(structure).bind("path", (2, 2))
-        except TypeError as error:
-            raise ValueError(f"structure: expected {form}; {error}") from None
-        except ValueError:  # a builtin without a signature
-            pass
+        check_call(structure, "structure", "a function (path, shape) -> Structure")
 
 
 def of_leaves(

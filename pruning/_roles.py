@@ -94,10 +94,15 @@ def check_prunable(prunable: Any) -> None:
             f"prunable: expected {form}; got {type(prunable).__name__}. For a tree of "
             "booleans use optax.masked"
         )
+    check_call(prunable, "prunable", form)
+
+
+def check_call(function: Callable[..., Any], name: str, form: str) -> None:
+    """Raise a ValueError unless a function takes a path and one argument more."""
     try:
-        inspect.signature(prunable).bind("path", None)
+        inspect.signature(function).bind("path", None)
     except TypeError as error:
-        raise ValueError(f"prunable: expected {form}; {error}") from None
+        raise ValueError(f"{name}: expected {form}; {error}") from None
     except ValueError:  # a builtin without a signature
         pass
 

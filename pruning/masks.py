@@ -306,10 +306,15 @@ def flips(before: PyTree, after: PyTree) -> Flips:
         del name, leaf
         return True
 
-    pruned = jax.tree.map(lambda old, new: old & ~new, before, after)
-    regrown = jax.tree.map(lambda old, new: new & ~old, before, after)
+    changed = _changed(before, after)
+    return Flips(*(count(mask, prunable=every).kept for mask in changed))
+
+
+def _changed(before: PyTree, after: PyTree) -> Flips:
+    """Return boolean trees: where a weight was pruned, where one was regrown."""
     return Flips(
-        count(pruned, prunable=every).kept, count(regrown, prunable=every).kept
+        jax.tree.map(lambda old, new: old & ~new, before, after),
+        jax.tree.map(lambda old, new: new & ~old, before, after),
     )
 
 
@@ -340,11 +345,7 @@ def mask_metrics(mask: PyTree, before: PyTree | None = None) -> dict[str, float]
     if before is None:
         return metrics
     old, new = _checked_pair(before=before, mask=mask)
-    changes = {
-        "pruned": jax.tree.map(lambda a, b: a & ~b, old, new),
-        "regrown": jax.tree.map(lambda a, b: b & ~a, old, new),
-    }
-    for kind, changed in changes.items():
+    for kind, changed in _changed(old, new)._asdict().items():
         counted = count(changed)
         metrics[kind] = float(counted.kept)
         for name, leaf in counted.leaves.items():
