@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "pruning/_decay.py": f"{_FOLDER}decay.py {_FOLDER}conformance.py -k=decay",
         "pruning/masks.py": f"{_FOLDER}masks.py {_FOLDER}report.py",
         "pruning/_sensitivity.py": f"{_FOLDER}sensitivity.py",
+        "pruning/_output_weights.py": f"{_FOLDER}sensitivity.py {_FOLDER}sampled.py",
         "pruning/_definition.py": f"{_FOLDER}sensitivity.py",
         "pruning/_contract.py": f"{_FOLDER}sensitivity.py",
         "pruning/psp.py": f"{_FOLDER}psp.py {_FOLDER}neurons.py",

@@ -12,12 +12,12 @@ from pruning import criteria, posttraining, scores
 from pruning._compact import Compacted, compact
 from pruning._couplings import Read, Units
 from pruning._find_couplings import Couplings, couplings
+from pruning._output_weights import sampled, specific, unspecific
 from pruning._penalty import sensitivity_penalty, sensitivity_penalty_series
 from pruning._preactivations import LOGITS, preactivation_table, preactivations
 from pruning._report import report, to_text
 from pruning._roles import weights_only
-from pruning._sampled import sampled
-from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
+from pruning._sensitivity import insensitivity, sensitivity
 from pruning.masks import (
     apply_mask,
     count,

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from pruning import _packed, _select, _transform, scores, taps
+from pruning import _packed, _select, _transform, scores
 from pruning._allocation import Scope
 from pruning._by_path import Structures, of_leaves
 from pruning._roles import (
@@ -21,6 +21,7 @@ from pruning._roles import (
     weights_only,
     with_arrays,
 )
+from pruning._varying import vary, varying_axes
 from pruning.masks import full_mask
 from pruning.schedules import Manual, Schedule
 from pruning.selection import (
@@ -397,10 +398,10 @@ def of_all_devices(info: PruneInfo, masks: PyTree, held: PyTree) -> PruneInfo:
 
     Not along axes along which the state that is held differs: replicas, say.
     """
-    names = tuple(sorted(taps.varying_axes(masks) - taps.varying_axes(held)))
+    names = tuple(sorted(varying_axes(masks) - varying_axes(held)))
     if not names:
         return info
-    density, threshold, flips, floored = taps.vary(info, names)
+    density, threshold, flips, floored = vary(info, names)
     return PruneInfo(
         lax.pmean(density, names),
         lax.pmin(threshold, names),

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pruning import _transform, taps
+from pruning import _transform
 from pruning._neurons import check_kinds
 from pruning._nonlinear import KINDS
 from pruning._preactivations import preactivations
+from pruning._varying import mean_over, varying_axes
 from pruning.psp import psp_penalty
 from synaptax.checks import wide_dtype
 from synaptax.typing import Array, PyTree
@@ -112,7 +113,7 @@ def psp_regularization(
         value = psp_penalty(tapped(params, x)[1], normalization=normalization)
         # Inside shard_map the slope by parameters that all devices share is summed
         # over them, so that R must be their mean.
-        return taps.mean_over(taps.varying_axes(x) - taps.varying_axes(params))(value)
+        return mean_over(varying_axes(x) - varying_axes(params))(value)
 
     def update(
         updates: PyTree,

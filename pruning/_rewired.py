@@ -13,7 +13,7 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from pruning import _transform, scores, taps
+from pruning import _transform, scores
 from pruning._allocation import Scope
 from pruning._prune import (
     ALL_SPLIT,
@@ -29,6 +29,7 @@ from pruning._pruned import cleared
 from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
 from pruning._select import LIMIT
 from pruning._solve import solve
+from pruning._varying import varying_axes
 from pruning.masks import flips, full_mask
 from pruning.selection import (
     check_options,
@@ -231,7 +232,7 @@ def rewired(
 
 def _own(key: Array, params: PyTree) -> Array:
     """Return a key of this device, where those of shard_map hold other weights."""
-    for axis in sorted(taps.varying_axes(params)):
+    for axis in sorted(varying_axes(params)):
         key = jax.random.fold_in(key, lax.axis_index(axis))
     return key
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from pruning.taps import vary, varying_axes
+from pruning._varying import vary, varying_axes
 from synaptax.typing import Array
 
 LIMIT = 2**31 - 1

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.core import Tracer
 
@@ -29,10 +28,12 @@ from pruning._definition import (
     reference_abs_mean,
     reference_mean_abs,
 )
+from pruning._output_weights import checked_weights, positive
 from pruning._roles import with_arrays
+from pruning._varying import mean_over, vary, varying_axes
 from synaptax.checks import wide_dtype
 from synaptax.trees import named_leaves
-from synaptax.typing import Array, Float, PyTree
+from synaptax.typing import Array, PyTree
 
 # Examples are taken in chunks, so that the per-example products of a chunk stay
 # within a cache (CPU) or a modest part of the memory (elsewhere). Bytes.
@@ -40,64 +41,6 @@ _CHUNK_BYTES = {"cpu": 20 << 20, "other": 1 << 30}
 
 # A batch size that no axis of a real network is likely to have.
 _PROBE_BATCH = 23
-
-
-def unspecific(classes: int) -> Float[Array, " C"]:
-    """Return the weights ``alpha_k = 1/C`` of the unspecific sensitivity.
-
-    Args:
-        classes: the number of outputs C, at least 1.
-
-    Returns:
-        float32 array of shape (C,).
-
-    Raises:
-        ValueError: if ``classes`` is not a positive integer.
-
-    Reference: arXiv 1810.11764.
-
-    Example:
-        >>> pruning.unspecific(4).tolist()
-        [0.25, 0.25, 0.25, 0.25]
-    """
-    _positive("classes", classes)
-    return jnp.full((classes,), 1 / classes, jnp.float32)
-
-
-def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
-    """Return one-hot rows: the output of the true class alone.
-
-    Args:
-        labels: integer array of shape (B,), each in ``[0, classes)``.
-        classes: the number of outputs C.
-
-    Returns:
-        float32 array of shape (B, C).
-
-    Raises:
-        ValueError: if labels are not integers, not one-dimensional, or (where their
-            values are known, that is outside ``jit``) out of range.
-
-    Reference: arXiv 1810.11764, ``alpha_k = y*_k``.
-
-    Example:
-        >>> pruning.specific(jnp.array([2, 0]), 3).tolist()
-        [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    """
-    _positive("classes", classes)
-    if jnp.ndim(labels) != 1 or not jnp.issubdtype(
-        jnp.result_type(labels), jnp.integer
-    ):
-        raise ValueError(
-            "labels: expected integers of shape (B,), got "
-            f"{jnp.result_type(labels)} of shape {jnp.shape(labels)}"
-        )
-    if not isinstance(labels, Tracer):
-        values = np.asarray(labels)
-        bad = values[(values < 0) | (values >= classes)]
-        if bad.size:
-            raise ValueError(f"labels: {bad[0]} is not in [0, {classes})")
-    return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
 
 
 def insensitivity(sensitivity: PyTree) -> PyTree:
@@ -171,21 +114,21 @@ def sensitivity(
     params = with_arrays(params)
     batch, classes, dtype = _shapes(apply_fn, params, x)
     # As wide as y before anything is divided: float64 networks keep float64's digits.
-    rows = _weights(alpha, batch, classes)
+    rows = checked_weights(alpha, batch, classes)
     rows = rows.astype(wide_dtype(rows.dtype, dtype))
     _check_finite(params)
     if support is not None:
-        _positive("support", support)
+        positive("support", support)
     if chunk is not None:
-        _positive("chunk", chunk)
+        positive("chunk", chunk)
     if reduction not in ("mean_abs", "abs_mean"):
         raise ValueError(f"reduction: expected mean_abs or abs_mean, got {reduction!r}")
     if method not in ("auto", "taps", "reference"):
         raise ValueError(f"method: expected auto, taps or reference, got {method!r}")
-    axes = taps.varying_axes((x, alpha)) - taps.varying_axes(params)
-    mean = taps.mean_over(axes)
+    axes = varying_axes((x, alpha)) - varying_axes(params)
+    mean = mean_over(axes)
     # Derivatives of this device alone: |.| and the mean over devices are taken here.
-    params = taps.vary(lax.stop_gradient(params), axes)
+    params = vary(lax.stop_gradient(params), axes)
     if reduction == "abs_mean":
         if method == "reference":
             return reference_abs_mean(apply_fn, params, x, rows, batch, support, mean)
@@ -199,11 +142,6 @@ def sensitivity(
 
 
 # --- what is asked for -----------------------------------------------------------
-
-
-def _positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
 
 
 def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int, Any]:
@@ -227,20 +165,6 @@ def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int, Any]:
             "which real numbers count, such as jnp.abs(y)"
         )
     return int(batch), int(y.shape[1]), y.dtype  # pyright: ignore
-
-
-def _weights(alpha: Any, batch: int, classes: int) -> Array:
-    """Return alpha as (C,) or (B, C), checked as far as its values are known."""
-    if jnp.shape(alpha) not in ((classes,), (batch, classes)):
-        raise ValueError(
-            f"alpha: expected shape ({classes},) or ({batch}, {classes}), "
-            f"got {jnp.shape(alpha)}"
-        )
-    if not isinstance(alpha, Tracer):
-        values = np.asarray(alpha, np.float64)
-        if not np.all(values >= 0) or not np.all(np.isfinite(values)):
-            raise ValueError("alpha: expected finite non-negative values")
-    return jnp.asarray(alpha)
 
 
 def _check_finite(params: Any) -> None:
@@ -271,7 +195,7 @@ def _abs_mean(
     across: frozenset[str],
 ) -> Any:
     """One backward pass over the batch for each output, |.| after the mean."""
-    mean = taps.mean_over(across)
+    mean = mean_over(across)
 
     def compute(part: Any) -> list[Array]:
         rebuild, moving = part
@@ -282,7 +206,7 @@ def _abs_mean(
         passes = (jnp.swapaxes(passes, 0, 1) / batch).astype(y.dtype)
 
         def add(total: list[Array], cotangent: Array) -> tuple[list[Array], None]:
-            (gradient,) = pull(taps.vary(cotangent, taps.varying_axes(y)))
+            (gradient,) = pull(vary(cotangent, varying_axes(y)))
             # t <- t + |(1/B) sum_b alpha_bk dy_bk/dw|, summed over k by the scan
             new = [
                 t + jnp.abs(mean(g)).astype(t.dtype)
@@ -291,8 +215,8 @@ def _abs_mean(
             return new, None
 
         zeros = [jnp.zeros(leaf.shape, accumulated(leaf)) for leaf in moving]
-        own = taps.varying_axes((y, moving, passes))
-        zeros = taps.vary(zeros, own - across)
+        own = varying_axes((y, moving, passes))
+        zeros = vary(zeros, own - across)
         return lax.scan(add, zeros, passes)[0]
 
     return floating(compute, params)
@@ -315,7 +239,7 @@ def _mean_abs(
     plans = _contract.plan(program)
     leaves, structure = jax.tree.flatten(params)
     cotangents = cotangents_of(rows, batch, support) / batch
-    cotangents = taps.vary(cotangents, taps.varying_axes((leaves, x)))
+    cotangents = vary(cotangents, varying_axes((leaves, x)))
     if chunk is None:
         chunk = _chunk(program, plans, cotangents.shape[-2], batch)
     chunk = min(chunk, batch)
@@ -335,7 +259,7 @@ def _mean_abs(
         zeros = [
             jnp.zeros(leaves[p.leaf].shape, accumulated(leaves[p.leaf])) for p in plans
         ]
-        zeros = taps.vary(zeros, taps.varying_axes((leaves, inputs, cotangents)))
+        zeros = vary(zeros, varying_axes((leaves, inputs, cotangents)))
         sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
     out = [no_sensitivity(leaf) for leaf in leaves]
     for p, total in zip(plans, sums, strict=True):

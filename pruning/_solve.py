@@ -8,7 +8,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from pruning import _select, taps
+from pruning import _select
+from pruning._varying import vary, varying_axes
 from pruning.structures import Structure
 from synaptax.typing import Array
 
@@ -40,7 +41,7 @@ def solve(
         structures: of each layer.
     """
     # In shard_map each device chooses among its own part of the weights.
-    budget = taps.vary(budget, taps.varying_axes((leaves, allowed)))
+    budget = vary(budget, varying_axes((leaves, allowed)))
 
     def scored(layer: int, turn: Array = budget[0]) -> tuple[Array, Array | None]:
         index, place = origin[layer]

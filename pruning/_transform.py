@@ -15,8 +15,8 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from pruning import taps
 from pruning._roles import components, with_arrays
+from pruning._varying import varying_axes
 from synaptax.trees import check_same_structure, map_named, named_leaves
 from synaptax.typing import Array, PyTree
 
@@ -170,7 +170,7 @@ def check_shared(params: PyTree, tree: PyTree, argument: str, way: str) -> None:
     for (name, weight), leaf in zip(
         named_leaves(params), jax.tree.leaves(tree), strict=True
     ):
-        axes = taps.varying_axes(leaf) - taps.varying_axes(weight)
+        axes = varying_axes(leaf) - varying_axes(weight)
         if axes:
             raise ValueError(
                 f"{argument}: leaf {name} differs between the devices along "

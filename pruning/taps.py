@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.extend import core as jex
+
+from pruning._varying import vary, varying_axes
 
 # Calls that only wrap a jaxpr: flattened, so that the equations inside are seen.
 # custom_jvp and custom_vjp stay whole: flattening them would lose their rules.
@@ -204,35 +205,6 @@ def _batch_of(leaf: Any, batch: int) -> Any:
     if varying_axes(leaf):
         return jax.typeof(leaf).update(shape=shape)
     return jax.ShapeDtypeStruct(shape, jnp.result_type(leaf))
-
-
-def varying_axes(tree: Any) -> frozenset[str]:
-    """Return the axes of ``jax.shard_map`` along which some leaf differs."""
-    axes: set[str] = set()
-    for leaf in jax.tree.leaves(tree):
-        kind = getattr(jax.typeof(leaf), "manual_axis_type", None)
-        axes |= set(getattr(kind, "varying", ()))
-    return frozenset(axes)
-
-
-def vary(tree: Any, axes: Iterable[str]) -> Any:
-    """Mark each leaf as one that may differ along axes of ``jax.shard_map``.
-
-    A derivative with respect to a value that is the same on all devices is summed
-    over them; with respect to one that is marked so, it is this device's own.
-    """
-
-    def leaf(value: Any) -> Any:
-        new = tuple(sorted(set(axes) - varying_axes(value)))
-        return lax.pcast(value, new, to="varying") if new else value
-
-    return jax.tree.map(leaf, tree) if axes else tree
-
-
-def mean_over(axes: Iterable[str]) -> Callable[[Any], Any]:
-    """Return the mean over axes of ``jax.shard_map``, the identity for none."""
-    names = tuple(sorted(axes))
-    return (lambda value: lax.pmean(value, names)) if names else (lambda value: value)
 
 
 def trace_whole(

@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning._sensitivity import sensitivity, specific, unspecific
+from pruning._output_weights import specific, unspecific
+from pruning._sensitivity import sensitivity
 from synaptax.nets import models
 from synaptax.reports import harness
 from synaptax.training.evaluation import cross_entropy

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from pruning import criteria, scores
-from pruning._sensitivity import sensitivity, unspecific
+from pruning._output_weights import unspecific
+from pruning._sensitivity import sensitivity
 from pruning.comparison.config import Comparison
 from pruning.masks import apply_mask, full_mask
 from pruning.schedules import alternating, manual, one_shot, polynomial

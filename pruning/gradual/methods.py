@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pruning._output_weights import specific, unspecific
 from pruning._penalty import sensitivity_penalty
 from pruning._roles import weights_only
-from pruning._sensitivity import sensitivity, specific, unspecific
+from pruning._sensitivity import sensitivity
 from pruning.gradual.config import Config
 from pruning.schedules import manual
 from pruning.transforms import loss_sensitivity_decay, prune, sensitivity_decay

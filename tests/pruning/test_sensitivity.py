@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruning import _contract, _sensitivity, taps
-from pruning._sensitivity import insensitivity, sensitivity, specific, unspecific
+from pruning._output_weights import specific, unspecific
+from pruning._sensitivity import insensitivity, sensitivity
 from synaptax.nets import models
 from tests.pruning.networks import CASES, Case, draw
 
