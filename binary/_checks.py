@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -58,6 +59,14 @@ def number(value: Any, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         pass  # traced, ragged, beyond a float
     raise ValueError(f"{name}: expected a number, got {value!r}")
+
+
+def finite(value: Any, name: str) -> float:
+    """Return a real scalar that is neither infinite nor NaN as a float; else raise."""
+    found = number(value, name)
+    if not math.isfinite(found):
+        raise ValueError(f"{name}: expected a finite number, got {found}")
+    return found
 
 
 def whole(value: Any, name: str, least: int, unit: str) -> int:

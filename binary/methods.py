@@ -46,7 +46,7 @@ def _power(exponent: float, rate: float) -> Solver:
 
 
 def _committee(units: int) -> Solver:
-    return committee(units, schedule=power(3.0), rate=0.3)
+    return committee(units, schedule=power(3.0), planes=9, rate=0.25)
 
 
 METHODS: dict[str, Method] = {

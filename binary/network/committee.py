@@ -37,13 +37,21 @@ def stabilities(
         >>> deltas.shape, bool(deltas[0] > 0 > deltas[1])
         ((2,), True)
     """
-    units = m.shape[1]
-    check_units(units)
+    check_units(m.shape[1])
+    return y * votes(moments.dense(m, x, signs=False))
+
+
+def votes(fields: moments.Moments) -> Float[Array, " M"]:
+    """Return the sum of the signs of K fields over its standard deviation.
+
+    Args:
+        fields: moments that broadcast to (M, K), one column a hidden unit.
+    """
     # a_k = erf(mu_k / sqrt(2 v_k)), then sum_k a_k / sqrt(sum_k (1 - a_k^2))
-    mean = moments.sign_mean(moments.dense(m, x, signs=False))
+    mean = moments.sign_mean(fields)
     variance = jnp.sum((1 - mean) * (1 + mean), axis=1)
-    floor = moments.FLOOR * units
-    return y * mean.sum(axis=1) / jnp.sqrt(jnp.maximum(variance, floor))
+    floor = moments.FLOOR * mean.shape[1]
+    return mean.sum(axis=1) / jnp.sqrt(jnp.maximum(variance, floor))
 
 
 def log_likelihood(

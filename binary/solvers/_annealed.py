@@ -11,7 +11,7 @@ from binary.likelihood import Batch, ascent_direction
 from binary.projection import rescale
 from binary.solvers._free import check_options
 from binary.solvers._sweep import epoch, initial_magnetisations
-from binary.solvers.schedules import Schedule, linear
+from binary.solvers.schedules import Schedule, check_schedule, linear
 from binary.solvers.types import Clock, Problem, Solver
 from synaptax.typing import Array
 
@@ -28,7 +28,6 @@ class AnnealedState(NamedTuple):
     velocity: Array | None
 
 
-@functools.cache  # one solver an option set, so that solve() compiles once
 def annealed(
     *,
     schedule: Schedule = linear,
@@ -64,7 +63,20 @@ def annealed(
         >>> solver.rate, solver is binary.annealed(schedule=binary.power(4.0), rate=0.5)
         (0.5, True)
     """
-    check_options(batch, momentum, 1.0)
+    check_schedule(schedule)
+    batch, planes, momentum, rate = check_options(batch, planes, momentum, rate)
+    return _annealed(schedule, batch, momentum, planes, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _annealed(
+    schedule: Schedule,
+    batch: int | None,
+    momentum: float,
+    planes: int | None,
+    rate: float,
+) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> AnnealedState:
         m = initial_magnetisations(key, problem.batch.inputs.shape[-1])

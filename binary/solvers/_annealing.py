@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from binary._checks import finite
 from binary.bits import sign_product
 from binary.solvers.types import Clock, Problem, Solver, need_binary
 from synaptax.typing import Array
@@ -26,7 +27,6 @@ class AnnealingState(NamedTuple):
     fields: Array
 
 
-@functools.cache
 def annealing(*, energy: str = "distance", rate: float = 1.0) -> Solver:
     """Return Metropolis dynamics of single flips, its temperature lowered to zero.
 
@@ -39,7 +39,7 @@ def annealing(*, energy: str = "distance", rate: float = 1.0) -> Solver:
         rate: the temperature at the start, the default of the knob of the runs.
 
     Raises:
-        ValueError: for another energy.
+        ValueError: for another energy, or a rate that is no temperature.
 
     Reference:
         Kirkpatrick et al., Optimization by simulated annealing, Science 220 (1983).
@@ -51,6 +51,15 @@ def annealing(*, energy: str = "distance", rate: float = 1.0) -> Solver:
     """
     if energy not in ("distance", "errors"):
         raise ValueError(f"energy: expected 'distance' or 'errors', got {energy!r}")
+    rate = finite(rate, "rate")
+    if rate < 0:
+        raise ValueError(f"rate: expected a temperature >= 0, got {rate}")
+    return _annealing(energy, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _annealing(energy: str, rate: float) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> AnnealingState:
         need_binary(problem, "annealing")

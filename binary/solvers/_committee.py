@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-from binary.network.committee import check_units, stabilities
+from binary._checks import finite, whole
+from binary.likelihood import Batch, fields, pulls
+from binary.network.committee import check_units, votes
+from binary.network.moments import FLOOR, Moments
 from binary.projection import rescale
 from binary.solvers._sweep import initial_magnetisations
-from binary.solvers.schedules import Schedule
+from binary.solvers.schedules import Schedule, check_schedule
 from binary.solvers.types import Clock, Problem, Solver
 from synaptax.typing import Array
 
@@ -27,9 +30,12 @@ class CommitteeState(NamedTuple):
     m: Array
 
 
-@functools.cache  # one solver an option set, so that solve() compiles once
 def committee(
-    units: int = 3, *, schedule: Schedule | None = None, rate: float = 0.3
+    units: int = 3,
+    *,
+    schedule: Schedule | None = None,
+    planes: int | None = None,
+    rate: float = 0.3,
 ) -> Solver:
     r"""Return gradient ascent on the magnetisations of all units of a committee.
 
@@ -44,6 +50,8 @@ def committee(
     Args:
         units: K, odd.
         schedule: progress in (0, 1] to q* in [0, 1]; None leaves q* free.
+        planes: bits of m and of its pull that products with +-1 patterns keep, see
+            :mod:`binary.bits`; None for float32.
         rate: eta, the default of the knob of the runs.
 
     Raises:
@@ -57,7 +65,19 @@ def committee(
         >>> solver.units, solver.rate
         (3, 0.3)
     """
+    units = whole(units, "units", 1, "hidden unit")
     check_units(units)
+    if schedule is not None:
+        check_schedule(schedule)
+    planes = None if planes is None else whole(planes, "planes", 2, "bits")
+    return _committee(units, schedule, planes, finite(rate, "rate"))
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _committee(
+    units: int, schedule: Schedule | None, planes: int | None, rate: float
+) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> CommitteeState:
         size = problem.batch.inputs.shape[-1]
@@ -70,14 +90,8 @@ def committee(
         key: Array, state: Any, problem: Problem, rate: Array, clock: Clock
     ) -> CommitteeState:
         del key
-        batch = problem.batch
-        right = jnp.ones(batch.valid.shape, jnp.float32)  # labels are in the patterns
-
-        def likelihood(m: Array) -> Array:
-            each = log_ndtr(stabilities(m, batch.inputs, right))
-            return jnp.sum(jnp.where(batch.valid, each, 0))
-
-        m = jnp.clip(state.m + rate * jax.grad(likelihood)(state.m), -1, 1)
+        slope = ascent_direction(state.m, problem.batch, planes)
+        m = jnp.clip(state.m + rate * slope, -1, 1)
         if schedule is not None:
             overlap = jnp.clip(schedule(clock.progress), 0, 1)
             m = jax.vmap(rescale, (1, None), out_axes=1)(m, overlap)
@@ -85,3 +99,32 @@ def committee(
 
     name = f"committee of {units}, {'free' if schedule is None else 'annealed'}"
     return Solver(name, init, step, lambda state: state.m, rate, units=units)
+
+
+def ascent_direction(m: Array, batch: Batch, planes: int | None) -> Array:
+    """Return the gradient of the likelihood; labels are in the patterns.
+
+    The chain rule stands at the fields, so that products may be those of bits.
+
+    Args:
+        m: (N, K) magnetisations.
+        batch: the patterns.
+        planes: bits that products with packed patterns keep; None for float32.
+    """
+    single = (1 - m) * (1 + m)
+    if batch.squares is None:
+        variance = jnp.sum(single, axis=0, keepdims=True)  # (1, K): x^2 = 1
+    else:
+        variance = batch.squares @ single
+    mean = jax.vmap(lambda one: fields(one, batch, planes), 1, 1)(m)
+
+    def likelihood(mean: Array, variance: Array) -> Array:
+        floored = jnp.maximum(variance, FLOOR * len(m))
+        each = log_ndtr(votes(Moments(mean, floored)))
+        return jnp.sum(jnp.where(batch.valid, each, 0))
+
+    pull, widen = jax.grad(likelihood, (0, 1))(mean, variance)
+    # dL/dm = xi^T dL/dmu - 2 m (xi^2)^T dL/dv
+    align = jax.vmap(lambda one: pulls(one, batch, planes), 1, 1)(pull)
+    spread = widen if batch.squares is None else batch.squares.T @ widen
+    return align - 2 * m * spread

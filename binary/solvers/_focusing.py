@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from binary._checks import number, whole
 from binary.solvers._amp import AmpState, replies
-from binary.solvers.schedules import Schedule, linear
+from binary.solvers.schedules import Schedule, check_schedule, linear
 from binary.solvers.types import Clock, Problem, Solver, need_binary
 from synaptax.typing import Array
 
@@ -54,7 +54,7 @@ def focusing(
         >>> solver.name, solver.rate
         ('focusing AMP', 0.8)
     """
-    _check_schedule(schedule)
+    check_schedule(schedule)
     planes = None if planes is None else whole(planes, "planes", 2, "bits")
     rate = number(rate, "rate")
     if not 0 <= rate <= 1:
@@ -81,20 +81,6 @@ def _focusing(schedule: Schedule, planes: int | None, rate: float) -> Solver:
         return AmpState(h, g)
 
     return Solver("focusing AMP", init, step, lambda state: jnp.tanh(state.h), rate)
-
-
-def _check_schedule(schedule: Any) -> None:
-    """Raise unless progress gives a scalar; ``power`` uncalled gives a function."""
-    try:
-        share = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), jnp.float32))
-        fits, cause = getattr(share, "shape", None) == (), None
-    except TypeError as error:
-        fits, cause = False, error
-    if not fits:
-        raise ValueError(
-            "schedule: expected a function of progress that gives a scalar, such as "
-            f"binary.power(2.0), got {schedule!r}"
-        ) from cause
 
 
 def through_centre(a: Array, rho: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from binary._checks import finite, whole
 from binary.likelihood import Batch, ascent_direction
 from binary.solvers._sweep import epoch, initial_magnetisations
 from binary.solvers.types import Clock, Problem, Solver
@@ -25,7 +26,6 @@ class FreeState(NamedTuple):
     velocity: Array | None
 
 
-@functools.cache  # one solver an option set, so that solve() compiles once
 def free(
     *,
     on: str = "m",
@@ -66,9 +66,26 @@ def free(
         >>> solver.name, solver is binary.free(on="h")  # compiled once
         ('free on h', True)
     """
-    check_options(batch, momentum, scale)
+    batch, planes, momentum, rate = check_options(batch, planes, momentum, rate)
+    scale = finite(scale, "scale")
+    if not scale > 0:
+        raise ValueError(f"scale: expected a number > 0, got {scale}")
     if on not in ("m", "h"):
         raise ValueError(f"on: expected 'm' or 'h', got {on!r}")
+    return _free(on, batch, momentum, bool(detach), scale, planes, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _free(
+    on: str,
+    batch: int | None,
+    momentum: float,
+    detach: bool,
+    scale: float,
+    planes: int | None,
+    rate: float,
+) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> FreeState:
         m = initial_magnetisations(key, problem.batch.inputs.shape[-1], scale)
@@ -106,11 +123,13 @@ def free(
     return Solver(", ".join(parts), init, step, magnetisations, rate, still)
 
 
-def check_options(batch: int | None, momentum: float, scale: float) -> None:
-    """Raise a ValueError that names the option out of range."""
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch: expected at least 1 pattern, got {batch}")
+def check_options(
+    batch: Any, planes: Any, momentum: Any, rate: Any
+) -> tuple[int | None, int | None, float, float]:
+    """Return the options of ascent as plain numbers, or raise naming the wrong one."""
+    batch = None if batch is None else whole(batch, "batch", 1, "pattern")
+    planes = None if planes is None else whole(planes, "planes", 2, "bits")
+    momentum = finite(momentum, "momentum")
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum: expected a number in [0, 1), got {momentum}")
-    if not scale > 0:
-        raise ValueError(f"scale: expected a number > 0, got {scale}")
+    return batch, planes, momentum, finite(rate, "rate")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from binary._checks import finite, whole
 from binary.solvers.types import Clock, Problem, Solver, need_binary
 from synaptax.typing import Array
 
@@ -23,8 +24,7 @@ class SbpiState(NamedTuple):
     hidden: Array
 
 
-@functools.cache
-def sbpi(*, bound: int = 61, threshold: int = 1, rate: float = 0.3) -> Solver:
+def sbpi(*, bound: int = 61, threshold: float = 1, rate: float = 0.3) -> Solver:
     """Return stochastic belief-propagation-inspired learning.
 
     Patterns are shown one at a time in random order. A wrong one moves every hidden
@@ -37,7 +37,8 @@ def sbpi(*, bound: int = 61, threshold: int = 1, rate: float = 0.3) -> Solver:
         rate: p_s, the default of the knob of the runs.
 
     Raises:
-        ValueError: for a bound that is not odd and positive or does not fit int16.
+        ValueError: for a bound that is not odd and positive or does not fit int16, a
+            threshold that is no number or a rate that is no probability.
 
     Reference:
         Baldassi et al., Efficient supervised learning in networks with binary
@@ -48,8 +49,18 @@ def sbpi(*, bound: int = 61, threshold: int = 1, rate: float = 0.3) -> Solver:
         >>> solver.name, solver.rate
         ('SBPI, |h| <= 21', 0.3)
     """
-    if bound < 1 or bound % 2 == 0 or bound > 32001:
+    bound = whole(bound, "bound", 0, "unit")
+    threshold, rate = finite(threshold, "threshold"), finite(rate, "rate")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate: expected a probability in [0, 1], got {rate}")
+    if bound % 2 == 0 or bound > 32001:
         raise ValueError(f"bound: expected an odd number in [1, 32001], got {bound}")
+    return _sbpi(bound, threshold, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _sbpi(bound: int, threshold: float, rate: float) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> SbpiState:
         need_binary(problem, "sbpi")

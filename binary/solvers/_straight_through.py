@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from binary._checks import finite, whole
 from binary.likelihood import Batch, fields, pulls
 from binary.solvers._sweep import epoch
 from binary.solvers.types import Clock, Problem, Solver
@@ -25,7 +26,6 @@ class StraightThroughState(NamedTuple):
     shadow: Array
 
 
-@functools.cache
 def straight_through(
     *, batch: int | None = 50, sharpness: float = 1.0, rate: float = 0.1
 ) -> Solver:
@@ -51,10 +51,16 @@ def straight_through(
         >>> solver.name, solver.rate
         ('straight-through', 0.05)
     """
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch: expected at least 1 pattern, got {batch}")
+    batch = None if batch is None else whole(batch, "batch", 1, "pattern")
+    sharpness, rate = finite(sharpness, "sharpness"), finite(rate, "rate")
     if not sharpness > 0:
         raise ValueError(f"sharpness: expected a number > 0, got {sharpness}")
+    return _straight_through(batch, sharpness, rate)
+
+
+@functools.cache  # one solver an option set, so that solve() compiles once
+def _straight_through(batch: int | None, sharpness: float, rate: float) -> Solver:
+    """Return the solver of checked options."""
 
     def init(key: Array, problem: Problem) -> StraightThroughState:
         size = problem.given.patterns.shape[-1]

@@ -149,10 +149,16 @@ def test_schedules():
     ("call", "message"),
     [
         (lambda: solvers.free(on="w"), "on: expected 'm' or 'h', got 'w'"),
-        (lambda: solvers.free(batch=0), "batch: expected at least 1 pattern"),
+        (
+            lambda: solvers.free(batch=0),
+            "batch: expected a whole number, at least 1 pattern",
+        ),
         (lambda: solvers.free(momentum=1.0), "momentum: expected a number in"),
         (lambda: solvers.free(scale=0.0), "scale: expected a number > 0"),
-        (lambda: solvers.annealed(batch=0), "batch: expected at least 1 pattern"),
+        (
+            lambda: solvers.annealed(batch=0),
+            "batch: expected a whole number, at least 1 pattern",
+        ),
         (lambda: solvers.power(0.0), "exponent: expected a number > 0"),
         (lambda: solvers.power(1.0, start=1.0), "start: expected a self-overlap"),
         (lambda: solvers.power(1.0, end=1.5), "end: expected a self-overlap"),

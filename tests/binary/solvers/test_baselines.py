@@ -108,14 +108,27 @@ def test_bad_options_are_refused():
             solvers.amp(**{name: value})
     with pytest.raises(ValueError, match="energy: expected 'distance' or"):
         solvers.annealing(energy="heat")
-    with pytest.raises(ValueError, match="batch: expected at least 1"):
+    with pytest.raises(ValueError, match="batch: expected a whole number, at least 1"):
         solvers.straight_through(batch=0)
     with pytest.raises(ValueError, match="sharpness: expected a number > 0"):
         solvers.straight_through(sharpness=0.0)
 
 
 # As users call them: without the checks of annotations, which only the tests switch on.
-AMP, FOCUSING = map(inspect.unwrap, (solvers.amp, solvers.focusing))
+AMP, FOCUSING, FREE, ANNEALED, COMMITTEE, STRAIGHT, SBPI, ANNEALING, POWER = map(
+    inspect.unwrap,
+    (
+        solvers.amp,
+        solvers.focusing,
+        solvers.free,
+        solvers.annealed,
+        solvers.committee,
+        solvers.straight_through,
+        solvers.sbpi,
+        solvers.annealing,
+        solvers.power,
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +139,26 @@ AMP, FOCUSING = map(inspect.unwrap, (solvers.amp, solvers.focusing))
         (AMP, {"rate": (-1.0, float("nan"), float("inf"), [1, [2]])}),
         (FOCUSING, {"rate": (5.0, -1.0, "1"), "planes": (2.5, "3")}),
         (FOCUSING, {"schedule": ("linear", solvers.power, lambda t: [t], 0.5)}),
+        (FREE, {"batch": (2.5, True, "3", 0), "momentum": ("a", True, None, 1.0)}),
+        (FREE, {"scale": (0.0, float("inf"), "1"), "planes": (1, 2.5, True)}),
+        (ANNEALED, {"rate": (float("nan"), "1"), "schedule": ("linear", 0.5)}),
+        (COMMITTEE, {"units": (2.5, True, "3", 0), "planes": (1, True)}),
+        (COMMITTEE, {"rate": (float("inf"),), "schedule": (solvers.power,)}),
+        (STRAIGHT, {"batch": (True, 0, 2.5), "sharpness": (float("nan"), "1", -1)}),
+        (SBPI, {"bound": (2.0, True, "61"), "rate": (1.5, -0.1, float("nan"))}),
+        (SBPI, {"threshold": ("1", None, float("inf"))}),
+        (ANNEALING, {"rate": (-1.0, float("nan"), "1", True)}),
+        (POWER, {"exponent": ("2", True, float("inf"), 0.0)}),
     ],
 )
-def test_message_passing_refuses_options_when_it_is_made(make, options):
-    make(**({"cycle": 1, "planes": 2} if make is AMP else {}))  # 1 == True
+def test_solvers_refuse_options_when_they_are_made(make, options):
+    first: dict = {
+        POWER: {"exponent": 1.0},
+        AMP: {"cycle": 1, "planes": 2},
+        FREE: {"batch": 1},
+    }  # 1 == True
+    first |= {STRAIGHT: {"batch": 1}, COMMITTEE: {"units": 1}, SBPI: {"bound": 1}}
+    make(**first.get(make, {}))
     for name, values in options.items():
         for value in values:
             with pytest.raises(ValueError, match=f"^{name}: expected"):

@@ -32,12 +32,23 @@ def test_a_step_is_clipped_ascent_of_the_committees_likelihood():
     problem = module.problem_of(ONE)
     state = solver.init(jax.random.key(1), problem)
     clock = solvers.Clock(jnp.int32(0), jnp.float32(0.1), jnp.int32(7))
-    moved = solver.step(jax.random.key(2), state, problem, jnp.float32(0.3), clock)
-    x, y = ONE.patterns.astype(jnp.float32), jnp.ones(len(ONE.valid))
-    slope = jax.grad(machine.log_likelihood)(state.m, x, y)
-    np.testing.assert_allclose(moved.m, jnp.clip(state.m + 0.3 * slope, -1, 1), 1e-5)
+    with jax.enable_x64(True):  # both ways of the chain rule round, in float32 by 2e-5
+        wide = jax.tree.map(lambda m: m.astype(jnp.float64), state)
+        step = jax.jit(solver.step)
+        moved = step(jax.random.key(2), wide, problem, jnp.float64(0.3), clock)
+        x = ONE.patterns.astype(jnp.float64)
+        slope = jax.jit(jax.grad(machine.log_likelihood))(wide.m, x, jnp.ones(len(x)))
+        wanted = jnp.clip(wide.m + 0.3 * slope, -1, 1)
+        np.testing.assert_allclose(moved.m, wanted, 1e-12)
+    bits = binary.committee(3, planes=16)
+    found = jax.jit(bits.step)(
+        jax.random.key(2), state, problem, jnp.float32(0.3), clock
+    )
+    np.testing.assert_allclose(found.m, moved.m, atol=1e-4)  # 15 bits, 49 patterns
     annealed = binary.committee(3, schedule=binary.power(3.0))
-    moved = annealed.step(jax.random.key(2), state, problem, jnp.float32(0.3), clock)
+    moved = jax.jit(annealed.step)(
+        jax.random.key(2), state, problem, jnp.float32(0.3), clock
+    )
     np.testing.assert_allclose(jnp.square(moved.m).mean(axis=0), 1 - 0.9**3, rtol=1e-4)
 
 
