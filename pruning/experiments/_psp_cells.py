@@ -7,6 +7,7 @@ continued on another. A cell that is interrupted goes on from its run folder.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,19 +50,29 @@ def run(
     options = parse(variants, description, arguments)
     for name in options.only:
         config = variants[name]
-        missing = [
-            seed
-            for seed in options.seeds or config.seeds
-            if not path_of(options.recorded, experiment, name, seed).exists()
-        ]
-        for seeds in _together(missing):
-            _run_cells(
-                experiment,
-                name,
-                replace(config, seeds=seeds),
-                options.runs,
-                options.recorded,
-            )
+        config = replace(config, seeds=tuple(options.seeds or config.seeds))
+        run_missing(experiment, name, config, options)
+
+
+def run_missing(
+    experiment: str, name: str, config: RegulariserConfig, options: argparse.Namespace
+) -> None:
+    """Run those seeds of one variant that are not recorded yet.
+
+    Args:
+        experiment: its name.
+        name: the variant's.
+        config: its configuration, with the seeds that are wanted.
+        options: the folders ``runs`` and ``recorded``.
+    """
+    missing = [
+        seed
+        for seed in config.seeds
+        if not path_of(options.recorded, experiment, name, seed).exists()
+    ]
+    for seeds in _together(missing):
+        own = replace(config, seeds=seeds)
+        _run_cells(experiment, name, own, options.runs, options.recorded)
 
 
 def _together(seeds: Sequence[int]) -> list[tuple[int, ...]]:

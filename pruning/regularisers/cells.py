@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from pruning._roles import weights_only
-from pruning.regularisers import steps
+from pruning.regularisers import robustness, steps
 from pruning.regularisers.config import RegulariserConfig
 from synaptax import runs, training
 from synaptax.data.images import Dataset
@@ -33,6 +33,11 @@ def cells_of(
     cells = []
     for index, seed in enumerate(config.seeds):
         replica = training.replica_of(state, index)
+        more = {}
+        if config.measure:
+            more["measures"] = robustness.measure(
+                net, replica.params, replica.stats, loaded.test
+            )
         test = jax.device_get(evaluate(replica.params, replica.stats, loaded.test))
         cells.append(
             {
@@ -44,6 +49,7 @@ def cells_of(
                 "penalty": float(np.mean(list(test.mean_squares.values()))),
                 "curves": _curves(records, index),
                 "weights": histogram(replica.params),
+                **more,
             }
         )
     return runs.jsonable(cells)

@@ -80,6 +80,13 @@ class RegulariserConfig:
         tuple[float, float] | None,
         Help(help="Mean and deviation to normalise with; None: the data's own."),
     ] = None
+    measure: Annotated[
+        bool,
+        Help(
+            help="At the end also measure calibration, and the error with noise in the "
+            "images and after one cut by magnitude."
+        ),
+    ] = False
     limit: Annotated[
         int | None, Help(help="Use only the first so many training examples.")
     ] = None

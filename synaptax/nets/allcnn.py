@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from flax import linen as nn
 
-from synaptax.nets.layers import Convolve
+from synaptax.nets.layers import Convolve, batch_norm
 from synaptax.typing import Array, Float
 
 # Output channels (0: the classes), side of the window, stride.
@@ -35,12 +35,17 @@ class AllCNNC(nn.Module):
         input_dropout: probability with which, in training, an input value is set to
             0; the rest is scaled up.
         dropout: likewise after each convolution that halves the image.
+        width: channels of the first convolutions; those after have twice as many.
+        norm: whether batch-norm stands between each convolution, then without a bias,
+            and its ReLU.
     """
 
     classes: int
     conv: str = "auto"
     input_dropout: float = 0.2
     dropout: float = 0.5
+    width: int = 96
+    norm: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool = False) -> Array:
@@ -48,14 +53,17 @@ class AllCNNC(nn.Module):
         x = nn.Dropout(self.input_dropout)(x, deterministic=not train)
         for index, (filters, size, stride) in enumerate(LAYERS):
             layer = Convolve(
-                filters or self.classes,
+                filters * self.width // 96 or self.classes,
                 size,
                 stride,
-                bias=True,
+                bias=not self.norm,
                 conv=self.conv,
                 name=f"Conv_{index}",
             )
-            x = nn.relu(layer(x))
+            x = layer(x)
+            if self.norm:
+                x = batch_norm(train, f"BatchNorm_{index}")(x)
+            x = nn.relu(x)
             if stride == 2:
                 x = nn.Dropout(self.dropout)(x, deterministic=not train)
         return x.mean(axis=(1, 2))
