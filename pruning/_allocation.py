@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from synaptax.checks import check_number
 from synaptax.typing import Array
 
 Scope = str | Mapping[str, Any] | Callable[..., Any]
@@ -60,8 +61,13 @@ def proportions(
             value = scope(name, shape)
         else:
             value = erk(name, shape) if scope == "erk" else 1.0
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"scope: expected a density >= 0 for {name}, got {value}")
+        good = lambda share: math.isfinite(share) and share >= 0
+        try:
+            check_number("scope", value, ">= 0", good)
+        except ValueError:
+            raise ValueError(
+                f"scope: expected a density >= 0 for {name}, got {value}"
+            ) from None
         values.append(float(value))
     return np.asarray(values)
 

@@ -110,6 +110,15 @@ def _check_refresh(refresh: Any, sensitivity_fn: Any) -> int:
     return refresh
 
 
+def _check_state_dtype(dtype: Any) -> None:
+    try:
+        floating = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:
+        floating = False
+    if not floating:
+        raise ValueError(f"state_dtype: expected a floating dtype, got {dtype!r}")
+
+
 @_transform.injectable("rate")
 def sensitivity_decay(
     rate: Any,
@@ -164,6 +173,12 @@ def sensitivity_decay(
     """
     name = "sensitivity_decay"
     _transform.check_rate(rate)
+    if not (sensitivity_fn is None or callable(sensitivity_fn)):
+        raise ValueError(
+            "sensitivity_fn: expected a function (params, batch) -> tree, got "
+            f"{sensitivity_fn!r}"
+        )
+    _check_state_dtype(state_dtype)
     refresh = _check_refresh(refresh, sensitivity_fn)
     chosen = _transform.every_leaf if prunable is None else prunable
     check_prunable(chosen)

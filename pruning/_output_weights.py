@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from synaptax.checks import check_integer, check_key
 from synaptax.typing import Array, Float
 
 
@@ -55,12 +56,12 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
         [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     positive("classes", classes)
-    if jnp.ndim(labels) != 1 or not jnp.issubdtype(
-        jnp.result_type(labels), jnp.integer
-    ):
+    if not hasattr(labels, "dtype"):
+        labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            "labels: expected integers of shape (B,), got "
-            f"{jnp.result_type(labels)} of shape {jnp.shape(labels)}"
+            f"labels: expected integers of shape (B,), got {labels.dtype} of shape "
+            f"{labels.shape}"
         )
     if not isinstance(labels, Tracer):
         values = np.asarray(labels)
@@ -101,8 +102,8 @@ def sampled(
         [1.0, 1.0]
     """
     for name, value in (("batch", batch), ("classes", classes), ("draws", draws)):
-        if value < 1:
-            raise ValueError(f"{name}: expected a positive integer, got {value}")
+        positive(name, value)
+    check_key(key)
     if draws > classes:
         raise ValueError(f"draws: expected at most classes = {classes}, got {draws}")
     if draws == 1:
@@ -128,5 +129,5 @@ def checked_weights(alpha: Any, batch: int, classes: int) -> Array:
 
 
 def positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+    """Raise a ValueError that names the argument unless it is an integer >= 1."""
+    check_integer(name, value, 1, expected="a positive integer")

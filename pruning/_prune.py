@@ -19,7 +19,6 @@ from pruning._roles import (
     check_prunable,
     leaves_of,
     weights_only,
-    with_arrays,
 )
 from pruning._varying import vary, varying_axes
 from pruning.masks import full_mask
@@ -32,7 +31,7 @@ from pruning.selection import (
     select_by,
 )
 from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable
+from synaptax.trees import Prunable, with_arrays
 from synaptax.typing import Array, PyTree
 
 SCORES: dict[str, Callable[..., PyTree]] = {
@@ -107,7 +106,7 @@ def project(updates: PyTree, params: PyTree, masks: PyTree) -> PyTree:
 def _score_function(score: Any) -> Callable[..., PyTree]:
     if callable(score):
         return score
-    if score not in SCORES:
+    if not isinstance(score, str) or score not in SCORES:
         raise ValueError(
             f"score: expected one of {', '.join(SCORES)} or a function of the "
             f"parameters, got {score!r}"

@@ -64,7 +64,7 @@ def pruned(
         >>> optax.apply_updates(params, updates)["w"].tolist()
         [[0.0, -2.0], [3.0, 0.0]]
     """
-    inner = optax.with_extra_args_support(inner)
+    inner = _transform.with_extra(inner, "pruned")
     pruner = prune(schedule, **options)
 
     def init(params: PyTree) -> Any:

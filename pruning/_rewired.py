@@ -26,7 +26,7 @@ from pruning._prune import (
     prune,
 )
 from pruning._pruned import cleared
-from pruning._roles import check_prunable, leaves_of, weights_only, with_arrays
+from pruning._roles import check_prunable, leaves_of, weights_only
 from pruning._select import LIMIT
 from pruning._solve import solve
 from pruning._varying import varying_axes
@@ -37,8 +37,8 @@ from pruning.selection import (
     select_with_info,
 )
 from pruning.structures import element
-from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable, map_named
+from synaptax.checks import check_choice, check_key, check_number, wide_dtype
+from synaptax.trees import Prunable, map_named, with_arrays
 from synaptax.typing import Array, PyTree
 
 GROWTH = ("gradient", "random", "none")
@@ -120,11 +120,9 @@ def rewired(
         >>> float(pruning.density(masks))
         0.25
     """
-    if grow not in GROWTH:
-        raise ValueError(f"grow: expected one of {', '.join(GROWTH)}, got {grow!r}")
+    check_choice("grow", grow, GROWTH)
     for name, value in (("density", density), ("drop", drop)):
-        if not isinstance(value, Tracer) and not 0 <= value <= 1:
-            raise ValueError(f"{name}: expected a number in [0, 1], got {value}")
+        check_number(name, value, "in [0, 1]", lambda share: 0 <= share <= 1)
     whole = isinstance(every, Integral) and isinstance(end, Integral)
     if not whole or not (1 <= int(every) <= LIMIT and 0 <= int(end) <= LIMIT):
         raise ValueError(
@@ -132,10 +130,10 @@ def rewired(
             f"{every}, {end}; optax.inject_hyperparams keeps them so where they are "
             'among its static_args, ("every", "end")'
         )
-    _transform.check_key(key)
+    check_key(key)
     check_prunable(prunable)
     check_options(scope, "element", 0)
-    inner = optax.with_extra_args_support(inner)
+    inner = _transform.with_extra(inner, "rewired")
 
     def at_density(
         ranks: PyTree, params: PyTree, names: set[str]

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -263,8 +262,3 @@ def restacked(
         own[0] if own[0].shape == shape else jnp.stack(own).reshape(shape)
         for own, shape in zip(parts, shapes, strict=True)
     ]
-
-
-def with_arrays(tree: Any) -> Any:
-    """Return a tree whose Python numbers are arrays, as optax takes them too."""
-    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), tree)

@@ -18,6 +18,7 @@ from jax import lax
 from jax.core import Tracer
 
 from pruning._varying import vary, varying_axes
+from synaptax.checks import check_number
 from synaptax.typing import Array
 
 LIMIT = 2**31 - 1
@@ -103,15 +104,9 @@ def target_count(density: Any, total: int) -> Array | int:
     Raises:
         ValueError: if a concrete density is outside [0, 1] or NaN, or not a scalar.
     """
-    if np.shape(density) != ():
-        raise ValueError(
-            f"density: expected a scalar, got an array of shape {np.shape(density)}"
-        )
+    check_number("density", density, "in [0, 1]", lambda share: 0 <= share <= 1)
     if not isinstance(density, Tracer):
-        value = float(density)
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"density: expected a number in [0, 1], got {value}")
-        return round(value * total)
+        return round(float(density) * total)
     if not jnp.issubdtype(density.dtype, jnp.floating):
         density = density.astype(jnp.float32)
     safe = jnp.where(density < 1, jnp.maximum(density, 0), 1).astype(density.dtype)

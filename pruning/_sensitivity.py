@@ -29,10 +29,9 @@ from pruning._definition import (
     reference_mean_abs,
 )
 from pruning._output_weights import checked_weights, positive
-from pruning._roles import with_arrays
 from pruning._varying import mean_over, vary, varying_axes
 from synaptax.checks import wide_dtype
-from synaptax.trees import named_leaves
+from synaptax.trees import named_leaves, with_arrays
 from synaptax.typing import Array, PyTree
 
 # Examples are taken in chunks, so that the per-example products of a chunk stay

@@ -15,9 +15,15 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from pruning._roles import components, with_arrays
+from pruning._roles import components
 from pruning._varying import varying_axes
-from synaptax.trees import check_same_structure, map_named, named_leaves
+from synaptax.checks import check_number
+from synaptax.trees import (
+    check_same_structure,
+    map_named,
+    named_leaves,
+    with_arrays,
+)
 from synaptax.typing import Array, PyTree
 
 
@@ -50,16 +56,14 @@ def check_state(state: Any, kind: type, transform: str) -> None:
         )
 
 
-def check_key(key: Any) -> None:
-    """Raise unless ``key`` is one PRNG key."""
-    try:
-        jax.eval_shape(lambda key: jax.random.uniform(key), key)
-    except Exception as error:
-        form = getattr(key, "shape", "")
+def with_extra(inner: Any, transform: str) -> optax.GradientTransformationExtraArgs:
+    """Return an inner transform that takes extra arguments, checked to be one."""
+    if not (hasattr(inner, "init") and hasattr(inner, "update")):
         raise ValueError(
-            "key: expected one PRNG key, such as jax.random.key(0), got "
-            f"{type(key).__name__}{form}"
-        ) from error
+            f"{transform}: inner: expected an optax transform, such as optax.sgd(0.1), "
+            f"got {inner!r}"
+        )
+    return optax.with_extra_args_support(inner)
 
 
 @jax.jit  # outside jit, jax.debug_nans would raise for the NaN that is not taken
@@ -109,16 +113,10 @@ def increment(count: Array) -> Array:
 
 def check_rate(rate: Any, argument: str = "rate") -> None:
     """Raise unless ``rate`` is a schedule, a traced value or a number >= 0."""
-    if callable(rate) or isinstance(rate, Tracer):
+    if callable(rate):
         return
-    if jnp.shape(rate) != ():
-        raise ValueError(
-            f"{argument}: expected a scalar, got an array of shape {jnp.shape(rate)}"
-        )
-    if not (math.isfinite(float(rate)) and float(rate) >= 0):
-        raise ValueError(
-            f"{argument}: expected a number >= 0 or a schedule, got {rate}"
-        )
+    good = lambda rate: math.isfinite(rate) and rate >= 0
+    check_number(argument, rate, ">= 0 or a schedule", good)
 
 
 def rate_at(rate: Any, count: Array) -> Array:

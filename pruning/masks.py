@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from pruning import _select
-from pruning._roles import leaves_of, weights_only, with_arrays
+from pruning._roles import leaves_of, weights_only
 from pruning._transform import like, pure
 from pruning.selection import (
     SelectionInfo,
@@ -31,8 +30,8 @@ from pruning.structures import (
     n_m,
     neuron,
 )
-from synaptax.checks import check_boolean, is_traced, wide_dtype
-from synaptax.trees import Prunable, check_same_structure
+from synaptax.checks import check_boolean, check_number, is_traced, wide_dtype
+from synaptax.trees import Prunable, check_same_structure, with_arrays
 from synaptax.typing import Array, PyTree
 
 __all__ = [
@@ -374,8 +373,7 @@ def threshold_mask(
         >>> pruning.threshold_mask({"w": jnp.array([[0.5, -0.01]])}, 0.1)["w"].tolist()
         [[True, False]]
     """
-    if not isinstance(threshold, Tracer) and not float(threshold) >= 0:
-        raise ValueError(f"threshold: expected a number >= 0, got {threshold}")
+    check_number("threshold", threshold, ">= 0", lambda size: size >= 0)
 
     def leaf_mask(weight: Array) -> Array:
         # |w| is compared in at least float32: in half precision the threshold itself

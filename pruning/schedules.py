@@ -16,10 +16,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from pruning._select import LIMIT, target_count
 from pruning._transform import density_or_nan, nan_unless
+from synaptax.checks import check_number
 from synaptax.typing import Array
 
 
@@ -32,12 +32,7 @@ def _check_step(name: str, value: Any, least: int = 0) -> None:
 
 
 def _check_density(value: Any) -> None:
-    if np.shape(value) != ():
-        raise ValueError(
-            f"density: expected a scalar, got an array of shape {np.shape(value)}"
-        )
-    if not isinstance(value, Tracer) and not 0.0 <= float(value) <= 1.0:
-        raise ValueError(f"density: expected a number in [0, 1], got {value}")
+    check_number("density", value, "in [0, 1]", lambda share: 0 <= share <= 1)
 
 
 def _int32(step: Any) -> Array:
@@ -144,8 +139,8 @@ class Polynomial(_Recurring):
             )
         _check_density(self.density)
         _check_step("every", self.every, 1)
-        if not (math.isfinite(self.power) and self.power > 0):
-            raise ValueError(f"power: expected a number > 0, got {self.power}")
+        good = lambda power: math.isfinite(power) and power > 0
+        check_number("power", self.power, "> 0", good)
 
     def __call__(self, step: Any) -> Array:
         """Return the polynomial between begin and end, constant outside."""
@@ -187,10 +182,7 @@ class Periodic(_Recurring):
                 raise ValueError(
                     f"end: expected at least begin={self.begin}, got {self.end}"
                 )
-        if isinstance(self.factor, Tracer):
-            return
-        if not 0.0 < float(self.factor) < 1.0:
-            raise ValueError(f"factor: expected a number in (0, 1), got {self.factor}")
+        check_number("factor", self.factor, "in (0, 1)", lambda share: 0 < share < 1)
 
     def __call__(self, step: Any) -> Array:
         """Return factor to the number of prunings done up to this step."""

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pruning._transform import check_key, like
-from synaptax.checks import wide_dtype
+from pruning._transform import like
+from synaptax.checks import check_key, wide_dtype
 from synaptax.typing import Array, PyTree
 
 

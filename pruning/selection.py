@@ -19,8 +19,8 @@ from pruning._roles import Stacked, weights_only
 from pruning._solve import solve
 from pruning._transform import like
 from pruning.scores import magnitude
-from synaptax.checks import check_boolean, is_traced
-from synaptax.trees import Prunable
+from synaptax.checks import check_boolean, check_integer, is_traced
+from synaptax.trees import Prunable, with_arrays
 from synaptax.typing import Array, PyTree
 
 
@@ -59,7 +59,7 @@ def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
         >>> mask["w"].tolist(), mask["b"].tolist()  # biases are kept
         ([[False, True], [True, False]], [True, True])
     """
-    params = _roles.with_arrays(params)
+    params = with_arrays(params)
     prunable = options.pop("prunable", weights_only)
     named = _roles.leaves_of(params, prunable)
     names = {leaf.name for leaf in named if leaf.prunable}
@@ -312,7 +312,16 @@ def layer_axes(
     """Return how many leading axes of each leaf count layers."""
     if stacked is None:
         return _roles.stacked_axes(scores)
-    return [int(stacked(leaf.name, leaf.value)) for leaf in leaves]
+    _roles.check_call(stacked, "stacked", "a function (path, leaf) -> int")
+    return [
+        check_integer(
+            f"stacked: leaf {leaf.name}",
+            stacked(leaf.name, leaf.value),
+            0,
+            jnp.ndim(leaf.value),
+        )
+        for leaf in leaves
+    ]
 
 
 def _counter(density: Any) -> Callable[[int], Any]:
@@ -331,8 +340,7 @@ def check_options(scope: Any, structure: Any, min_per_leaf: Any) -> None:
             "'erk', a map from path to density, a function of (path, shape)"
         )
     check_structures(structure)
-    if not isinstance(min_per_leaf, int) or min_per_leaf < 0:
-        raise ValueError(f"min_per_leaf: expected an integer >= 0, got {min_per_leaf}")
+    check_integer("min_per_leaf", min_per_leaf, 0)
 
 
 def collapsed(scores: PyTree, density: Any, **options: Any) -> tuple[str, ...]:

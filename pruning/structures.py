@@ -13,7 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from synaptax.checks import wide_dtype
+from synaptax.checks import check_integer, wide_dtype
 from synaptax.typing import Array
 
 _REDUCTIONS = {
@@ -57,7 +57,7 @@ class Structure:
 
     def __post_init__(self) -> None:
         """Check the reduction."""
-        if self.reduction not in _REDUCTIONS:
+        if not isinstance(self.reduction, str) or self.reduction not in _REDUCTIONS:
             raise ValueError(
                 "reduction: expected 'mean' or 'sum', 'l2' or 'max', got "
                 f"{self.reduction!r}"
@@ -192,9 +192,7 @@ class _Block(_Grouped):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.shape or any(
-            not isinstance(side, int) or side < 1 for side in self.shape
-        ):
+        if not self.shape or min(self.shape) < 1:
             raise ValueError(f"block: expected positive sides, got {self.shape}")
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
@@ -254,7 +252,8 @@ class _NOfM(Structure):
                 for index, other in enumerate(column)
                 if index != mine
             ]
-            rank = sum((flag.astype(jnp.int32) for flag in ahead), jnp.int32(0))
+            none = jnp.zeros_like(own, dtype=jnp.int32)  # where m = 1
+            rank = sum((flag.astype(jnp.int32) for flag in ahead), none)
             kept.append(rank < self.n)
         best = jnp.reshape(jnp.stack(kept, axis + 1), shape)
         return best if allowed is None else best & allowed
@@ -316,7 +315,7 @@ def along(axis: int, reduction: str = "mean") -> Structure:
         >>> mask["query"][0].tolist()
         [[False, False], [True, True]]
     """
-    return _Along(reduction, axis)
+    return _Along(reduction, check_integer("axis", axis))
 
 
 def block(shape: tuple[int, ...], reduction: str = "mean") -> Structure:
@@ -334,7 +333,11 @@ def block(shape: tuple[int, ...], reduction: str = "mean") -> Structure:
         >>> pruning.select(scores, 0.5, structure=pruning.block((1, 2)))["w"].tolist()
         [[True, True, False, False]]
     """
-    return _Block(reduction, tuple(shape))
+    try:
+        sides = tuple(check_integer("block: side", side) for side in shape)
+    except TypeError as error:  # no sequence
+        raise ValueError(f"block: expected positive sides, got {shape!r}") from error
+    return _Block(reduction, sides)
 
 
 def n_m(n: int, m: int, axis: int = -2) -> Structure:
@@ -357,4 +360,5 @@ def n_m(n: int, m: int, axis: int = -2) -> Structure:
         >>> mask["w"].ravel().tolist()
         [True, False, True, False]
     """
-    return _NOfM("mean", n, m, axis)
+    n, m = check_integer("n_m: n", n), check_integer("n_m: m", m)
+    return _NOfM("mean", n, m, check_integer("axis", axis))

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 
-from pruning._roles import leaves_of, weights_only, with_arrays
+from pruning._roles import leaves_of, weights_only
 from pruning.masks import apply_mask, threshold_mask
-from synaptax.checks import wide_dtype
-from synaptax.trees import Prunable
+from synaptax.checks import check_integer, check_number, wide_dtype
+from synaptax.trees import Prunable, with_arrays
 from synaptax.typing import Array, PyTree
 
 
@@ -57,10 +57,8 @@ class Plateau:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if not isinstance(self.patience, int) or self.patience < 0:
-            raise ValueError(f"patience: expected an integer >= 0, got {self.patience}")
-        if not (math.isfinite(self.margin) and self.margin >= 0):
-            raise ValueError(f"margin: expected a number >= 0, got {self.margin}")
+        check_integer("patience", self.patience, 0)
+        check_number("margin", self.margin, ">= 0", _finite_and_positive)
 
     def init(self) -> PlateauState:
         """Return the state before any loss was seen."""
@@ -267,14 +265,15 @@ def search_threshold(
 
 
 def _check_search(bound: Any, rtol: float | int, max_iterations: int) -> None:
+    check_number("bound", bound, "that is the largest loss accepted", lambda _: True)
     if not isinstance(bound, Tracer) and math.isnan(float(bound)):
         raise ValueError("bound: expected a number, got NaN")
-    if not (math.isfinite(rtol) and rtol >= 0):
-        raise ValueError(f"rtol: expected a number >= 0, got {rtol}")
-    if not isinstance(max_iterations, int) or max_iterations < 2:
-        raise ValueError(
-            f"max_iterations: expected an integer >= 2, got {max_iterations}"
-        )
+    check_number("rtol", rtol, ">= 0", _finite_and_positive)
+    check_integer("max_iterations", max_iterations, 2)
+
+
+def _finite_and_positive(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
 
 
 def restored(better: Array, candidate: PyTree, best: PyTree) -> PyTree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -32,10 +33,89 @@ def check_boolean(mask: Any, argument: str = "mask") -> None:
 
 def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
     """Raise a ValueError that lists the choices unless the value is among them."""
-    if value not in (known := tuple(choices)):
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
         raise ValueError(
             f"{argument}: expected one of {', '.join(known)}, got {value!r}"
         )
+
+
+def check_integer(
+    argument: str,
+    value: Any,
+    least: int | None = None,
+    most: int | None = None,
+    *,
+    expected: str = "",
+) -> int:
+    """Return a whole number as a Python integer.
+
+    Args:
+        argument: what holds it, for messages.
+        value: a Python or NumPy integer, or a scalar array of integers; a bool, a
+            float and a traced value are none.
+        least: the least that is allowed, if there is one.
+        most: the most that is allowed.
+        expected: what a message calls the range; by default by its ends.
+
+    Raises:
+        ValueError: naming the argument, the range and the value.
+    """
+    ends = "" if least is None else f" >= {least}"
+    if most is not None:
+        ends = f" from {least} to {most}"
+    try:
+        whole = None if isinstance(value, bool) else operator.index(value)
+    except Exception:  # of a traced value JAX raises errors of its own
+        whole = None
+    if whole is None:
+        raise ValueError(f"{argument}: expected an integer{ends}, got {value!r}")
+    low, high = least is not None and whole < least, most is not None and whole > most
+    if low or high:
+        raise ValueError(
+            f"{argument}: expected {expected or 'an integer' + ends}, got {whole}"
+        )
+    return whole
+
+
+def check_number(
+    argument: str, value: Any, expected: str, fits: Callable[[float], bool]
+) -> None:
+    """Raise a ValueError unless this is a real number that fits, or a traced scalar.
+
+    Args:
+        argument: what holds it, for messages.
+        value: a number or a scalar array; a text that reads as one is none.
+        expected: what it has to be, for messages: "in [0, 1]".
+        fits: says whether a number is that.
+    """
+    shape = getattr(value, "shape", ())
+    if shape != ():
+        raise ValueError(
+            f"{argument}: expected a scalar, got an array of shape {shape}"
+        )
+    if isinstance(value, Tracer):
+        return
+    try:
+        other = isinstance(value, str | bytes) or np.iscomplexobj(value)
+        number = None if other else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or not fits(number):
+        shown = repr(value) if number is None else value
+        raise ValueError(f"{argument}: expected a number {expected}, got {shown}")
+
+
+def check_key(key: Any) -> None:
+    """Raise a ValueError unless ``key`` is one PRNG key."""
+    try:
+        jax.eval_shape(lambda key: jax.random.uniform(key), key)
+    except Exception as error:
+        form = getattr(key, "shape", "")
+        raise ValueError(
+            "key: expected one PRNG key, such as jax.random.key(0), got "
+            f"{type(key).__name__}{form}"
+        ) from error
 
 
 def wide_dtype(*dtypes: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Prunable = Callable[[str, Any], bool]
@@ -42,6 +43,11 @@ def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
         lambda path, *leaves: function(path_name(path), *leaves), tree, *rest
     )
+
+
+def with_arrays(tree: Any) -> Any:
+    """Return a tree whose Python numbers are arrays, as optax takes them too."""
+    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), tree)
 
 
 def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:

@@ -1,6 +1,7 @@
 """Tests of the packages, laid out as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -23,3 +24,16 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         return check(*args, **kwargs)
 
     return checking
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Let calls through whatever the annotations say, as a user's are."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import pruning
+from tests import unchecked
 from tests.pruning.networks import draw
 
 PARAMS = {"kernel": draw(1, 4, 4)}
@@ -204,3 +205,75 @@ def test_updates_of_another_tree_are_named(name):
     tx = AT[name](0.5)
     with pytest.raises(ValueError, match="updates: leaf kernel is missing"):
         tx.update({}, tx.init(PARAMS), PARAMS)
+
+
+ODD = (None, "0.5", "x", 0.5 + 0j, np.ones(2), [0.5], {"w": 0.5}, (0.5,))
+NUMBERS = {
+    "density": lambda v: pruning.select(PARAMS, v),
+    "threshold": lambda v: pruning.threshold_mask(PARAMS, v),
+    "bound": lambda v: pruning.search_threshold(lambda p: 0.0, PARAMS, v),
+    "rtol": lambda v: pruning.search_threshold(lambda p: 0.0, PARAMS, 1.0, rtol=v),
+    "margin": lambda v: pruning.plateau(1, margin=v),
+    "density:": lambda v: pruning.one_shot(1, v),
+    "power": lambda v: pruning.polynomial(0, 4, 0.5, power=v),
+    "factor": lambda v: pruning.periodic(1, v),
+    "rate": pruning.sensitivity_decay,
+    "rate:": pruning.loss_sensitivity_decay,
+    "drop": AT["drop"],
+    "density: ": AT["rewired"],
+    "scope": lambda v: pruning.select(PARAMS, 0.5, scope={"kernel": v}),
+    "score": lambda v: pruning.prune(pruning.manual(), score=v),
+    "reduction": pruning.neuron,
+    "inner": lambda v: pruning.pruned(v, pruning.manual()),
+    "stacked": lambda v: pruning.select(PARAMS, 0.5, stacked=0 if v is None else v),
+    "sensitivity_fn": lambda v: pruning.sensitivity_decay(
+        0.1, sensitivity_fn=0 if v is None else v
+    ),
+    "state_dtype": lambda v: pruning.sensitivity_decay(
+        0.1, state_dtype="int8" if v is None else v
+    ),
+}
+WHOLE = {
+    "max_iterations": lambda v: pruning.search_threshold(
+        lambda p: 0.0, PARAMS, 1.0, max_iterations=v
+    ),
+    "patience": pruning.plateau,
+    "min_per_leaf": lambda v: pruning.select(PARAMS, 0.5, min_per_leaf=v),
+    "stacked": lambda v: pruning.select(PARAMS, 0.5, stacked=lambda path, leaf: v),
+    "n_m: n": lambda v: pruning.n_m(v, 4),
+    "n_m: m": lambda v: pruning.n_m(2, v),
+    "axis": pruning.along,
+    "block": lambda v: pruning.block((1, v)),
+    "step": lambda v: pruning.one_shot(v, 0.5),
+    "batch": lambda v: pruning.sampled(KEY, v, 4),
+    "draws": lambda v: pruning.sampled(KEY, 4, 4, v),
+    "classes": pruning.unspecific,
+    "labels": lambda v: pruning.specific(v, 2),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_refused_by_the_name_of_its_argument(name):
+    """Nor is a text that reads as one, which float() takes."""
+    for value in ODD:
+        with unchecked(), pytest.raises(ValueError, match=name.strip(": ")):
+            NUMBERS[name](value)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_no_whole_number_is_refused_by_the_name_of_its_argument(name):
+    for value in (*ODD, 2.5, True, np.float32(2)):
+        with unchecked(), pytest.raises(ValueError, match=name):
+            WHOLE[name](value)
+
+
+def test_whole_numbers_of_numpy_and_jax_are_taken():
+    for two in (np.int64(2), np.uint8(2), jnp.int32(2), np.asarray(2)):
+        with unchecked():
+            assert pruning.n_m(two, 4, two - two) == pruning.n_m(2, 4, 0)
+            assert pruning.block((two, 1)) == pruning.block((2, 1))
+            mask = pruning.magnitude_mask(PARAMS, 0.0, min_per_leaf=two)
+        assert int(mask["kernel"].sum()) == 2
+    everything = pruning.select(PARAMS, 1.0, structure=pruning.n_m(1, 1))
+    assert bool(everything["kernel"].all())
+    assert pruning.specific([1, 0], 2).tolist() == [[0, 1], [1, 0]]
