@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -184,39 +185,84 @@ def compare_auc(
         >>> difference.value
         0.5
     """
-    if comparisons < 1:
-        raise ValueError(f"comparisons: expected at least 1, got {comparisons}")
-    replicates = max(replicates, _EACH * comparisons)
-    one, two = scored(label, first, patient), scored(label, second, patient)
-    arrays = {
-        "label": one.label,
-        "first": dense_ranks(one.score),
-        "second": dense_ranks(two.score),
-    }
+    scores = (first, second)
+    found = auc_draws(
+        label, scores, key=key, patient=patient, replicates=replicates, m=comparisons
+    )
+    return found.difference(0, 1, level=level)
+
+
+class AucDraws(NamedTuple):
+    """Areas of models on the same images, and on the same resamples of patients.
+
+    Attributes:
+        area: (M,) float64.
+        draws: (M, R) float64; NaN where a resample leaves them undefined.
+        patients: how many patients there are to draw from.
+    """
+
+    area: np.ndarray
+    draws: np.ndarray
+    patients: int
+
+    def difference(
+        self, first: int, second: int, *, level: float = 0.95
+    ) -> tuple[Estimate, float]:
+        """Return what :func:`compare_auc` does, of two of the models."""
+        value = float(self.area[first] - self.area[second])
+        draws = self.draws[first] - self.draws[second]
+        known = draws[~np.isnan(draws)]
+        if value == 0 and known.size and not known.any():  # both rank the images alike
+            return Estimate(0.0, 0.0, 0.0), 1.0
+        estimate = percentile(value, draws, patients=self.patients, level=level)
+        if not known.size or np.isnan(estimate.low):
+            return estimate, NAN
+        sides = [np.mean(known < 0), np.mean(known > 0)]
+        p = 2 * (min(sides) + np.mean(known == 0) / 2)
+        return estimate, float(np.clip(p, 1 / draws.size, 1))
+
+
+def auc_draws(
+    label: Any,
+    scores: Sequence[Any],
+    *,
+    key: Array,
+    patient: Any = None,
+    replicates: int = 2000,
+    m: int = 1,
+) -> AucDraws:
+    """Bootstrap the areas of several models on the same images, once for all pairs.
+
+    Args:
+        label: (N,) of 0 and 1.
+        scores: M times (N,).
+        key: typed PRNG key.
+        patient: (N,) identifiers; default: every image has a patient of its own.
+        replicates: least resamples.
+        m: comparisons, see :func:`compare_auc`.
+    """
+    if m < 1:
+        raise ValueError(f"comparisons: expected at least 1, got {m}")
+    models = [scored(label, score, patient) for score in scores]
+    one = models[0]
+    ranks = np.stack([dense_ranks(model.score) for model in models], axis=1)
     found = bootstrap(
-        _difference,
-        arrays,
+        _areas,
+        {"label": one.label, "rank": ranks},
         one.patient,
         key=key,
-        replicates=replicates,
+        replicates=max(replicates, _EACH * m),
         stratum=one.label,
     )
-    value = auc(label, first) - auc(label, second)
-    draws = found.draws["auc"]
-    known = draws[~np.isnan(draws)]
-    if value == 0 and known.size and not known.any():  # both rank the images alike
-        return Estimate(0.0, 0.0, 0.0), 1.0
-    estimate = percentile(value, draws, patients=found.patients, level=level)
-    if not known.size or np.isnan(estimate.low):
-        return estimate, NAN
-    sides = [np.mean(known < 0), np.mean(known > 0)]
-    p = 2 * (min(sides) + np.mean(known == 0) / 2)
-    return estimate, float(np.clip(p, 1 / replicates, 1))
+    draws = np.stack([found.draws[f"{i}"] for i in range(len(models))])
+    areas = np.array([auc(label, score) for score in scores])
+    return AucDraws(areas, draws, found.patients)
 
 
-def _difference(data: Any, weight: Array) -> dict[str, Array]:
-    areas = [weighted_auc(data["label"], data[n], weight) for n in ("first", "second")]
-    return {"auc": areas[0] - areas[1]}
+def _areas(data: Any, weight: Array) -> dict[str, Array]:
+    of_model = jax.vmap(weighted_auc, in_axes=(None, 1, None))
+    areas = of_model(data["label"], data["rank"], weight)
+    return {f"{i}": area for i, area in enumerate(areas)}
 
 
 def _statistics(data: Any, weight: Array) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from covid_cxr.models import ModelConfig
+from covid_cxr.study.choices import CHOICES
 from covid_cxr.study.config import StudyConfig
 from covid_cxr.study.leakage import trained_on
 from covid_cxr.study.summaries import Finished
@@ -61,7 +62,7 @@ def _on_radiographs(
     left = {name: one["left_out"] for name, one in sets.items()}
     split = (
         "by image, as published: radiographs of a patient are on both sides"
-        if config.protocol == "published"
+        if config.keeps("split")
         else "by patient, stratified by label and source; no patient is in two parts"
     )
     return [
@@ -101,13 +102,14 @@ def _on_training(config: StudyConfig, found: Finished) -> list[tuple[str, str]]:
     """Return what is asked of the networks: which, from where, how trained."""
     stages = [one["stage"] for one in found.records.values() if "stage" in one]
     return [
-        ("Model", "; ".join(_model(n, m) for n, m in config.encoders.items())),
+        ("Protocol", _protocol(config)),
+        ("Model", "; ".join(_model(n, config.encoder(n)) for n in config.encoders)),
         ("Initial weights", _starts(config)),
         ("Training", _training(config, stages)),
         (
             "Choice of the model",
             "last epoch"
-            if config.protocol == "published"
+            if config.keeps("epoch")
             else "best epoch by AUC on validation patients",
         ),
     ]
@@ -119,7 +121,7 @@ def _on_evaluation(config: StudyConfig) -> list[tuple[str, str]]:
         (
             "Operating point",
             "0.5, as published"
-            if config.protocol == "published"
+            if config.keeps("threshold")
             else "Youden's, on validation patients, unchanged elsewhere",
         ),
         (
@@ -169,16 +171,30 @@ def _lungs(config: StudyConfig) -> str:
 
 
 def _model(name: str, model: ModelConfig) -> str:
-    return f"{name}: {model.architecture}, width {model.width}, norm {model.norm}"
+    head = f", {model.hidden} units in the head" if model.hidden else ""
+    return f"{name}: {model.architecture}, width {model.width}, norm {model.norm}{head}"
+
+
+def _protocol(config: StudyConfig) -> str:
+    """Return what is done as in the paper, how that is known, and what is not."""
+    kept = [
+        f"{name}: {one.published} ({one.evidence})"
+        for name, one in CHOICES.items()
+        if config.keeps(name)
+    ]
+    repaired = f"; repaired: {', '.join(config.repairs)}" if config.repairs else ""
+    return config.protocol + (f": {'; '.join(kept)}" if kept else "") + repaired
 
 
 def _starts(config: StudyConfig) -> str:
     told = []
     for name, one in config.pretrainings.items():
-        text = f"{one.label} on {one.set}, {one.epochs} epochs" if one.set else "random"
+        label = ", ".join(one.names)
+        text = f"{label} on {one.set}, {one.epochs} epochs" if one.set else "random"
         if one.weights:
             file = Path(one.weights).name
-            text = f"from {file}; {OPEN}: which radiographs they have seen"
+            start = f"from {file}; {OPEN}: which radiographs they have seen"
+            text = f"{text}, {start}" if one.set else start
         told.append(f"{name}: {text}")
     return "; ".join(told)
 

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from covid_cxr.models import ModelConfig, network
+from covid_cxr.models import ModelConfig, network, published
 from covid_cxr.protocols import KINDS
 from covid_cxr.study._fields import located, make, mapping
+from covid_cxr.study.choices import CHOICES
 from covid_cxr.study.sets import SetConfig, check_own, set_of
 from synaptax.checks import check_choice
 
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
 PROTOCOLS = ("fixed", "published")
+PUBLISHED_NETWORKS = ("resnet18", "resnet50")
 SEGMENT = ("missing", "all")
 NONE = "none"  # the pre-training that is none
 OWN = "own"  # the test part of the mix itself
@@ -31,9 +33,11 @@ class Pretraining:
 
     Attributes:
         set: the set it learns from.
-        weights: a file of torchvision weights, instead of a set, see
-            :func:`covid_cxr.models.convert`. What they have seen is not checked.
+        weights: a file of torchvision weights that stage 1 starts from, or, without a
+            set, stage 2: see :func:`covid_cxr.models.convert`. What they have seen is
+            not checked.
         label: what it learns to tell.
+        labels: several instead: class k is the k-th alone, class 0 none of them.
         epochs: passes over the radiographs.
 
     Example:
@@ -44,7 +48,18 @@ class Pretraining:
     set: str = ""
     weights: str = ""
     label: str = "pneumonia"
+    labels: tuple[str, ...] = ()
     epochs: int = 10
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it learns to tell, in any case several."""
+        return self.labels or (self.label,)
+
+    @property
+    def classes(self) -> int:
+        """Outputs of its network: one for a yes or no."""
+        return len(self.labels) + 1 if self.labels else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +103,12 @@ class StudyConfig:
         label: what is to be told.
         side: pixels a side.
         seeds: a network for each.
-        protocol: "fixed", or "published": what was read in the paper's released code:
-            :mod:`covid_cxr.train.stages`, a split by image, threshold one half, the
-            crop and the statistics of the pixels. Both stages then have their own
-            rate (0.1), batch (10, then 4), loss and schedule, and keep the last epoch:
-            a rate or batch of the study is refused; epochs and seeds hold. The
-            network is named by encoders: :func:`covid_cxr.models.published`.
+        protocol: "fixed", or "published": what was read in the paper's released code,
+            choice by choice in :data:`covid_cxr.study.choices.CHOICES`. Both stages
+            then have their own rate and batch, and those of the study are refused;
+            epochs and seeds hold. The encoders are ResNet-18 and -50 with the
+            published head, see :func:`covid_cxr.models.published`, of any width.
+        repairs: choices of the published protocol to take from the fixed one.
         epochs: of stage 2.
         batch: radiographs a step, of the fixed protocol.
         rate: learning rate, of the fixed protocol.
@@ -131,6 +146,7 @@ class StudyConfig:
     side: int = 64
     seeds: tuple[int, ...] = (0, 1, 2)
     protocol: str = "fixed"
+    repairs: tuple[str, ...] = ()
     epochs: int = 10
     batch: int = 16
     rate: float = 0.01
@@ -142,10 +158,23 @@ class StudyConfig:
     replicates: int = 5000
     keep: bool = True
 
+    def keeps(self, choice: str) -> bool:
+        """Say whether a choice (:data:`covid_cxr.study.choices.CHOICES`) is theirs."""
+        assert choice in CHOICES, choice
+        return self.protocol == "published" and choice not in self.repairs
+
     @property
     def fit(self) -> str:
         """How a radiograph is made square; as published: short side 8/7, then cut."""
-        return "published" if self.protocol == "published" else "crop"
+        return "published" if self.keeps("crop") else "crop"
+
+    def encoder(self, name: str) -> ModelConfig:
+        """Return a network of the study, with the published head where it is kept."""
+        given = self.encoders[name]
+        if not self.keeps("head"):
+            return given
+        theirs = published(int(given.architecture.removeprefix("resnet")), given.width)
+        return dataclasses.replace(given, hidden=theirs.hidden)
 
 
 class Cell(NamedTuple):
@@ -278,13 +307,15 @@ def check(config: StudyConfig) -> None:
     for name, one in config.pretrainings.items():
         if one.set:
             check_choice(f"pretrainings.{name}.set", one.set, config.sets)
-            if one.weights:
-                raise ValueError(f"pretrainings.{name}: expected set or weights")
         if one.epochs < 1:
             raise ValueError(f"pretrainings.{name}.epochs: expected at least 1")
-        if one.set and one.label == "covid" != config.label:
+        if one.set and "covid" in one.names and config.label != "covid":
             raise ValueError(
                 f"pretrainings.{name}.label: 'covid' is {config.label!r} in this study"
+            )
+        if one.labels and len(set(one.labels)) < max(2, len(one.labels)):
+            raise ValueError(
+                f"pretrainings.{name}.labels: expected several different ones, or label"
             )
     for group, allowed in (
         ("tests", (OWN, *config.sets)),
@@ -318,14 +349,7 @@ def _check_scalars(config: StudyConfig) -> None:
             raise ValueError(f"{name}: expected text without a slash, got {text!r}")
     if not config.rate > 0:
         raise ValueError(f"rate: expected a number above 0, got {config.rate}")
-    check_choice("protocol", config.protocol, PROTOCOLS)
-    for name in ("batch", "rate"):
-        value, default = getattr(config, name), getattr(StudyConfig, name)
-        if config.protocol == "published" and value != default:
-            raise ValueError(
-                f"{name}: protocol 'published' has its own and would ignore {value}; "
-                "leave it out"
-            )
+    _check_protocol(config)
     check_choice("segment", config.segment, SEGMENT)
     if config.segment == "all" and not config.segmenter:
         raise ValueError("segment: 'all' needs a segmenter")
@@ -336,6 +360,29 @@ def _check_scalars(config: StudyConfig) -> None:
         raise ValueError(f"seeds: expected different numbers, got {config.seeds}")
     if config.side < 32:
         raise ValueError(f"side: expected at least 32, got {config.side}")
+
+
+def _check_protocol(config: StudyConfig) -> None:
+    """Raise a ValueError for what the protocol has otherwise, or cannot repair."""
+    check_choice("protocol", config.protocol, PROTOCOLS)
+    for name in config.repairs:
+        check_choice("repairs", name, CHOICES)
+        if config.protocol != "published":
+            raise ValueError("repairs: those of protocol 'published'; 'fixed' has all")
+    for name in ("batch", "rate"):
+        value, default = getattr(config, name), getattr(StudyConfig, name)
+        if config.keeps("optimizer") and value != default:
+            raise ValueError(
+                f"{name}: protocol 'published' has its own and would ignore {value}; "
+                "leave it out"
+            )
+    for name, one in config.encoders.items() if config.keeps("head") else ():
+        where = f"encoders.{name}"
+        check_choice(f"{where}.architecture", one.architecture, PUBLISHED_NETWORKS)
+        if one.hidden:
+            raise ValueError(
+                f"{where}.hidden: protocol 'published' has its own; leave it out"
+            )
 
 
 def _pretraining(given: Any, where: str, folder: Path) -> Pretraining:

@@ -96,6 +96,7 @@ class Tables(NamedTuple):
         parts: "train", "validation" and "test" of the mix.
         tests: name of a test set to its table; see :class:`StudyConfig`.
         first: "train" and "validation" of stage 1; empty without one.
+        scaled: what the published statistics of stage 2 are of.
         overlaps: test set to the kinds of overlap that were let pass, by name alone:
             examples name patients.
     """
@@ -103,6 +104,7 @@ class Tables(NamedTuple):
     parts: Mapping[str, Index]
     tests: Mapping[str, Index]
     first: Mapping[str, Index]
+    scaled: Mapping[str, Index]
     overlaps: Mapping[str, list[str]]
 
 
@@ -117,6 +119,7 @@ class CellData(NamedTuple):
     parts: dict[str, Radiographs]
     tests: dict[str, Radiographs]
     first: dict[str, Radiographs]
+    scaled: dict[str, Radiographs]
     plain: Radiographs
     hashes: dict[str, np.ndarray]
 
@@ -154,9 +157,8 @@ class Library(NamedTuple):
         if first:
             both = [self.hashes(one) for one in first.values()]
             hashes["pre-training"] = np.concatenate(both)
-        return CellData(
-            select(seen.parts), select(seen.tests), select(first), plain, hashes
-        )
+        parts, tests, scaled = map(select, (seen.parts, seen.tests, seen.scaled))
+        return CellData(parts, tests, select(first), scaled, plain, hashes)
 
     def select(self, index: Index, kind: str = NONE) -> Radiographs:
         """Return the radiographs of a table, in its order, preprocessed as wished."""
@@ -222,8 +224,8 @@ def library(config: StudyConfig, folder: Path | None = None) -> Library:
             used, abstained = meta["segmented"]
             described[name] |= {"segmented": used, "abstained": abstained}
         # Split before any are left out, so that masking moves no patient.
-        published = config.protocol == "published"
-        split = protocols.split(table, published=published, seed=config.split_seed)
+        by_image = config.keeps("split")
+        split = protocols.split(table, published=by_image, seed=config.split_seed)
         parts[name] = {
             part: rows.select(np.isin(rows.uid, whole[name].uid))
             for part, rows in split.items()

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from covid_cxr.metrics import Estimate, compare_auc, holm
+from covid_cxr.metrics import Estimate, holm
+from covid_cxr.metrics.report import AucDraws, auc_draws
 from covid_cxr.study.config import Cell
 from covid_cxr.study.summaries import Row
 
@@ -46,31 +47,42 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
         The differences of sets with both classes.
     """
     pairs = [
-        (first, second)
-        for first, second in itertools.combinations(rows, 2)
-        if first.test == second.test
-        and sum(a != b for a, b in zip(first.cell, second.cell, strict=True)) == 1
+        (i, j)
+        for (i, first), (j, second) in itertools.combinations(enumerate(rows), 2)
+        if sum(a != b for a, b in zip(first.cell, second.cell, strict=True)) == 1
         and _alike(first, second)
     ]
     compared = []
-    for first, second in pairs:
-        estimate, p = compare_auc(
-            first.label,
-            second.score,
-            first.score,
-            key=jax.random.key(0),
-            patient=first.patient,
-            replicates=replicates,
-            comparisons=len(pairs),
-        )
-        compared.append(Difference(first.test, first.cell, second.cell, estimate, p, p))
+    # Rows of the same radiographs are resampled once, not once a pair.
+    draws: dict[int, tuple[AucDraws, dict[int, int]]] = {}
+    for i, j in pairs:
+        if i not in draws:
+            alike = [k for k, row in enumerate(rows) if _alike(rows[i], row)]
+            found = auc_draws(
+                rows[i].label,
+                [rows[k].score for k in alike],
+                key=jax.random.key(0),
+                patient=rows[i].patient,
+                replicates=replicates,
+                m=len(pairs),
+            )
+            place = {k: number for number, k in enumerate(alike)}
+            draws |= dict.fromkeys(alike, (found, place))
+        found, place = draws[i]
+        estimate, p = found.difference(place[j], place[i])
+        cells = rows[i].cell, rows[j].cell
+        compared.append(Difference(rows[i].test, *cells, estimate, p, p))
     adjusted = holm([one.p for one in compared])
     return [one._replace(adjusted=p) for one, p in zip(compared, adjusted, strict=True)]
 
 
 def _alike(first: Row, second: Row) -> bool:
     """Say whether two rows are of the same radiographs, and of both classes."""
-    return np.unique(first.label).size == 2 and all(
-        np.array_equal(getattr(first, part), getattr(second, part))
-        for part in ("label", "patient", "radiograph")
+    return (
+        first.test == second.test
+        and np.unique(first.label).size == 2
+        and all(
+            np.array_equal(getattr(first, part), getattr(second, part))
+            for part in ("label", "patient", "radiograph")
+        )
     )

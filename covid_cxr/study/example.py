@@ -18,6 +18,9 @@ tests = ["own"]              # test sets: "own", the test part of what is traine
 # seeds = [0, 1, 2]          # a network for each
 # protocol = "fixed"         # or "published", as arXiv 2004.05405 trained, with its own
                              # batch and rate: those below are refused then
+# repairs = []               # choices of "published" to take from "fixed": split, crop,
+                             # statistics, channel, head, double softmax, focal loss,
+                             # optimizer, sampling, trunk, epoch, threshold
 # epochs = 10                # passes over the radiographs
 # batch = 16                 # radiographs a step
 # rate = 0.01                # learning rate
@@ -80,9 +83,11 @@ width = 8                    # channels of the stem; published networks have 64
 # [pretrainings.pneumonia]
 # set = "nih"
 # label = "pneumonia"
+# labels = []                # or several, such as ["bacterial", "viral"]: class 0 is
+                             # none of them
 # epochs = 10
 # [pretrainings.imagenet]
-# weights = "resnet10.npz"   # torchvision's names
+# weights = "resnet10.npz"   # torchvision's names; with a set: where stage 1 starts
 
 # What is trained on. kind: target, target+negatives, target+second, second, versus (the
 # positives of the target against negatives of the other set, as many of them).

@@ -5,12 +5,14 @@ Tables and hashes alone; no pixel is read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from covid_cxr import protocols
-from covid_cxr.index import Index
+from covid_cxr.index import UNKNOWN, Index
 from covid_cxr.splits import OverlapError, check_pair
-from covid_cxr.study.config import OWN, StudyConfig
+from covid_cxr.study.config import OWN, Pretraining, StudyConfig
 from covid_cxr.study.data import Library, Tables
 
 LEARNT = ("train", "validation")  # the parts that a network is made with
@@ -72,7 +74,8 @@ def tables(config: StudyConfig, held: Library, mix: str, pretraining: str) -> Ta
                 raise OverlapError(f"{origin} and {name}: {error}") from None
             kinds |= {one.kind: None for one in passed}
         overlaps[name] = list(kinds)
-    return Tables(parts, tests, first, overlaps)
+    scaled = _scaled(config, held, mix, pretraining, first)
+    return Tables(parts, tests, first, scaled, overlaps)
 
 
 def mixture(config: StudyConfig, held: Library, name: str) -> dict[str, Index]:
@@ -90,22 +93,50 @@ def trained_on(config: StudyConfig) -> set[str]:
     return names - {""}
 
 
+def taught(index: Index, one: Pretraining) -> np.ndarray:
+    """Return (n,) int64, the class that stage 1 learns for each row, -1 if unknown."""
+    known = np.stack([index.label(name).astype(np.int64) for name in one.names])
+    if not one.labels:
+        return known[0]
+    unsure = (known < 0).any(axis=0) | (known.sum(axis=0) > 1)  # or two at once
+    return np.where(unsure, UNKNOWN, (known == 1).T @ np.arange(1, len(known) + 1))
+
+
+def _scaled(
+    config: StudyConfig,
+    held: Library,
+    mix: str,
+    pretraining: str,
+    first: Mapping[str, Index],
+) -> dict[str, Index]:
+    """Return what the published statistics are of, as READ in the released code.
+
+    The target without what a mix adds to it, and of stage 1 the training part, with
+    three classes the validation part too. A mix without a target has its own.
+    """
+    one = config.mixes[mix]
+    name = one.other if one.kind == "second" else one.target
+    # "versus" is none of the paper's: its target has one class.
+    own = mixture(config, held, mix) if one.kind == "versus" else held.parts[name]
+    used = LEARNT if config.pretrainings[pretraining].labels else LEARNT[:1]
+    both = {part: own[part] for part in LEARNT}
+    return both | {f"first {part}": first[part] for part in used if first}
+
+
 def _first(config: StudyConfig, held: Library, name: str) -> dict[str, Index]:
     """Return the tables of stage 1, none if there is no such stage."""
     one = config.pretrainings[name]
     first = {}
     for part in LEARNT if one.set else ():
         table = held.parts[one.set][part]
-        table = table.select(table.label(one.label) >= 0)
-        where = f"pretrainings.{name}.label"
+        table = table.select(taught(table, one) >= 0)
+        where, what = f"pretrainings.{name}.label", "', '".join(one.names)
         if not len(table):
+            raise ValueError(f"{where}: no radiograph of {one.set!r} has a '{what}'")
+        if np.unique(taught(table, one)).size < max(2, one.classes):
+            how = "lack a class" if one.labels else "are all alike"
             raise ValueError(
-                f"{where}: no radiograph of {one.set!r} has a {one.label!r}"
-            )
-        if np.unique(table.label(one.label)).size < 2:
-            raise ValueError(
-                f"{where}: the radiographs of {one.set!r} are all alike in "
-                f"{one.label!r}"
+                f"{where}: the radiographs of {one.set!r} {how} in '{what}'"
             )
         first[part] = table
     return first

@@ -109,7 +109,7 @@ def run(
     for number, cell in enumerate(todo, start=1):
         report(f"cell {number} of {len(todo)} to do: {', '.join(cell)}")
         own = seen[cell.mix, cell.pretraining]
-        label = config.pretrainings[cell.pretraining].label
+        label = config.pretrainings[cell.pretraining].names[0]
         data = held.for_cell(own, cell.preprocessing, label)
         scores, record = train_cell(config, place, cell, data, quiet=quiet)
         record["overlaps_let_pass"] = own.overlaps

@@ -146,7 +146,7 @@ def keep(
         "side": config.side,
         "fit": config.fit,
         "segmenter": config.segmenter,
-        "encoder": config.encoders[cell.encoder],
+        "encoder": config.encoder(cell.encoder),
         "mean": stage.mean,
         "std": stage.std,
         "seeds": stage.seeds,

@@ -22,8 +22,10 @@ from covid_cxr.metrics import (
 )
 from covid_cxr.models import Network, convert, network
 from covid_cxr.study import probes
-from covid_cxr.study.config import Cell, StudyConfig
+from covid_cxr.study.choices import CHOICES
+from covid_cxr.study.config import Cell, Pretraining, StudyConfig
 from covid_cxr.study.data import CellData, Radiographs, groups, summary, unit
+from covid_cxr.study.leakage import taught
 from covid_cxr.study.model import heat_of, keep, seen
 from covid_cxr.train import (
     StageConfig,
@@ -63,11 +65,10 @@ def train_cell(
         record.
     """
     wall, core = time.monotonic(), time.process_time()
-    net = network(config.encoders[cell.encoder])
+    net = network(config.encoder(cell.encoder))
     train, validation, tests = data.parts["train"], data.parts["validation"], data.tests
     start, before = _pretrained(config, place, cell, data.first, net, quiet)
-    others = [validation, *(one for n, one in data.first.items() if n == "train")]
-    stage = finetuning(config, train, start is not None, others)
+    stage = finetuning(config, train, start is not None, list(data.scaled.values()))
     trained = fit(
         net,
         stage,
@@ -124,25 +125,29 @@ def _pretrained(
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return stage 1's trunks, one a seed, trained once for all mixes, and a record."""
     one = config.pretrainings[cell.pretraining]
+    net, start = _first_network(config, one, net), None
     if one.weights:
         fresh = net.init(jax.random.key(0), config.side)
-        return convert(one.weights, *fresh), None
+        grey = "first" if config.keeps("channel") else "sum"
+        start = convert(one.weights, *fresh, grey=grey)
     if not one.set:
-        return None, None
+        return start, None
     train, validation = first["train"], first["validation"]
-    stage = pretraining(config, train, one.epochs)
+    stage = pretraining(config, train, one.epochs, one.classes)
+    labelled = lambda data: data.batch()._replace(label=taught(data.index, one))
     name = "~".join((cell.encoder, cell.pretraining, cell.preprocessing))
     trained = fit(
         net,
         stage,
-        train.batch(),
-        validation.batch(),
+        labelled(train),
+        labelled(validation),
+        start=start,
         folder=place / "pretraining" / name,
         resume=True,
         quiet=quiet,
     )
     record = {
-        "label": one.label,
+        "label": ", ".join(one.names),
         "train": summary(train.index),
         "validation": summary(validation.index),
         "stage": stage,
@@ -156,12 +161,22 @@ def _pretrained(
     return jax.tree.map(np.asarray, (trained.params, trained.stats)), record
 
 
+def _first_network(config: StudyConfig, one: Pretraining, net: Network) -> Network:
+    """Return stage 1's network: with its own outputs, and a linear head as published.
+
+    Its trunk is that of stage 2's, whose head is drawn anew.
+    """
+    hidden = 0 if config.keeps("head") else net.config.hidden
+    wanted = dataclasses.replace(net.config, classes=one.classes, hidden=hidden)
+    return net if wanted == net.config else network(wanted)
+
+
 def _threshold(config: StudyConfig, truth: np.ndarray, score: np.ndarray) -> Threshold:
     """Return Youden's threshold of the validation part, or one half, as published.
 
-    Read in the released code: its benchmark never used its own helper of Youden's.
+    The released code has a helper of Youden's, and its benchmark never used it.
     """
-    if config.protocol != "published":
+    if not config.keeps("threshold"):
         return youden(truth, score)
     cells = confusion(truth, score, FIXED.value)
     rates = float(sensitivity(cells)), float(specificity(cells))
@@ -184,22 +199,25 @@ def _sample(data: Radiographs) -> np.ndarray:
     return data.select(rows.astype(int)).pixels()
 
 
-def pretraining(config: StudyConfig, train: Radiographs, epochs: int) -> StageConfig:
-    """Return stage 1 of a study, for its radiographs and epochs."""
-    if config.protocol == "published":
-        stage = published_pretraining("rsna")
-    else:
-        stage = dataclasses.replace(
-            fixed_pretraining(), batch=config.batch, rate=config.rate
-        )
-    return _normalised(stage, config, train, epochs)
+def pretraining(
+    config: StudyConfig, train: Radiographs, epochs: int, classes: int = 1
+) -> StageConfig:
+    """Return stage 1 of a study, for its radiographs, epochs and outputs."""
+    theirs = published_pretraining("rsna" if classes == 1 else "chestxray")
+    ours = dataclasses.replace(
+        fixed_pretraining(classes),
+        batch=max(config.batch // classes, 1) * classes,  # as many of each
+        rate=config.rate,
+    )
+    stage = _chosen(config, theirs, ours, 1)
+    return _normalised(stage, config, train, epochs, [train])
 
 
 def finetuning(
     config: StudyConfig,
     train: Radiographs,
     pretrained: bool,
-    others: Sequence[Radiographs] = (),
+    scaled: Sequence[Radiographs] = (),
 ) -> StageConfig:
     """Return stage 2 of a study, from a trunk of stage 1 or from random weights.
 
@@ -207,18 +225,29 @@ def finetuning(
         config: the study.
         train: what it learns from.
         pretrained: whether there is a stage 1.
-        others: what published statistics are also of: validation, stage 1's training.
+        scaled: what the published statistics are of.
     """
-    if config.protocol == "published":
-        stage = published_finetuning()
-    else:
-        stage = fixed_finetuning()
-        # A trunk that has learnt nothing must learn at the full rate.
-        rate = stage.trunk_rate if pretrained else 1.0
-        stage = dataclasses.replace(
-            stage, batch=config.batch, rate=config.rate, trunk_rate=rate
-        )
-    return _normalised(stage, config, train, config.epochs, others)
+    ours = fixed_finetuning()
+    # A trunk that has learnt nothing must learn at the full rate.
+    rate = ours.trunk_rate if pretrained else 1.0
+    ours = dataclasses.replace(
+        ours, batch=config.batch, rate=config.rate, trunk_rate=rate
+    )
+    stage = _chosen(config, published_finetuning(), ours, 2)
+    return _normalised(stage, config, train, config.epochs, scaled)
+
+
+def _chosen(
+    config: StudyConfig, theirs: StageConfig, ours: StageConfig, number: int
+) -> StageConfig:
+    """Return their stage, with our fields for every choice that is not kept."""
+    fields = [
+        field
+        for name, choice in CHOICES.items()
+        if number in choice.stages and not config.keeps(name)
+        for field in choice.fields
+    ]
+    return dataclasses.replace(theirs, **{name: getattr(ours, name) for name in fields})
 
 
 def _normalised(
@@ -226,17 +255,13 @@ def _normalised(
     config: StudyConfig,
     train: Radiographs,
     epochs: int,
-    others: Sequence[Radiographs] = (),
+    scaled: Sequence[Radiographs],
 ) -> StageConfig:
-    """Return a stage with the study's seeds and the statistics of its images.
-
-    As published (read in the released code): means over the images of each one's mean
-    and deviation, of training and validation part and of what stage 1 learnt from.
-    """
-    if config.protocol == "published":
+    """Return a stage with the study's seeds and the statistics of its images."""
+    if config.keeps("statistics"):
         pixels = as_published(
             image
-            for part in (train, *others)
+            for part in scaled
             for chunk in part.images.chunks()
             for image in unit(chunk)
         )
