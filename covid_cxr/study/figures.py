@@ -78,26 +78,26 @@ def matrix(
 def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Draw radiographs with the outline of the lungs and both saliency maps."""
     count = len(arrays["image"])
-    figure, axes = _drawn(3, count, (1.9 * count, 5.6))
-    for i in range(count):
-        radiograph, lungs = arrays["image"][i], arrays["lungs"][i]
-        kind = "positive" if arrays["positive"][i] else "negative"
-        axes[0, i].set_title(f"row {arrays['number'][i]}, {kind}", fontsize=8)
-        for axis in axes[:, i]:
-            axis.imshow(radiograph, cmap="gray", vmin=0, vmax=1)
-            if lungs.any() and not lungs.all():
-                axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
-            axis.set_xticks([])
-            axis.set_yticks([])
-        for axis, maps in zip(axes[1:, i], ("cam", "gradients"), strict=True):
-            size = np.abs(arrays[maps][i])
-            share = size / max(size.max(), 1e-12)  # a map that is 0 throughout stays 0
-            drawn = axis.imshow(share, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
-    for axis, text in zip(
-        axes[:, 0], ("radiograph", "Grad-CAM", "integrated\ngradients"), strict=True
-    ):
+    figure, axes = _drawn(3, 1, (1.9 * count, 5.6))
+    lungs = np.hstack(list(arrays["lungs"]))
+    texts = ("radiograph", "Grad-CAM", "integrated\ngradients")
+    for axis, text in zip(axes[:, 0], texts, strict=True):
+        _strip(axis, arrays["image"], [""] * count, top=1)
         axis.set_ylabel(text, fontsize=8)
-    figure.colorbar(drawn, ax=axes[1:], label="share of the map's own maximum")
+        if lungs.any() and not lungs.all():
+            axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
+    for axis, maps in zip(axes[1:, 0], ("cam", "gradients"), strict=True):
+        size = np.abs(arrays[maps])
+        # A map that is 0 throughout stays 0.
+        share = size / np.maximum(size.max(axis=(1, 2), keepdims=True), 1e-12)
+        drawn = axis.imshow(
+            np.hstack(list(share)), cmap="inferno", alpha=0.5, vmin=0, vmax=1
+        )
+    pairs = zip(arrays["number"], arrays["positive"], strict=True)
+    names = [f"row {n}, {'positive' if ill else 'negative'}" for n, ill in pairs]
+    axes[0, 0].xaxis.tick_top()
+    axes[0, 0].set_xticklabels(names, fontsize=8)
+    figure.colorbar(drawn, ax=axes[1:, 0], label="share of the map's own maximum")
     _save(figure, path)
 
 
@@ -106,26 +106,23 @@ def contact(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     kinds = [name.removesuffix("/image") for name in arrays if name.endswith("/image")]
     kinds = [kind for kind in kinds if len(arrays[f"{kind}/row"])]
     most = max(len(arrays[f"{kind}/row"]) for kind in kinds)
-    figure, axes = _drawn(len(kinds), most, (1.1 * most + 0.6, 1.35 * len(kinds)))
-    for axis in axes.ravel():
-        axis.set_axis_off()
-    for kind, line in zip(kinds, axes, strict=True):
-        name, label = kind.split("/")
-        line[0].text(
-            -0.1,
-            0.5,
-            f"{name}\n{label}",
-            fontsize=8,
-            ha="right",
-            va="center",
-            transform=line[0].transAxes,
-        )
-        for axis, radiograph, row in zip(
-            line, arrays[f"{kind}/image"], arrays[f"{kind}/row"], strict=False
-        ):
-            axis.imshow(radiograph, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(f"row {row}", fontsize=7)
+    figure, axes = _drawn(len(kinds), 1, (1.1 * most + 0.6, 1.35 * len(kinds)))
+    for kind, axis in zip(kinds, axes[:, 0], strict=True):
+        images = arrays[f"{kind}/image"]
+        _strip(axis, images, [f"row {n}" for n in arrays[f"{kind}/row"]], top=255)
+        axis.set_xlim(-0.5, most * images.shape[2] - 0.5)
+        axis.set_ylabel("\n".join(kind.split("/")), fontsize=8)
+        axis.spines[:].set_visible(False)
     _save(figure, path)
+
+
+def _strip(axis: Any, images: np.ndarray, names: Sequence[str], *, top: float) -> None:
+    """Draw images (n, S, S) side by side, named: axes of their own take far longer."""
+    side = images.shape[2]
+    axis.imshow(np.hstack(list(images)), cmap="gray", vmin=0, vmax=top)
+    axis.set_xticks((np.arange(len(images)) + 0.5) * side - 0.5, names, fontsize=7)
+    axis.set_yticks([])
+    axis.tick_params(length=0)
 
 
 def _name(row: Row) -> str:

@@ -56,6 +56,9 @@ def test_json_and_toml_say_the_same(tmp_path):
         ("tests", [], "tests: expected at least one"),
         ("preprocessing", ["clahe"], "preprocessing: expected one of"),
         ("protocol", "mine", "protocol: expected one of"),
+        ("repairs", ["split"], "repairs: those of protocol 'published'"),
+        ("repairs", ["lungs"], "repairs: expected one of"),
+        ("pretrainings", {"p": {"labels": ["a"]}}, "p.labels: expected several"),
         ("seeds", [1, 1], "seeds: expected different"),
         ("epochs", 0, "epochs: expected at least 1"),
         ("side", 16, "side: expected at least 32"),
@@ -111,7 +114,15 @@ def test_what_the_published_protocol_would_ignore_is_refused():
         with pytest.raises(ValueError, match=f"^{name}: protocol 'published' has its"):
             parse(given)
         del given[name]
-    assert parse(given).protocol == "published"
+    with pytest.raises(ValueError, match=r"small\.architecture: expected one"):
+        parse(given)  # a ResNet-10 was not published
+    given["encoders"]["small"] = {"architecture": "resnet50", "width": 8}
+    config = parse(given)
+    assert config.protocol == "published" and config.encoder("small").hidden == 64
+    given["encoders"]["small"]["hidden"] = 3
+    with pytest.raises(ValueError, match=r"encoders\.small\.hidden: protocol 'publ"):
+        parse(given)
+    assert parse({**given, "repairs": ["head"]}).encoder("small").hidden == 3
 
 
 def test_the_file_is_named(tmp_path):

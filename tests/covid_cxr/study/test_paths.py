@@ -13,6 +13,7 @@ from covid_cxr.segmentation import Radiographs, SegmentConfig, UNetConfig, fit, 
 from covid_cxr.splits import OverlapError
 from covid_cxr.study import cells, checklist, parse, read, report, run, training
 from covid_cxr.study.blocks import Table, as_markdown
+from covid_cxr.study.choices import CHOICES
 from covid_cxr.study.data import library
 from covid_cxr.study.leakage import LEARNT
 from covid_cxr.study.matrix import path_of
@@ -203,9 +204,21 @@ def test_weights_of_a_file_are_a_start(tmp_path):
     answers = dict(checklist.items(config, Finished({}, [], {}, []), {}))
     assert answers["Initial weights"].startswith("given: from given.npz; OPEN")
     assert before is None and str(tmp_path) not in str(answers)
-    study["pretrainings"]["given"]["set"] = "home"
-    with pytest.raises(ValueError, match=r"pretrainings\.given: expected set or w"):
-        parse(study)
+    # As published only the first of the three channels counts.
+    three = state["conv1.weight"].transpose(2, 3, 1, 0)
+    for given, kernel in (
+        ({}, three.sum(axis=2, keepdims=True)),
+        ({"protocol": "published"}, three[:, :, :1]),
+    ):
+        fields = {**study, **given}
+        for name in ("batch", "rate") if given else ():
+            del fields[name]
+        (tmp_path / "study.json").write_text(json.dumps(fields))
+        config = read(tmp_path / "study.json")
+        (start, _), _ = training._pretrained(
+            config, tmp_path, cells(config)[0], nothing, net, True
+        )
+        np.testing.assert_allclose(start["conv1"]["kernel"], kernel, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +273,80 @@ def test_as_published(fitted, tmp_path):
     text = told(config, tmp_path / "run")
     assert "0.5, as published" in text and "short side 8/7" in text
     assert "by image, as published" in text and "let pass: patients" in text
+    assert "threshold: one half (READ in the released code)" in text
+    assert card["encoder"]["hidden"] == 256
+
+
+def children(root):
+    """Write a Kermany folder of three classes, brighter from one to the next."""
+    shown, lungs = boxes(36, 3)
+    for k in range(36):
+        kind = ("NORMAL", "bacteria", "virus")[k % 3]
+        folder = "NORMAL" if k % 3 == 0 else "PNEUMONIA"
+        name = f"IM-{k:04d}-0001" if k % 3 == 0 else f"person{k}_{kind}_1"
+        film = spotted(shown[k : k + 1] + 0.1 * (k % 3), lungs[k : k + 1], [0])[0]
+        file = root / "train" / folder / f"{name}.jpeg"
+        trees.write(file, trees.encode(film, "JPEG"))
+    return root
+
+
+def test_stage_one_of_three_classes_as_published(fitted, monkeypatch, tmp_path):
+    made = []
+    network = lambda config: made.append(config) or tiny(config.classes)
+    monkeypatch.setattr(training, "network", network)
+    home = {"path": str(collection(tmp_path / "a", 20, masks=False))}
+    first = {"set": "children", "labels": ["bacterial", "viral"], "epochs": 1}
+    config = parse(
+        {
+            **{k: v for k, v in SMALL.items() if k not in ("batch", "rate")},
+            "seeds": [0],
+            "epochs": 1,
+            "protocol": "published",
+            "allow": ["patients", "duplicates"],
+            "sets": {"home": home, "children": {"path": str(children(tmp_path / "b"))}},
+            "mixes": {"home": {"target": "home"}},
+            "pretrainings": {"three": first},
+        }
+    )
+    run(config, tmp_path / "run")
+    (one, _, trained), (two, start, _) = fitted
+    assert (one.loss, one.rate, one.batch) == ("double-softmax", 0.01, 10)
+    assert (two.loss, two.rate, two.trunk_rate) == ("focal", 0.1, 1)
+    assert [(net.classes, net.hidden) for net in made] == [(1, 256), (3, 0)]
+    assert trained.params["fc"]["out"]["kernel"].shape == (1, 4, 3)
+    for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(trained[:2]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Statistics of stage 2: the target's and all that stage 1 saw, of three classes.
+    held = library(config)
+    pixels = [
+        held.select(held.parts[name][part]).pixels()
+        for name in ("home", "children")
+        for part in LEARNT
+    ]
+    mean = np.concatenate(pixels).mean(axis=(1, 2)).mean()
+    assert two.mean == round(float(mean), 2) != one.mean
+    record = read_json(path_of(tmp_path / "run", cells(config)[0].key))
+    assert record["stage_one"]["label"] == "bacterial, viral"
+    assert "three: bacterial, viral on children" in told(config, tmp_path / "run")
+
+
+def test_a_study_with_every_repair_is_the_fixed_one(folders):
+    given = {**SMALL, "sets": folders, "mixes": VERSUS}
+    ours = parse({**given, "protocol": "published", "repairs": list(CHOICES)})
+    fixed, films = parse(given), films_of(parse(given))
+    for classes in (1, 3):
+        stages = [training.pretraining(c, films, 2, classes) for c in (ours, fixed)]
+        assert stages[0] == stages[1]
+    for before in (False, True):
+        stages = [training.finetuning(c, films, before) for c in (ours, fixed)]
+        assert stages[0] == stages[1]
+    assert (ours.fit, ours.encoder("small")) == (fixed.fit, fixed.encoder("small"))
+    assert not any(map(ours.keeps, CHOICES)) and not any(map(fixed.keeps, CHOICES))
+    # One repair alone changes its own fields alone.
+    one = parse({**given, "protocol": "published", "repairs": ["optimizer"]})
+    theirs = training.finetuning(one, films, False, [films])
+    assert (theirs.rate, theirs.momentum, theirs.batch) == (0.03, 0.9, 8)
+    assert (theirs.loss, theirs.select) == ("focal", "last")
 
 
 @pytest.fixture(scope="module")
