@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from covid_cxr.experiments import RECORDED, _results_planted
+from covid_cxr.experiments import RECORDED, _results_matrix, _results_planted
 from covid_cxr.experiments._findings import area, probe
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs import read_json
@@ -116,6 +116,8 @@ def main(folder: Path = RECORDED) -> None:
     held = _results_planted.record()
     if held is not None and held["table"]:
         drawn["planted_shortcuts-seen"] = _results_planted.figure()
+    if _results_matrix.held("matrix") is not None:
+        drawn["matrix-intervals"] = _results_matrix.figure()
     for name, figure in drawn.items():
         print(save_png(figure, folder / f"{name}.png"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from covid_cxr.experiments import (
     _findings,
+    _results_matrix,
     _results_planted,
     _results_segmentation,
     _results_study,
@@ -13,7 +14,7 @@ from synaptax.reports.results import Contribution, Page
 
 def contribution() -> Contribution:
     """Return what this package adds to the results."""
-    parts = (_results_segmentation, _results_study, _results_planted)
+    parts = (_results_segmentation, _results_study, _results_matrix, _results_planted)
     lines = [line for part in parts for line in part.sections()]
     title = "Chest radiographs and their shortcuts (arXiv 2004.05405)"
     return Contribution(
