@@ -2,6 +2,7 @@
 
 from binary.network import committee
 from binary.network.artefact import ArtefactError, Packed, load, pack, predict, save
+from binary.network.header import c_header
 from binary.network.layers import Conv, Dense
 from binary.network.model import (
     BinaryNetwork,
@@ -25,6 +26,7 @@ __all__ = [
     "Dense",
     "Packed",
     "StochasticLayer",
+    "c_header",
     "committee",
     "draw",
     "init",

@@ -10,11 +10,17 @@ units are those of that paper, the vote of the units is ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import log_ndtr
 
+from binary._checks import check_binary
 from binary._signs import sign
-from binary.network import moments
+from binary.network import artefact, moments
+from binary.network.layers import Dense
+from binary.network.packed import Packed
 from synaptax.typing import Array, Float, Int, Shaped
 
 
@@ -70,6 +76,40 @@ def errors(
     """
     votes = sign(x.astype(jnp.int32) @ sign(m, jnp.int32)).sum(axis=1)
     return (votes * y.astype(jnp.int32) <= 0).sum()
+
+
+def pack(weights: Any) -> Packed:
+    """Return a committee, or one perceptron, as a packed network of two classes.
+
+    Class 1 is the label +1, class 0 the label -1; it takes inputs of whole numbers, and
+    is saved, loaded and asked as any network.
+
+    Args:
+        weights: (N, K) of +-1, K odd; (N,) of a perceptron.
+
+    Raises:
+        ValueError: for other weights, or an even number of units.
+
+    Example:
+        >>> packed = binary.network.committee.pack([[1, 1, -1]] * 5)
+        >>> binary.network.predict(packed, [[1] * 5, [-1] * 5]).tolist()
+        [1, 0]
+    """
+    m = np.asarray(weights)
+    check_binary(m, "weights")
+    if m.ndim not in (1, 2):
+        raise ValueError(f"weights: expected (N,) or (N, K), got shape {m.shape}")
+    m = m.reshape(len(m), -1).astype(np.float32)
+    units = m.shape[1]
+    check_units(units)
+    vote = np.tile(
+        np.array([-1, 1], np.float32), (units, 1)
+    )  # (-s, s): the larger is the sign
+    params = {
+        "layer_0": {"m": m, "bias": np.zeros(units, np.float32)},
+        "layer_1": {"m": vote, "bias": np.zeros(2, np.float32)},
+    }
+    return artefact.pack((Dense(units), Dense(2)), params)
 
 
 def check_units(units: int) -> None:
