@@ -25,7 +25,7 @@ from synaptax.checks import wide_dtype
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Float, PyTree
 
-NORMALIZATIONS = ("layer-mean", "paper-half-sum", "sum")
+NORMALIZATIONS = ("layer-mean", "paper-half-sum", "sum", "batch-mean")
 
 
 class PSPInfo(NamedTuple):
@@ -75,12 +75,17 @@ def psp_penalty(zs: PyTree, *, normalization: str = "layer-mean") -> Float[Array
     ``sum``
         :math:`R = \frac1L \sum_l \sum z_l^2`, over the batch too, as one of the
         authors' CIFAR-10 scripts has it (hence weights near 1e-7 there).
+    ``batch-mean``
+        :math:`R = \sum_l \mathrm{mean}((\frac1B \sum_b z_{lb})^2)`: the square of the
+        mean over the batch, not the mean of the squares, so that values of opposite
+        sign cancel; inside shard_map each device's own part of the batch. As another of
+        their CIFAR-10 scripts has it, where the weight is divided by the learning rate.
 
     Args:
         zs: the pre-activations, any tree of floating arrays with a leading batch axis:
             of :func:`pruning.preactivations.preactivations`, or handed over by the
             model itself.
-        normalization: ``"layer-mean"``, ``"paper-half-sum"`` or ``"sum"``.
+        normalization: one of :data:`NORMALIZATIONS`.
 
     Returns:
         A scalar in at least float32.
@@ -111,7 +116,8 @@ def psp_penalty(zs: PyTree, *, normalization: str = "layer-mean") -> Float[Array
     parts = [_layer(z, normalization) for _, z in named]
     wide = wide_dtype(*(part.dtype for part in parts))
     total = jnp.stack([part.astype(wide) for part in parts]).sum()
-    return total / 2 if normalization == "paper-half-sum" else total / len(parts)
+    over = {"paper-half-sum": 2, "batch-mean": 1}.get(normalization, len(parts))
+    return total / over
 
 
 def with_psp(
@@ -224,5 +230,7 @@ def _layer(z: Array, normalization: str) -> Array:
     """Return one layer's share, before the factor that all layers have in common."""
     if normalization == "layer-mean":
         return jnp.mean(_square(z))
+    if normalization == "batch-mean":
+        return jnp.mean(_square(jnp.mean(z, axis=0, dtype=accumulated(z))))
     total = jnp.sum(_square(z))
     return total if normalization == "sum" else total / z.shape[0]

@@ -11,6 +11,7 @@ from synaptax.nets import models
 
 Regulariser = Literal["none", "l2", "l1", "dropout", "psp", "psp+l2"]
 METHODS: tuple[Regulariser, ...] = get_args(Regulariser)
+PENALISED = ("psp", "psp+l2")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,20 @@ class RegulariserConfig:
         float, Help(help="Weight of the post-synaptic-potential penalty.")
     ] = 1e-3
     normalization: Annotated[
-        Literal["layer-mean", "paper-half-sum", "sum"],
+        Literal["layer-mean", "paper-half-sum", "sum", "batch-mean"],
         Help(help="How the penalty weighs layers and neurons."),
     ] = "layer-mean"
+    values: Annotated[
+        Literal["entering", "before-norm"],
+        Help(help="Penalise what enters a ReLU, or what enters a batch-norm."),
+    ] = "entering"
+    separate: Annotated[
+        bool,
+        Help(
+            help="Take the penalty's gradient after the step on the loss, in a plain "
+            "step of its own."
+        ),
+    ] = False
     logits: Annotated[
         bool, Help(help="Count the logits as one more layer of the penalty.")
     ] = True
@@ -120,5 +132,7 @@ def check(config: RegulariserConfig) -> None:
     images.check_name(config.dataset, config.data_dir, "dataset")
     if config.pixels is not None and not config.pixels[1] > 0:
         raise ValueError(f"pixels: expected a deviation > 0, got {config.pixels}")
+    if config.separate and config.method not in PENALISED:
+        raise ValueError(f"separate: {config.method} has no penalty to take apart")
     if config.method == "dropout" and config.model not in ("lenet5", "allcnn_c"):
         raise ValueError(f"method: {config.model} has no dropout")

@@ -9,6 +9,12 @@ methods minimise J =
     psp            L + gamma R,  R = mean over layers of mean z^2  (arXiv 1907.08544)
     psp+l2         L + gamma R + l2 / 2 sum w^2
 
+The authors' scripts for CIFAR-10 differ among themselves in how R is taken
+(:func:`pruning.psp.psp_penalty`), in whether the logits count, in whether z stands
+before batch-norm or after it (their "local2" models have both), and in whether R has a
+plain step of its own, on the same batch, after that on L (``sepopt``); each is a field
+of the configuration.
+
 Everything is a pure function of one replica (one seed);
 :func:`synaptax.training.run` maps it over all of them.
 """
@@ -16,21 +22,26 @@ Everything is a pure function of one replica (one seed);
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from pruning._preactivations import preactivations
 from pruning.psp import mean_squares, with_psp
-from pruning.regularisers.config import RegulariserConfig
+from pruning.regularisers.config import PENALISED, RegulariserConfig
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Batch, epoch_order
 from synaptax.nets.models import Network
 from synaptax.training.epochs import scan_batches
 from synaptax.training.evaluation import cross_entropy, summed
 from synaptax.typing import Array
+
+BEFORE_NORM = "before_norm"
 
 
 class Replica(NamedTuple):
@@ -84,15 +95,15 @@ def optimiser(config: RegulariserConfig, steps: int) -> optax.GradientTransforma
         config: of the run.
         steps: steps of one epoch.
     """
+    rate = learning_rate(config, steps) if config.drops else config.lr
+    return optax.sgd(rate, momentum=config.momentum or None)
+
+
+def learning_rate(config: RegulariserConfig, steps: int) -> Callable[[Any], Array]:
+    """Return the learning rate of a step, counted from the start of the run."""
     ends = jnp.asarray([epoch * steps for epoch in config.drops], jnp.int32)
     rates = config.lr * 0.1 ** jnp.arange(len(config.drops) + 1, dtype=jnp.float32)
-
-    def rate(count: Any) -> Array:
-        return rates[jnp.sum(count >= ends)]
-
-    return optax.sgd(
-        rate if config.drops else config.lr, momentum=config.momentum or None
-    )
+    return lambda count: rates[jnp.sum(count >= ends)]
 
 
 def start(net: Network, tx: optax.GradientTransformation, key: Array) -> Replica:
@@ -128,34 +139,65 @@ def objective(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
     """Return ``(params, stats, batch, key) -> (L + gamma R, (L, stats))``.
 
     L is the batch's mean cross-entropy; R is left out where the method has no penalty
-    on pre-activations.
+    on pre-activations, or takes a step of its own on it.
     """
+    if config.method in PENALISED and not config.separate:
+        total = _penalised(config, net)
+
+        def regularised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+            value, info = total(params, stats, batch, key)
+            return value, (info.loss, info.aux[1])
+
+        return regularised
+
+    def unpenalised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+        loss, (_, stats) = _loss(net, params, stats, batch, key)
+        return loss, (loss, stats)
+
+    return unpenalised
+
+
+def penalty(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
+    """Return ``(params, stats, batch, key) -> (gamma R, stats)``."""
+    total = _penalised(config, net)
+
+    def alone(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+        _, info = total(params, stats, batch, key)
+        return config.gamma * info.penalty, info.aux[1]
+
+    return alone
+
+
+def _loss(net: Network, params: Any, stats: Any, batch: Batch, key: Array) -> Any:
+    logits, stats = net.train(params, stats, batch.image, key)
+    return cross_entropy(logits, batch.label).mean(), (logits, stats)
+
+
+def _penalised(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
+    """Return the loss with the penalty added, as :func:`pruning.psp.with_psp` does."""
+    before = config.values == "before-norm"
+    only: dict[str, Any] = {"nonlinearities": (), "include": (BEFORE_NORM,)}
 
     def loss_fn(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
-        logits, stats = net.train(params, stats, batch.image, key)
-        return cross_entropy(logits, batch.label).mean(), (logits, stats)
+        with nn.intercept_methods(_name_inputs) if before else nullcontext():
+            return _loss(net, params, stats, batch, key)
 
-    if config.method not in ("psp", "psp+l2"):
-
-        def unpenalised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
-            loss, (_, stats) = loss_fn(params, stats, batch, key)
-            return loss, (loss, stats)
-
-        return unpenalised
-    total = with_psp(
+    return with_psp(
         loss_fn,
         config.gamma,
         normalization=config.normalization,
         logits=(lambda aux: aux[0]) if config.logits else None,
         local=config.local,
         has_aux=True,
+        **(only if before else {}),
     )
 
-    def regularised(params: Any, stats: Any, batch: Batch, key: Array) -> Any:
-        value, info = total(params, stats, batch, key)
-        return value, (info.loss, info.aux[1])
 
-    return regularised
+def _name_inputs(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    """Name what enters each batch-norm of a Flax network, so that it can be taken."""
+    if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
+        args = (checkpoint_name(args[0], BEFORE_NORM), *args[1:])
+    return call(*args, **kwargs)
 
 
 def epoch(
@@ -201,7 +243,15 @@ def epoch(
         (_, (loss, stats)), grads = grad_fn(params, stats, batch, own)
         grads = jax.tree.map(add_terms, grads, params)
         updates, opt_state = tx.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), stats, opt_state), loss
+        params = optax.apply_updates(params, updates)
+        if config.separate:
+            again = jax.random.fold_in(own, 2)
+            slopes, stats = jax.grad(penalty(config, net), has_aux=True)(
+                params, stats, batch, again
+            )
+            rate = learning_rate(config, len(order))(number * len(order) + place)
+            params = jax.tree.map(lambda w, slope: w - rate * slope, params, slopes)
+        return (params, stats, opt_state), loss
 
     carry = (replica.params, replica.stats, replica.opt_state)
     places = jnp.arange(order.shape[0], dtype=jnp.int32)

@@ -9,6 +9,7 @@ from jax import lax
 
 import pruning
 from pruning import preactivations, psp_penalty, psp_regularization, with_psp
+from pruning.psp import NORMALIZATIONS
 from synaptax.data.images import Batch
 from synaptax.nets import models
 from tests.pruning.networks import draw
@@ -19,13 +20,14 @@ WEIGHT = 0.3
 # --- the penalty -----------------------------------------------------------------
 
 
-def test_the_three_normalisations_by_hand():
+def test_the_four_normalisations_by_hand():
     a, b = np.arange(6.0).reshape(3, 2), np.ones((3, 2, 2, 1)) * 2
     zs = {"a": jnp.asarray(a, jnp.float32), "b": jnp.asarray(b, jnp.float32)}
     wanted = {
         "layer-mean": (55 / 6 + 4) / 2,
         "paper-half-sum": (55 + 48) / 3 / 2,
         "sum": (55 + 48) / 2,
+        "batch-mean": (2**2 + 3**2) / 2 + 4,
     }
     for name, value in wanted.items():
         np.testing.assert_allclose(psp_penalty(zs, normalization=name), value, 1e-6)
@@ -228,7 +230,7 @@ def close(found, wanted):
 
 
 @pytest.mark.parametrize("local", [False, True])
-@pytest.mark.parametrize("normalization", ["layer-mean", "paper-half-sum", "sum"])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_the_transform_and_the_loss_form_agree(local, normalization):
     options = {"normalization": normalization, "local": local}
     total = with_psp(loss_fn, WEIGHT, logits=lambda y: y, has_aux=True, **options)
