@@ -128,7 +128,7 @@ def update(counts: Counts, zs: Layers, labels: Array) -> Counts:
     Args:
         counts: what was counted before.
         zs: layer to pre-activations, shape (B, \*neurons).
-        labels: shape (B,), the classes.
+        labels: integers of shape (B,), the classes.
 
     Returns:
         The new counts. A label out of range or a pre-activation that is not finite is
@@ -358,7 +358,10 @@ def _states(
 def layer_shapes(
     preactivations: Preactivations, params: PyTree, x: Any
 ) -> dict[str, tuple[int, ...]]:
-    """Return layer to the shape of its pre-activations without the batch axis."""
+    """Return layer to the shape of its pre-activations without the batch axis.
+
+    Nothing is computed: the function is only traced. Args as of :func:`layers_of`.
+    """
     zs = jax.eval_shape(lambda p, x: layers_of(preactivations, p, x), params, x)
     return OrderedDict((name, z.shape[1:]) for name, z in zs.items())
 

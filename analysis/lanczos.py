@@ -109,6 +109,8 @@ def valid_steps(diagonal: Array, off_diagonal: Array, scale: Any = 0.0) -> Array
 def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagonal:
     """Decompose with full re-orthogonalisation, and cut off what is not valid.
 
+    Holds (n, m) numbers; beside m products the re-orthogonalisation costs O(n m^2).
+
     Args:
         matvec: (n,) -> (n,), symmetric.
         start: (n,), any length but zero.
@@ -215,6 +217,10 @@ def top_ritz(
 ) -> Ritz:
     """Return the first k eigenpairs in an order; pure, jit- and vmap-safe.
 
+    Each run starts orthogonal to the pairs found, at random or from the worst residual,
+    and ends in a Rayleigh-Ritz step on old and new together: a thick restart (Wu and
+    Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems, 2000).
+
     Args:
         matvec: (n,) -> (n,), symmetric.
         key: of the start vectors.
@@ -222,14 +228,16 @@ def top_ritz(
         size: n.
         steps: Lanczos steps a run, k to n.
         restarts: runs after the first, at most; 0 to trust the first.
-        order: one of :data:`ORDERS`.
+        order: one of :data:`ORDERS`: most positive, most negative, or largest in
+            absolute value first.
         support: optional boolean (n,), the coordinates that vectors may have; the
             matrix must not leave them. It must have k coordinates or more.
         dtype: of the vectors.
 
     Returns:
         The pairs. If even the restarts did not turn up k of them, the rest has
-        residual inf. It takes (steps + k + 1) products a run.
+        residual inf. It takes (steps + k + 1) products a run. Each value lies within
+        its residual of some eigenvalue; that none was missed is not proved.
     """
 
     def again(search: _Search) -> Array:

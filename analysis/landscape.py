@@ -33,11 +33,12 @@ class Survey(NamedTuple):
     """What :func:`survey` found, a row a point.
 
     Attributes:
-        places: (n,) or (n, 2), the coordinates.
-        loss: (n,) float32, mean over the set.
+        places: (n,) or (n, 2) float32, the coordinates.
+        loss: (n,), the mean over the set, in float32 or wider.
         error: (n,) float32, the fraction of examples whose largest output is not at
-            their label; None where the targets are no integer labels of shape (N,).
-        eigenvalue: (n,) float32, or None if not asked for.
+            their label; None unless the targets are integer labels of shape (N,) and
+            the outputs are (N, C).
+        eigenvalue: (n,), or None if not asked for.
 
     Example:
         >>> data = jnp.eye(2), jnp.arange(2)
@@ -60,6 +61,9 @@ def cross_entropy(outputs: Array, labels: Array) -> Array:
         outputs: (B, ..., C) logits.
         labels: (B, ...) integers in [0, C). A label outside gives NaN, and so do the
             derivatives: what computes with it is refused as not finite.
+
+    Returns:
+        (B, ...), one value a label.
     """
     known = (labels >= 0) & (labels < outputs.shape[-1])
     # A product and not a selection: the derivatives of a selected NaN would be 0.
@@ -75,8 +79,8 @@ def mean_loss(
     """Return ``(params, (x, label)) -> scalar``, the mean loss of a batch.
 
     Args:
-        apply_fn: ``(params, x) -> outputs``, shape (B, C).
-        loss: ``(outputs, labels) -> (B,)``.
+        apply_fn: ``(params, x) -> outputs``, for the default loss logits (B, ..., C).
+        loss: ``(outputs, labels) -> (B,)``, or more axes, all averaged.
 
     Example:
         >>> loss = analysis.mean_loss(lambda w, x: x @ w)
@@ -101,12 +105,14 @@ def top_eigenvalue(
 ) -> Callable[[PyTree, Any], Array]:
     """Return ``(params, data) -> largest Hessian eigenvalue``, for :func:`survey`.
 
-    One Lanczos run over all weights, jittable. For residuals, masks and several
-    eigenvalues see :func:`analysis.curvature.top_eigenpairs`.
+    The most positive one, not the largest in absolute value. One Lanczos run over all
+    weights, jittable; its value approaches from below, and nothing here says how near
+    it is. For residuals, masks and several eigenvalues see
+    :func:`analysis.curvature.top_eigenpairs`.
 
     Args:
         loss_fn: ``(params, batch) -> scalar``, the mean loss of a batch.
-        steps: of Lanczos, at least 1.
+        steps: of Lanczos, at least 1: a Hessian product over the whole set each.
         batch: examples at a time.
         seed: of the start vector.
 
@@ -146,7 +152,7 @@ def explore(
         A tree like the function's with a leading axis of n points.
 
     Raises:
-        ValueError: for lanes below 1 or no point.
+        ValueError: for lanes below 1, no point, or coordinates of another shape.
 
     Example:
         >>> way = analysis.line(jnp.zeros(2), jnp.ones(2))

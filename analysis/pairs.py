@@ -47,8 +47,8 @@ class SecondOrder(NamedTuple):
         mean: over all pairs, summed over classes.
         live: the same over the pairs of live neurons; NaN if there are fewer than 2.
         per_class: (C,), the terms of ``mean``.
-        per_neuron: (n,), the mean over a neuron's partners, whose mean is ``mean``;
-            None for the draft, which pools pairs.
+        per_neuron: (n,), the mean over a neuron's partners, summed over classes; its
+            own mean is ``mean``. None for the draft, which pools pairs.
 
     Example:
         >>> on = np.array([[1, 1], [0, 1], [1, 1], [0, 0]], bool)  # (M, n)
@@ -76,7 +76,8 @@ def second_order(
 
     Args:
         on: boolean (M, n), as :func:`analysis.entropy.states` gives it; n >= 2.
-        labels: integers (M,).
+            Counts are exact up to 2**24 examples a class.
+        labels: integers (M,) in [0, classes).
         classes: the number of classes, at least 2.
         form: one of :data:`FORMS`.
         alive: optional boolean (n,), False for neurons with no surviving weight. A

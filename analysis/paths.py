@@ -63,8 +63,11 @@ class Bezier(NamedTuple):
 
     Attributes:
         first: the end at t = 0.
-        middle: the control point, which the curve does not pass through.
+        middle: the control point, which the curve need not pass through.
         second: the end at t = 1.
+
+    Reference:
+        Garipov et al., arXiv 1802.10026; :func:`connect` trains one.
 
     Example:
         >>> first, middle, second = jnp.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
@@ -104,11 +107,12 @@ def barrier(t: Any, loss: Any) -> float:
     .. math:: \max_t \; L(t) - [(1 - t) L(0) + t L(1)]
 
     Args:
-        t: (n,) positions, the first 0 and the last 1.
+        t: (n,) positions, the first 0 and the last 1; n is at least 2.
         loss: (n,) losses there.
 
     Returns:
-        At least 0: both ends count.
+        In units of the loss, computed in float64; at least 0, for both ends count. A
+        peak between two positions is not seen.
 
     Raises:
         ValueError: if the positions do not run from 0 to 1 or a loss is not finite.
@@ -176,8 +180,8 @@ def connect(
         steps: of the optimizer, at least 1.
         batch: examples per step, drawn with replacement.
         optimizer: default: Adam at 1e-3.
-        mask: optional boolean tree: the middle is 0 where it is False, so that the
-            curve stays as sparse as the union of what the ends keep.
+        mask: optional boolean tree: the middle is 0 where it is False. With the union
+            of the ends' masks (:func:`pruning.union`) no point keeps more than that.
 
     Returns:
         A :class:`Connection`.
@@ -256,6 +260,9 @@ def _bend(
 
 def distance(first: PyTree, second: PyTree) -> Float[Array, ""]:
     """Return the Euclidean distance between two trees, over all leaves.
+
+    Raises:
+        ValueError: naming ``second``, if its structure or shapes differ.
 
     Example:
         >>> float(analysis.distance({"w": jnp.zeros(2)}, {"w": jnp.array([3.0, 4.0])}))

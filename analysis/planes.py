@@ -21,8 +21,9 @@ class Plane(NamedTuple):
 
     Attributes:
         origin: the parameters at (0, 0).
-        right: the first direction.
-        up: the second direction.
+        right: the first direction, a tree like ``origin``; a unit of the first
+            coordinate is its whole length.
+        up: the second direction, likewise.
 
     Example:
         >>> right, up = jnp.eye(2)
@@ -45,7 +46,7 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
 
     Args:
         key: a typed PRNG key.
-        like: tree that sets structure, shapes and dtypes.
+        like: tree of floating arrays that sets structure, shapes and dtypes.
         mask: optional boolean tree; the direction is 0 where it is False.
 
     Returns:
@@ -71,7 +72,7 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
 
 
 def orthogonal(direction: PyTree, other: PyTree) -> PyTree:
-    """Return the part of a direction that is orthogonal to another."""
+    """Return the part of a direction that is orthogonal to another, not zero."""
     share = optax.tree.vdot(direction, other) / optax.tree.vdot(other, other)
     return combine((1, -share), (direction, other))
 
@@ -97,7 +98,7 @@ def filter_normalised(
         A tree like ``direction``. A filter whose norm is 0 in either stays put.
 
     Raises:
-        ValueError: if the structures or shapes differ.
+        ValueError: if the structures or shapes differ, or for another axis.
 
     Reference:
         Li et al., Visualizing the loss landscape of neural nets, arXiv 1712.09913.
@@ -142,7 +143,8 @@ def plane_along(
         direction: the rough second axis, e.g. of :func:`random_direction`.
         normalisation: ``"orthogonal"``: made orthogonal to the line between the
             solutions and as long as it, so that the map's axes have one scale;
-            ``"filter"``: :func:`filter_normalised` to ``first``, not orthogonal.
+            ``"filter"``: :func:`filter_normalised` to ``first``, neither orthogonal
+            nor of one scale: distances in the map are not those of the weights.
 
     Returns:
         A :class:`Plane`.
@@ -187,6 +189,10 @@ def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
     Raises:
         ValueError: if a structure differs or the three lie on one line.
 
+    Reference:
+        Garipov et al., Loss surfaces, mode connectivity, and fast ensembling of
+        DNNs, arXiv 1802.10026 (their figure 1).
+
     Example:
         >>> first, second = jnp.zeros(3), jnp.array([2.0, 0.0, 0.0])
         >>> plane = analysis.plane_through(first, second, jnp.array([1.0, 1.0, 0.0]))
@@ -201,6 +207,13 @@ def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
 def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
     """Return the coordinates of the point of a plane that is nearest to a solution.
 
+    Args:
+        plane: whose axes need not be orthogonal.
+        params: the solution, a tree like the plane's origin.
+
+    Raises:
+        ValueError: if the structures differ.
+
     Example:
         >>> right, up = 2 * jnp.eye(2)
         >>> plane = analysis.Plane(jnp.zeros(2), right, up)
@@ -214,11 +227,13 @@ def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
 
 
 def grid(across: Any, upward: Any) -> Array:
-    """Return all pairs of two lists of coordinates, shape (n m, 2), row by row.
+    """Return all pairs of two lists of coordinates, shape (m n, 2), row by row.
+
+    The first coordinate runs fastest: what is measured there reshapes to (m, n).
 
     Args:
         across: n values of the first coordinate.
-        upward: m values of the second; the first coordinate runs fastest.
+        upward: m values of the second.
 
     Example:
         >>> analysis.grid([0.0, 1.0], [0.0, 5.0]).tolist()

@@ -33,9 +33,11 @@ NEIGHBOURS = (1, 5, 15)
 class Probe(NamedTuple):
     """The result of a probe.
 
+    Errors are fractions of the examples, in [0, 1].
+
     Attributes:
-        test_error: a fraction, of the setting chosen on validation.
-        validation_error: its error there.
+        test_error: of the setting chosen on validation.
+        validation_error: of the same setting.
         chosen: the penalty or number of neighbours chosen.
         errors: validation error of each setting tried.
     """
@@ -50,8 +52,9 @@ class FineTuned(NamedTuple):
     """The result of :func:`fine_tune`.
 
     Attributes:
-        params: trunk and head, a pair of trees.
-        losses: (steps,) loss of each step.
+        params: trunk and head, a pair of trees; the head is ``kernel`` (F, C) and
+            ``bias`` (C,).
+        losses: (steps,) loss of each step, of its own batch.
     """
 
     params: tuple[PyTree, PyTree]
@@ -108,15 +111,16 @@ def linear_probe(
 
     .. math:: \min_{W, b} \; \mathrm{mean\ cross\ entropy} + \lambda/2 \, \|W\|^2
 
-    by L-BFGS, on features scaled to mean 0 and variance 1 by the training part (a
-    feature that never varies there becomes 0).
+    by L-BFGS, in float32, on features scaled to mean 0 and variance 1 by the training
+    part (a feature that never varies there becomes 0). The bias b is not penalised; of
+    penalties that err equally the largest is chosen.
 
     Args:
         train: ``(features, labels)``, shapes (N, F) and (N,).
         validation: the same, to choose the penalty.
         test: the same, looked at once, with the chosen one.
         classes: the number of classes.
-        ridges: the penalties lambda to try.
+        ridges: the penalties lambda to try, above 0.
         iterations: of L-BFGS.
 
     Returns:
@@ -192,7 +196,7 @@ def nearest_neighbours(
     """Classify by the most frequent label among the k nearest training features.
 
     Cosine distance; ties of the vote go to the smaller label. k is chosen on
-    validation.
+    validation, of equals the smallest.
 
     Args:
         train: ``(features, labels)``, shapes (N, F) and (N,).
@@ -266,14 +270,14 @@ def fine_tune(
 ) -> FineTuned:
     """Train a trunk with a new linear head on another data set, masks held.
 
-    All steps are one scan; batches are drawn with replacement.
+    All steps are one scan; batches are drawn with replacement; the head begins at 0.
 
     Args:
         trunk_fn: ``(params, x) -> (B, F)``.
         params: the trunk's weights to begin from.
-        data: ``(x, labels)``.
+        data: ``(x, labels)`` with integer labels (N,).
         classes: the number of classes of the new set.
-        key: of the head and the batches.
+        key: of the batches.
         steps: of the optimizer, at least 1.
         mask: optional boolean tree; a trunk weight that is False stays exactly 0.
         batch: examples per step.
@@ -283,8 +287,8 @@ def fine_tune(
         A :class:`FineTuned`; :func:`headed` applies it.
 
     Raises:
-        ValueError: for data that do not fit together, a mask of another structure,
-            steps or batch below 1, or a loss that is not finite.
+        ValueError: for data that do not fit together, a class without examples, a mask
+            of another structure, steps or batch below 1, or a loss that is not finite.
     """
     x, label = jnp.asarray(data[0]), jnp.asarray(data[1])
     size_of((x, label))

@@ -38,11 +38,11 @@ class Compacted:
 
     Attributes:
         module: the smaller Flax module, or the function that was given.
-        params: its parameters.
+        params: its parameters, in the old dtypes.
         stats: its running moments; ``{}`` without batch-norm.
-        kept: name of the units -> indices of those that are left.
-        error: largest difference of the outputs over the largest output, measured on
-            the input that was given.
+        kept: name of the units -> ascending indices of those that are left.
+        error: largest absolute difference of the outputs over the largest output,
+            measured on the input that was given.
         refused: of couplings that were found by tracing, ``path[axis]``, or the name of
             a group -> why it stays whole.
 
@@ -87,7 +87,8 @@ def compact(
         stats: running moments, of a network with batch-norm.
         units: what may go, from :class:`pruning.Units`; default: known of a bundled
             module, found by :func:`pruning.couplings` of others (of a module with
-            ``module.apply`` and ``{"params": params, "batch_stats": stats}``).
+            ``module.apply`` and ``{"params": params, "batch_stats": stats}``). For a
+            module they need ``smaller`` beside them.
         smaller: name of the units -> number left, to the smaller module.
         tolerance: largest difference of outputs, over the largest output; default:
             1e-5, and where the network computes in float16 or bfloat16 anywhere, 4

@@ -64,10 +64,11 @@ class Units(NamedTuple):
         name: of the group.
         ties: (path, axis) of each leaf that has an axis of them; axes count from 0.
         reads: who reads them: all of it.
-        silent: parameters -> (which units put out a constant whatever the input, those
-            constants): shapes (units,) and (units,) or (units, features); or a list,
-            for each reader (units, rows or 1, features or 1, ...).
-
+        silent: leaves by path -> (boolean (units,), which put out a constant whatever
+            the input; the constants). These are (units,), or (units, features) where
+            a unit has several outputs; where readers get different ones (scaled or
+            shifted on the way), a list with one array for each reader, (units, repeat
+            or 1, ...), that broadcasts against what its kernel reads of a unit.
         entries: (path, axis) -> the unit of each entry of that axis, -1 for what is of
             other units; by default, repeat by repeat, all units in order.
 

@@ -77,9 +77,10 @@ def save_safetensors(
         path: of the file.
         params: any pytree of arrays, or an NNX model; what the mask drops is written
             as zero.
-        mask: boolean tree of the same paths. Default: in ``bitmask`` what is not zero,
-            in ``dense`` none.
-        layout: "dense" or "bitmask", see the module.
+        mask: boolean tree of the same paths, True = kept. Default: in ``bitmask`` what
+            is not zero, in ``dense`` none.
+        layout: "dense", which any reader of safetensors takes, or "bitmask"; see
+            :mod:`pruning.export`.
 
     Raises:
         ValueError: for another layout, a mask that does not fit, a dtype that the
@@ -122,6 +123,9 @@ def load_safetensors(path: str | Path, like: PyTree | None = None) -> Saved:
         path: of the file.
         like: a tree of the same paths and shapes that sets the structure; default:
             nested dicts.
+
+    Returns:
+        A :class:`Saved`; all-True masks where the file has none.
 
     Raises:
         FileError: naming the file and the tensor, if it is damaged or foreign, or does
@@ -169,7 +173,12 @@ def to_bcoo(params: PyTree, mask: PyTree | None = None) -> PyTree:
 
     Args:
         params: any pytree of arrays.
-        mask: what is kept; default: what is not zero.
+        mask: boolean tree, True = kept; default: what is not zero. A weight that is
+            kept at 0 is stored.
+
+    Returns:
+        A tree like ``params``; each leaf with ``n_sparse`` equal to its rank. Made on
+        the host, not under ``jit``.
 
     Raises:
         ValueError: if the mask does not fit.

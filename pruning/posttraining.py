@@ -51,14 +51,18 @@ def wanda(
 ) -> PyTree:
     r"""Return :math:`|w_{ij}| \, \|x_i\|_2`, the norm over all that enters the weight.
 
-    Of a convolution x_i are the values of all patches. To compare weights of the same
-    output, as the paper does, pass the scores to :func:`per_output`.
+    i counts the inputs of a layer and j its outputs. Of a convolution x_i are the
+    values of all patches. To compare weights of the same output, as the paper does,
+    pass the scores to :func:`per_output`.
 
     Args:
         apply_fn: ``(params, x) -> y``, any pytree.
         params: any pytree of arrays.
         batches: of inputs x.
         prunable: which leaves to score; others get zeros.
+
+    Returns:
+        A tree like ``params``, >= 0, in its dtypes.
 
     Raises:
         ValueError: if there is no batch; for a leaf that does not enter one matrix
@@ -90,9 +94,14 @@ def per_output(
     """Return the mask that keeps round(density * n) of the n weights of each output.
 
     Args:
-        scores: any pytree of arrays, outputs on the last axis; ties go to the earlier.
-        density: the fraction kept, in [0, 1].
+        scores: any pytree of real arrays, outputs on the last axis (not Equinox's or
+            PyTorch's kernels, which have them on the first). The higher, the better
+            kept; ties go to the earlier.
+        density: the fraction kept of each output's weights, in [0, 1].
         prunable: which leaves; others are all True.
+
+    Returns:
+        A boolean tree like ``scores``, True = kept.
 
     Raises:
         ValueError: for a density out of range, or a score that is not finite.
@@ -133,23 +142,25 @@ def sparsegpt(
 
     .. math:: w_R \leftarrow w_R - \frac{w_i}{[H_R^{-1}]_{ii}} [H_R^{-1}]_{:,i}
 
-    which least changes the layer's output. Of each ``block`` of inputs those with the
-    smallest :math:`w_i^2 / [H_R^{-1}]_{ii}` go. Layers are taken in the order of
-    evaluation, each with the inputs that the pruned ones before it give. It runs on
-    the host in float64, not under ``jit``.
+    which least changes the layer's output. Of each ``block`` of inputs, over all
+    outputs together, the weights with the smallest :math:`w_i^2 / [H_R^{-1}]_{ii}` go.
+    Layers are taken in the order of evaluation, each with the inputs that the pruned
+    ones before it give. It runs on the host in float64, not under ``jit``; of a layer
+    of I inputs it holds H, (I, I), and takes O(I^3 + I^2 O) steps.
 
     Args:
         apply_fn: ``(params, x) -> y``, any pytree.
         params: any pytree of arrays.
         batches: of inputs x, from which to take H.
         density: the fraction kept of each leaf, in [0, 1].
-        pattern: (n, m): instead at most n of every m inputs of each output.
+        pattern: (n, m): keep n of every m successive inputs of each output instead.
         block: inputs among which to choose at once; the paper's 128.
-        damp: lambda over the mean of H's diagonal, which is added to H.
+        damp: what is added to H's diagonal, as a share of its mean; above 0.
         prunable: which leaves; each must be the kernel of one matrix product.
 
     Returns:
-        ``(params, masks)``.
+        ``(params, masks)``: the new weights in the old dtypes, exactly 0 where the mask
+        is False; boolean masks like them, all True where a leaf is not prunable.
 
     Raises:
         ValueError: for an argument out of range, a leaf that is no such kernel (a
