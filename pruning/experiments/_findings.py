@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pruning.experiments import _psp_cells
+from pruning.experiments import _psp_cells, _results_deep
 from pruning.experiments._results_psp import errors_by_seed
 from pruning.experiments._variants import RECORDED, moments
 from synaptax.reports.results import Finding, Miss, Picture, Ratio
@@ -14,7 +15,7 @@ from synaptax.runs import read_json
 
 _FOLDER = "pruning/experiments/recorded"
 
-PICTURES = (
+_PICTURES = (
     Picture(
         f"{_FOLDER}/lenet300_mnist-frontier.png",
         "**Sensitivity (1810.11764).** Test error against compression of LeNet-300-100 "
@@ -27,20 +28,20 @@ PICTURES = (
     Picture(
         f"{_FOLDER}/psp_mnist-curves.png",
         "**PSP (1907.08544).** LeNet-5 on MNIST under five regularisers, mean and "
-        "range of 3 seeds: test error, test cross-entropy, and the penalty R (mean "
+        "range over seeds: test error, test cross-entropy, and the penalty R (mean "
         "over layers of the mean squared pre-activation).",
         "psp",
         headline=True,
     ),
     Picture(
         f"{_FOLDER}/psp_fashion-curves.png",
-        "LeNet-5 on Fashion-MNIST under five regularisers, mean and range of 2 seeds.",
+        "LeNet-5 on Fashion-MNIST under five regularisers, mean and range over seeds.",
         "psp",
     ),
     Picture(
         f"{_FOLDER}/psp_mnist-layers.png",
         "Mean squared pre-activation of each layer of LeNet-5 on the MNIST test set, "
-        "mean and range of 3 seeds.",
+        "mean and range over seeds.",
         "psp",
     ),
     Picture(
@@ -49,7 +50,26 @@ PICTURES = (
         "of each regulariser.",
         "psp",
     ),
+    *(
+        Picture(
+            f"{_FOLDER}/psp_deep-{network}-{kind}.png",
+            f"{name}, narrow, with batch-norm, 10,000 images of a JPEG copy of "
+            f"CIFAR-10: {what}",
+            "psp",
+        )
+        for network, name in _results_deep.NETWORKS.items()
+        for kind, what in (
+            ("curves", "validation error and loss, and R, mean and range over seeds."),
+            ("layers", "mean z² by layer on validation, mean and range over seeds."),
+            ("weights", "the second convolution's weights, seed 0."),
+        )
+    ),
 )
+
+
+def pictures() -> tuple[Picture, ...]:
+    """Return the recorded figures that are there."""
+    return tuple(p for p in _PICTURES if (RECORDED / Path(p.path).name).exists())
 
 
 def point(variant: str, target: float) -> Mapping[str, Any]:
@@ -181,10 +201,9 @@ def penalty() -> tuple[Finding, ...]:
     """Return the rows on arXiv 1907.08544."""
     cells = _psp_cells.read(RECORDED, "psp_mnist")
     names = ("psp", "l2", "none")
-    sizes = {
-        name: fmean(c["penalty"] for c in cells if c["variant"] == name)
-        for name in names
-    }
+    own = {name: [c for c in cells if c["variant"] == name] for name in names}
+    sizes = {name: fmean(c["penalty"] for c in own[name]) for name in names}
+    seeds = sorted({c["seed"] for c in own["psp"]})
     ordered = sizes["psp"] < sizes["l2"] < sizes["none"]
     return (
         _better(
@@ -203,23 +222,17 @@ def penalty() -> tuple[Finding, ...]:
             "PSP keeps pre-activations small: R at epoch 50, MNIST",
             "PSP 4.6, L2 39, none 76 (LOG)",
             "; ".join(f"{name} {size:.1f}" for name, size in sizes.items())
-            + " (3 seeds each)",
+            + f" ({len(seeds)} seeds each)",
             "holds" if ordered else "does not hold",
             "psp",
             tuple(sizes.values()),
             tuple(
-                f"{_FOLDER}/psp_mnist-{n}-{s}.json" for n in names for s in (0, 1, 2)
+                f"{_FOLDER}/psp_mnist-{n}-{c['seed']}.json"
+                for n in names
+                for c in own[n]
             ),
         ),
-        Finding(
-            "PSP generalises better than L2 in deep networks (CIFAR-10)",
-            "(ABS)",
-            "no cell was run",
-            "not tested",
-            "psp",
-            (),
-            (),
-        ),
+        _results_deep.finding(),
     )
 
 
@@ -332,7 +345,7 @@ def misses() -> tuple[Miss, ...]:
             False,
         ),
         Miss(
-            "PSP on CIFAR-10",
+            "PSP on CIFAR-10 at full size",
             "it was planned for a GPU and no machine with one was there",
             True,
         ),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from pruning.comparison import report
 from pruning.comparison.cells import listing
 from pruning.experiments import compare_lenet5, compare_lenet300
 from pruning.experiments._compare import Experiment
+from pruning.experiments._variants import student
 from synaptax.reports.benchmarks import device_of
 from synaptax.reports.results import Page, Picture
 from synaptax.reports.tables import markdown
@@ -60,8 +60,7 @@ def gate(cells: report.Cells) -> list[str]:
         f"{compression:g}x {np.mean(one):+.2f} ({len(one)})"
         for compression, one in sorted(pairs.items())
     )
-    half = stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / len(gaps) ** 0.5
-    low, high = np.mean(gaps) - half, np.mean(gaps) + half
+    low, high = student(gaps)
     told = "told apart" if low > 0 or high < 0 else "not told apart"
     return [
         "",

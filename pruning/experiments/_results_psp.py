@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pruning.experiments import _psp_cells, psp_prune
-from pruning.experiments._variants import RECORDED, moments
+from pruning.experiments import _psp_cells, _results_deep, psp_prune
+from pruning.experiments._variants import RECORDED, moments, spread
 from synaptax import runs
 from synaptax.reports.tables import markdown
 
@@ -30,15 +30,6 @@ FASHION_LOGS = {
     "dropout": ("8.22", "0.676", "150"),
     "l1": ("9.56", "-", "-"),
 }
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Return the mean, with the standard deviation if there are several."""
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:{form}}"
-    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
-    return f"{mean:{form}} ± {math.sqrt(variance):{form}}"
 
 
 def groups(cells: Cells, order: Sequence[str] = ()) -> dict[str, list[Any]]:
@@ -278,6 +269,7 @@ def sections() -> list[str]:
         ),
         *sweep(),
         *pruned_table(),
+        *_results_deep.section(),
         *plain_table("psp_cifar", "PSP: ResNet-18 on CIFAR-10, a JPEG copy"),
     ]
     notes = RECORDED / "notes-psp.md"

@@ -31,6 +31,26 @@ def moments(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "se": math.sqrt(variance / count)}
 
 
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the mean, with the standard deviation if there are several."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:{form}}"
+    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    return f"{mean:{form}} ± {math.sqrt(variance):{form}}"
+
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of Student's 95 % interval of a mean, of two values or more."""
+    from scipy import stats
+
+    over = moments(values)
+    if over["mean"] is None or over["se"] is None:
+        raise ValueError(f"values: expected two or more, got {len(values)}")
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * over["se"]
+    return over["mean"] - half, over["mean"] + half
+
+
 def summarise(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a run's ``summary.json`` to what is recorded.
 

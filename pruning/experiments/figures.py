@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from pruning.comparison import report
-from pruning.experiments import _psp_cells, _results_compare, _results_frontier
+from pruning.experiments import (
+    _psp_cells,
+    _results_compare,
+    _results_deep,
+    _results_frontier,
+    psp_deep,
+)
 from pruning.experiments._variants import RECORDED
 from pruning.experiments.results import PAPER
 from pruning.regularisers import figures
@@ -40,6 +46,7 @@ _NAMES = {
     "l1": "L1",
     "dropout": "dropout",
     "psp": "PSP penalty",
+    "psp+l2": "PSP and L2",
 }
 
 
@@ -159,6 +166,29 @@ def penalty() -> dict[str, Any]:
     return drawn
 
 
+def deep_networks() -> dict[str, Any]:
+    """Draw the comparison of regularisers in deep networks, what is recorded of it."""
+    drawn: dict[str, Any] = {}
+    for network, name in _results_deep.NETWORKS.items():
+        cells = [
+            {**cell, "method": _NAMES[cell["method"]]}
+            for method in psp_deep.METHODS
+            for cell in _results_deep.read(network)
+            if cell["method"] == method
+        ]
+        if not cells:
+            continue
+        seeds = len({cell["seed"] for cell in cells})
+        title = f"{name}, narrow, CIFAR-10 as JPEG, {seeds} seeds: mean and range"
+        kinds = {"curves": figures.curves, "layers": figures.layers}
+        for kind, draw in kinds.items():
+            drawn[f"psp_deep-{network}-{kind}"] = draw(cells, title=title)
+        drawn[f"psp_deep-{network}-weights"] = figures.weights(
+            cells, title=f"{name}, narrow, seed 0, after 24 epochs"
+        )
+    return drawn
+
+
 def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:
     """Return a cell whose method and layers have the names a reader knows."""
     curves = cell["curves"]
@@ -172,7 +202,7 @@ def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
-    drawn = {"lenet300_mnist-frontier": frontier(), **penalty()}
+    drawn = {"lenet300_mnist-frontier": frontier(), **penalty(), **deep_networks()}
     drawn["frontier_lenet300-frontier"] = by_schedule()
     for one in _results_compare.EXPERIMENTS:
         title = f"{one.title}, {one.config.budget} epochs each"

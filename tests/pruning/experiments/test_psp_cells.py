@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pruning.experiments import _psp_cells, _results_psp, psp_prune
+from pruning.experiments import _psp_cells, _results_deep, _results_psp, psp_prune
 from pruning.regularisers import problem
 from pruning.regularisers import train as trainer
 from pruning.regularisers.config import RegulariserConfig, check
@@ -23,6 +23,7 @@ VARIANTS = {"psp": TINY, "none": dataclasses.replace(TINY, method="none")}
 def recorded(tmp_path, monkeypatch):
     """Run one cell and copy it to a second; return the folder of the records."""
     monkeypatch.setattr(_results_psp, "RECORDED", tmp_path)
+    monkeypatch.setattr(_results_deep, "RECORDED", tmp_path)
     run(["--only", "psp", "--seeds", "0", *folders(tmp_path)])
     (cell,) = _psp_cells.read(tmp_path, "psp_mnist")
     other = {**cell, "seed": 1, "test_error": cell["test_error"] / 2}
@@ -59,7 +60,7 @@ def test_cells_are_recorded_one_by_one_and_never_run_again(recorded, monkeypatch
     mean = _results_psp.spread([100 * c["test_error"] for c in cells], ".3f")
     assert f"| psp | 2 | {mean} | 0.57 ± 0.04 |" in text
     assert "| regulariser | relu_0 | relu_1 | logits |" in text
-    assert text.count("No cell has been recorded yet.") == 4
+    assert text.count("No cell has been recorded yet.") == 5
 
 
 def test_the_report_of_pruning(tmp_path, monkeypatch):
