@@ -6,9 +6,12 @@ All are jitted, take one (H, W) image with values in [0, 1], and vmap over a sta
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 
 from covid_cxr.images.resizing import check_image
 from synaptax.typing import Array, Bool, Float, Int
@@ -65,7 +68,7 @@ def equalise(
         image.dtype
     )
     changed = counted & (span > 0)
-    return jnp.where(changed, jnp.clip(rank, 0, 1)[level], image)
+    return jnp.where(changed, _look_up(jnp.clip(rank, 0, 1), level), image)
 
 
 @functools.partial(jax.jit, static_argnames=("tiles", "levels"))
@@ -130,18 +133,39 @@ def clahe(
 
 
 def _levels(image: Array, levels: int) -> Array:
-    """Return each pixel's level, int32, 0 to ``levels`` - 1."""
+    """Return each pixel's level, 0 to ``levels`` - 1, in 16 bits where they do."""
     scaled = jnp.round(jnp.clip(image, 0, 1) * (levels - 1))
-    return scaled.astype(jnp.int32)
+    return scaled.astype(jnp.uint16 if levels <= 2**16 else jnp.int32)
+
+
+def _in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that ``vmap`` runs image by image on a CPU.
+
+    There XLA's scatter and gather of a whole stack take three times as long, and what
+    makes their indices is computed in the same slow loop: outside of a loop over the
+    stack it is not.
+    """
+    return sequential_vmap(function) if jax.default_backend() == "cpu" else function
 
 
 def _histogram(level: Array, counted: Array, levels: int) -> Int[Array, " levels"]:
     """Return how many counted pixels each level has."""
-    return (
-        jnp.zeros(levels, jnp.int32)
-        .at[level.ravel()]
-        .add(counted.ravel().astype(jnp.int32))
-    )
+
+    def count(level: Array, counted: Array) -> Array:
+        bins, one = jnp.zeros(levels, jnp.int32), counted.astype(jnp.int32)
+        # Levels are clipped to [0, levels - 1] where they are made.
+        return bins.at[level].add(one, mode="promise_in_bounds")
+
+    return _in_turn(count)(level.ravel(), counted.ravel())
+
+
+def _look_up(table: Array, level: Array) -> Array:
+    """Return the table's value at each pixel's level."""
+
+    def look(table: Array, level: Array) -> Array:
+        return table.at[level].get(mode="promise_in_bounds")
+
+    return _in_turn(look)(table, level.ravel()).reshape(level.shape)
 
 
 def _tile_map(tile: Array, clip: float | Array, levels: int) -> Int[Array, " levels"]:
