@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from binary import instances, likelihood, projection
+import binary
+from binary import instances, likelihood, projection, solvers
 
 RESCALE = jax.jit(projection.rescale)
 
@@ -82,3 +83,62 @@ def test_bad_arguments_are_refused():
     tx = projection.project_magnetisations()
     with pytest.raises(ValueError, match="params is missing"):
         tx.update(jnp.zeros(3), tx.init(jnp.zeros(3)))
+
+
+SOLVERS = {
+    # the solver's step and the chain that it is; eta = 0.3, momentum 0.5
+    "free": (
+        binary.free(planes=None),
+        lambda q: optax.chain(optax.scale(0.3), projection.project_magnetisations()),
+        False,
+    ),
+    "momentum": (
+        binary.free(planes=None, momentum=0.5),
+        lambda q: optax.chain(
+            optax.trace(0.5), optax.scale(0.3), projection.project_magnetisations()
+        ),
+        False,
+    ),
+    "annealed": (
+        binary.annealed(planes=None, schedule=binary.power(3.0), rate=0.3),
+        lambda q: optax.chain(optax.scale(0.3), projection.project_magnetisations(q)),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_is_a_chain(name):
+    solver, chain, detach = SOLVERS[name]
+    one, steps = instances.storage(jax.random.key(0), 51, 0.6), 30
+    ramp = binary.power(3.0)
+
+    def progress(count):
+        return (count + 1).astype(jnp.float64) / steps
+
+    tx = chain(lambda count: ramp(progress(count)))
+    state = solver.init(
+        jax.random.key(1), solvers.Problem(one, likelihood.batch_of(one))
+    )
+    with jax.enable_x64(True):
+        problem = solvers.Problem(one, likelihood.batch_of(one, jnp.float64))
+        state = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), state)
+        m = solver.magnetisations(state)
+        carry = tx.init(m)
+
+        @jax.jit
+        def both(m, carry, state, count):
+            clock = solvers.Clock(count, progress(count), jnp.int32(7))
+            state = solver.step(
+                jax.random.key(2), state, problem, jnp.float64(0.3), clock
+            )
+            slope = likelihood.gradient(m, one, detach=detach)
+            updates, carry = tx.update(slope, carry, m)
+            return optax.apply_updates(m, updates), carry, state
+
+        for count in range(steps):
+            m, carry, state = both(m, carry, state, jnp.int32(count))
+        # A chain hands on p - m, and m + (p - m) is p to one rounding, 1e-16 a step;
+        # the steps that follow make it larger.
+        np.testing.assert_allclose(m, solver.magnetisations(state), atol=1e-12)
+        assert m.dtype == jnp.float64 and 0.3 < float(likelihood.self_overlap(m)) <= 1
