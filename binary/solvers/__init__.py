@@ -6,6 +6,7 @@ from binary.solvers._annealing import annealing
 from binary.solvers._committee import committee
 from binary.solvers._focusing import focusing
 from binary.solvers._free import free
+from binary.solvers._replicated import replicated
 from binary.solvers._sbpi import sbpi
 from binary.solvers._solve import solve
 from binary.solvers._straight_through import straight_through
@@ -25,6 +26,7 @@ __all__ = [
     "free",
     "linear",
     "power",
+    "replicated",
     "sbpi",
     "solve",
     "straight_through",
