@@ -31,8 +31,8 @@ import optax
 from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
-from pruning._preactivations import preactivations
-from pruning.psp import mean_squares, with_psp
+from pruning._preactivations import LOGITS, preactivations
+from pruning.psp import PSPInfo, mean_squares, psp_penalty
 from pruning.regularisers.config import PENALISED, RegulariserConfig
 from synaptax.data.augment import crop_flip
 from synaptax.data.images import Batch, epoch_order
@@ -174,7 +174,7 @@ def _loss(net: Network, params: Any, stats: Any, batch: Batch, key: Array) -> An
 
 
 def _penalised(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
-    """Return the loss with the penalty added, as :func:`pruning.psp.with_psp` does."""
+    """Return the loss with gamma R added, as :func:`pruning.psp.with_psp` has it."""
     before = config.values == "before-norm"
     only: dict[str, Any] = {"nonlinearities": (), "include": (BEFORE_NORM,)}
 
@@ -182,15 +182,25 @@ def _penalised(config: RegulariserConfig, net: Network) -> Callable[..., Any]:
         with nn.intercept_methods(_name_inputs) if before else nullcontext():
             return _loss(net, params, stats, batch, key)
 
-    return with_psp(
+    # The logits are shown in any case: what goes on to them is the network's own, such
+    # as a ReLU before a last mean over pixels, which is else taken for the loss's.
+    tapped = preactivations(
         loss_fn,
-        config.gamma,
-        normalization=config.normalization,
-        logits=(lambda aux: aux[0]) if config.logits else None,
-        local=config.local,
+        logits=lambda result: result[1][0],
         has_aux=True,
+        local=config.local,
+        loss=True,
         **(only if before else {}),
     )
+
+    def total(params: Any, *args: Any) -> tuple[Array, PSPInfo]:
+        loss, zs, aux = tapped(params, *args)
+        if not config.logits:
+            zs = {path: z for path, z in zs.items() if path != LOGITS}
+        value = psp_penalty(zs, normalization=config.normalization)
+        return loss + config.gamma * value, PSPInfo(loss, value, mean_squares(zs), aux)
+
+    return total
 
 
 def _name_inputs(call: Any, args: Any, kwargs: Any, context: Any) -> Any:

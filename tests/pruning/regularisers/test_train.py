@@ -165,6 +165,20 @@ def test_the_learning_rate_drops_after_its_epochs():
     assert isinstance(tx, optax.GradientTransformation)
 
 
+def test_a_relu_before_the_last_mean_counts_without_the_logits_too():
+    """Traced only: the last ReLU of All-CNN-C is followed by no weight."""
+    config = RegulariserConfig(model="allcnn_c", batch=4, logits=False)
+    net = models.network("allcnn_c", 10, (8, 8, 3))
+    batch = Batch(jnp.zeros((4, 8, 8, 3)), jnp.zeros(4, jnp.int32))
+
+    def run(key):
+        params, stats = net.init(key)
+        return steps._penalised(config, net)(params, stats, batch, key)[1]
+
+    info = jax.eval_shape(run, jax.random.key(0))
+    assert [*info.mean_squares] == [f"relu_{n}" for n in range(9)]
+
+
 @pytest.mark.parametrize(
     ("model", "entries"), [("resnet18", 17), ("mobilenet_v2", None), ("allcnn_c", 9)]
 )
