@@ -5,7 +5,9 @@ size, as array_record files for ``tfds.data_source``. The parts train, validatio
 test are by patient. An example read back is a dict: ``image`` (S, S, 1) uint8;
 ``lungs`` (S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``,
 ``pneumonia`` and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``,
-``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown.
+``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown. A
+study takes the prepared folder as a set: ``{"path": ".../nih_64/1.0.0", "source":
+"tfds"}``.
 """
 
 from __future__ import annotations

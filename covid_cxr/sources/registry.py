@@ -20,6 +20,7 @@ from covid_cxr.sources import (
     nih,
     own,
     padchest,
+    prepared,
     rsna,
     tuberculosis,
 )
@@ -51,8 +52,10 @@ def by_name(name: str) -> Source:
     """
     if name == own.FOLDERS:
         return own.ANY
+    if name == prepared.NAME:
+        return prepared.SOURCE
     if name not in SOURCES:
-        names = ", ".join((*SOURCES, own.FOLDERS))
+        names = ", ".join((*SOURCES, own.FOLDERS, prepared.NAME))
         raise ValueError(f"source: expected 'auto' or one of {names}, got {name!r}")
     return SOURCES[name]
 
@@ -95,8 +98,8 @@ def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) ->
 
     Args:
         root: the folder, in the set's own layout.
-        source: a name of :data:`SOURCES`, "auto" to tell by the layout, or "folders"
-            for any folder of images.
+        source: a name of :data:`SOURCES`, "auto" to tell by the layout, "folders" for
+            any folder of images, or "tfds" for what the TFDS builder prepared.
         **options: the source's own, such as ``uncertain=`` for CheXpert.
 
     Returns:
@@ -189,8 +192,11 @@ def read_mask(index: Index, row: int, name: str = "lungs") -> np.ndarray:
 
 
 def _source_of(index: Index, row: int) -> Source:
-    """Return how a row is read: by its public set, or as a person's own."""
-    return SOURCES.get(str(index.source[row]), own.SOURCE)
+    """Return how a row is read: by its public set, as prepared, or a person's own."""
+    name = str(index.source[row])
+    if name.startswith(f"{prepared.NAME}:"):
+        return prepared.SOURCE
+    return SOURCES.get(name, own.SOURCE)
 
 
 def folder_of(root: str | os.PathLike[str]) -> Path:

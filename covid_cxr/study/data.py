@@ -24,7 +24,7 @@ from covid_cxr import protocols, sources
 from covid_cxr.index import UNKNOWN, Index
 from covid_cxr.phantom import Cohort, roster, stacks
 from covid_cxr.problems import OF_NO_RADIOGRAPH, Problems
-from covid_cxr.sources import own
+from covid_cxr.sources import own, prepared
 from covid_cxr.sources.registry import folder_of
 from covid_cxr.study.config import MASKING, NONE, SetConfig, StudyConfig
 from covid_cxr.study.preparation import AT_ONCE, Part, fill, unit
@@ -384,6 +384,8 @@ def _stamps(index: Index) -> int:
     for row in range(len(index)):
         masks = [name for name in index.masks if index.mask(name)[row]]
         for file in (index.file(row), *(index.mask_file(row, m) for m in masks)):
+            if str(index.source[row]).startswith(f"{prepared.NAME}:"):
+                file = file.parents[1] / prepared.TABLE  # examples have no files
             try:
                 stat = file.stat()
             except OSError:  # said, with its reason, when it is read

@@ -20,8 +20,9 @@ class SetConfig:
 
     Attributes:
         path: the folder; empty for synthetic radiographs, or for the table's own.
-        source: the public layout's name, "auto" to tell by the folder, or "folders"
-            for an own set in which the folder of an image is its class.
+        source: the public layout's name, "auto" to tell by the folder, "folders" for
+            an own set in which the folder of an image is its class, or "tfds" for
+            what :mod:`covid_cxr.tfds_builder` prepared.
         table: of an own set: CSV, TSV or Parquet, a row an image.
         columns: what the table calls its columns.
         labels: how the labels are spelt, by name; default: that of the study, by 1
