@@ -329,6 +329,15 @@ def ratios() -> tuple[Ratio, ...]:
                 "a plain step",
             )
         )
+    found.append(
+        _ratio(
+            "psp@cpu",
+            "A step with the PSP penalty in the loss, ResNet-20",
+            lambda r: (r["network"], r["penalty"]) == ("resnet20", "with_psp"),
+            lambda r: (r["network"], r["penalty"]) == ("resnet20", "none"),
+            "a plain step",
+        )
+    )
     return tuple(found)
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from pruning.experiments import _psp_cells, psp_deep
+from pruning.regularisers import steps
 from pruning.regularisers.config import METHODS, check
 from synaptax import runs
+from synaptax.data.images import Batch
 from synaptax.nets import models
 from synaptax.nets.resnets import ResNet
 
@@ -140,3 +142,20 @@ def test_the_networks_have_half_and_a_quarter_of_the_width(name):
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == {"resnet20": 68698, "allcnn": 88964}[name]
     assert jax.tree.leaves(stats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(psp_deep.SEEDS))
+@pytest.mark.parametrize("setting", list(psp_deep.SETTINGS))
+def test_every_trial_of_the_search_can_be_traced(network, setting):
+    """The last ReLU of All-CNN-C once stopped the search half-way."""
+    config = psp_deep.of_network(network, psp_deep.SETTINGS[setting])
+    net = models.network(config.model, 10, (32, 32, 3))
+    batch = Batch(jnp.zeros((4, 32, 32, 3)), jnp.zeros(4, jnp.int32))
+
+    def slope(key):
+        params, stats = net.init(key)
+        grad_fn = jax.grad(steps.objective(config, net), has_aux=True)
+        return grad_fn(params, stats, batch, key)
+
+    jax.eval_shape(slope, jax.random.key(0))
