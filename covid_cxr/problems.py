@@ -27,6 +27,29 @@ KINDS = {
     "unlabelled": "a row without a usable label",
 }
 
+#: What to do about each kind.
+ADVICE = {
+    "ambiguous": "find out which of the rows is right and delete the other",
+    "bad value": "correct the cell in the table, or empty it: empty is unknown",
+    "constant": "fetch the file again; if it is so at its owners', leave it out",
+    "contrast": "look at the image; if it was exported wrongly, export it again, else "
+    "leave it out",
+    "corrupt": "fetch the file again and compare its size or checksum",
+    "duplicate": "keep one of the two, or give both one patient, or both parts of a "
+    "split may hold the picture",
+    "empty mask": "draw the mask again, or delete it, so that the lungs are unknown",
+    "escapes": "move the file into the data folder and name it relative to that",
+    "grouping": "name a column, a pattern or a match table that tells patients apart",
+    "mask size": "export the mask at its image's stored size",
+    "missing": "fetch the file, or delete its row from the table",
+    "no column": "add the column, or say what the table calls it; or go without",
+    "not a radiograph": "nothing, unless frontal radiographs are among them: then "
+    "correct their view",
+    "unlisted": "nothing, if it is not to be used; else add its row to the table",
+    "unlabelled": "nothing, if it is unknown; else correct the label, or say how it is "
+    "spelt",
+}
+
 #: Kinds that only count rows left out on purpose, or say what was assumed; they do
 #: not make a data folder faulty.
 NOTES = frozenset({"grouping", "no column", "not a radiograph", "unlabelled"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 
 from covid_cxr import verify
-from covid_cxr.problems import KINDS
+from covid_cxr.problems import ADVICE, KINDS
 from synaptax.cli.options import parse
 from synaptax.runs import write_json
 
@@ -98,6 +98,7 @@ def _summary(report: verify.Report) -> str:
     ]
     for kind, count in report.problems.counts().items():
         lines.append(f"  {count:6d} {kind}: {KINDS[kind]}")
+        lines.append(f"         -> {ADVICE[kind]}")
     if not report.problems:
         lines.append("  nothing is wrong")
     return "\n".join(lines)

@@ -14,12 +14,15 @@ from covid_cxr.models.networks import (
     parameters,
     published,
 )
+from covid_cxr.models.xrayvision import XRAYVISION, from_torchxrayvision
 
 __all__ = [
     "ARCHITECTURES",
+    "XRAYVISION",
     "ModelConfig",
     "Network",
     "convert",
+    "from_torchxrayvision",
     "network",
     "parameters",
     "published",

@@ -94,7 +94,7 @@ def _examples(root: str, part: str) -> Any:
     except ImportError as error:
         needs = "needs: pip install 'synaptax[cxr]'"
         raise ImportError(f"reading a prepared set {needs}") from error
-    builder = tfds.builder_from_directory(root)
+    builder: Any = tfds.builder_from_directory(root)
     wanted = {"image", "lungs", "age", "patient", "source", "view", "sex", *_LABELS}
     if builder.info.features is None or not wanted <= set(builder.info.features):
         raise ValueError(f"{root}: expected a set of covid_cxr.tfds_builder")

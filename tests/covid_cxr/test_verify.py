@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from covid_cxr.__main__ import main
+from covid_cxr.problems import ADVICE, KINDS
 from covid_cxr.sources import build, load
 from covid_cxr.verify import verify
 from tests.covid_cxr import trees
@@ -27,6 +28,11 @@ def test_whole_folders_hold_no_fault(name, tmp_path):
     assert [p.detail[:4] for p in faults] == (["age:"] if name == "corda" else [])
     assert report.source == name
     assert report.looked == len(report.index) > 0
+
+
+def test_every_kind_of_problem_has_one_sentence_of_advice():
+    assert list(ADVICE) == list(KINDS)
+    assert all(text and text[-1] != "." for text in ADVICE.values())
 
 
 def test_tables_alone(tmp_path):
