@@ -179,9 +179,27 @@ def search(network: str) -> list[str]:
         lines += [
             "",
             f"Taken: gamma {own['gamma']:g} with {kind} of layers, {logits} logits; "
-            f"L2 {own['l2']:g}.",
+            f"L2 {own['l2']:g}.{_edges(cells, own)}",
         ]
     return [*lines, ""]
+
+
+def _edges(cells: Cells, settled: Mapping[str, Any]) -> str:
+    """Say which strengths that were taken are at the end of those that were tried."""
+    tried = {"l2": [c["config"]["l2"] for c in cells if c["method"] == "l2"]}
+    same = ("normalization", "logits")
+    tried["gamma"] = [
+        c["config"]["gamma"]
+        for c in cells
+        if c["method"] == "psp" and all(c["config"][f] == settled[f] for f in same)
+    ]
+    ends = [
+        f"{name} is the {which} of its kind that was tried"
+        for name, own in tried.items()
+        for which, end in (("weakest", min(own)), ("strongest", max(own)))
+        if settled[name] == end and len(own) > 1
+    ]
+    return "".join(f" {end}." for end in ends)
 
 
 def verdicts() -> dict[str, tuple[str, str]]:
@@ -251,7 +269,7 @@ def section() -> list[str]:
         "and 4 epochs; the test set was looked at once. Regularisers of one seed have "
         "the same initial weights and batches.",
         "",
-        f"Does PSP err less than L2? **{verdict(found).capitalize()}**: "
+        f"Does PSP err less than L2? The claim: **{verdict(found)}**. "
         + "; ".join(f"{name} {text}: {own}" for name, (text, own) in found.items())
         + ".",
         "",

@@ -115,3 +115,18 @@ def test_the_figures_are_those_of_the_networks_recorded(records):
     records("allcnn", (0.0, 0.01))
     kinds = ("curves", "layers", "weights")
     assert list(figures.deep_networks()) == [f"psp_deep-allcnn-{k}" for k in kinds]
+
+
+def test_a_strength_at_the_end_of_its_search_is_named(records, tmp_path):
+    for method, strengths in (("l2", (1e-4, 1e-3)), ("psp", (1e-6, 1e-5, 1e-4))):
+        for number, strength in enumerate(strengths):
+            own = cell("allcnn", method, 0, 0.3 if number else 0.2)
+            own["config"]["l2" if method == "l2" else "gamma"] = strength
+            if method == "psp" and number == 1:
+                own["curves"]["error"] = [0.5, 0.1]
+            name = f"psp_deepsearch-allcnn-{method}-{strength:g}-0.json"
+            runs.write_json(tmp_path / name, own)
+    text = "\n".join(_results_deep.search("allcnn"))
+    assert "gamma 1e-05 with sums of layers, without logits; L2 0.0001." in text
+    assert "l2 is the weakest of its kind that was tried." in text
+    assert "gamma is" not in text
