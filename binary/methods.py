@@ -14,6 +14,7 @@ from binary.solvers import (
     focusing,
     free,
     power,
+    replicated,
     sbpi,
     straight_through,
 )
@@ -77,6 +78,7 @@ METHODS: dict[str, Method] = {
         4000,
     ),
     "focusing": Method("focusing AMP", lambda n: focusing(), 1500),
+    "replicated": Method("3 replicas, annealed", lambda n: replicated(3), 1000),
     "straight-through": Method(
         "straight-through SGD", lambda n: straight_through(), 1000
     ),

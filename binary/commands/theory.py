@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from binary.commands._figures import save
-from binary.commands.theory_curves import CURVES, Curve, Theory
+from binary.commands.theory_curves import CURVES, Curve, Panel, Theory
 from synaptax.cli.options import parse
-from synaptax.reports.drawing import COLOURS, blank
+from synaptax.reports.drawing import COLOURS, GREY, blank
 from synaptax.runs.files import replacing
 
-_GREY = "#595959"
 _DESCRIPTION = """Solve a curve of replica theory and write it as CSV and PNG.
 
-All in float64; a point that does not converge is an error, not a number.
+All in float64; a point that does not converge is left out and named.
 """
 
 
@@ -78,34 +77,61 @@ def write_csv(path: Path, curve: Curve) -> None:
 
 def draw(curve: Curve, *, title: str = "") -> Any:
     """Draw a curve and return the figure, which belongs to no window."""
-    figure = blank(6.4, 4.2)
-    axes = figure.add_subplot()
-    x = [row[curve.axis] for row in curve.rows]
-    for colour, (column, label) in zip(COLOURS, curve.drawn, strict=False):
-        y = [row[column] for row in curve.rows]
-        axes.plot(x, y, color=colour, marker=".", label=label)
-    for where, text in curve.marks:
-        axes.axvline(where, color=_GREY, linestyle=":", linewidth=1)
-        axes.annotate(
-            text,
-            (where, 0.5),
-            xycoords=("data", "axes fraction"),
-            rotation=90,
-            ha="right",
-            va="center",
-            fontsize=8,
-            color=_GREY,
+    figure = blank(4.2 * len(curve.panels) + 1.8, 4.2)
+    for index, (panel, axes) in enumerate(
+        zip(
+            curve.panels,
+            figure.subplots(1, len(curve.panels), squeeze=False)[0],
+            strict=True,
         )
-    if curve.logarithmic:
-        axes.set_yscale("log")
-    axes.set_xlabel(curve.label)
-    axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.3)
-    if len(curve.drawn) > 1:
-        axes.legend(fontsize=8)
-    else:
-        axes.set_ylabel(curve.drawn[0][1])
+    ):
+        _lines(axes, curve, panel)
+        for where, text in curve.marks:
+            axes.axvline(where, color=GREY, linestyle=":", linewidth=1)
+            axes.annotate(
+                text,
+                (where, 0.5),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                ha="right",
+                va="center",
+                fontsize=8,
+                color=GREY,
+            )
+        if curve.missing:  # on the lower edge, where no value is meant
+            axes.plot(
+                curve.missing,
+                [0] * len(curve.missing),
+                "x",
+                color=GREY,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                label=f"no point found: {len(curve.missing)}" if not index else None,
+            )
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _lines(axes: Any, curve: Curve, panel: Panel) -> None:
+    """Draw the lines of one panel, apart in colour, marker and dashes."""
+    x = [row[curve.axis] for row in curve.rows]
+    several = len(panel.lines) > 1
+    styles = zip(COLOURS, ".x+", ("-", "--", ":"), strict=False)
+    for (column, name), (colour, marker, dashes) in zip(
+        panel.lines, styles, strict=False
+    ):
+        y = [row[column] for row in curve.rows]
+        label = name if several else None
+        axes.plot(x, y, color=colour, marker=marker, ls=dashes, label=label)
+    if panel.limit is not None:
+        value, name = panel.limit
+        axes.axhline(value, color=GREY, ls="--", lw=1, label=name)
+    axes.set(xlabel=curve.label, ylabel=panel.label)
+    if panel.logarithmic:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
 
 
 def _show(curve: Curve) -> None:
@@ -124,4 +150,4 @@ def _show(curve: Curve) -> None:
         console.print(f"{curve.axis} = {where:.6f}: {text}")
     if curve.missing:
         values = ", ".join(f"{x:.4g}" for x in curve.missing)
-        console.print(f"no point at {curve.axis} = {values}")
+        console.print(f"no point found at {curve.axis} = {values}")

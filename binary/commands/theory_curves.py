@@ -36,6 +36,9 @@ CurveName = Literal[
 ]
 
 
+_LOAD, _NORM = "load (patterns / weights)", "q*, mean square of m"
+
+
 @dataclasses.dataclass(frozen=True)
 class Theory:
     """Which curve, and where.
@@ -69,6 +72,22 @@ class Theory:
     out: Path = Path("runs/theory")
 
 
+class Panel(NamedTuple):
+    """What one axis of the figure shows: lines of one quantity.
+
+    Attributes:
+        label: of the axis, with its unit.
+        lines: (column, name) of each.
+        logarithmic: whether values span decades.
+        limit: (value, name) of a level that is worth a line.
+    """
+
+    label: str
+    lines: tuple[tuple[str, str], ...]
+    logarithmic: bool = False
+    limit: tuple[float, str] | None = None
+
+
 class Curve(NamedTuple):
     """A table and how to draw it.
 
@@ -76,8 +95,7 @@ class Curve(NamedTuple):
         axis: the first column.
         label: of the axis, with units.
         rows: the points; all have the same columns.
-        drawn: (column, label) of each line that the figure shows.
-        logarithmic: whether the figure's values span decades.
+        panels: of the figure, one quantity each.
         marks: (axis value, text) of special points.
         missing: axis values without a point.
     """
@@ -85,8 +103,7 @@ class Curve(NamedTuple):
     axis: str
     label: str
     rows: list[dict[str, float]]
-    drawn: Sequence[tuple[str, str]]
-    logarithmic: bool = False
+    panels: tuple[Panel, ...]
     marks: tuple[tuple[float, str], ...] = ()
     missing: tuple[float, ...] = ()
 
@@ -133,9 +150,12 @@ def _gardner(config: Theory) -> Curve:
     points, missing = _points(lambda a: gardner(a, config.kappa), loads)
     names = ("alpha", "q", "q_hat", "entropy", "replicon")
     rows = [_pick(point, *names) for point in points]
-    drawn = (("entropy", "entropy per weight (nats)"), ("q", "overlap q"))
+    panels = (
+        Panel("entropy per weight (nats)", (("entropy", "solutions"),)),
+        Panel("overlap q of two solutions", (("q", "q"),)),
+    )
     marks = ((top.alpha, f"capacity {top.alpha:.4f}"),)
-    return Curve("alpha", "load M/N", rows, drawn, marks=marks, missing=missing)
+    return Curve("alpha", _LOAD, rows, panels, marks, missing)
 
 
 def _capacity(config: Theory) -> Curve:
@@ -143,9 +163,12 @@ def _capacity(config: Theory) -> Curve:
     rows = [
         _pick(point, "kappa", "alpha", "q", "q_hat", "replicon") for point in points
     ]
-    drawn = (("alpha", "capacity M/N"), ("q", "overlap q at capacity"))
+    panels = (
+        Panel("capacity (patterns / weights)", (("alpha", "capacity"),)),
+        Panel("overlap q of two solutions at capacity", (("q", "q"),)),
+    )
     label = "margin (standard deviations)"
-    return Curve("kappa", label, rows, drawn, missing=missing)
+    return Curve("kappa", label, rows, panels, missing=missing)
 
 
 def _teacher_student(config: Theory) -> Curve:
@@ -153,16 +176,16 @@ def _teacher_student(config: Theory) -> Curve:
     points, missing = _points(teacher_student, _axis(config, 0.05, end.alpha))
     names = ("alpha", "overlap", "conjugate", "entropy", "generalization_error")
     rows = [_pick(point, *names) for point in points]
-    drawn = (
-        ("overlap", "overlap with the teacher"),
-        ("generalization_error", "generalisation error"),
-        ("entropy", "entropy per weight (nats)"),
+    panels = (
+        Panel("overlap with the teacher", (("overlap", "a random solution"),)),
+        Panel("generalisation error", (("generalization_error", "its error"),)),
+        Panel("entropy per weight (nats)", (("entropy", "solutions"),)),
     )
     marks = (
         (turn.alpha, f"first order {turn.alpha:.4f}"),
         (end.alpha, f"spinodal {end.alpha:.4f}"),
     )
-    return Curve("alpha", "load M/N", rows, drawn, marks=marks, missing=missing)
+    return Curve("alpha", _LOAD, rows, panels, marks, missing)
 
 
 def _along_q_star(config: Theory) -> tuple[list[Any], tuple[float, ...]]:
@@ -177,21 +200,22 @@ def _stochastic(config: Theory) -> Curve:
     energies = ("energy_draw", "energy_mode", "replicon")
     points, missing = _along_q_star(config)
     rows = [_pick(point, *names, *energies) for point in points]
-    drawn = (
-        ("loss", "loss per pattern (nats)"),
-        ("energy_draw", "error of a draw"),
-        ("energy_mode", "error of sign(m)"),
-        ("replicon", "replicon (RS stable below 1)"),
+    errors = (("energy_draw", "a draw"), ("energy_mode", "sign(m)"))
+    panels = (
+        Panel("loss per pattern (nats)", (("loss", "loss"),)),
+        Panel("training error (share of patterns)", errors),
+        Panel("replicon", (("replicon", "replicon"),), limit=(1.0, "RS stable below")),
     )
-    return Curve("q_star", "q*", rows, drawn, missing=missing)
+    return Curve("q_star", _NORM, rows, panels, missing=missing)
 
 
 def _bc(config: Theory) -> Curve:
     names = ("q_star", "energy_mode", "mean_abs", "alignment", "replicon")
     points, missing = _along_q_star(config)
     rows = [_pick(point, *names) for point in points]
-    drawn = (("energy_mode", "training error of sign(m)"),)
-    return Curve("q_star", "q*", rows, drawn, logarithmic=True, missing=missing)
+    line = (("energy_mode", "sign(m)"),)
+    panels = (Panel("training error of sign(m) (share of patterns)", line, True),)
+    return Curve("q_star", _NORM, rows, panels, missing=missing)
 
 
 def _replicon(config: Theory) -> Curve:
@@ -201,8 +225,8 @@ def _replicon(config: Theory) -> Curve:
     )
     names = ("q_star", "beta", "q", "replicon", "energy_mode")
     rows = [_pick(point, *names) for point in points]
-    drawn = (("beta", "inverse temperature where RS becomes unstable"),)
-    return Curve("q_star", "q*", rows, drawn, missing=missing)
+    panels = (Panel("beta where RS becomes unstable (1 / nats)", (("beta", "beta"),)),)
+    return Curve("q_star", _NORM, rows, panels, missing=missing)
 
 
 def _robustness(config: Theory) -> Curve:
@@ -211,8 +235,9 @@ def _robustness(config: Theory) -> Curve:
         {"distance": d, "error": flip_energy(ensemble, d)}
         for d in _axis(config, 0.0, 0.5)
     ]
-    drawn = (("error", "training error after random flips"),)
-    return Curve("distance", "fraction of flipped weights", rows, drawn)
+    label = "training error after random flips (share of patterns)"
+    panels = (Panel(label, (("error", "error"),)),)
+    return Curve("distance", "fraction of flipped weights", rows, panels)
 
 
 def _franz_parisi(config: Theory) -> Curve:
@@ -226,12 +251,10 @@ def _franz_parisi(config: Theory) -> Curve:
         for p in points
         if p.converged
     ]
-    drawn = (
-        ("entropy", "entropy of solutions (nats)"),
-        ("all_weights", "entropy of all weights (nats)"),
-    )
+    lines = (("entropy", "solutions"), ("all_weights", "all weight vectors"))
+    panels = (Panel("entropy per weight (nats)", lines),)
     label = "Hamming distance per weight"
-    return Curve("distance", label, rows, drawn, missing=missing)
+    return Curve("distance", label, rows, panels, missing=missing)
 
 
 def _reference(config: Theory) -> Any:

@@ -1,4 +1,4 @@
-"""Success curves at N = 1001 for every solver, on the same instances.
+"""Success curves at N = 1001 on the same instances.
 
 Command: ``python -m binary.experiments.success_n1001 [--only METHOD]``. It goes on
 where it was stopped, and writes the record of what is done so far. About 35 minutes of
@@ -21,7 +21,6 @@ PLAN = Plan(
     chunk=25,
     loads={
         "free": ((0.5, 0.55, 0.6, 0.62, 0.64, 0.66, 0.68, 0.7), 200),
-        "free-h": ((0.6, 0.62, 0.64, 0.66, 0.68), 200),
         "free-minibatch": ((0.6, 0.64, 0.66, 0.68, 0.7), 200),
         "free-detached": ((0.3, 0.4, 0.5, 0.6), 200),
         "linear-1000": ((0.6, 0.65), 200),
@@ -34,7 +33,6 @@ PLAN = Plan(
         "amp": ((0.65, 0.68, 0.7, 0.72, 0.74, 0.76), 200),
         "power-10000": ((0.74, 0.76, 0.78), 200),
         "straight-through": ((0.1, 0.2, 0.3, 0.4), 200),
-        "annealing": ((0.2, 0.3, 0.4), 200),
     },
 )
 

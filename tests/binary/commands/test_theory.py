@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from binary.commands.theory import main
+from binary.commands.theory import draw, main
 from binary.commands.theory_curves import CURVES, Theory
 from binary.theory import NotConverged, capacity, gardner, spinodal, stochastic
 
@@ -43,12 +43,28 @@ def test_curves_end_where_their_states_do():
     assert students[-1]["alpha"] == pytest.approx(spinodal().alpha)
 
 
+def test_a_panel_shows_one_quantity_and_names_its_lines():
+    left, right = draw(CURVES["gardner"](Theory(points=2))).axes
+    assert left.get_ylabel() == "entropy per weight (nats)"
+    assert right.get_ylabel() == "overlap q of two solutions"
+    curve = CURVES["stochastic"](Theory(low=0.3, high=0.5, points=2))
+    losses, errors, replicon = draw(curve).axes
+    assert len(losses.lines) == 1 and "nats" in losses.get_ylabel()
+    names = [text.get_text() for text in errors.get_legend().get_texts()]
+    assert names == ["a draw", "sign(m)"]
+    styles = {(ln.get_color(), ln.get_marker(), ln.get_ls()) for ln in errors.lines}
+    assert len({s[0] for s in styles}) == len({s[2] for s in styles}) == 2
+    assert replicon.get_legend() is not None
+
+
 def test_stability_line_leaves_out_where_there_is_none():
     curve = CURVES["replicon"](Theory(low=0.6, high=0.85, points=2))
     assert curve.missing == (0.6,)
     (row,) = curve.rows
     again = stochastic(0.55, 0.85, row["beta"])
     assert again.replicon == pytest.approx(1, abs=1e-5)
+    (axes,) = draw(curve).axes
+    assert axes.get_legend().get_texts()[0].get_text() == "no point found: 1"
     with pytest.raises(NotConverged, match="stable up to beta = 100"):
         CURVES["replicon"](Theory(low=0.5, high=0.5, points=1))
 

@@ -1,0 +1,100 @@
+"""The entropy S(d) of solutions around those of SBPI and AMP, N = 301, load 0.55.
+
+Command: ``python -m binary.experiments.nearby_n301``; with its record there, it prints
+that and measures nothing. About a minute of one core.
+
+Belief propagation sums over the solutions around a solution found, as the overlay does
+at N = 1001 around those of ascent; here all solvers have the same six instances.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from binary._local_entropy import local_entropy
+from binary.experiments.record import RECORDED
+from binary.instances import stack, storage
+from binary.methods import METHODS
+from binary.overlay.jobs import statistics
+from binary.solvers import solve
+from synaptax import runs
+from synaptax.reports.tables import markdown
+
+NAME, SIZE, LOAD, INSTANCES, FIRST_SEED = "nearby_n301", 301, 0.55, 6, 4000
+SHOWN = ("sbpi", "amp", "free")
+COUPLINGS = (0.0, 0.4, 0.8, 1.2, 1.5)
+
+
+def around(method: str, size: int, count: int) -> dict[str, Any]:
+    """Return d and S(d) at each coupling, around the solutions of one method."""
+    chosen = METHODS[method]
+    pairs = [
+        jax.random.split(jax.random.key(seed))
+        for seed in range(FIRST_SEED, FIRST_SEED + count)
+    ]
+    batch = stack([storage(keys[0], size, LOAD) for keys in pairs])
+    turns = jax.numpy.stack([keys[1] for keys in pairs])
+    used = time.process_time()
+    result = solve(
+        chosen.solver(size), batch, turns, epochs=chosen.epochs, width=chosen.width
+    )
+    rows = np.flatnonzero(result.solved)
+    solved = jax.tree.map(lambda leaf: leaf[rows], batch)
+    near = local_entropy(solved, np.asarray(result.weights)[rows], COUPLINGS)
+    return {
+        "method": method,
+        "solved": len(rows),
+        "converged": near.converged.sum(axis=0).tolist(),
+        "distance": statistics(near.distance),
+        "entropy": statistics(near.entropy),
+        "core_s": round(time.process_time() - used, 3),
+    }
+
+
+def table(record: Mapping[str, Any]) -> list[str]:
+    """Return the Markdown table of a record; a dash where a run did not converge."""
+    head = ["solutions of", *(f"d, S(d) at gamma {g:g}" for g in COUPLINGS)]
+    lines = []
+    for one in record["centres"]:
+        cells = [
+            f"{d:.3f}, {s:.4f} ± {error:.4f}" if done == one["solved"] else "-"
+            for d, s, error, done in zip(
+                one["distance"]["mean"],
+                one["entropy"]["mean"],
+                one["entropy"]["error"],
+                one["converged"],
+                strict=True,
+            )
+        ]
+        label = METHODS[one["method"]].label
+        lines.append([f"{label} ({one['solved']} of {record['instances']})", *cells])
+    return markdown(head, lines)
+
+
+def main() -> int:
+    """Measure unless there is a record, and print its table."""
+    path = RECORDED / f"{NAME}.json"
+    if not path.exists():
+        record = {
+            "command": f"python -m binary.experiments.{NAME}",
+            "size": SIZE,
+            "load": LOAD,
+            "instances": INSTANCES,
+            "first_seed": FIRST_SEED,
+            "couplings": COUPLINGS,
+            **runs.environment(),
+            "centres": [around(name, SIZE, INSTANCES) for name in SHOWN],
+        }
+        runs.write_json(path, runs.jsonable(record))
+    print("\n".join(table(runs.read_json(path))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
