@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
-from analysis._sets import mean_over, size_of
+from analysis._sets import at_least, mean_over, size_of
 from analysis.paths import combine
+from synaptax.checks import check_number
 from synaptax.trees import check_same_structure
 from synaptax.typing import Array, PyTree
 
@@ -97,12 +98,9 @@ class Recomputed:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                f"momentum: expected a number in [0, 1), got {self.momentum}"
-            )
-        if self.batch < 1:
-            raise ValueError(f"batch: expected at least 1, got {self.batch}")
+        good = lambda share: 0 <= share < 1
+        check_number("momentum", self.momentum, "a number in [0, 1)", good)
+        at_least(1, batch=self.batch)
 
     def at(self, place: Array, params: PyTree) -> PyTree:
         """Return the mean over batches of the statistics of a batch."""

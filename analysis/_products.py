@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from synaptax.checks import scalar_valued
 from synaptax.typing import Array, PyTree
 
 
@@ -20,7 +21,7 @@ class Hessian:
     loss: Callable[[PyTree, Any], Array]
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
-        gradient = lambda p: jax.grad(self.loss)(p, part)
+        gradient = lambda p: jax.grad(scalar_valued(self.loss, "loss"))(p, part)
         return jax.jvp(gradient, (params,), (v,))[1]
 
 
@@ -32,7 +33,7 @@ class GaussNewton:
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, targets = part
         y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
-        slope = lambda y: jax.grad(self.loss)(y, targets)
+        slope = lambda y: jax.grad(scalar_valued(self.loss, "loss"))(y, targets)
         return pull(jax.jvp(slope, (y,), (dy,))[1])
 
 
@@ -43,7 +44,8 @@ class Rest:
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, targets = part
-        slope = jax.grad(self.loss)(self.apply_fn(params, x), targets)  # held
+        y = self.apply_fn(params, x)
+        slope = jax.grad(scalar_valued(self.loss, "loss"))(y, targets)  # held
         pull = lambda p: jax.vjp(lambda q: self.apply_fn(q, x), p)[1](slope)[0]
         return jax.jvp(pull, (params,), (v,))[1]
 

@@ -11,7 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from synaptax.checks import is_traced, wide_dtype
+from synaptax.checks import check_integer, is_traced, wide_dtype
+
+
+def at_least(least: int, **numbers: Any) -> None:
+    """Raise a ValueError that names the first that is no integer >= ``least``."""
+    for name, value in numbers.items():
+        check_integer(name, value, least, expected=f"at least {least}")
+
+
+def check_pair(data: Any) -> None:
+    """Raise a ValueError unless the data are ``(x, targets)``."""
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        got = type(data).__name__
+        size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+        raise ValueError(f"data: expected a pair (x, targets), got {got}{size}")
 
 
 def size_of(data: Any, argument: str = "data") -> int:
@@ -22,11 +36,12 @@ def size_of(data: Any, argument: str = "data") -> int:
             leaves do not agree.
     """
     leaves = jax.tree.leaves(data)
-    sizes = {int(leaf.shape[0]) if leaf.ndim else -1 for leaf in leaves}
+    shapes = [tuple(np.shape(leaf)) for leaf in leaves]
+    sizes = {int(shape[0]) if shape else -1 for shape in shapes}
     if len(sizes) != 1 or min(sizes) < 1:
         raise ValueError(
             f"{argument}: expected arrays with one leading axis of one or more "
-            f"examples, got shapes {[tuple(leaf.shape) for leaf in leaves]}"
+            f"examples, got shapes {shapes}"
         )
     return sizes.pop()
 
@@ -53,17 +68,23 @@ def mean_over(
         A tree like the function's, summed in float32 or wider.
 
     Raises:
-        ValueError: if ``batch`` is below 1 or the data have no common leading axis.
+        ValueError: if ``batch`` is below 1, the data have no common leading axis or
+            a weight is no scalar.
     """
     count = size_of(data)
-    if batch < 1:
-        raise ValueError(f"batch: expected at least 1, got {batch}")
+    at_least(1, batch=batch)
     batch = min(batch, count)
     if weight is not None:
 
         def weighed(part: Any) -> Any:
             # Over its size, since the mean over the set multiplies by that again.
             mass = jnp.asarray(weight(part), jnp.float32) / size_of(part)
+            if mass.shape != ():
+                raise ValueError(
+                    "weight: expected a scalar, such as the sum of the batch's "
+                    f"weights, got an array of shape {mass.shape}"
+                )
+            mass = jnp.where(mass >= 0, mass, jnp.nan)  # no mean is the right one
             # A batch that weighs nothing may have no mean: 0 / 0.
             times = lambda a: jnp.where(mass > 0, mass.astype(a.dtype) * a, 0)
             return mass, jax.tree.map(times, function(part))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analysis._sets import at_least
 from analysis.curvature import (
     Trace,
     check_finite,
@@ -26,6 +27,7 @@ from analysis.curvature import (
     trace,
 )
 from analysis.operators import Operator, masked
+from synaptax.checks import check_key
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Key, PyTree
 
@@ -171,8 +173,8 @@ def diagonal(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Di
         >>> analysis.diagonal(operator, jax.random.key(0), probes=2).value.tolist()
         [0.5, 2.0]
     """
-    if probes < 2:
-        raise ValueError(f"probes: expected at least 2, got {probes}")
+    at_least(2, probes=probes)
+    check_key(key)
     first, second = jax.random.split(key)
     probed = check_symmetric(operator, first)
     mean, error = _diagonal(
@@ -229,6 +231,7 @@ def layers(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Laye
         >>> [round(block.top, 3) for block in found.blocks.values()]
         [1.0, 4.0]
     """
+    check_key(key)
     seed = seed_of(key)
     first, key = jax.random.split(key)
     spans = _spans(operator)
@@ -280,10 +283,9 @@ def watch(
         >>> hook(3, jnp.ones(2)), round(hook(10, jnp.ones(2))["curvature/top"], 3)
         ({}, 2.0)
     """
-    if every < 1:
-        raise ValueError(f"every: expected at least 1, got {every}")
-    if probes < 2:
-        raise ValueError(f"probes: expected at least 2, got {probes}")
+    at_least(1, every=every)
+    at_least(2, probes=probes)
+    check_key(key)
     first, second = jax.random.split(key)
 
     def hook(step: int, params: PyTree) -> dict[str, float]:

@@ -16,8 +16,9 @@ import numpy as np
 from jax import lax
 
 from analysis import lanczos
+from analysis._sets import at_least
 from analysis.operators import Operator, masked
-from synaptax.checks import check_choice
+from synaptax.checks import check_choice, check_integer, check_key, check_number
 from synaptax.typing import Array, Key
 
 VIEWS = ("survivors", "all")
@@ -130,14 +131,13 @@ def top_eigenpairs(
     """
     check_choice("order", order, lanczos.ORDERS)
     support, room = support_of(operator, view)
-    if not 1 <= k <= room:
-        raise ValueError(f"k: expected 1 to {room}, got {k}")
+    check_key(key)
+    k = check_integer("k", k, 1, room, expected=f"1 to {room}")
     steps = min(max(2 * k + 30, 40), room) if steps is None else steps
-    if not k <= steps <= operator.size:
-        raise ValueError(f"steps: expected {k} to {operator.size}, got {steps}")
+    most = operator.size
+    steps = check_integer("steps", steps, k, most, expected=f"{k} to {most}")
     restarts = 2 * k + 2 if restarts is None else restarts
-    if restarts < 0:
-        raise ValueError(f"restarts: expected 0 or more, got {restarts}")
+    restarts = check_integer("restarts", restarts, 0, expected="0 or more")
     first, second = jax.random.split(key)
     probed = check_symmetric(operator, first)
     found = _top(
@@ -218,14 +218,13 @@ def trace(
         >>> round(analysis.trace(operator, jax.random.key(0), probes=2).value, 3)
         2.5
     """
-    if probes < 2:
-        raise ValueError(f"probes: expected at least 2, got {probes}")
+    at_least(2, probes=probes)
+    check_key(key)
     support, room = support_of(operator, "survivors")
     if deflate is None and room <= FEW:
         return _added_up(operator, key, support, probes)
     deflate = min(probes, FEW) if deflate is None else deflate
-    if not 0 <= deflate <= room:
-        raise ValueError(f"deflate: expected 0 to {room}, got {deflate}")
+    deflate = check_integer("deflate", deflate, 0, room, expected=f"0 to {room}")
     first, second = jax.random.split(key)
     probed = check_symmetric(operator, first)
     head, forms = _deflated_forms(
@@ -383,8 +382,7 @@ def students(
     Raises:
         ValueError: for a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number in (0, 1), got {level}")
+    check_number("level", level, "a number in (0, 1)", lambda share: 0 < share < 1)
     from scipy import stats
 
     half = float(stats.t.ppf((1 + level) / 2, count - 1)) * standard_error

@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analysis._sets import at_least
 from synaptax.typing import Array, PyTree
 
 CLIP = (1e-4, 0.9999)
@@ -109,8 +110,7 @@ def init(shapes: Mapping[str, Any], classes: int) -> Counts:
     Raises:
         ValueError: for fewer than 2 classes, or no layer.
     """
-    if classes < 2:
-        raise ValueError(f"classes: expected at least 2, got {classes}")
+    at_least(2, classes=classes)
     if not shapes:
         raise ValueError("shapes: expected at least one layer, got none")
     zero = jnp.zeros([], jnp.int32)
@@ -323,6 +323,8 @@ def measure(
     counts = None
     squares: dict[str, list[float]] = {}
     for x, labels in batches:
+        if not np.size(labels):
+            continue
         if counts is None:
             counts = init(layer_shapes(preactivations, params, x), classes)
             squares = {name: [] for name in counts.on}
@@ -386,6 +388,8 @@ def states(
     found: dict[str, list[np.ndarray]] = {}
     labels = []
     for x, label in batches:
+        if not np.size(label):
+            continue
         on, finite = _states(preactivations, params, x)
         for name, each in on.items():
             if not bool(finite[name]):

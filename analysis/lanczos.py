@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analysis.operators import masked
+from synaptax.checks import check_integer
 from synaptax.typing import Array, Key
 
 # Off-diagonals below this many rounding errors of the largest entry end the space.
@@ -129,8 +130,8 @@ def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagon
         >>> int(small.valid), small.diagonal.tolist()
         (1, [2.0, 0.0, 0.0])
     """
-    if not 1 <= steps <= start.size:
-        raise ValueError(f"steps: expected 1 to {start.size}, got {steps}")
+    most = start.size
+    steps = check_integer("steps", steps, 1, most, expected=f"1 to {most}")
     # The sub-diagonal holds the residuals' norms as they were. The symmetric form
     # would average them with entries that are wrong as soon as one of them is noise.
     factorise = _decomp().hessenberg(steps, reortho="full", custom_vjp=False)

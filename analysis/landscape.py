@@ -22,7 +22,7 @@ from analysis._batch_norm import Fixed as Fixed
 from analysis._batch_norm import Interpolated as Interpolated
 from analysis._batch_norm import Recomputed as Recomputed
 from analysis._batch_norm import Statistics
-from analysis._sets import check_finite, mean_over, size_of
+from analysis._sets import at_least, check_finite, check_pair, mean_over, size_of
 from analysis.operators import hessian
 from synaptax.typing import Array, PyTree
 
@@ -64,7 +64,17 @@ def cross_entropy(outputs: Array, labels: Array) -> Array:
 
     Returns:
         (B, ...), one value a label.
+
+    Raises:
+        ValueError: for labels that are no integers, or not one for each row of logits.
     """
+    whole = jnp.issubdtype(labels.dtype, jnp.integer)
+    if not whole or labels.shape != outputs.shape[:-1]:
+        raise ValueError(
+            f"labels: expected integers of shape {outputs.shape[:-1]}, got "
+            f"{labels.dtype} of shape {labels.shape}, for outputs of shape "
+            f"{outputs.shape}"
+        )
     known = (labels >= 0) & (labels < outputs.shape[-1])
     # A product and not a selection: the derivatives of a selected NaN would be 0.
     poison = jnp.where(known, 1, jnp.nan).astype(outputs.dtype)
@@ -90,6 +100,7 @@ def mean_loss(
     """
 
     def of(params: PyTree, batch: Any) -> Array:
+        check_pair(batch)
         x, label = batch
         return loss(apply_fn(params, x), label).mean()
 
@@ -102,6 +113,7 @@ def top_eigenvalue(
     steps: int = 20,
     batch: int = 500,
     seed: int = 0,
+    weight: Callable[[Any], Any] | None = None,
 ) -> Callable[[PyTree, Any], Array]:
     """Return ``(params, data) -> largest Hessian eigenvalue``, for :func:`survey`.
 
@@ -115,6 +127,7 @@ def top_eigenvalue(
         steps: of Lanczos, at least 1: a Hessian product over the whole set each.
         batch: examples at a time.
         seed: of the start vector.
+        weight: what a batch weighs, as in :func:`analysis.hessian`.
 
     Example:
         >>> loss = lambda w, x: 0.5 * jnp.mean((x @ w) ** 2)  # Hessian x^T x / N
@@ -123,9 +136,10 @@ def top_eigenvalue(
         >>> round(float(top(jnp.ones(2), x)), 3)
         2.0
     """
+    at_least(1, steps=steps)
 
     def of(params: PyTree, data: Any) -> Array:
-        operator = hessian(loss_fn, params, data, batch=batch)
+        operator = hessian(loss_fn, params, data, batch=batch, weight=weight)
         start = jax.random.normal(jax.random.key(seed), (operator.size,))
         found = lanczos.run(
             operator.matvec, start.astype(operator.dtype), min(steps, operator.size)
@@ -219,13 +233,19 @@ def survey(
         ([0.313, 1.313], [0.0, 1.0])
     """
     places = _checked_places(places, lanes)
-    x, label = (jnp.asarray(part) for part in data)
+    check_pair(data)
+    x, label = (jax.tree.map(jnp.asarray, part) for part in data)
+    if isinstance(data[1], list):
+        label = jnp.asarray(data[1])
     size_of((x, label))
-    labelled = bool(jnp.issubdtype(label.dtype, jnp.integer))
+    at_least(1, batch=batch)
+    alone = isinstance(label, Array)
+    labelled = alone and bool(jnp.issubdtype(label.dtype, jnp.integer))
     if not labelled and loss is cross_entropy:
+        got = f"{label.dtype} of shape {label.shape}" if alone else "several arrays"
         raise ValueError(
-            f"data: expected integer labels for cross-entropy, got {label.dtype} of "
-            f"shape {tuple(label.shape)}; or give the loss of these targets"
+            f"data: expected integer labels for cross-entropy, got {got}; or give the "
+            "loss of these targets"
         )
     found, classes = _survey(
         geometry,
@@ -284,7 +304,7 @@ def _survey(
         def means(part: Any) -> tuple[Array, Array | None]:
             nonlocal classes
             outputs = apply_fn(*state, part[0])
-            if outputs.ndim == part[1].ndim + 1:
+            if isinstance(part[1], Array) and outputs.ndim == part[1].ndim + 1:
                 classes = outputs.shape[-1]
             if not classified or outputs.ndim != 2:
                 return loss(outputs, part[1]).mean(), None
@@ -303,8 +323,7 @@ def _over_points(function: Callable[[Array], Any], places: Array, lanes: int) ->
 
 
 def _checked_places(places: Any, lanes: int) -> Array:
-    if lanes < 1:
-        raise ValueError(f"lanes: expected at least 1, got {lanes}")
+    at_least(1, lanes=lanes)
     places = jnp.asarray(places, jnp.float32)
     if (
         places.ndim not in (1, 2)

@@ -39,9 +39,9 @@ from analysis._products import (
     Hessian,
     Rest,
 )
-from analysis._sets import mean_over, size_of
-from synaptax.checks import check_boolean
-from synaptax.trees import check_same_structure, named_leaves
+from analysis._sets import at_least, check_pair, mean_over, size_of
+from synaptax.checks import check_boolean, check_choice
+from synaptax.trees import check_same_structure, named_leaves, with_arrays
 from synaptax.typing import Array, PyTree
 
 LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
@@ -95,8 +95,7 @@ def from_matvec(
     Raises:
         ValueError: for a size below 1, or a mask that is not boolean of shape (n,).
     """
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, got {size}")
+    at_least(1, size=size)
     if mask is not None:
         check_boolean(mask)
         if mask.shape != (size,):
@@ -249,10 +248,7 @@ def fisher(
         >>> operator.matvec(unit).tolist()  # (diag(p) - p p^T) / 2
         [0.125, -0.125, 0.0, 0.0]
     """
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(
-            f"likelihood: expected one of {', '.join(LIKELIHOODS)}, got {likelihood!r}"
-        )
+    check_choice("likelihood", likelihood, LIKELIHOODS)
     return _operator(Fisher(apply_fn, likelihood), params, data, batch, mask)
 
 
@@ -313,6 +309,13 @@ def _operator(
     mask: PyTree | None,
     weight: Callable[[Any], Any] | None = None,
 ) -> Operator:
+    if isinstance(over_batch, GaussNewton | Rest | Fisher):
+        check_pair(data)
+    if not (weight is None or callable(weight)):
+        raise ValueError(
+            f"weight: expected a function of a batch, got {type(weight).__name__}"
+        )
+    params = with_arrays(params)
     dtype = _one_dtype(params)
     flat, unravel = ravel_pytree(params)
     kept = None
@@ -320,8 +323,7 @@ def _operator(
         check_same_structure(params, mask, argument="mask")
         check_boolean(mask)
         kept = ravel_pytree(mask)[0]
-    if batch < 1:
-        raise ValueError(f"batch: expected at least 1, got {batch}")
+    at_least(1, batch=batch)
     batches = -(-size_of(data) // batch)
     matvec = jax.tree_util.Partial(
         _Product(over_batch, batch, weight), params, data, kept

@@ -32,7 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analysis._sets import at_least
 from analysis.entropy import CLIP, check_labels
+from synaptax.checks import check_choice
 from synaptax.typing import Array
 
 FORMS = ("xnor", "joint", "draft")
@@ -144,8 +146,7 @@ def draft_entropy(same: np.ndarray, examples: np.ndarray, neurons: int) -> np.nd
 def _check(
     on: np.ndarray, labels: np.ndarray, classes: int, form: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    if form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
+    check_choice("form", form, FORMS)
     on, labels = np.asarray(on), np.asarray(labels)
     if on.dtype != bool or on.ndim != 2 or on.shape[1] < 2:
         raise ValueError(
@@ -157,8 +158,7 @@ def _check(
             f"labels: expected integers of shape {on.shape[:1]}, got {labels.dtype} "
             f"of shape {labels.shape}"
         )
-    if classes < 2:
-        raise ValueError(f"classes: expected at least 2, got {classes}")
+    at_least(2, classes=classes)
     inside = (labels >= 0) & (labels < classes)
     counts = np.bincount(labels[inside], minlength=classes)
     check_labels(counts, int(np.sum(~inside)))

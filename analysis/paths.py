@@ -16,10 +16,16 @@ import numpy as np
 import optax
 from jax import lax
 
-from analysis._sets import check_finite, size_of
+from analysis._sets import at_least, check_finite, size_of
 from pruning.masks import apply_mask
-from synaptax.checks import check_boolean, wide_dtype
-from synaptax.trees import check_same_structure
+from synaptax.checks import (
+    check_boolean,
+    check_floating,
+    check_key,
+    scalar_valued,
+    wide_dtype,
+)
+from synaptax.trees import check_same_structure, with_arrays
 from synaptax.typing import Array, Float, Key, PyTree
 
 
@@ -34,7 +40,18 @@ def combine(weights: Any, trees: tuple[PyTree, ...]) -> PyTree:
         ]
         return sum(terms[1:], terms[0]).astype(leaves[0].dtype)
 
-    return jax.tree.map(leaf, *trees)
+    return jax.tree.map(leaf, *map(with_arrays, trees))
+
+
+def widened(tree: PyTree) -> PyTree:
+    """Return a tree in float32 or wider: squares of a half overflow from 256 on."""
+    wide = lambda a: a.astype(wide_dtype(a.dtype, jnp.float32))
+    return jax.tree.map(wide, with_arrays(tree))
+
+
+def difference(first: PyTree, second: PyTree) -> PyTree:
+    """Return first - second, widened."""
+    return combine((1, -1), (widened(first), second))
 
 
 class Line(NamedTuple):
@@ -55,6 +72,7 @@ class Line(NamedTuple):
 
     def at(self, t: Any) -> PyTree:
         """Return (1 - t) first + t second; exact at both ends."""
+        _check_position(t)
         return combine((1 - t, t), (self.first, self.second))
 
 
@@ -82,8 +100,17 @@ class Bezier(NamedTuple):
 
     def at(self, t: Any) -> PyTree:
         """Return (1 - t)^2 first + 2 t (1 - t) middle + t^2 second."""
+        _check_position(t)
         weights = ((1 - t) ** 2, 2 * t * (1 - t), t**2)
         return combine(weights, (self.first, self.middle, self.second))
+
+
+def _check_position(t: Any) -> None:
+    if np.ndim(t):
+        raise ValueError(
+            f"t: expected one position, got shape {np.shape(t)}; the places of a line "
+            "or a curve have shape (n,)"
+        )
 
 
 def line(first: PyTree, second: PyTree) -> Line:
@@ -136,6 +163,7 @@ def barrier(t: Any, loss: Any) -> float:
             f"t: expected to begin at 0 and end at 1, got {position[0]:g} and "
             f"{position[-1]:g}"
         )
+    check_finite(position, range(position.size), "t")
     check_finite(height, position, "loss")
     chord = (1 - position) * height[0] + position * height[-1]
     return float(np.max(height - chord))
@@ -207,9 +235,10 @@ def connect(
     """
     check_same_structure(first, second, argument="second")
     size_of(data)
-    for name, value in (("steps", steps), ("batch", batch)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    at_least(1, steps=steps, batch=batch)
+    check_key(key)
+    first, second = with_arrays(first), with_arrays(second)
+    check_floating(first, "first")
     start = Line(first, second).at(0.5)
     if mask is not None:
         check_same_structure(first, mask, argument="mask")
@@ -245,9 +274,12 @@ def _bend(
         part = jax.tree.map(lambda a: a[index], data)
 
         def loss_at(middle: PyTree) -> Any:
-            return loss_fn(path._replace(middle=held(middle)).at(t), part)
+            loss = scalar_valued(loss_fn, "loss_fn")
+            return loss(path._replace(middle=held(middle)).at(t), part)
 
         loss, grads = jax.value_and_grad(loss_at)(middle)
+        # Of a complex weight JAX gives the conjugate of the direction of ascent.
+        grads = jax.tree.map(jnp.conj, grads)
         # Adam, for one, is not written for strict promotion.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = tx.update(grads, state, middle)
@@ -269,4 +301,4 @@ def distance(first: PyTree, second: PyTree) -> Float[Array, ""]:
         5.0
     """
     check_same_structure(first, second, argument="second")
-    return optax.tree.norm(combine((1, -1), (first, second)))
+    return optax.tree.norm(difference(first, second))

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analysis.paths import combine
+from analysis.paths import combine, difference, widened
+from pruning import weights_only
 from pruning.masks import apply_mask
-from synaptax.checks import wide_dtype
-from synaptax.trees import check_same_structure
+from pruning.selection import layer_axes
+from synaptax.checks import check_key, wide_dtype
+from synaptax.trees import check_same_structure, map_named, with_arrays
 from synaptax.typing import Array, Key, PyTree
 
 
@@ -38,6 +40,11 @@ class Plane(NamedTuple):
 
     def at(self, place: Any) -> PyTree:
         """Return origin + a right + b up at ``place`` = (a, b)."""
+        if np.shape(place) != (2,):
+            raise ValueError(
+                f"place: expected two coordinates, got shape {np.shape(place)}; the "
+                "places of a plane have shape (n, 2)"
+            )
         return combine((1, place[0], place[1]), (self.origin, self.right, self.up))
 
 
@@ -50,10 +57,10 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
         mask: optional boolean tree; the direction is 0 where it is False.
 
     Returns:
-        A tree like ``like``.
+        A tree like ``like``; a leaf of integers is no direction, and 0.
 
     Raises:
-        ValueError: if the mask does not fit.
+        ValueError: if the mask does not fit, or for no key.
 
     Example:
         >>> like, mask = {"w": jnp.ones((2, 3))}, {"w": jnp.eye(2, 3, dtype=bool)}
@@ -61,11 +68,14 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
         >>> step["w"].shape, int((step["w"] != 0).sum())
         ((2, 3), 2)
     """
-    leaves, structure = jax.tree.flatten(like)
-    keys = jax.random.split(key, len(leaves))
+    check_key(key)
+    leaves, structure = jax.tree.flatten(with_arrays(like))
+    keys = jax.random.split(key, max(len(leaves), 1))
     drawn = [
-        jax.random.normal(one, leaf.shape, leaf.dtype)
-        for one, leaf in zip(keys, leaves, strict=True)
+        jax.random.normal(keys[i], leaf.shape, leaf.dtype)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+        else jnp.zeros_like(leaf)
+        for i, leaf in enumerate(leaves)
     ]
     direction = jax.tree.unflatten(structure, drawn)
     return direction if mask is None else apply_mask(direction, mask)
@@ -73,8 +83,13 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
 
 def orthogonal(direction: PyTree, other: PyTree) -> PyTree:
     """Return the part of a direction that is orthogonal to another, not zero."""
-    share = optax.tree.vdot(direction, other) / optax.tree.vdot(other, other)
+    share = _inner(direction, other) / _inner(other, other)
     return combine((1, -share), (direction, other))
+
+
+def _inner(one: PyTree, other: PyTree) -> Array:
+    """Return the inner product; of complex weights, that of their two parts."""
+    return jnp.real(optax.tree.vdot(widened(one), widened(other)))
 
 
 def filter_normalised(
@@ -84,9 +99,11 @@ def filter_normalised(
 
     .. math:: d_f \leftarrow d_f \, \|w_f\| / \|d_f\|
 
-    A filter is what one output unit of a kernel receives. In leaves
-    of one axis or none (biases, scales) the direction becomes 0: they are few, and a
-    random step along a batch-norm's scale says little.
+    A filter is what one output unit of a kernel receives; of stacked layers
+    (``nn.scan``) each has its own. In biases and scales, as
+    :func:`pruning.weights_only` tells them, and in leaves of one axis or none the
+    direction becomes 0: they are few, and a random step along a batch-norm's scale
+    says little.
 
     Args:
         direction: tree of arrays.
@@ -114,18 +131,25 @@ def filter_normalised(
     if filter_axis not in (-1, 0):
         raise ValueError(f"filter_axis: expected -1 or 0, got {filter_axis}")
 
-    def leaf(step: Array, weight: Array) -> Array:
-        if weight.ndim < 2:
+    direction, params = with_arrays(direction), with_arrays(params)
+    stacks = jax.tree.unflatten(
+        jax.tree.structure(params), layer_axes(params, [], None)
+    )
+
+    def leaf(path: str, step: Array, weight: Array, stack: int) -> Array:
+        if weight.ndim < stack + 2 or not weights_only(path, weight):
             return jnp.zeros_like(step)
-        wide = wide_dtype(weight.dtype, jnp.float32)
-        unit = filter_axis % weight.ndim
-        rest = tuple(axis for axis in range(weight.ndim) if axis != unit)
-        norm = lambda a: jnp.sqrt(jnp.sum(a.astype(wide) ** 2, rest, keepdims=True))
+        wide = wide_dtype(jnp.abs(weight).dtype, jnp.float32)
+        unit = weight.ndim - 1 if filter_axis else stack
+        rest = tuple(axis for axis in range(stack, weight.ndim) if axis != unit)
+        size = lambda a: jnp.abs(a).astype(wide)
+        norm = lambda a: jnp.sqrt(jnp.sum(size(a) ** 2, rest, keepdims=True))
         own = norm(step)
         scale = jnp.where(own > 0, norm(weight) / jnp.where(own > 0, own, 1), 0)
-        return (step.astype(wide) * scale).astype(step.dtype)
+        kind = wide_dtype(step.dtype, wide)
+        return (step.astype(kind) * scale.astype(kind)).astype(step.dtype)
 
-    return jax.tree.map(leaf, direction, params)
+    return map_named(leaf, direction, params, stacks)
 
 
 def plane_along(
@@ -201,7 +225,7 @@ def plane_through(first: PyTree, second: PyTree, third: PyTree) -> Plane:
     """
     check_same_structure(first, second, argument="second")
     check_same_structure(first, third, argument="third")
-    return plane_along(first, second, combine((1, -1), (third, first)))
+    return plane_along(first, second, difference(third, first))
 
 
 def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
@@ -212,7 +236,7 @@ def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
         params: the solution, a tree like the plane's origin.
 
     Raises:
-        ValueError: if the structures differ.
+        ValueError: if the structures differ, or the plane's axes are parallel.
 
     Example:
         >>> right, up = 2 * jnp.eye(2)
@@ -222,7 +246,12 @@ def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
     """
     check_same_structure(plane.origin, params, argument="params")
     gram, shares = jax.device_get(_products(plane, params))
-    a, b = np.linalg.solve(gram, shares)
+    try:
+        a, b = np.linalg.solve(gram, shares)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "plane: its axes are parallel or zero, so that a point has no coordinates"
+        ) from error
     return float(a), float(b)
 
 
@@ -248,9 +277,10 @@ def _frame(
     first: PyTree, second: PyTree, direction: PyTree
 ) -> tuple[PyTree, PyTree, Array, Array]:
     """Return the axes, the length of the first and what share of the other is new."""
-    right = combine((1, -1), (second, first))
+    right = difference(second, first)
     length = optax.tree.norm(right)
     # Twice: the first pass leaves rounding errors.
+    direction = widened(direction)
     rest = orthogonal(orthogonal(direction, right), right)
     size = optax.tree.norm(rest)
     up = combine((length / size,), (rest,))
@@ -260,7 +290,7 @@ def _frame(
 @jax.jit
 def _products(plane: Plane, params: PyTree) -> tuple[Array, Array]:
     """Return the axes' inner products with each other and with a solution's offset."""
-    offset = combine((1, -1), (params, plane.origin))
+    offset = difference(params, plane.origin)
     axes = (plane.right, plane.up)
-    gram = jnp.stack([jnp.stack([optax.tree.vdot(a, b) for b in axes]) for a in axes])
-    return gram, jnp.stack([optax.tree.vdot(a, offset) for a in axes])
+    gram = jnp.stack([jnp.stack([_inner(a, b) for b in axes]) for a in axes])
+    return gram, jnp.stack([_inner(a, offset) for a in axes])

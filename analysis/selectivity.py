@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analysis._sets import at_least
 from synaptax.typing import Array, PyTree
 
 
@@ -67,14 +68,20 @@ def moments(
         ValueError: for fewer than 2 classes, a label out of range, a class with no
             example, or activations that are not finite.
     """
-    if classes < 2:
-        raise ValueError(f"classes: expected at least 2, got {classes}")
+    at_least(2, classes=classes)
     found = None
     for x, labels in batches:
         label = np.asarray(labels)
-        if label.size and not 0 <= label.min() <= label.max() < classes:
+        if not label.size:
+            continue
+        if not np.issubdtype(label.dtype, np.integer) or label.ndim != 1:
+            raise ValueError(
+                f"labels: expected integers of shape (B,), got {label.dtype} of shape "
+                f"{label.shape}"
+            )
+        if not 0 <= label.min() <= label.max() < classes:
             raise ValueError(f"labels: some lie outside [0, {classes})")
-        part = _batch_moments(activations, params, x, jnp.asarray(labels), classes)
+        part = _batch_moments(activations, params, x, jnp.asarray(label), classes)
         part = Moments(*(np.asarray(each, np.float64) for each in part))
         found = part if found is None else Moments(*map(np.add, found, part))
     if found is None:
@@ -97,7 +104,13 @@ def _sums(
     classes: int,
 ) -> Moments:
     member = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
-    values = activations(params, x).reshape(labels.shape[0], -1).astype(jnp.float32)
+    values = activations(params, x)
+    if values.shape[:1] != labels.shape:
+        raise ValueError(
+            f"labels: expected one for each of {values.shape[0]} examples, got "
+            f"{labels.size}"
+        )
+    values = values.reshape(labels.size, -1).astype(jnp.float32)
     by_class = lambda v: v.T @ member
     on = by_class((values > 0).astype(jnp.float32))
     return Moments(member.sum(0), by_class(values), by_class(values**2), on)  # pyright: ignore

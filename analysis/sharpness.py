@@ -18,15 +18,23 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from analysis._sets import check_finite, mean_over
-from analysis.paths import combine
+from analysis._sets import at_least, check_finite, mean_over
+from analysis.paths import combine, widened
 from analysis.planes import random_direction
 from pruning.masks import apply_mask
-from synaptax.checks import check_boolean, wide_dtype
-from synaptax.trees import check_same_structure
+from synaptax.checks import (
+    check_boolean,
+    check_floating,
+    check_integer,
+    check_key,
+    check_number,
+    scalar_valued,
+)
+from synaptax.trees import check_same_structure, with_arrays
 from synaptax.typing import Array, Key, PyTree
 
 LossFn = Callable[[PyTree, Any], Any]
+Weight = Callable[[Any], Any] | None
 
 
 class Ascent(NamedTuple):
@@ -71,6 +79,7 @@ def ascent_sharpness(
     key: Key[Array, ""] | None = None,
     mask: PyTree | None = None,
     batch: int = 500,
+    weight: Weight = None,
 ) -> Ascent:
     r"""Find how far the loss rises within a ball, by projected gradient ascent.
 
@@ -93,6 +102,7 @@ def ascent_sharpness(
         key: of those points; by default always the same ones.
         mask: optional boolean tree; only weights that are True are disturbed.
         batch: examples at a time.
+        weight: what a batch's mean weighs, as in :func:`analysis.hessian`.
 
     Returns:
         An :class:`Ascent`.
@@ -113,23 +123,20 @@ def ascent_sharpness(
         0.01
     """
     _check_positive("radius", radius)
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
-    if restarts < 0:
-        raise ValueError(f"restarts: expected 0 or more, got {restarts}")
-    _check_mask(params, mask)
+    at_least(1, steps=steps)
+    check_integer("restarts", restarts, 0, expected="0 or more")
+    params = _checked(params, mask)
     key = jax.random.key(0) if key is None else key
+    check_key(key)
     ascend = partial(
-        _ascend, params, data, mask, jnp.float32(radius), loss_fn, steps, batch
+        _ascend, params, data, mask, jnp.float32(radius), loss_fn, steps, batch, weight
     )
-    nowhere = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, wide_dtype(a.dtype, jnp.float32)), params
-    )
+    nowhere = jax.tree.map(jnp.zeros_like, widened(params))
     losses = ascend(nowhere)
     check_finite(losses, ["the centre", *range(1, steps + 1)], "loss_fn, step")
     best = losses.max()
     for one in jax.random.split(key, restarts):
-        noise = random_direction(one, params, mask=mask)
+        noise = widened(random_direction(one, params, mask=mask))
         length = optax.tree.norm(noise)
         share = radius / jnp.where(length > 0, length, 1)
         again = ascend(combine((share,), (noise,)))
@@ -138,7 +145,7 @@ def ascent_sharpness(
     return Ascent(best - losses[0], losses[0], losses[1:] - losses[0])
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "steps", "batch"))
+@partial(jax.jit, static_argnames=("loss_fn", "steps", "batch", "weight"))
 def _ascend(
     params: PyTree,
     data: PyTree,
@@ -147,15 +154,19 @@ def _ascend(
     loss_fn: LossFn,
     steps: int,
     batch: int,
+    weight: Weight,
     start: PyTree,
 ) -> Array:
     """Return the losses at the start and after each step, shape (steps + 1,)."""
+    loss_fn = scalar_valued(loss_fn, "loss_fn")
     loss_and_slope = jax.value_and_grad(loss_fn)
 
     def climb(offset: PyTree, share: Array) -> tuple[PyTree, Array]:
         here = combine((1, 1), (params, offset))
-        loss, grads = mean_over(lambda part: loss_and_slope(here, part), data, batch)
-        grads = _masked(grads, mask)
+        both = lambda part: loss_and_slope(here, part)
+        loss, grads = mean_over(both, data, batch, weight)
+        # Of a complex weight JAX gives the conjugate of the direction of ascent.
+        grads = _masked(jax.tree.map(jnp.conj, grads), mask)
         norm = optax.tree.norm(grads)
         scale = share * radius / jnp.where(norm > 0, norm, 1)
         moved = combine((1, scale), (offset, grads))
@@ -166,7 +177,7 @@ def _ascend(
     shares = jnp.full(steps, 0.5).at[0].set(1)
     offset, losses = lax.scan(climb, start, shares)
     here = combine((1, 1), (params, offset))
-    last = mean_over(lambda part: loss_fn(here, part), data, batch)
+    last = mean_over(lambda part: loss_fn(here, part), data, batch, weight)
     return jnp.append(losses, last.astype(losses.dtype))
 
 
@@ -181,6 +192,7 @@ def expected_sharpness(
     relative: bool = False,
     mask: PyTree | None = None,
     batch: int = 500,
+    weight: Weight = None,
 ) -> Expected:
     r"""Estimate how far Gaussian noise on the weights raises the loss on average.
 
@@ -200,6 +212,7 @@ def expected_sharpness(
         relative: scale the noise by each weight's magnitude.
         mask: optional boolean tree; only weights that are True are disturbed.
         batch: examples at a time.
+        weight: what a batch's mean weighs, as in :func:`analysis.hessian`.
 
     Returns:
         An :class:`Expected`.
@@ -217,11 +230,12 @@ def expected_sharpness(
         True
     """
     _check_positive("sigma", sigma)
-    if draws < 2:
-        raise ValueError(f"draws: expected at least 2, got {draws}")
-    _check_mask(params, mask)
+    at_least(2, draws=draws)
+    check_key(key)
+    params = _checked(params, mask)
+    scale = jnp.float32(sigma)
     losses, centre = _disturb(
-        params, data, key, mask, jnp.float32(sigma), loss_fn, draws, relative, batch
+        params, data, key, mask, scale, loss_fn, draws, relative, batch, weight
     )
     check_finite(centre.reshape(1), ["the centre"], "loss_fn")
     check_finite(losses, range(1, draws + 1), "loss_fn, draw")
@@ -230,7 +244,7 @@ def expected_sharpness(
     return Expected(rises.mean(), se, centre, rises)
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "draws", "relative", "batch"))
+@partial(jax.jit, static_argnames=("loss_fn", "draws", "relative", "batch", "weight"))
 def _disturb(
     params: PyTree,
     data: PyTree,
@@ -241,11 +255,13 @@ def _disturb(
     draws: int,
     relative: bool,
     batch: int,
+    weight: Weight,
 ) -> tuple[Array, Array]:
     """Return the losses of the draws, shape (draws,), and the loss at the centre."""
+    loss = scalar_valued(loss_fn, "loss_fn")
 
     def loss_at(here: PyTree) -> Array:
-        return mean_over(lambda part: loss_fn(here, part), data, batch)
+        return mean_over(lambda part: loss(here, part), data, batch, weight)
 
     def one(key: Array) -> Array:
         noise = random_direction(key, params, mask=mask)
@@ -261,12 +277,15 @@ def _masked(tree: PyTree, mask: PyTree | None) -> PyTree:
     return tree if mask is None else apply_mask(tree, mask)
 
 
-def _check_mask(params: PyTree, mask: PyTree | None) -> None:
+def _checked(params: PyTree, mask: PyTree | None) -> PyTree:
+    params = with_arrays(params)
+    check_floating(params, "params")
     if mask is not None:
         check_same_structure(params, mask, argument="mask")
         check_boolean(mask)
+    return params
 
 
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: expected a positive number, got {value}")
+def _check_positive(name: str, value: Any) -> None:
+    good = lambda size: math.isfinite(size) and size > 0
+    check_number(name, value, "a positive number", good)

@@ -22,8 +22,10 @@ import numpy as np
 from jax import lax
 
 from analysis import lanczos
+from analysis._sets import at_least
 from analysis.curvature import check_finite, check_symmetric, seed_of, signs, support_of
 from analysis.operators import Operator
+from synaptax.checks import check_key, check_number
 from synaptax.typing import Array, Key
 
 
@@ -108,10 +110,9 @@ def spectral_density(
     """
     room = support_of(operator, view)[1]
     alive = support_of(operator, "survivors")[1]
-    if probes < 2:
-        raise ValueError(f"probes: expected at least 2, got {probes}")
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
+    at_least(2, probes=probes)
+    at_least(1, steps=steps)
+    check_key(key)
     if alive < 1:
         raise ValueError("operator: its mask keeps no weight")
     steps = min(steps, alive)
@@ -185,8 +186,8 @@ def smoothed(
         >>> round(float(np.trapezoid(curve.density, curve.grid)), 3)
         1.0
     """
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth: expected a number > 0, got {bandwidth}")
+    good = lambda width: np.isfinite(width) and width > 0
+    check_number("bandwidth", bandwidth, "a number > 0", good)
     if grid is None:
         low, high = extent(spectrum)
         grid = np.linspace(low - 5 * bandwidth, high + 5 * bandwidth, 1001)
@@ -216,7 +217,7 @@ def mass(spectrum: Spectrum, low: float, high: float) -> tuple[float, float]:
     Raises:
         ValueError: if low is above high.
     """
-    if low > high:
+    if not low <= high:
         raise ValueError(f"low: expected at most high = {high}, got {low}")
     inside = (spectrum.nodes >= low) & (spectrum.nodes <= high)
     shares = np.where(inside, spectrum.weights, 0).sum(axis=1)

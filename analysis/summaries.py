@@ -27,7 +27,9 @@ import numpy as np
 from jax import lax
 from scipy import stats
 
+from analysis._sets import at_least
 from analysis.entropy import FirstOrder, binary_entropy
+from synaptax.checks import check_integer, check_key, check_number
 from synaptax.typing import Array, Key
 
 NETWORK = "network"
@@ -108,7 +110,7 @@ def over_neurons(
         ValueError: for a level or number of replicates out of range, or a layer
             without that axis.
     """
-    _check(level, replicates)
+    _check(level, replicates, key)
     kept = {name: H for name, H in _kept(entropy, live).items() if H.size}
     keys = jax.random.split(key, max(len(kept), 1))
     drawn = {}
@@ -146,6 +148,7 @@ def _by_unit(
     Units without a neuron that counts are left out.
     """
     shape = entropy.shapes[name]
+    axis = check_integer("axis", axis)
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"axis: layer {name} has shape {shape}, no axis {axis}")
     counted = entropy.live[name] if live else np.ones(entropy.live[name].shape, bool)
@@ -181,7 +184,9 @@ def pairs_over_neurons(
     Raises:
         ValueError: for a level or number of replicates out of range.
     """
-    _check(level, replicates)
+    _check(level, replicates, key)
+    if per_neuron is None:
+        raise ValueError("per_neuron: the draft form has none; take xnor or joint")
     values = jnp.asarray(per_neuron, jnp.float32)
     mean = _mean(np.asarray(per_neuron))
     means = _resample(values, jnp.ones_like(values), key, replicates)
@@ -217,9 +222,24 @@ def over_examples(
         Layer to interval, and ``"network"`` over all neurons.
 
     Raises:
-        ValueError: for a level or number of replicates out of range, or an empty class.
+        ValueError: for a level or number of replicates out of range, states and labels
+            that do not fit, a label out of range, or an empty class.
     """
-    _check(level, replicates)
+    _check(level, replicates, key)
+    labels = np.asarray(labels)
+    for name, states in on.items():
+        if states.dtype != bool or states.shape[:1] != labels.shape:
+            raise ValueError(
+                f"on: layer {name} is {states.dtype} of shape {states.shape}, expected "
+                f"booleans of {labels.size} examples, one a label"
+            )
+    at_least(1, classes=classes)
+    outside = int(np.sum((labels < 0) | (labels >= classes)))
+    if outside or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels: expected integers in [0, {classes}), got {labels.dtype}, "
+            f"of which {outside} lie outside"
+        )
     kept = {n: a if live is None else a[:, live[n]] for n, a in on.items()}
     kept = {name: each for name, each in kept.items() if each.shape[1]}
     drawn = {name: np.zeros(replicates) for name in kept}
@@ -266,11 +286,10 @@ def _weighted(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:
     return sum(values[name] * size for name, size in sizes.items()) / total
 
 
-def _check(level: float, replicates: int) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number in (0, 1), got {level}")
-    if replicates < 2:
-        raise ValueError(f"replicates: expected at least 2, got {replicates}")
+def _check(level: float, replicates: int, key: Array) -> None:
+    check_key(key)
+    check_number("level", level, "a number in (0, 1)", lambda share: 0 < share < 1)
+    at_least(2, replicates=replicates)
 
 
 @functools.partial(jax.jit, static_argnames="replicates")

@@ -22,6 +22,7 @@ import numpy as np
 from jax import lax
 
 from analysis import lanczos
+from analysis._sets import at_least
 from analysis.curvature import (
     FEW,
     check_finite,
@@ -34,6 +35,7 @@ from analysis.curvature import (
     support_of,
 )
 from analysis.operators import Operator
+from synaptax.checks import check_key, check_number
 from synaptax.typing import Array, Key
 
 _ROUNDING = 32.0  # units of rounding of the largest node
@@ -162,12 +164,11 @@ def _sum(
     steps: int,
     probes: int,
 ) -> Sum:
-    if not (np.isfinite(damping) and damping > 0):
-        raise ValueError(f"damping: expected a number > 0, got {damping}")
-    if probes < 2:
-        raise ValueError(f"probes: expected at least 2, got {probes}")
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
+    good = lambda delta: np.isfinite(delta) and delta > 0
+    check_number("damping", damping, "a number > 0", good)
+    at_least(2, probes=probes)
+    at_least(1, steps=steps)
+    check_key(key)
     support, room = support_of(operator, "survivors")
     if room < 1:
         raise ValueError("operator: its mask keeps no weight")

@@ -7,6 +7,7 @@ trains it on, with the pruned weights held at zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,10 +18,16 @@ import numpy as np
 import optax
 from jax import lax
 
-from analysis._sets import check_finite, size_of
+from analysis._sets import at_least, check_finite, size_of
 from analysis.landscape import cross_entropy
 from pruning.masks import apply_mask
-from synaptax.checks import check_boolean
+from synaptax.checks import (
+    check_boolean,
+    check_integer,
+    check_key,
+    check_number,
+    wide_dtype,
+)
 from synaptax.trees import check_same_structure
 from synaptax.typing import Array, Key, PyTree
 
@@ -81,6 +88,7 @@ def features(
         (5, 3)
     """
     count = size_of(x, "x")
+    at_least(1, batch=batch)
     parts = [
         np.asarray(_features(trunk_fn, params, jnp.asarray(x[i : i + batch])))
         for i in range(0, count, batch)
@@ -130,9 +138,12 @@ def linear_probe(
         ValueError: for parts that do not fit together, a class missing from the
             training labels, or no penalty.
     """
-    _check_parts(train, validation, test, classes)
-    if not ridges or min(ridges) <= 0:
-        raise ValueError(f"ridges: expected positive numbers, got {tuple(ridges)}")
+    train, validation, test = _parts(train, validation, test, classes)
+    at_least(1, iterations=iterations)
+    ridges = tuple(ridges)
+    for ridge in ridges or (0,):
+        good = lambda size: math.isfinite(size) and size > 0
+        check_number("ridges", ridge, "positive numbers", good)
     center = train[0].mean(0)
     spread = train[0].std(0)
     scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6)
@@ -212,12 +223,12 @@ def nearest_neighbours(
     Raises:
         ValueError: for parts that do not fit together or a k out of range.
     """
-    _check_parts(train, validation, test, classes)
+    train, validation, test = _parts(train, validation, test, classes)
+    at_least(1, batch=batch)
     most = len(train[1])
-    if not neighbours or not all(1 <= k <= most for k in neighbours):
-        raise ValueError(
-            f"neighbours: expected numbers from 1 to {most}, got {tuple(neighbours)}"
-        )
+    expected = f"numbers from 1 to {most}"
+    whole = lambda k: check_integer("neighbours", k, 1, most, expected=expected)
+    ks = tuple(map(whole, tuple(neighbours) or (0,)))
     base = _unit(jnp.asarray(train[0], jnp.float32))
     label = jnp.asarray(train[1])
 
@@ -231,7 +242,6 @@ def nearest_neighbours(
         wrong = np.concatenate(guesses, axis=1) != part[1][None]
         return [float(each) for each in wrong.mean(1)]
 
-    ks = tuple(int(k) for k in neighbours)
     errors = dict(zip(ks, errors_of(validation, ks), strict=True))
     best = min(errors, key=lambda k: (errors[k], k))
     (tested,) = errors_of(test, (best,))
@@ -293,14 +303,16 @@ def fine_tune(
     x, label = jnp.asarray(data[0]), jnp.asarray(data[1])
     size_of((x, label))
     _check_labels("data", np.asarray(label), classes)
-    for name, value in (("steps", steps), ("batch", batch)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    at_least(1, steps=steps, batch=batch)
+    check_key(key)
     if mask is not None:
         check_same_structure(params, mask, argument="mask")
         check_boolean(mask)
         params = apply_mask(params, mask)
-    width = jax.eval_shape(trunk_fn, params, x[:1]).shape[-1]
+    shape = jax.eval_shape(trunk_fn, params, x[:1]).shape
+    if len(shape) != 2:
+        raise ValueError(f"trunk_fn: expected features of shape (B, F), got {shape}")
+    width = shape[1]
     head = {"kernel": jnp.zeros((width, classes)), "bias": jnp.zeros(classes)}
     tx = optax.sgd(0.05, momentum=0.9) if optimizer is None else optimizer
     tuned, losses = _tune(
@@ -352,26 +364,41 @@ def _tune(
     return params, losses
 
 
-def _check_parts(
+def _parts(
     train: Labelled, validation: Labelled, test: Labelled, classes: int
-) -> None:
-    width = np.shape(train[0])[1:]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the parts as arrays, features in float32 or wider, checked."""
+    parts, width = [], np.shape(train[0])[1:]
     for name, part in (("train", train), ("validation", validation), ("test", test)):
-        shape = np.shape(part[0])
-        if len(shape) != 2 or shape[1:] != width or shape[0] != len(part[1]):
+        x, label = np.asarray(part[0]), np.asarray(part[1])
+        if x.ndim != 2 or x.shape[1:] != width or label.shape != x.shape[:1]:
             raise ValueError(
-                f"{name}: expected features of shape (N, {width[0]}) and N labels, got "
-                f"{shape} and {len(part[1])}"
+                f"{name}: expected features of shape (N, {', '.join(map(str, width))}) "
+                f"and N labels, got {x.shape} and {label.shape}"
             )
-        if name == "train":
-            _check_labels(name, np.asarray(part[1]), classes)
+        x = x.astype(wide_dtype(x.dtype, np.float32))
+        if not np.isfinite(x).all():
+            raise ValueError(f"{name}: some features are not finite")
+        _check_labels(name, label, classes, whole=name == "train")
+        parts.append((x, label))
+    return parts
 
 
-def _check_labels(name: str, label: np.ndarray, classes: int) -> None:
-    """Raise unless every class, and nothing else, is among the labels."""
+def _check_labels(
+    name: str, label: np.ndarray, classes: int, *, whole: bool = True
+) -> None:
+    """Raise unless every class (if ``whole``), and nothing else, is there."""
+    at_least(2, classes=classes)
+    if label.size and (not np.issubdtype(label.dtype, np.integer) or label.ndim != 1):
+        raise ValueError(
+            f"{name}: expected integer labels of shape (N,), got {label.dtype} of "
+            f"shape {label.shape}"
+        )
     present = np.unique(label)
     if present.size and not 0 <= present[0] <= present[-1] < classes:
         raise ValueError(f"{name}: labels lie outside [0, {classes})")
+    if not whole:
+        return
     if present.size == 1:
         raise ValueError(f"{name}: every label is of class {present[0]}")
     absent = sorted(set(range(classes)) - set(present.tolist()))

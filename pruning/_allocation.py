@@ -62,12 +62,7 @@ def proportions(
         else:
             value = erk(name, shape) if scope == "erk" else 1.0
         good = lambda share: math.isfinite(share) and share >= 0
-        try:
-            check_number("scope", value, ">= 0", good)
-        except ValueError:
-            raise ValueError(
-                f"scope: expected a density >= 0 for {name}, got {value}"
-            ) from None
+        check_number("scope", value, f"a density >= 0 for {name}", good)
         values.append(float(value))
     return np.asarray(values)
 

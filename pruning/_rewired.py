@@ -122,7 +122,7 @@ def rewired(
     """
     check_choice("grow", grow, GROWTH)
     for name, value in (("density", density), ("drop", drop)):
-        check_number(name, value, "in [0, 1]", lambda share: 0 <= share <= 1)
+        check_number(name, value, "a number in [0, 1]", lambda share: 0 <= share <= 1)
     whole = isinstance(every, Integral) and isinstance(end, Integral)
     if not whole or not (1 <= int(every) <= LIMIT and 0 <= int(end) <= LIMIT):
         raise ValueError(

@@ -104,7 +104,9 @@ def target_count(density: Any, total: int) -> Array | int:
     Raises:
         ValueError: if a concrete density is outside [0, 1] or NaN, or not a scalar.
     """
-    check_number("density", density, "in [0, 1]", lambda share: 0 <= share <= 1)
+    check_number(
+        "density", density, "a number in [0, 1]", lambda share: 0 <= share <= 1
+    )
     if not isinstance(density, Tracer):
         return round(float(density) * total)
     if not jnp.issubdtype(density.dtype, jnp.floating):

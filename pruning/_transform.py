@@ -116,7 +116,7 @@ def check_rate(rate: Any, argument: str = "rate") -> None:
     if callable(rate):
         return
     good = lambda rate: math.isfinite(rate) and rate >= 0
-    check_number(argument, rate, ">= 0 or a schedule", good)
+    check_number(argument, rate, "a number >= 0 or a schedule", good)
 
 
 def rate_at(rate: Any, count: Array) -> Array:

@@ -373,7 +373,7 @@ def threshold_mask(
         >>> pruning.threshold_mask({"w": jnp.array([[0.5, -0.01]])}, 0.1)["w"].tolist()
         [[True, False]]
     """
-    check_number("threshold", threshold, ">= 0", lambda size: size >= 0)
+    check_number("threshold", threshold, "a number >= 0", lambda size: size >= 0)
 
     def leaf_mask(weight: Array) -> Array:
         # |w| is compared in at least float32: in half precision the threshold itself

@@ -32,7 +32,7 @@ def _check_step(name: str, value: Any, least: int = 0) -> None:
 
 
 def _check_density(value: Any) -> None:
-    check_number("density", value, "in [0, 1]", lambda share: 0 <= share <= 1)
+    check_number("density", value, "a number in [0, 1]", lambda share: 0 <= share <= 1)
 
 
 def _int32(step: Any) -> Array:
@@ -140,7 +140,7 @@ class Polynomial(_Recurring):
         _check_density(self.density)
         _check_step("every", self.every, 1)
         good = lambda power: math.isfinite(power) and power > 0
-        check_number("power", self.power, "> 0", good)
+        check_number("power", self.power, "a number > 0", good)
 
     def __call__(self, step: Any) -> Array:
         """Return the polynomial between begin and end, constant outside."""
@@ -182,7 +182,9 @@ class Periodic(_Recurring):
                 raise ValueError(
                     f"end: expected at least begin={self.begin}, got {self.end}"
                 )
-        check_number("factor", self.factor, "in (0, 1)", lambda share: 0 < share < 1)
+        check_number(
+            "factor", self.factor, "a number in (0, 1)", lambda share: 0 < share < 1
+        )
 
     def __call__(self, step: Any) -> Array:
         """Return factor to the number of prunings done up to this step."""

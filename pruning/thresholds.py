@@ -58,7 +58,7 @@ class Plateau:
     def __post_init__(self) -> None:
         """Check the arguments."""
         check_integer("patience", self.patience, 0)
-        check_number("margin", self.margin, ">= 0", _finite_and_positive)
+        check_number("margin", self.margin, "a number >= 0", _finite_and_positive)
 
     def init(self) -> PlateauState:
         """Return the state before any loss was seen."""
@@ -265,10 +265,12 @@ def search_threshold(
 
 
 def _check_search(bound: Any, rtol: float | int, max_iterations: int) -> None:
-    check_number("bound", bound, "that is the largest loss accepted", lambda _: True)
+    check_number(
+        "bound", bound, "a number that is the largest loss accepted", lambda _: True
+    )
     if not isinstance(bound, Tracer) and math.isnan(float(bound)):
         raise ValueError("bound: expected a number, got NaN")
-    check_number("rtol", rtol, ">= 0", _finite_and_positive)
+    check_number("rtol", rtol, "a number >= 0", _finite_and_positive)
     check_integer("max_iterations", max_iterations, 2)
 
 

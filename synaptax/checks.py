@@ -86,7 +86,7 @@ def check_number(
     Args:
         argument: what holds it, for messages.
         value: a number or a scalar array; a text that reads as one is none.
-        expected: what it has to be, for messages: "in [0, 1]".
+        expected: what it has to be, for messages: "a number in [0, 1]".
         fits: says whether a number is that.
     """
     shape = getattr(value, "shape", ())
@@ -103,7 +103,37 @@ def check_number(
         number = None
     if number is None or not fits(number):
         shown = repr(value) if number is None else value
-        raise ValueError(f"{argument}: expected a number {expected}, got {shown}")
+        raise ValueError(f"{argument}: expected {expected}, got {shown}")
+
+
+def scalar_valued(function: Callable[..., Any], argument: str) -> Callable[..., Any]:
+    """Return a loss that is refused by name unless it returns one real number."""
+
+    def checked(*args: Any) -> Any:
+        value = function(*args)
+        dtype = getattr(value, "dtype", None)
+        real = dtype is None or jnp.issubdtype(dtype, jnp.floating)
+        if (
+            real
+            and np.ndim(value) == 0
+            and isinstance(value, float | np.floating | jax.Array)
+        ):
+            return value
+        shape = f" of shape {value.shape}" if dtype is not None else ""
+        raise ValueError(
+            f"{argument}: expected a real scalar, the mean over a batch, got "
+            f"{dtype or type(value).__name__}{shape}"
+        )
+
+    return checked
+
+
+def check_floating(tree: Any, argument: str) -> None:
+    """Raise a ValueError that names the first leaf that has no derivative."""
+    for name, leaf in named_leaves(tree):
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise ValueError(f"{argument}: leaf {name} is {dtype}, expected floats")
 
 
 def check_key(key: Any) -> None:

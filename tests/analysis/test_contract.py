@@ -6,9 +6,11 @@ import numpy as np
 import optax
 import pytest
 
+import analysis
 from analysis import curvature, entropy, landscape, operators, paths, planes, sharpness
 from analysis.minima.maps import axes
 from pruning import preactivations
+from tests import unchecked
 
 
 def linear(params, x):
@@ -160,3 +162,97 @@ def test_every_grid_holds_the_solutions(points):
         assert np.isclose(along, place).any()
     assert np.isclose(across, 0).any()
     np.testing.assert_allclose(np.diff(along), np.diff(along)[0])
+
+
+def test_a_loss_of_each_example_is_named(problem):
+    params, x, key = problem
+    label = jnp.arange(12) % 4
+    each = lambda y, t: landscape.cross_entropy(y, t)
+    makes = (
+        lambda: operators.hessian(example_losses, params, (x, label)),
+        lambda: operators.gauss_newton(linear, each, params, (x, label)),
+        lambda: operators.hessian_rest(linear, each, params, (x, label)),
+    )
+    for make in makes:
+        with pytest.raises(ValueError, match=r"loss: expected a real scalar.*\(12,\)"):
+            make().matvec(jnp.ones(12))
+    with pytest.raises(ValueError, match=r"loss_fn: expected a real scalar.*\(5,\)"):
+        paths.connect(example_losses, params, params, (x, label), key, steps=1, batch=5)
+
+
+def test_data_that_are_no_pair_weights_that_are_none(problem):
+    params, x, _ = problem
+    label = jnp.arange(12) % 4
+    loss = landscape.mean_loss(linear)
+    message = r"data: expected a pair \(x, targets\)"
+    for data in (x, {"x": x, "y": label}, (x, label, label)):
+        with unchecked(), pytest.raises(ValueError, match=message):
+            operators.fisher(linear, params, data)
+        with unchecked(), pytest.raises(ValueError, match=message):
+            landscape.survey(linear, paths.line(params, params), [0.0], data)
+    each = lambda part: jnp.ones(part[1].shape)
+    operator = operators.hessian(loss, params, (x, label), batch=4, weight=each)
+    with pytest.raises(ValueError, match=r"weight: expected a scalar.*shape \(4,\)"):
+        operator.matvec(jnp.ones(12))
+    minus = lambda part: jnp.float32(-1)
+    operator = operators.hessian(loss, params, (x, label), batch=4, weight=minus)
+    assert jnp.isnan(operator.matvec(jnp.ones(12))).all()
+    with pytest.raises(ValueError, match="data: expected arrays with one leading axis"):
+        operators.hessian(loss, params, ([[1.0, 2.0, 3.0]], [0]))
+
+
+def test_labels_are_one_for_each_output(problem):
+    params, x, _ = problem
+    loss = landscape.mean_loss(linear)
+    label = jnp.arange(12) % 4
+    for other in (label[:, None], jax.nn.one_hot(label, 4)):
+        with pytest.raises(
+            ValueError, match=r"labels: expected integers of shape \(12"
+        ):
+            loss(params, (x, other))
+    inputs = {"a": x}
+    found = landscape.survey(
+        lambda p, x: linear(p, x["a"]),
+        paths.line(params, params),
+        [0.0],
+        (inputs, label.tolist()),
+    )
+    np.testing.assert_allclose(found.loss[0], loss(params, (x, label)), rtol=1e-6)
+
+
+def test_a_number_among_the_parameters_is_a_weight(problem):
+    params, x, _ = problem
+    scaled = {**params, "t": 2.0}
+    net = lambda p, x: p["t"] * (x @ p["w"])
+    loss = landscape.mean_loss(net)
+    data = (x, jnp.arange(12) % 4)
+    operator = operators.hessian(loss, scaled, data)
+    assert operator.size == 13
+    arrays = jax.tree.map(jnp.asarray, scaled)
+    v = jnp.ones(13)
+    same = operators.hessian(loss, arrays, data).matvec(v)
+    np.testing.assert_allclose(operator.matvec(v), same, rtol=1e-6)
+
+
+WHOLE = {
+    "probes": lambda o, k, v: curvature.trace(o, k, probes=v),
+    "probes:": lambda o, k, v: analysis.diagonal(o, k, probes=v),
+    "probes: ": lambda o, k, v: analysis.watch(lambda p: o, k, probes=v),
+    "k:": lambda o, k, v: curvature.top_eigenpairs(o, v, k),
+    "steps": lambda o, k, v: analysis.spectral_density(o, k, steps=v),
+    "steps:": lambda o, k, v: analysis.log_determinant(o, k, damping=1.0, steps=v),
+    "lanes": lambda o, k, v: analysis.explore(jnp.sum, o, [0.0], lanes=v),
+    "batch": lambda o, k, v: operators.hessian(o, jnp.ones(1), jnp.ones(1), batch=v),
+    "steps: ": lambda o, k, v: analysis.top_eigenvalue(jnp.sum, steps=v),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_no_whole_number_or_key_is_named(name):
+    operator, key = operators.from_matvec(lambda v: v, 2), jax.random.key(0)
+    for value in (2.5, "3", jnp.ones(2), True):
+        with unchecked(), pytest.raises(ValueError, match=name.strip(": ")):
+            WHOLE[name](operator, key, value)
+    if name not in ("lanes", "batch", "steps: ", "k:"):
+        with unchecked(), pytest.raises(ValueError, match="key: expected one PRNG key"):
+            WHOLE[name](operator, 0, 2)

@@ -118,3 +118,37 @@ def test_bad_connections():
     blowing = lambda params, batch: ring(params, batch) / 0.0
     with pytest.raises(ValueError, match="loss_fn, step: the value at 1 is not finite"):
         paths.connect(blowing, *good, steps=2)
+
+
+def test_distances_and_lines_of_any_leaf():
+    """Halves overflow where they are squared, and a number has no dtype of its own."""
+    far = {"w": jnp.full((200, 200), 3.0, jnp.float16), "t": 1.0}
+    near = {"w": jnp.zeros((200, 200), jnp.float16), "t": 1.0}
+    assert float(paths.distance(far, near)) == pytest.approx(600)
+    small, large = ({"w": jnp.array([n], jnp.uint8)} for n in (1, 2))
+    assert float(paths.distance(small, large)) == 1
+    middle = paths.line(far, near).at(0.5)
+    assert float(middle["t"]) == 1
+    assert middle["w"].dtype == jnp.float16
+
+
+def test_a_place_of_a_plane_is_none_of_a_line():
+    two = {"w": jnp.ones((3, 2))}
+    with pytest.raises(ValueError, match=r"t: expected one position, got shape \(2,\)"):
+        paths.line(two, two).at(jnp.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="t: the value at 1 is not finite"):
+        paths.barrier([0, np.nan, 1], [1.0, 2.0, 1.0])
+
+
+def test_a_complex_middle_goes_downhill():
+    """JAX's gradient of a complex weight is the conjugate of the way up."""
+    well = lambda w, batch: jnp.sum(jnp.abs(w - 1j) ** 2) + 0 * batch.mean()
+    ends = jnp.zeros(1, jnp.complex64)
+    found = paths.connect(
+        well, ends, ends, jnp.ones(4), jax.random.key(0), steps=20,
+        optimizer=optax.sgd(0.1),
+    )  # fmt: skip
+    assert float(found.path.middle[0].imag) > 0.3
+    with pytest.raises(ValueError, match="first: leaf n is int32, expected floats"):
+        whole = {"n": jnp.arange(3)}
+        paths.connect(well, whole, whole, jnp.ones(4), jax.random.key(0))

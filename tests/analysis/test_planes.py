@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from analysis import planes
+from tests import unchecked
 
 
 def drawn(seed):
@@ -96,3 +97,48 @@ def test_bad_planes():
         planes.plane_through(A, B, {**C, "dense": jnp.zeros((3, 5))})
     with pytest.raises(ValueError, match="mask: leaf bias is float32, expected bool"):
         planes.random_direction(jax.random.key(0), A, mask=A)
+
+
+def test_filters_of_stacked_layers_complex_weights_and_numbers():
+    stacked = {
+        "kernel": jnp.arange(24.0).reshape(3, 2, 4),  # three layers
+        "bias": jnp.ones((3, 4)),
+        "attention": {"bias": jnp.ones((2, 2))},
+    }
+    ones = jax.tree.map(jnp.ones_like, stacked)
+    scan = {"layers": {n: stacked[n] for n in ("kernel", "bias")}}
+    found = planes.filter_normalised({"layers": {**ones, **{}}}, {"layers": stacked})
+    assert not found["layers"]["attention"]["bias"].any()
+    found = planes.filter_normalised(jax.tree.map(jnp.ones_like, scan), scan)["layers"]
+    assert not found["bias"].any()
+    own = np.linalg.norm(stacked["kernel"], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(found["kernel"], axis=1), own, rtol=1e-6)
+    wave = {"w": jnp.array([[3 + 4j, 1], [0, 1]], jnp.complex64), "t": 2.0}
+    step = {"w": jnp.ones((2, 2), jnp.complex64), "t": 1.0}
+    found = planes.filter_normalised(step, wave)
+    np.testing.assert_allclose(np.linalg.norm(found["w"], axis=0), [5, 2**0.5], 1e-6)
+    assert float(found["t"]) == 0
+
+
+def test_planes_of_halves_and_complex_weights():
+    key = jax.random.key(0)
+    for dtype in (jnp.float16, jnp.complex64):
+        first = {"w": jnp.zeros((200, 200), dtype)}
+        second = {"w": jnp.full((200, 200), 3, dtype)}
+        drawn = planes.random_direction(key, second)
+        plane = planes.plane_along(first, second, drawn)
+        a, b = planes.locate(plane, second)
+        assert (a, b) == pytest.approx((1, 0), abs=1e-3)
+        assert plane.at((0.5, 0.5))["w"].dtype == dtype
+
+
+def test_more_bad_planes():
+    with unchecked(), pytest.raises(ValueError, match="key: expected one PRNG key"):
+        planes.random_direction(0, jnp.ones(3))
+    whole = planes.random_direction(jax.random.key(0), {"n": jnp.arange(3), "t": 1.0})
+    assert not whole["n"].any() and whole["t"] != 0
+    flat = planes.Plane(jnp.zeros(2), jnp.ones(2), jnp.ones(2))
+    with pytest.raises(ValueError, match="plane: its axes are parallel or zero"):
+        planes.locate(flat, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"place: expected two .* got shape \(\)"):
+        flat.at(0.5)

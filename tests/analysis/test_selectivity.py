@@ -86,3 +86,15 @@ def test_bad_data():
         selectivity.moments(itself, jnp.float32(1), [], CLASSES)
     with pytest.raises(ValueError, match="activations: expected none below 0"):
         selectivity.class_selectivity(of(LABEL, params=-1.0))
+
+
+def test_labels_of_another_kind_are_named():
+    x = jnp.ones((6, 2))
+    of = lambda batches: selectivity.moments(lambda p, x: x, None, batches, 2)
+    for label in (jnp.array([0, 1, 0, 1, 0, 0.5]), jnp.zeros((6, 1), jnp.int32)):
+        with pytest.raises(ValueError, match=r"labels: expected integers of shape"):
+            of([(x, label)])
+    with pytest.raises(ValueError, match="labels: expected one for each of 6 examples"):
+        of([(x, jnp.array([0, 1, 1]))])
+    whole = of([(x[:0], np.zeros(0, int)), (x, [0, 1, 0, 1, 0, 1])])
+    assert whole.examples.tolist() == [3, 3]

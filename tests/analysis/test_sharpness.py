@@ -110,3 +110,50 @@ def test_bad_arguments():
         sharpness.ascent_sharpness(broken, START, DATA, radius=1.0)
     with pytest.raises(ValueError, match="loss_fn: the value at the centre is not"):
         sharpness.expected_sharpness(broken, START, DATA, key, sigma=1.0)
+
+
+def test_half_and_complex_weights_rise():
+    """A norm of many halves overflows; JAX's complex gradients point elsewhere."""
+    halves = {"w": jnp.zeros((300, 300), jnp.float16)}
+    bowl = lambda p, d: 5 * (p["w"].astype(jnp.float32) ** 2).sum() + 0 * d.mean()
+    found = sharpness.ascent_sharpness(bowl, halves, jnp.ones((4, 1)), radius=0.1)
+    assert float(found.rise) == pytest.approx(0.05, rel=0.01)
+    well = lambda w, d: jnp.sum(jnp.abs(w - 1j) ** 2) + 0 * d.mean()
+    at = jnp.zeros(1, jnp.complex64)
+    found = sharpness.ascent_sharpness(
+        well, at, jnp.ones((4, 1)), radius=0.1, restarts=0
+    )
+    assert float(found.rise) == pytest.approx(1.1**2 - 1, rel=1e-3)
+
+
+def test_a_weighted_loss_has_one_sharpness_whatever_the_batch():
+    x = jnp.arange(6.0)
+    weigh = lambda part: part.sum()
+    loss = lambda w, part: (part * (w[0] * part) ** 2).sum() / part.sum()
+    whole, parts = (
+        sharpness.ascent_sharpness(
+            loss, jnp.ones(1), x, radius=0.1, restarts=0, batch=batch, weight=weigh
+        )
+        for batch in (6, 2)
+    )
+    np.testing.assert_allclose(whole.rises, parts.rises, rtol=1e-5)
+    whole, parts = (
+        sharpness.expected_sharpness(
+            loss, jnp.ones(1), x, jax.random.key(0), sigma=0.1, draws=2,
+            batch=batch, weight=weigh,
+        )
+        for batch in (6, 2)
+    )  # fmt: skip
+    np.testing.assert_allclose(whole.rises, parts.rises, rtol=1e-4)
+
+
+def test_what_has_no_ascent_is_named():
+    each = lambda w, part: (part @ w) ** 2
+    with pytest.raises(ValueError, match=r"loss_fn: expected a real scalar.*\(4,\)"):
+        sharpness.ascent_sharpness(each, jnp.ones(2), jnp.ones((4, 2)), radius=0.1)
+    with pytest.raises(ValueError, match=r"loss_fn: expected a real scalar.*\(4,\)"):
+        sharpness.expected_sharpness(
+            each, jnp.ones(2), jnp.ones((4, 2)), jax.random.key(0), sigma=0.1
+        )
+    with pytest.raises(ValueError, match="params: leaf n is int32, expected floats"):
+        sharpness.ascent_sharpness(each, {"n": jnp.arange(2)}, jnp.ones(2), radius=0.1)

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis import entropy, summaries
+from tests import unchecked
 
 
 def first_order(values, live=None):
@@ -171,3 +172,18 @@ def test_the_positions_of_a_channel_are_drawn_together():
     assert hits >= 88
     with pytest.raises(ValueError, match=r"axis: layer conv has shape \(8, 8, 20\)"):
         summaries.over_neurons(layer, key, axis=3)
+
+
+def test_states_and_labels_that_do_not_fit_are_named(key):
+    on = {"a": np.ones((4, 3), bool)}
+    with pytest.raises(ValueError, match=r"labels: expected integers.* 1 lie"):
+        summaries.over_examples(on, np.array([0, 1, 1, -1]), 2, key)
+    with pytest.raises(
+        ValueError, match=r"on: layer a is bool of shape .* one a label"
+    ):
+        summaries.over_examples(on, np.array([0, 1]), 2, key)
+    with pytest.raises(ValueError, match="labels: expected integers"):
+        summaries.over_examples(on, np.array([0, 1, 0.5, 1]), 2, key)
+    message = "per_neuron: the draft form has none"
+    with unchecked(), pytest.raises(ValueError, match=message):
+        summaries.pairs_over_neurons(None, key)

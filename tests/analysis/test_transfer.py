@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from analysis import transfer
+from tests import unchecked
 from tests.analysis import networks as nets
 
 CLASSES = nets.CLASSES
@@ -125,3 +126,26 @@ def test_bad_data():
         tune(data=one)
     with pytest.raises(ValueError, match="loss, step: the value at 1 is not finite"):
         tune(data=(TRAIN[0] * np.float32(np.inf), TRAIN[1]))
+
+
+def test_more_bad_data():
+    half = (TEST[0], TEST[1] + 0.5)
+    for probe in (transfer.linear_probe, transfer.nearest_neighbours):
+        with pytest.raises(ValueError, match="test: expected integer labels"):
+            probe(TRAIN, VALIDATION, half, CLASSES)
+        with pytest.raises(ValueError, match=r"test: labels lie outside \[0, 3\)"):
+            probe(TRAIN, VALIDATION, (TEST[0], TEST[1] + 1), CLASSES)
+        with pytest.raises(ValueError, match="train: some features are not finite"):
+            probe((TRAIN[0] * np.float32(np.nan), TRAIN[1]), VALIDATION, TEST, CLASSES)
+    message = "neighbours: expected an integer from 1 to"
+    of = lambda ks: transfer.nearest_neighbours(
+        TRAIN, VALIDATION, TEST, CLASSES, neighbours=ks
+    )
+    with unchecked(), pytest.raises(ValueError, match=message):
+        of(np.array([1.5]))
+    with unchecked():
+        assert set(of(np.array([1, 5])).errors) == {1.0, 5.0}
+    with pytest.raises(ValueError, match=r"trunk_fn: expected features of shape"):
+        transfer.fine_tune(
+            lambda p, x: x[:, None], PARAMS, TRAIN, CLASSES, jax.random.key(0), steps=1
+        )
