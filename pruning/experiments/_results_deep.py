@@ -172,9 +172,7 @@ def search(network: str) -> list[str]:
     lines = markdown(["setting", "validation error (%)", "validation loss"], rows)
     if {"psp", "l2"} <= {cell["method"] for cell in cells}:
         own = psp_deep.chosen(cells)
-        kind = (
-            "sums over a layer" if own["normalization"] == "sum" else "means of layers"
-        )
+        kind = "sums" if own["normalization"] == "sum" else "means"
         logits = "with" if own["logits"] else "without"
         lines += [
             "",

@@ -15,7 +15,7 @@ strengths found: from the same initial weights, with the same batches. The test 
 looked at once, at the end.
 
 Command: ``python -m pruning.experiments.psp_deep``; about two and a half hours on one
-CPU core (a quarter of an hour of it the search) and 1.3 GB; each cell is a file, and
+CPU core (25 minutes of it the search) and 1.8 GB; each cell is a file, and
 one that is interrupted goes on after its last epoch.
 """
 
