@@ -129,7 +129,8 @@ def _other(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> str:
         if value != defaults[key]:
             listed = value if isinstance(value, list) else [value]
             shown = ["FOLDER"] if isinstance(value, Path) else map(str, listed)
-            texts.append(f" --{key.replace('_', '-')} {' '.join(shown)}")
+            shown = [] if value is True else shown
+            texts.append(" ".join((f" --{key.replace('_', '-')}", *shown)))
     return "".join(texts)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from covid_cxr.study import cells, matrix, parse, run, training
+from covid_cxr.study.data import library
 from tests.covid_cxr.train.tiny import tiny
 
 STUDY = {
@@ -36,6 +37,12 @@ STUDY = {
     "tests": ["own", "ordinary"],
     "preprocessing": ["none", "masked"],
 }
+
+
+@pytest.fixture(scope="session")
+def held():
+    """Return the radiographs of the study: drawn once, for nobody changes them."""
+    return library(parse(STUDY))
 
 
 class Killed(Exception):

@@ -122,8 +122,7 @@ def test_what_is_prepared_is_what_the_images_say():
             np.testing.assert_allclose(got[row], expected, atol=1e-5, err_msg=kind)
 
 
-def test_rows_of_several_sets_come_in_the_tables_order():
-    held = data.library(parse(STUDY))
+def test_rows_of_several_sets_come_in_the_tables_order(held):
     tables = [held.whole[name].select([5, 2]) for name in ("ordinary", "home")]
     some = held.select(concatenate(tables), "masked")
     assert some.row.tolist() == [5, 2, 5, 2]

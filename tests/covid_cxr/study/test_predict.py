@@ -12,7 +12,6 @@ from covid_cxr import CAUTION
 from covid_cxr.__main__ import main
 from covid_cxr.metrics import log_loss
 from covid_cxr.study import cells, model, prediction, predictions
-from covid_cxr.study.data import library
 from tests.covid_cxr import trees
 from tests.covid_cxr.train.tiny import tiny
 
@@ -27,9 +26,9 @@ def kept(study, monkeypatch):
     return config, folder, folder / "models" / cells(config)[0].key
 
 
-def test_a_study_keeps_what_scored_its_test_set(kept):
+def test_a_study_keeps_what_scored_its_test_set(kept, held):
     config, folder, place = kept
-    held, found = library(config), predictions(folder, cells(config)[0].key)
+    found = predictions(folder, cells(config)[0].key)
     loaded = model.load(place)
     images = held.select(held.parts["home"]["test"]).batch().image
     from covid_cxr.train import predict
@@ -65,9 +64,8 @@ def test_files_get_scores_and_warnings(kept, tmp_path, capsys):
     assert first["caution"] == CAUTION
 
 
-def test_radiographs_that_were_seen_in_training_are_told(kept, tmp_path):
-    config, _, place = kept
-    held = library(config)
+def test_radiographs_that_were_seen_in_training_are_told(kept, held, tmp_path):
+    _, _, place = kept
     first = {}
     for part in ("train", "validation", "test"):
         pixels = held.select(held.parts["home"][part].select([0])).pixels()[0]

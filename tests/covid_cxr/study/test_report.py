@@ -11,7 +11,6 @@ import pytest
 from covid_cxr import CAUTION
 from covid_cxr.study import report, summaries
 from covid_cxr.study.blocks import Bullets, Heading, Table, Text, as_html, as_markdown
-from covid_cxr.study.data import library
 from covid_cxr.study.summaries import GRID, collect, roc_band
 
 pytestmark = pytest.mark.runs
@@ -51,10 +50,10 @@ def test_both_reports_carry_the_caution_and_every_part(written, study):
     assert "roc-ordinary.png" not in names  # one class
 
 
-def test_no_file_names_a_patient_or_a_film(written, study):
-    config, folder, _ = study
+def test_no_file_names_a_patient_or_a_film(written, study, held):
+    _, folder, _ = study
     names = set()
-    for index in library(config).whole.values():
+    for index in held.whole.values():
         names |= set(index.patient) | set(index.path)
         names |= {name.split("/")[-1] for name in names}
     assert len(names) > 300
