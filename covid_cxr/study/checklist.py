@@ -127,7 +127,7 @@ def _on_evaluation(config: StudyConfig) -> list[tuple[str, str]]:
         (
             "Measures and their uncertainty",
             f"95 % by a bootstrap over patients, {config.replicates} resamples; "
-            f"{len(config.seeds)} seeds",
+            f"seeds {', '.join(map(str, config.seeds))}",
         ),
         (
             "Calibration",

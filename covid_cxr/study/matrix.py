@@ -117,7 +117,7 @@ def run(
         with replacing(target.with_suffix(".npz")) as file:
             np.savez_compressed(file, **scores)  # pyright: ignore
         runs.write_json(target, study.own(record))
-        shutil.rmtree(place / TRAINING / cell.key, ignore_errors=True)
+        shutil.rmtree(place / TRAINING, ignore_errors=True)
     for key, mix, kind in looks:
         report(f"probes of {mix}, {kind}")
         whole = concatenate(list(mixture(config, held, mix).values()))

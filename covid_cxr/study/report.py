@@ -31,7 +31,7 @@ from synaptax.runs import read_json
 from synaptax.runs.files import replacing
 
 _METRICS = ("auc", "sensitivity", "specificity", "balanced_accuracy")
-_AXES = ("encoder", "pre-training", "mix", "radiographs")
+_AXES = ("encoder", "pre-training", "mix", "preparation")
 _CURVES = 6
 _LEAK = (
     "Radiographs called masked were equalised whole before their lungs were cut out, "
@@ -90,8 +90,8 @@ def _blocks(
         Text(
             f"Label: {config.label}. {done} of {total} cells are finished. Intervals "
             "are 95 %, by a bootstrap over patients; the score of a radiograph is the "
-            f"mean over {len(config.seeds)} seeds. With this few patients most "
-            "differences between cells cannot be told from chance."
+            f"mean over the seeds {', '.join(map(str, config.seeds))}. With this few "
+            "patients most differences between cells cannot be told from chance."
         ),
         Heading(2, "What may be believed"),
         *_belief(config, found),
@@ -172,7 +172,7 @@ def _first_stage(config: StudyConfig, found: Finished) -> list[Block]:
             rows[made] = [*made, one["label"], *size, areas]
     if not rows:
         return []
-    head = ("encoder", "pre-training", "radiographs", "label", "trained on")
+    head = ("encoder", "pre-training", "preparation", "label", "trained on")
     return [
         Heading(3, "Stage 1"),
         Table(
