@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from synaptax.runs import read_json
 Rows = Sequence[Mapping[str, Any]]
 _HEAD = ("AUC", "sensitivity", "specificity", "F", "odds ratio", "miss rate")
 _KEYS = ("auc", "sensitivity", "specificity", "f_score", "dor", "miss_rate")
-TAKEN = ": pneumonia taken for it"
+_PARTS = ("value", "low", "high")
 
 
 def held(name: str) -> Mapping[str, Any] | None:
@@ -58,10 +59,12 @@ def matrix(record: Mapping[str, Any]) -> list[str]:
     return [
         "## The matrix: training mixes and pre-trainings against test sets",
         "",
-        f"{len(rows)} cells, {len(record['seeds'])} seeds each; a score is the mean of "
-        f"the seeds', intervals are by patient. {record['side']}x{record['side']} "
-        f"pixels, {record['epochs']} epochs, ResNet-18 of width {record['width']} and "
-        f"ResNet-50 of width {record['width'] // 2}, the repaired protocol, threshold "
+        f"{len(rows)} cells, {len(record['seeds'])} seeds from random weights and "
+        f"{record['first_seeds']} after pre-training; a score is the mean of the "
+        f"seeds', intervals are by patient. {record['side']}x{record['side']} pixels, "
+        f"{record['epochs']} epochs (stage 1: {record['first_epochs']}), ResNet-18 of "
+        f"width {record['width']}, ResNet-50 of width {record['width'] // 2}, the "
+        "repaired protocol, threshold "
         "chosen on the validation part. Target: radiographs of the COVID-19 collection "
         "from Radiopaedia; second: the rest of the collection; nih and children: "
         "without COVID-19. A set that is trained on is tested on its test part. "
@@ -216,15 +219,13 @@ def figure() -> Any:
     )
     names = list(dict.fromkeys((row["mix"], row["encoder"]) for row in rows))
     starts = list(dict.fromkeys(row["pretraining"] for row in rows))
-    drawn = blank(13, 0.42 * len(names) + 1.6)
+    drawn = blank(13.0, 0.42 * len(names) + 1.6)
     axes = drawn.subplots(1, len(panels), sharey=True)
     for panel, (test, key, title) in zip(axes, panels, strict=True):
         for row in rows:
-            alike = row["test"] == test or (
-                test == "target" and row["test"] == "own" and row["mix"] == "target"
-            )
-            value, low, high = (float(row[key][part]) for part in row[key])
-            if not alike or value != value:
+            at_home = row["test"] == "own" and row["mix"] == test
+            value, low, high = (float(row[key][part]) for part in _PARTS)
+            if not (row["test"] == test or at_home) or math.isnan(value):
                 continue
             kind = starts.index(row["pretraining"])
             y = names.index((row["mix"], row["encoder"])) + 0.22 * (kind - 1)

@@ -71,7 +71,7 @@ def recorded(config: StudyConfig, folder: Path) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for row in found.rows:
         mix = config.mixes[row.cell.mix]
-        if row.test == mix.target and row.test in config.tests and _same(row, rows):
+        if row.test in (mix.target, mix.other) and _same(row, rows):
             continue  # its own test part once more
         one = {**row.cell._asdict(), "test": row.test, "seeds": row.seeds}
         rows.append(one | figures(row.report))

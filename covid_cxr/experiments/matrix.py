@@ -11,9 +11,9 @@ radiographs show no sign of the disease, so the paper's test sets by report are 
 
 A narrow ResNet-18 from random weights, from NIH's pneumonia and from the children's; a
 narrow ResNet-50 from random weights; with ``--segmenter FOLDER`` (that of
-``study_real``) the lungs alone in two orders. Without ``--all`` pre-training is for the
-three mixes of the target alone, and ResNet-50 for the target. One network is tested on
-all sets. ``--side 128 --width 64`` is a real size. Resumable by cell.
+``study_real``) the lungs alone in two orders. Without ``--all`` pre-training (one seed)
+is for the three mixes of the target, and ResNet-50 for the target. One network is
+tested on all sets. ``--side 128 --width 64`` is a real size. Resumable by cell.
 """
 
 from __future__ import annotations
@@ -117,14 +117,16 @@ def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
         name: {**one, "epochs": options.first_epochs}
         for name, one in PRETRAININGS.items()
     }
-    plain = {"none": {}}
+    plain = {"none": first.pop("none")}
     found: dict[str, dict[str, Any]] = {}
     for name, mixes in GROUPS.items():
-        starts = first if options.all or name == "target" else plain
-        found[name] = {"mixes": mixes, "encoders": narrow, "pretrainings": starts}
-    for name, mixes in GROUPS.items() if options.all else [("target", ("target",))]:
-        one = {"mixes": mixes, "encoders": deep, "pretrainings": plain}
-        found[f"{name}, resnet50"] = one
+        one = {"mixes": mixes, "encoders": narrow, "pretrainings": plain}
+        found[name] = one
+        if options.all or name == "target":
+            few = {"pretrainings": first, "seeds": options.seeds[: options.first_seeds]}
+            found[f"{name}, pre-trained"] = {**one, **few}
+            deeper = {"encoders": deep, "mixes": mixes if options.all else mixes[:1]}
+            found[f"{name}, resnet50"] = {**one, **deeper}
     if options.segmenter:
         found["target, lungs"] = {
             "mixes": GROUPS["target"][:2],
@@ -166,6 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--first-epochs", type=int, default=4)
+    parser.add_argument(
+        "--first-seeds", type=int, default=1, help="of pre-trained ones"
+    )
     parser.add_argument("--all", action="store_true", help="every mix from every start")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--segmenter", type=Path)

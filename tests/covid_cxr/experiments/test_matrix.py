@@ -43,6 +43,7 @@ def options(tmp_path_factory):
         seeds=[0, 1],
         segmenter=root / "net",
         all=True,
+        first_seeds=1,
     )
 
 
@@ -101,6 +102,7 @@ def record(rows, **studies):
         "width": 8,
         "epochs": 2,
         "first_epochs": 1,
+        "first_seeds": 1,
         "device": {"kind": "cpu"},
         "studies": {"one": {"rows": rows, "core_s": 120.0}, **studies},
     }
