@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from covid_cxr.models.chunks import chunked
+from covid_cxr.models.chunks import CHUNK, chunked
 from covid_cxr.models.networks import Network
 from covid_cxr.train.inputs import images
-from covid_cxr.train.scaling import Scale, logits_of, scale_of, standardise
+from covid_cxr.train.scaling import Scale, scale_of, standardise
 from covid_cxr.train.stages import StageConfig
 from covid_cxr.train.training import Trained
 from synaptax.typing import Array
@@ -38,12 +39,15 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
     """
     image = images("image", image)
     config = trained.config
-    logits = np.stack(
-        [
-            _logits(net, *trained.replica(index), image, scale_of(config))
-            for index in range(len(config.seeds))
-        ]
-    )
+    count, scale = image.shape[0], scale_of(config)
+    # Full chunks, the last one filled up from the front: one program for all sets.
+    rows = np.arange(-(-count // CHUNK) * CHUNK).reshape(-1, CHUNK) % count
+    states = [trained.replica(index) for index in range(len(config.seeds))]
+    found = [
+        [_logits(net, *state, part, scale) for state in states]
+        for part in (jnp.asarray(image[some]) for some in rows)
+    ]
+    logits = np.concatenate(np.asarray(found), axis=1)[:, :count]
     if net.config.classes == 1:
         return np.asarray(jax.nn.sigmoid(logits[..., 0]))
     return np.asarray(jax.nn.softmax(logits, axis=-1))
@@ -75,8 +79,8 @@ def features(
 
 
 @partial(jax.jit, static_argnums=0)
-def _logits(net: Network, params: Any, stats: Any, image: Any, scale: Scale) -> Array:
-    return logits_of(net, params, stats, image, scale)
+def _logits(net: Network, params: Any, stats: Any, part: Any, scale: Scale) -> Array:
+    return net.apply(params, stats, standardise(part, scale))
 
 
 @partial(jax.jit, static_argnums=0)
