@@ -123,7 +123,7 @@ def _time(record: Mapping[str, Any]) -> str:
     return f"{spent / 60:.0f} core-minutes on a {record['device']['kind']}"
 
 
-def _cell(rows: Rows, mix: str, test: str, key: str = "auc", **where: str) -> Any:
+def cell(rows: Rows, mix: str, test: str, key: str = "auc", **where: str) -> Any:
     """Return a recorded estimate, of a ResNet-18 from random weights if not said."""
     usual = {"encoder": "resnet18", "pretraining": "none", "preprocessing": "none"}
     wanted = {**usual, **where, "mix": mix, "test": test}
@@ -150,56 +150,56 @@ def _believed(rows: Rows) -> str:
             numbers = (interval(one, digits=2) for one in (lower, higher))
             told.append(text.format(*numbers) + f": {_verdict(lower, higher)}.")
 
-    own = _cell(rows, "target", "own")
-    called = _cell(rows, "target", "own", "specificity")
+    own = cell(rows, "target", "own")
+    called = cell(rows, "target", "own", "specificity")
     for name, who in (("nih", "NIH"), ("children", "the children")):
         mixed = f"target+{name}"
         warn(
             f"Negatives of {who} make the score look better: AUC on its own test part "
             "{0} without and {1} with them",
             own,
-            _cell(rows, mixed, "own"),
+            cell(rows, mixed, "own"),
         )
         warn(
             "The same networks inside the target, where no negative is theirs: {0} "
             f"against {{1}} on the mix (with {who})",
-            _cell(rows, mixed, "target"),
-            _cell(rows, mixed, "own"),
+            cell(rows, mixed, "target"),
+            cell(rows, mixed, "own"),
         )
         warn(
             f"Specificity on the target's negatives falls with negatives of {who}: "
             "{0} with and {1} without them",
-            _cell(rows, mixed, "target", "specificity"),
+            cell(rows, mixed, "target", "specificity"),
             called,
         )
         warn(
             f"Radiographs of {who} are called COVID-19 where the training had none: "
             "specificity there {0}, and {1} where it had",
-            _cell(rows, "target", name, "specificity"),
-            _cell(rows, mixed, name, "specificity"),
+            cell(rows, "target", name, "specificity"),
+            cell(rows, mixed, name, "specificity"),
         )
     warn(
         "Between the two COVID-19 sets a network loses: trained on the target, AUC {0} "
         "on the second set and {1} at home",
-        _cell(rows, "target", "second"),
+        cell(rows, "target", "second"),
         own,
     )
     warn(
         "And the reverse: trained on the second, {0} on the target and {1} at home",
-        _cell(rows, "second", "target"),
-        _cell(rows, "second", "own"),
+        cell(rows, "second", "target"),
+        cell(rows, "second", "own"),
     )
     for name in ("nih", "children"):
         warn(
             f"Pre-training on {name} helps on the target: {{0}} without, {{1}} with it",
             own,
-            _cell(rows, "target", "own", pretraining=name),
+            cell(rows, "target", "own", pretraining=name),
         )
     warn(
         "A deeper network gains (the paper: no clear gain): {0} of the ResNet-18, {1} "
         "of the ResNet-50",
         own,
-        _cell(rows, "target", "own", encoder="resnet50"),
+        cell(rows, "target", "own", encoder="resnet50"),
     )
     return " ".join(told)
 
