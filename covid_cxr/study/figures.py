@@ -82,7 +82,7 @@ def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     lungs = np.hstack(list(arrays["lungs"]))
     texts = ("radiograph", "Grad-CAM", "integrated\ngradients")
     for axis, text in zip(axes[:, 0], texts, strict=True):
-        _strip(axis, arrays["image"], [""] * count, top=1)
+        _strip(axis, arrays["image"], [""] * count, top=1.0)
         axis.set_ylabel(text, fontsize=8)
         if lungs.any() and not lungs.all():
             axis.contour(lungs, [0.5], colors=COLOURS[4], linewidths=0.8)
@@ -109,7 +109,7 @@ def contact(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     figure, axes = _drawn(len(kinds), 1, (1.1 * most + 0.6, 1.35 * len(kinds)))
     for kind, axis in zip(kinds, axes[:, 0], strict=True):
         images = arrays[f"{kind}/image"]
-        _strip(axis, images, [f"row {n}" for n in arrays[f"{kind}/row"]], top=255)
+        _strip(axis, images, [f"row {n}" for n in arrays[f"{kind}/row"]], top=255.0)
         axis.set_xlim(-0.5, most * images.shape[2] - 0.5)
         axis.set_ylabel("\n".join(kind.split("/")), fontsize=8)
         axis.spines[:].set_visible(False)
