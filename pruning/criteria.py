@@ -16,17 +16,29 @@ Example:
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pruning import scores
+from pruning._output_weights import checked_weights
 from pruning._preactivations import preactivations
 from pruning._sensitivity import check_apart
 from pruning.masks import apply_mask, full_mask
 from pruning.selection import select
+from synaptax.checks import (
+    check_floating,
+    check_integer,
+    check_number,
+    is_traced,
+    scalar_valued,
+    wide_dtype,
+)
+from synaptax.trees import named_leaves, with_arrays
 from synaptax.typing import Array, PyTree
 
 Loss = Callable[[PyTree, Any], Any]
@@ -74,6 +86,7 @@ def grasp(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
         Wang et al., arXiv 2002.07376 (their equation 8 is minus this).
     """
     batches = list(batches)
+    _check_real(params)
     slope = _mean_gradient(loss_fn, params, batches)
 
     def gradient(weights: PyTree) -> PyTree:
@@ -98,9 +111,21 @@ def fisher(loss_fn: Loss, params: PyTree, batch: Any) -> PyTree:
         Theis et al., arXiv 1801.05787: the diagonal of the empirical Fisher matrix
         stands for the Hessian.
     """
+    _check_real(params)
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(f"batch: expected one leading axis, got {sorted(sizes)}")
     one = jax.tree.map(lambda leaf: leaf[:, None], batch)
-    each = jax.vmap(jax.grad(loss_fn), (None, 0))(params, one)
-    return jax.tree.map(lambda w, g: w**2 * jnp.mean(g**2, axis=0) / 2, params, each)
+    slope = jax.grad(scalar_valued(loss_fn, "loss_fn"))
+    each = jax.vmap(slope, (None, 0))(params, one)
+
+    def score(w: Array, g: Array) -> Array:
+        # The square of a small half is 0, that of a large one inf.
+        wide = wide_dtype(w.dtype, jnp.float32)
+        mean = jnp.mean(jnp.square(g.astype(wide)), axis=0)
+        return (jnp.square(w.astype(wide)) * mean / 2).astype(w.dtype)
+
+    return jax.tree.map(score, with_arrays(params), each)
 
 
 def lobster(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
@@ -140,8 +165,11 @@ def neuron_sensitivity(
         alpha: (C,) non-negative weights of the outputs: :func:`pruning.unspecific`.
 
     Returns:
-        Path of the non-linearity, as :func:`pruning.preactivations`, to an array of
-        the units on the last axis.
+        Path of the non-linearity, as :func:`pruning.preactivations` and in its order,
+        to an array of the units on the last axis.
+
+    Raises:
+        ValueError: if ``alpha`` is of another width, negative or not finite.
 
     Reference:
         Tartaglione et al., SeReNe, arXiv 2102.03773; the mean over the batch is taken
@@ -157,18 +185,22 @@ def neuron_sensitivity(
     """
     check_apart(apply_fn, params, x)
     tapped = preactivations(apply_fn, logits=False)
-    probes = jax.tree.map(jnp.zeros_like, dict(tapped(params, x)[1]))
+    probes = jax.tree.map(jnp.zeros_like, tapped(params, x)[1])
     y, pull = jax.vjp(lambda added: tapped(params, x, probes=added)[0], probes)
-    weights = jnp.asarray(alpha, y.dtype)
-    if y.ndim != 2 or weights.shape != y.shape[1:]:
-        raise ValueError(f"alpha: expected shape ({y.shape[-1]},), got {weights.shape}")
-    total = jax.tree.map(jnp.zeros_like, probes)
+    if y.ndim != 2 or jnp.shape(alpha) != y.shape[1:]:
+        raise ValueError(f"alpha: expected shape {y.shape[1:]}, got {jnp.shape(alpha)}")
+    weights = checked_weights(alpha, *y.shape).astype(y.dtype)
+    # Summed in float32 at least: a half stops growing at 2048 terms of one size.
+    wide = lambda z: jnp.abs(z).astype(wide_dtype(jnp.abs(z).dtype, jnp.float32))
+    total = jax.tree.map(wide, probes)
     for k, weight in enumerate(weights):
         (slope,) = pull(jnp.zeros_like(y).at[:, k].set(weight))
-        total = jax.tree.map(lambda t, s: t + jnp.abs(s), total, slope)
-    return {
-        path: jnp.mean(t, axis=tuple(range(t.ndim - 1))) for path, t in total.items()
-    }
+        total = jax.tree.map(lambda t, s: t + wide(s), total, slope)
+    means = OrderedDict()
+    for path, each in total.items():
+        mean = jnp.mean(each, axis=tuple(range(each.ndim - 1)))
+        means[path] = mean.astype(jnp.abs(probes[path]).dtype)
+    return means
 
 
 def synflow(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> PyTree:
@@ -183,13 +215,31 @@ def synflow(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> PyTree:
         params: any pytree of floating arrays.
         x: of the shape and dtype of the inputs; one example is enough.
 
+    Raises:
+        ValueError: if a score is not finite: the sum R of a deep or wide network
+            overflows.
+
     Reference:
         Tanaka et al., arXiv 2006.05467 (their equations 2 and 3).
     """
+    check_floating(params, "params")
     positive = jax.tree.map(jnp.abs, params)
     ones = jax.tree.map(jnp.ones_like, x)
     flow = jax.grad(lambda weights: jnp.sum(apply_fn(weights, ones)))(positive)
-    return jax.tree.map(jnp.multiply, positive, flow)
+    found = jax.tree.map(jnp.multiply, positive, flow)
+    _check_flow(found)
+    return found
+
+
+def _check_flow(found: PyTree) -> None:
+    """Raise unless all scores are finite; not while traced."""
+    for name, leaf in [] if is_traced(found) else named_leaves(found):
+        if not bool(jnp.isfinite(leaf).all()):
+            raise ValueError(
+                f"synflow: the scores of leaf {name} are not finite: the sum of the "
+                "outputs overflows; divide the parameters of each layer by a constant, "
+                "which changes no rank within it, or use float64"
+            )
 
 
 def synflow_mask(
@@ -214,21 +264,37 @@ def synflow_mask(
     Raises:
         ValueError: for a density outside (0, 1] or steps below 1.
     """
-    if not 0 < density <= 1 or steps < 1:
-        raise ValueError(
-            f"density, steps: expected (0, 1] and >= 1, got {density}, {steps}"
-        )
+    good = lambda share: 0 < share <= 1
+    check_number("density, steps", density, "(0, 1] and >= 1", good)
+    check_integer("density, steps", steps, 1, expected="(0, 1] and >= 1")
     score = jax.jit(lambda weights: synflow(apply_fn, weights, x))
     mask = full_mask(params)
     for step in range(1, steps + 1):
         values = score(apply_mask(params, mask))
+        _check_flow(values)
         share = density ** (step / steps)
         mask = select(values, share, **{"min_per_leaf": 0, **options}, allowed=mask)
     return mask
 
 
 def _mean_gradient(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
-    slopes = [jax.grad(loss_fn)(params, batch) for batch in batches]
-    if not slopes:
+    check_floating(params, "params")
+    batches, slope = list(batches), jax.grad(scalar_valued(loss_fn, "loss_fn"))
+    if not batches:
         raise ValueError("batches: expected at least one")
+    sizes = [[np.shape(leaf)[:1] for leaf in jax.tree.leaves(b)] for b in batches]
+    if odd := [size for size in sizes if size != sizes[0]]:
+        raise ValueError(
+            f"batches: expected equal sizes, for each weighs the same, got {sizes[0]} "
+            f"and {odd[0]}; leave out a smaller last one"
+        )
+    slopes = [slope(params, batch) for batch in batches]
     return jax.tree.map(lambda *each: sum(each[1:], each[0]) / len(each), *slopes)
+
+
+def _check_real(params: PyTree) -> None:
+    """Raise a ValueError that names a leaf that is complex or has no derivative."""
+    check_floating(params, "params")
+    for name, leaf in named_leaves(params):
+        if jnp.iscomplexobj(leaf):
+            raise ValueError(f"params: leaf {name} is complex, expected real weights")

@@ -33,7 +33,7 @@ import numpy as np
 
 from pruning import _contract, taps
 from pruning._roles import leaves_of, weights_only
-from synaptax.checks import is_traced, wide_dtype
+from synaptax.checks import check_integer, check_number, is_traced, wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
@@ -172,10 +172,13 @@ def sparsegpt(
         algorithm 1).
     """
     _check_density(density)
-    if block < 1 or not damp > 0:
-        raise ValueError(f"block, damp: expected >= 1 and > 0, got {block}, {damp}")
-    if pattern is not None and not 1 <= pattern[0] <= pattern[1]:
-        raise ValueError(f"pattern: expected 1 <= n <= m, got {pattern}")
+    block = check_integer("block, damp", block, 1, expected=">= 1 and > 0")
+    good = lambda size: 0 < size < np.inf
+    check_number("block, damp", damp, ">= 1 and > 0", good)
+    if pattern is not None:
+        n, m = (check_integer("pattern: n and m", one) for one in pattern)
+        if not 1 <= n <= m:
+            raise ValueError(f"pattern: expected 1 <= n <= m, got {pattern}")
     batches = _some(batches)
     leaves, structure = jax.tree.flatten(params)
     masks = [jnp.ones(jnp.shape(leaf), bool) for leaf in leaves]
@@ -244,8 +247,8 @@ def _some(batches: Iterable[Any]) -> list[Any]:
 
 
 def _check_density(density: float) -> None:
-    if not 0 <= density <= 1:
-        raise ValueError(f"density: expected a number in [0, 1], got {density}")
+    good = lambda share: 0 <= share <= 1
+    check_number("density", density, "a number in [0, 1]", good)
 
 
 def _plans(

@@ -101,3 +101,63 @@ def test_neuron_sensitivity_by_autodiff_example_by_example():
             criteria.neuron_sensitivity(
                 network, {"first": W, "second": B}, A, alpha[:1]
             )
+
+
+@pytest.mark.parametrize("of", [criteria.snip, criteria.grasp, criteria.lobster])
+def test_batches_of_unequal_size_are_refused(of):
+    """Their means would weigh the same: the last of a loader is often smaller."""
+    whole = (jnp.asarray(A), jnp.asarray(B))
+    with pytest.raises(ValueError, match="batches: expected equal sizes"):
+        of(loss, PARAMS, [whole, parts()[0]])
+
+
+def test_losses_and_leaves_without_a_slope_are_named():
+    batch = (jnp.asarray(A), jnp.asarray(B))
+    each = lambda p, part: jnp.sum(part[0] @ p["kernel"], axis=1)
+    whole = {**PARAMS, "n": jnp.arange(3)}
+    for of, data in (
+        (criteria.snip, [batch]),
+        (criteria.grasp, [batch]),
+        (criteria.fisher, batch),
+    ):
+        with pytest.raises(ValueError, match="loss_fn: expected a real scalar"):
+            of(each, PARAMS, data)
+        with pytest.raises(ValueError, match="params: leaf n is int32"):
+            of(loss, whole, data)
+    for of, data in ((criteria.grasp, [batch]), (criteria.fisher, batch)):
+        with pytest.raises(ValueError, match="params: leaf kernel is complex"):
+            of(loss, {"kernel": PARAMS["kernel"].astype(jnp.complex64)}, data)
+    with pytest.raises(ValueError, match="batch: expected one leading axis"):
+        criteria.fisher(loss, PARAMS, (batch[0], batch[1][:1]))
+
+
+def test_fisher_of_halves_is_formed_in_float32():
+    """The square of a slope of 1e-4 is 0 in float16."""
+    halves = {"w": jnp.full(2, 100.0, jnp.float16)}
+    slope = jnp.array([[1e-4, 2e-4]], jnp.float16)
+    found = criteria.fisher(lambda p, x: jnp.sum(p["w"] * x[0]), halves, slope)["w"]
+    np.testing.assert_allclose(found, [5e-5, 2e-4], rtol=0.01)
+
+
+def test_neurons_come_in_the_order_of_evaluation_and_alpha_is_checked():
+    weights = [0.5 * jnp.eye(2)] * 12
+
+    def deep(params, x):
+        for w in params:
+            x = jax.nn.relu(x @ w)
+        return x
+
+    x = jnp.ones((3, 2))
+    found = criteria.neuron_sensitivity(deep, weights, x, pruning.unspecific(2))
+    assert list(found) == [f"relu_{i}" for i in range(12)]
+    for alpha in (jnp.array([-1.0, 1.0]), jnp.array([jnp.nan, 1.0])):
+        with pytest.raises(ValueError, match="alpha: expected finite non-negative"):
+            criteria.neuron_sensitivity(deep, weights, x, alpha)
+
+
+def test_a_flow_that_overflows_is_named():
+    deep = {"w": jnp.full((3, 2, 2), 1e15)}
+    flow = lambda p, x: x @ p["w"][0] @ p["w"][1] @ p["w"][2]
+    for of in (criteria.synflow, lambda *a: criteria.synflow_mask(*a, 0.5, steps=1)):
+        with pytest.raises(ValueError, match="synflow: the scores of leaf w are not"):
+            of(flow, deep, jnp.ones((1, 2)))

@@ -7,6 +7,7 @@ import pytest
 
 import pruning
 from pruning import posttraining
+from tests import unchecked
 from tests.pruning import networks
 
 RNG = np.random.default_rng(0)
@@ -170,3 +171,16 @@ def test_what_is_not_real_and_finite_is_refused_by_name(weight, entry, message):
 def test_scores_that_are_not_finite_rank_nothing():
     with pytest.raises(ValueError, match="scores: leaf w is not finite"):
         posttraining.per_output({"w": jnp.full((3, 2), jnp.nan)}, 0.5)
+
+
+def test_what_is_no_number_is_named():
+    once, square = lambda p, x: x @ p["w"], {"w": jnp.eye(6)}
+    for options, message in (
+        ({"density": "0.5"}, "density: expected a number"),
+        ({"density": 0.5, "block": 2.5}, "block, damp: expected an integer"),
+        ({"density": 0.5, "damp": None}, "block, damp: expected"),
+        ({"density": 0.5, "damp": np.nan}, "block, damp: expected"),
+        ({"density": 0.5, "pattern": (2.0, 3)}, "pattern: n and m: expected"),
+    ):
+        with unchecked(), pytest.raises(ValueError, match=message):
+            posttraining.sparsegpt(once, square, [X], **options)
