@@ -39,6 +39,9 @@ KNOWN = (
         "loaders "
         "give one patient one name",
     ),
+    Overlap("siim", "nih", "subset", "its radiographs are of ChestX-ray14"),
+    Overlap("siim", "rsna", "same patients", "both are of ChestX-ray14"),
+    Overlap("covidx", "siim", "same patients", "through RSNA and ChestX-ray14"),
     Overlap(
         "bimcv_neg",
         "bimcv_pos",
@@ -86,6 +89,11 @@ def person(source: str, patient: str) -> str:
     return f"{source}/{patient}"
 
 
+def set_of(source: str) -> str:
+    """Return the set of a source: of "covidx/rsna" covidx, of "tfds:nih" nih."""
+    return str(source).removeprefix("tfds:").partition("/")[0]
+
+
 def between(first: Iterable[str], second: Iterable[str]) -> tuple[Overlap, ...]:
     """Return the known overlaps between two groups of sources.
 
@@ -96,7 +104,7 @@ def between(first: Iterable[str], second: Iterable[str]) -> tuple[Overlap, ...]:
     Returns:
         Those entries of :data:`KNOWN` that join the two sides, either way round.
     """
-    here, there = set(map(str, first)), set(map(str, second))
+    here, there = set(map(set_of, first)), set(map(set_of, second))
     return tuple(
         known
         for known in KNOWN

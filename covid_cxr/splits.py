@@ -279,10 +279,10 @@ def _unsettled(train: Index, test: Index) -> tuple[overlaps.Overlap, ...]:
     """Return known overlaps of sources that the patients' names do not settle."""
     found = []
     for known in overlaps.between(train.source, test.source):
-        matched = [
-            bool(part.flag("matched")[part.source == known.first].all())
-            for part in (train, test)
-        ]
+        matched = []
+        for part in (train, test):
+            own = [overlaps.set_of(one) == known.first for one in part.source.tolist()]
+            matched.append(bool(part.flag("matched")[np.array(own, bool)].all()))
         if not all(matched):
             found.append(known)
     return tuple(found)

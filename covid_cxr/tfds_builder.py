@@ -5,8 +5,9 @@ size, as array_record files for ``tfds.data_source``. The parts train, validatio
 test are by patient. An example read back is a dict: ``image`` (S, S, 1) uint8;
 ``lungs`` (S, S, 1) uint8, 255 inside, all 0 where there is no mask; ``covid``,
 ``pneumonia`` and ``no_finding``, int8: 1, 0, or -1 for unknown; ``patient``,
-``source``, ``view``, ``sex`` and ``id``, text; ``age``, float32, NaN for unknown. A
-study takes the prepared folder as a set: ``{"path": ".../nih_64/1.0.0", "source":
+``source``, ``view``, ``sex``, ``id`` and ``flags``, text, of flags with commas between
+them; ``age``, float32, NaN for unknown. A
+study takes the prepared folder as a set: ``{"path": ".../nih_64/1.1.0", "source":
 "tfds"}``.
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from covid_cxr import sources
 from covid_cxr.images.resizing import square, square_mask
 from covid_cxr.index import Index
+from covid_cxr.sources.registry import UNCERTAIN
 from covid_cxr.splits import assign
 
 _LABELS = ("covid", "pneumonia", "no_finding")
@@ -55,8 +57,8 @@ def builder_class() -> Any:
     class ChestXray(tfds.core.GeneratorBasedBuilder):
         """Chest X-rays of one source, squared, split by patient."""
 
-        VERSION = tfds.core.Version("1.0.0")
-        RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+        VERSION = tfds.core.Version("1.1.0")
+        RELEASE_NOTES = {"1.1.0": "Flags."}  # noqa: RUF012
         MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS
         BUILDER_CONFIGS = [  # noqa: RUF012
             tfds.core.BuilderConfig(
@@ -106,7 +108,7 @@ def _features(tfds: Any, side: int) -> Any:
     image = tfds.features.Image(shape=(side, side, 1))
     features = {"image": image, "lungs": image, "age": np.float32}
     features |= dict.fromkeys(_LABELS, np.int8)
-    for name in ("id", "patient", "source", "view", "sex"):
+    for name in ("id", "patient", "source", "view", "sex", "flags"):
         features[name] = tfds.features.Text()
     return tfds.features.FeaturesDict(features)
 
@@ -138,6 +140,9 @@ def examples(index: Index, side: int) -> Iterator[tuple[str, dict[str, Any]]]:
                 "lungs": _png(lungs),
                 "age": np.float32(index.age[row]),
                 "id": uid,
+                "flags": ",".join(
+                    name for name in sorted(index.flags) if index.flags[name][row]
+                ),
                 **{name: np.int8(index.label(name)[row]) for name in _LABELS},
                 **{
                     name: str(getattr(index, name)[row])
@@ -180,8 +185,8 @@ def prepare(
 
 
 def _table(root: Path, name: str) -> Index:
-    """Return a source's table; CheXpert's uncertain labels stay unknown."""
-    options = {"uncertain": "ignore"} if name == "chexpert" else {}
+    """Return a source's table; uncertain labels stay unknown."""
+    options = {"uncertain": "ignore"} if name in UNCERTAIN else {}
     return sources.build(root, name, **options).index
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from covid_cxr.images.radiograph import ImageError, unusable
 from covid_cxr.index import Index
 from covid_cxr.problems import Problems
 from covid_cxr.sources.base import Built, Source
-from covid_cxr.sources.registry import by_name, detect, folder_of, read
+from covid_cxr.sources.registry import UNCERTAIN, by_name, detect, folder_of, read
 
 # What a source needs to be told, where nothing depends on the choice.
-_OPTIONS: dict[str, dict[str, Any]] = {"chexpert": {"uncertain": "ignore"}}
+_OPTIONS = {name: {"uncertain": "ignore"} for name in UNCERTAIN}
 
 
 class Report(NamedTuple):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import difflib
+import gzip
 import io
 import math
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ _JUNK = re.compile(
     r"^(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX|DICOMDIR)$", re.I
 )
 _OLDEST = 120
+MAX_TABLE = 2**30  # bytes of an inflated table; MIMIC-CXR's has 60 million
 
 
 class Built(NamedTuple):
@@ -143,7 +146,8 @@ def read_table(
     """Read a table; rows that have too few or too many cells are problems.
 
     Args:
-        path: the file, UTF-8 with or without a mark, UTF-16 with one, or Latin-1.
+        path: the file, UTF-8 with or without a mark, UTF-16 with one, or Latin-1; one
+            whose name ends in ``.gz`` is inflated.
         problems: where bad rows go.
         need: columns that must be there.
         delimiter: between cells.
@@ -157,7 +161,7 @@ def read_table(
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such table")
-    data = path.read_bytes()
+    data = path.read_bytes() if path.suffix != ".gz" else _inflated(path)
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # Excel's "Unicode text"
     try:
         text = data.decode("utf-16" if marked else "utf-8-sig")
@@ -190,6 +194,19 @@ def read_table(
     table = Table(path.name, header, whole)
     table.need(*need)
     return table
+
+
+def _inflated(path: Path) -> bytes:
+    """Return what a gzip file holds, up to a bound; a ValueError names the table."""
+    try:
+        with gzip.open(path) as file:
+            data = file.read(MAX_TABLE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        kind = type(error).__name__
+        raise ValueError(f"{path.name}: not a gzip file ({kind})") from None
+    if len(data) > MAX_TABLE:
+        raise ValueError(f"{path.name}: inflates to more than {MAX_TABLE} bytes")
+    return data
 
 
 class Listing:

@@ -39,7 +39,7 @@ FINDINGS = (
 )
 _TABLES = ("train.csv", "valid.csv")
 _PATH = re.compile(r"(?:CheXpert-v1\.0(?:-small)?/)?((?:train|valid)/(patient\d+)/.+)")
-_POLICY = {"ignore": UNKNOWN, "ones": POSITIVE, "zeros": NEGATIVE}
+POLICY = {"ignore": UNKNOWN, "ones": POSITIVE, "zeros": NEGATIVE}
 
 
 def build(
@@ -66,7 +66,7 @@ def build(
         FileNotFoundError: without a table.
         ValueError: for a table that lacks a column, or ``uncertain`` not chosen.
     """
-    check_choice("uncertain", uncertain, tuple(_POLICY))
+    check_choice("uncertain", uncertain, tuple(POLICY))
     problems = Problems()
     rows = Rows(NAME, root, problems, files)
     tables = [name for name in _TABLES if (root / name).is_file()] or [_TABLES[0]]
@@ -97,7 +97,7 @@ def build(
                     view=view,
                     sex=sex_of(get("Sex")),
                     age=age,
-                    labels=_labels(get, where, uncertain, problems),
+                    labels=labels_of(get, where, uncertain, problems),
                     flags=flags,
                 ),
                 where,
@@ -116,12 +116,12 @@ def _view(get: Get, where: str, problems: Problems) -> str:
     return known.get(shown, "UNKNOWN")
 
 
-def _labels(
+def labels_of(
     get: Get, where: str, uncertain: str | None, problems: Problems
 ) -> dict[str, int]:
     """Return the findings; a blank, and a cell that is no label, is unknown."""
     meaning = {"": UNKNOWN, "1": POSITIVE, "0": NEGATIVE}
-    meaning["-1"] = _POLICY[str(uncertain)]
+    meaning["-1"] = POLICY[str(uncertain)]
     found = {}
     for name in FINDINGS:
         cell = get(name).removesuffix(".0")

@@ -1,6 +1,6 @@
 """What :mod:`covid_cxr.tfds_builder` prepared, as a set for a study: source "tfds".
 
-The folder is the version's, such as ``chest_xray/nih_64/1.0.0``. An image has no file
+The folder is the version's, such as ``chest_xray/nih_64/1.1.0``. An image has no file
 of its own: its path is its part and number, ``train/12``. A study splits by patient
 anew; the prepared parts are flags. TensorFlow itself is not needed.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from covid_cxr.images.radiograph import ImageError, Radiograph, finished
 from covid_cxr.index import UNKNOWN, Row
 from covid_cxr.problems import Problems
-from covid_cxr.sources.base import Built, Rows, Source, child
+from covid_cxr.sources.base import Built, Rows, Source
 
 NAME = "tfds"
 TABLE = "dataset_info.json"
@@ -43,7 +43,7 @@ def build(root: Path, *, files: bool = True) -> Built:
     for part in PARTS:
         for number, example in enumerate(_examples(str(root), part)):
             text = lambda name, one=example: one[name].decode()
-            path, age = f"{part}/{number}", float(example["age"])
+            path, flags = f"{part}/{number}", set(text("flags").split(",")) - {""}
             labels = {name: int(example[name]) for name in _LABELS}
             if UNKNOWN in labels.values():
                 rows.problems.add("unlabelled", path, _unknown(labels))
@@ -53,10 +53,10 @@ def build(root: Path, *, files: bool = True) -> Built:
                 f"{NAME}:{text('source').replace('/', ' ')}",
                 view=text("view"),
                 sex=text("sex"),
-                age=age,
+                age=float(example["age"]),
                 labels=labels,
                 masks={"lungs": path} if example["lungs"].any() else {},
-                flags=child(age) | {f"prepared_{part}"},
+                flags=frozenset(flags | {f"prepared_{part}"}),
             )
             rows.add(row, path)
     return rows.built()
@@ -95,7 +95,17 @@ def _examples(root: str, part: str) -> Any:
         needs = "needs: pip install 'synaptax[cxr]'"
         raise ImportError(f"reading a prepared set {needs}") from error
     builder: Any = tfds.builder_from_directory(root)
-    wanted = {"image", "lungs", "age", "patient", "source", "view", "sex", *_LABELS}
+    wanted = {
+        "image",
+        "lungs",
+        "age",
+        "patient",
+        "source",
+        "view",
+        "sex",
+        "flags",
+        *_LABELS,
+    }
     if builder.info.features is None or not wanted <= set(builder.info.features):
         raise ValueError(f"{root}: expected a set of covid_cxr.tfds_builder")
     return builder.as_data_source(part)

@@ -15,17 +15,23 @@ from covid_cxr.sources import (
     chexpert,
     corda,
     covid_chestxray,
+    covidx,
     jsrt,
     kermany,
+    mimic,
     nih,
     own,
     padchest,
     prepared,
     rsna,
+    siim,
     tuberculosis,
+    vindr,
 )
 from covid_cxr.sources.base import Built, Source
 
+#: Sources whose uncertain labels are for the caller to decide, ``uncertain=``.
+UNCERTAIN = ("chexpert", "mimic")
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
@@ -39,6 +45,10 @@ SOURCES: dict[str, Source] = {
         corda.SOURCE,
         *tuberculosis.SOURCES,
         jsrt.SOURCE,
+        mimic.SOURCE,
+        vindr.SOURCE,
+        siim.SOURCE,
+        covidx.SOURCE,
     )
 }
 

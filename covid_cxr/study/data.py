@@ -342,7 +342,8 @@ def built_of(config: StudyConfig, name: str) -> sources.Built:
     """Return the table of a set that is read from files, and what is wrong with it."""
     one = config.sets[name]
     if not one.own:
-        return sources.build(one.path, one.source)
+        options = {"uncertain": one.uncertain} if one.uncertain else {}
+        return sources.build(one.path, one.source, **options)
     return own.build(
         folder_of(one.path),
         name=name,

@@ -10,6 +10,7 @@ from typing import Any
 from covid_cxr.phantom import Cohort, Hospital
 from covid_cxr.sources import SOURCES
 from covid_cxr.sources.own import FOLDERS, Columns, Label
+from covid_cxr.sources.registry import UNCERTAIN
 from covid_cxr.study._fields import located, make, mapping, plain
 from synaptax.checks import check_choice
 
@@ -29,6 +30,8 @@ class SetConfig:
             and 0, yes and no, true and false, positive and negative.
         patients: without a column for them, a pattern that finds the patient in the
             path of an image: its first group, or all that it matches.
+        uncertain: what an uncertain label of CheXpert or MIMIC-CXR means: "ignore"
+            (unknown), "ones" or "zeros"; no default, and of no other set.
         phantom: fields of :class:`covid_cxr.phantom.Cohort` for synthetic radiographs.
         seed: of the synthetic radiographs.
 
@@ -43,6 +46,7 @@ class SetConfig:
     columns: Columns = dataclasses.field(default_factory=Columns)
     labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
     patients: str = ""
+    uncertain: str = ""
     phantom: Cohort | None = None
     seed: int = 0
 
@@ -84,7 +88,11 @@ def check_own(name: str, one: SetConfig, label: str) -> None:
         for field in ("labels", "patients"):
             if getattr(one, field):
                 raise ValueError(f"{where}.{field}: a public layout has its own")
+        if one.uncertain:
+            check_choice(f"{where}.source, with uncertain", one.source, UNCERTAIN)
         return
+    if one.uncertain:
+        raise ValueError(f"{where}.uncertain: spell it in labels of an own set")
     if one.source not in ("auto", FOLDERS) or (one.table and one.source == FOLDERS):
         raise ValueError(f"{where}.source: expected none beside a table")
     if name in SOURCES:

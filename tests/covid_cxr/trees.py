@@ -1,5 +1,6 @@
 """Small data folders, written byte for byte in the layouts of the public sets."""
 
+import gzip
 import io
 import json
 import struct
@@ -414,6 +415,80 @@ def jsrt(root: Path) -> Path:
     return root
 
 
+MIMIC = (
+    "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,"
+    "Columns,StudyDate,StudyTime,ProcedureCodeSequence_CodeMeaning,"
+    "ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
+)
+
+
+def mimic(root: Path) -> Path:
+    """Return MIMIC-CXR-JPG's tables, one packed, of four radiographs, one lateral."""
+    named = (
+        ("aa", "10000032", "50414267", "PA", "postero-anterior"),
+        ("bb", "10000032", "50414267", "LATERAL", "lateral"),
+        ("cc", "10000764", "57375967", "AP", "antero-posterior"),
+        ("dd", "10000898", "50771383", "", "antero-posterior"),
+    )
+    rows, splits = [], []
+    for i, (name, subject, study, view, code) in enumerate(named):
+        rows.append(
+            f"{name},{subject},{study},CHEST,{view},48,40,2180,1,X,{code},Erect"
+        )
+        splits.append(f"{name},{study},{subject},{'test' if name == 'cc' else 'train'}")
+        place = f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"
+        write(root / place, jpeg(200 + i))
+    columns = CHEXPERT.split(",")[5:]
+    cells = {"50414267": "1.0", "57375967": "-1.0", "50771383": "0.0"}
+    found = [
+        f"{s},{t},{','.join(cells[t] if c == 'Pneumonia' else '' for c in columns)}"
+        for _, s, t, *_ in (named[0], *named[2:])
+    ]
+    head = f"subject_id,study_id,{','.join(columns)}"
+    write(root / "mimic-cxr-2.0.0-metadata.csv", lines(MIMIC, *rows))
+    packed = gzip.compress(lines(head, *found).encode())
+    write(root / "mimic-cxr-2.0.0-chexpert.csv.gz", packed)
+    table = lines("dicom_id,study_id,subject_id,split", *splits)
+    write(root / "mimic-cxr-2.0.0-split.csv", table)
+    return root
+
+
+def vindr(root: Path) -> Path:
+    """Return VinDr-CXR: a radiograph of three readers, one of their consensus."""
+    head = "image_id,rad_id,Aortic enlargement,Nodule/Mass,Pneumonia,Other diseases"
+    rows = ("aa,R8,0,1,1,0,0", "aa,R9,0,0,1,0,0", "aa,R10,0,0,1,0,0")
+    write(
+        root / "annotations/image_labels_train.csv", lines(f"{head},No finding", *rows)
+    )
+    head = head.replace("rad_id,", "").replace("diseases", "disease")
+    test = lines(f"{head},No finding", "bb,0,0,0,0,1")
+    write(root / "annotations/image_labels_test.csv", test)
+    for i, path in enumerate(("train/aa.dicom", "test/bb.dicom")):
+        write(root / path, dicom(picture(210 + i)))
+    return root
+
+
+def siim(root: Path) -> Path:
+    """Return SIIM-ACR: one radiograph with two areas, one with none."""
+    rows = ("ImageId, EncodedPixels", "1.2.3, 10 5 20 6", "1.2.3, 90 2", "1.2.4, -1")
+    write(root / "stage_2_train.csv", lines(*rows))
+    for i, name in enumerate(("1.2.3", "1.2.4")):
+        place = root / "dicom-images-train" / "study" / "series" / f"{name}.dcm"
+        write(place, dicom(picture(220 + i)))
+    return root
+
+
+def covidx(root: Path) -> Path:
+    """Return COVIDx with an id of two words, an archive misspelt, and none."""
+    train = ("7 a.png positive cohen", "COVID 617 COVID(617).png positive sirm")
+    write(root / "train_COVIDx9B.txt", lines(*train, "abc b.png negative rnsa"))
+    write(root / "test_COVIDx9B.txt", lines("9 c.jpg negative"))
+    for i, name in enumerate(("train/a.png", "train/COVID(617).png", "train/b.png")):
+        write(root / name, png(230 + i))
+    write(root / "test" / "c.jpg", jpeg(234))
+    return root
+
+
 TREES = {
     "covid_chestxray": covid_chestxray,
     "nih": nih,
@@ -426,4 +501,8 @@ TREES = {
     "montgomery": montgomery,
     "shenzhen": shenzhen,
     "jsrt": jsrt,
+    "mimic": mimic,
+    "vindr": vindr,
+    "siim": siim,
+    "covidx": covidx,
 }

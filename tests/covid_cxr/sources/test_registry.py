@@ -30,7 +30,7 @@ def test_an_unclear_folder(tmp_path):
         sources.build(tmp_path)
     assert len(sources.build(tmp_path, "corda").index) == 3
     with pytest.raises(ValueError, match="source: expected 'auto' or one of nih"):
-        sources.build(tmp_path, "mimic")
+        sources.build(tmp_path, "openi")
     with pytest.raises(NotADirectoryError, match="none: no such folder"):
         sources.build(tmp_path / "none")
 

@@ -140,3 +140,24 @@ def test_integers_stand_for_the_nearest_value():
     back = preparation.unit(preparation.quantised(values))
     assert np.abs(back - values).max() <= 0.51 / preparation.TOP
     assert preparation.quantised([-1.0, 2.0]).tolist() == [0, preparation.TOP]
+
+
+def test_what_an_uncertain_label_means_is_said_in_the_set(tmp_path):
+    from covid_cxr.study.data import built_of
+    from tests.covid_cxr import trees
+
+    place = {"path": str(trees.mimic(tmp_path)), "source": "mimic"}
+    given = {
+        "name": "told",
+        "label": "pneumonia",
+        "encoders": {"small": {"architecture": "resnet10", "width": 4}},
+        "mixes": {"m": {"kind": "target", "target": "m"}},
+        "tests": ["own"],
+    }
+    config = parse(given | {"sets": {"m": place | {"uncertain": "ones"}}})
+    assert built_of(config, "m").index.label("pneumonia").tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match="uncertain: expected one of"):
+        built_of(parse(given | {"sets": {"m": place}}), "m")
+    place |= {"source": "nih", "uncertain": "ones"}
+    with pytest.raises(ValueError, match="with uncertain: expected one of chexpert"):
+        parse(given | {"sets": {"m": place}})
