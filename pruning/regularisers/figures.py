@@ -139,7 +139,8 @@ def _finished(figure: Any, title: str, *, legend: bool = False) -> Any:
         if panel.get_yscale() == "log" and legend:
             # Plain numbers, and two at least also where the axis spans little.
             low, high = panel.get_ylim()
-            subs = [1.0, 2.0, 5.0] if high > 6 * low else [n / 2 for n in range(2, 20)]
+            near = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+            subs = near if high < 6 * low else [1.0, 2.0, 5.0]
             panel.yaxis.set_major_locator(LogLocator(subs=subs))
             panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
