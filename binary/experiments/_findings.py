@@ -47,6 +47,12 @@ PICTURES = (
         "binary",
     ),
     Picture(
+        f"{_FOLDER}/success_committee_n1001.png",
+        "Committee machines: share of instances solved against patterns a weight, "
+        "N = 1001, 95 % Wilson intervals.",
+        "binary",
+    ),
+    Picture(
         f"{_FOLDER}/overlay-recovery.png",
         "Teacher-student as recorded before, N = 501: annealed runs that failed gave "
         "their last weights, at q* = 1, and not their best; see the next figure.",

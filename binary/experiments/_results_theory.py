@@ -80,6 +80,24 @@ def theory_sections(summary: Mapping[str, Any]) -> list[str]:
             ],
         ),
         "",
+        "Binary control variables, m = sqrt(q*) sigma with sigma = +-1, at the same "
+        "load and beta; sign(m) is sigma. Above a replicon of 1 the replica-symmetric "
+        "numbers are no prediction.",
+        "",
+        *markdown(
+            ["q*", "q", "free entropy", "E(BC)", "replicon"],
+            [
+                [
+                    row["q_star"],
+                    f"{row['q']:.6f}",
+                    f"{row['free_entropy']:.6f}",
+                    f"{row['energy_mode']:.4e}",
+                    f"{row['replicon']:.4f}",
+                ]
+                for row in found["control"]
+            ],
+        ),
+        "",
         "RS becomes unstable at beta "
         + ", ".join(
             f"{row['beta']:.1f} (q* {row['q_star']:g})"

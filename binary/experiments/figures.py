@@ -85,6 +85,79 @@ def _shares(
     return figure
 
 
+def committees() -> Any:
+    """Draw the share of committees solved against patterns a weight."""
+    record = read_json(RECORDED / "success_committee_n1001.json")
+    figure = blank(7.5, 4.4)
+    panel = figure.subplots()
+    for index, method in enumerate(dict.fromkeys(r["method"] for r in record["rows"])):
+        own = [row for row in record["rows"] if row["method"] == method]
+        units = int(method.rpartition("-")[2])
+        load, value, low, high = np.array(
+            [
+                [r["load"] / units, *(100 * r[k] for k in ("value", "low", "high"))]
+                for r in own
+            ]
+        ).T
+        counts = "/".join(dict.fromkeys(str(row["total"]) for row in own))
+        panel.errorbar(
+            load,
+            value,
+            np.maximum([value - low, high - value], 0),
+            color=COLOURS[index],
+            marker="osD^"[index],
+            linestyle=("-", "--", "-.", ":")[index],
+            capsize=3,
+            label=f"K = {units}, {counts} instances",
+        )
+    panel.set(
+        xlabel="load per weight, M / (K N)",
+        ylabel="instances solved (%)",
+        ylim=(-3, 103),
+        title=f"Committee machines, N = {record['size']}, 1,000 epochs of annealed "
+        "ascent",
+    )
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def courses() -> Any:
+    """Draw energy and q* against epochs, a panel each, with standard errors."""
+    record = read_json(RECORDED / "course_n1001.json")
+    figure = blank(10.0, 4.2)
+    panels = figure.subplots(1, 2)
+    labels = ("patterns that sign(m) gets wrong (%)", "q*, mean square of m")
+    for index, one in enumerate(record["courses"]):
+        method = METHODS[one["method"]]
+        for panel, name, unit in zip(
+            panels, ("energy", "overlap"), (100, 1), strict=True
+        ):
+            mean = unit * np.array(one[name])
+            panel.errorbar(
+                record["epochs"],
+                mean,
+                unit * np.array(one[f"{name}_error"]),
+                color=COLOURS[index],
+                marker="osD^"[index],
+                linestyle=("-", "--", "-.", ":")[index],
+                ms=4,
+                label=f"{method.label}, {method.epochs} epochs",
+            )
+    for panel, label in zip(panels, labels, strict=True):
+        panel.set(xlabel="epoch", ylabel=label, xlim=(0, None), ylim=(0, None))
+        panel.set_xscale("symlog", linthresh=1)
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False, fontsize="small")
+    figure.suptitle(
+        f"Mean of {record['instances']} instances, N = {record['size']}, load "
+        f"{record['load']:g}"
+    )
+    return figure
+
+
 def recovery() -> Any:
     """Draw the overlap with the teacher of the best weights, on the RS curve."""
     record = read_json(RECORDED / "teacher_n1001.json")
@@ -130,6 +203,7 @@ def main(folder: Path = RECORDED) -> None:
     drawn = {
         "success_n1001": success(),
         "success_hard_n1001": hard(),
+        "success_committee_n1001": committees(),
         "teacher_n1001": recovery(),
     }
     for name, figure in (drawn | overlays).items():
