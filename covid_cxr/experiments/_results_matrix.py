@@ -16,6 +16,7 @@ from synaptax.runs import read_json
 Rows = Sequence[Mapping[str, Any]]
 _HEAD = ("AUC", "sensitivity", "specificity", "F", "odds ratio", "miss rate")
 _KEYS = ("auc", "sensitivity", "specificity", "f_score", "dor", "miss_rate")
+STUDIES = ("target", "target, pre-trained", "target, resnet50", "both", "second")
 _PARTS = ("value", "low", "high")
 
 
@@ -76,6 +77,7 @@ def matrix(record: Mapping[str, Any]) -> list[str]:
         "",
         _believed(rows),
         "",
+        *_unrecorded(record),
         f"`{record['command']}`, {_time(record)}.",
         "",
     ]
@@ -116,6 +118,14 @@ def repairs(record: Mapping[str, Any]) -> list[str]:
         head = ("repaired", *_HEAD, "AUC of seeds")
         lines += [f"Trained and tested on {mix}:", "", *markdown(head, body), ""]
     return [*lines, f"`{record['command']}`, {_time(record)}.", ""]
+
+
+def _unrecorded(record: Mapping[str, Any]) -> list[str]:
+    """Say which studies of the matrix are not recorded, or not to the end."""
+    held = record["studies"]
+    lacking = [name for name in STUDIES if name not in held]
+    lacking += [f"{k} of {name}" for name, one in held.items() for k in one["missing"]]
+    return [f"Not recorded yet: {'; '.join(lacking)}.", ""] if lacking else []
 
 
 def _time(record: Mapping[str, Any]) -> str:
@@ -219,6 +229,7 @@ def figure() -> Any:
     )
     names = list(dict.fromkeys((row["mix"], row["encoder"]) for row in rows))
     starts = list(dict.fromkeys(row["pretraining"] for row in rows))
+    middle = (len(starts) - 1) / 2
     drawn = blank(13.0, 0.42 * len(names) + 1.6)
     axes = drawn.subplots(1, len(panels), sharey=True)
     for panel, (test, key, title) in zip(axes, panels, strict=True):
@@ -228,7 +239,7 @@ def figure() -> Any:
             if not (row["test"] == test or at_home) or math.isnan(value):
                 continue
             kind = starts.index(row["pretraining"])
-            y = names.index((row["mix"], row["encoder"])) + 0.22 * (kind - 1)
+            y = names.index((row["mix"], row["encoder"])) + 0.22 * (kind - middle)
             panel.plot([low, high], [y, y], color=COLOURS[kind], linewidth=1.5)
             panel.plot(value, y, "osD"[kind], color=COLOURS[kind], markersize=4)
         panel.axvline(0.5, color=GREY, linewidth=1)
@@ -237,8 +248,9 @@ def figure() -> Any:
         panel.spines[["top", "right"]].set_visible(False)
     labels = [f"{mix}, {encoder}" for mix, encoder in names]
     axes[0].set_yticks(range(len(names)), labels)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
     for kind, name in enumerate(starts):
-        axes[0].plot([], [], "osD"[kind], color=COLOURS[kind], label=f"from {name}")
+        start = "random weights" if name == "none" else f"pneumonia of {name}"
+        axes[0].plot([], [], "osD"[kind], color=COLOURS[kind], label=f"from {start}")
     drawn.legend(loc="outside lower center", ncols=len(starts), frameon=False)
     return drawn

@@ -104,7 +104,10 @@ def record(rows, **studies):
         "first_epochs": 1,
         "first_seeds": 1,
         "device": {"kind": "cpu"},
-        "studies": {"one": {"rows": rows, "core_s": 120.0}, **studies},
+        "studies": {
+            "one": {"rows": rows, "core_s": 120.0, "missing": ["a"]},
+            **studies,
+        },
     }
 
 
@@ -124,6 +127,7 @@ def test_warnings_are_judged_by_their_intervals(tmp_path, monkeypatch):
     )
     assert "(with NIH): in the direction only, the intervals overlap" in text
     assert "0.60 (0.55 to 0.65) at home: not borne out" in text
+    assert "both; second; a of one." in text
     assert "children make" not in text and "2 core-minutes" in text
     assert results.figure().axes[0].get_title() == "own test part: AUC"
 
