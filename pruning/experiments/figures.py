@@ -180,13 +180,26 @@ def deep_networks() -> dict[str, Any]:
             continue
         seeds = len({cell["seed"] for cell in cells})
         title = f"{name}, narrow, CIFAR-10 as JPEG, {seeds} seeds: mean and range"
-        kinds = {"curves": figures.curves, "layers": figures.layers}
-        for kind, draw in kinds.items():
-            drawn[f"psp_deep-{network}-{kind}"] = draw(cells, title=title)
+        drawn[f"psp_deep-{network}-curves"] = figures.curves(cells, title=title)
+        drawn[f"psp_deep-{network}-layers"] = figures.layers(
+            [_few_layers(cell) for cell in cells], title=title
+        )
         drawn[f"psp_deep-{network}-weights"] = figures.weights(
             cells, title=f"{name}, narrow, seed 0, after 24 epochs"
         )
     return drawn
+
+
+def _few_layers(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell with the curves of at most eight layers, both ends included."""
+    curves = cell["curves"]
+    squares = list(curves["mean_squares"].items())
+    count = min(8, len(squares))
+    places = [round(i * (len(squares) - 1) / max(count - 1, 1)) for i in range(count)]
+    few = {
+        path.removeprefix("inner/"): own for path, own in (squares[i] for i in places)
+    }
+    return {**cell, "curves": {**curves, "mean_squares": few}}
 
 
 def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ DENSE = {"none": 0.30, "l2": 0.29, "psp": 0.28, "psp+l2": 0.27}
 
 
 def cell(network, method, seed, error):
-    squares = {"inner/relu_0": 1.0, "logits": 2.0}
+    squares = {"relu_0": 1.0, "logits": 2.0}
     return {
         "variant": f"{network}-{method}",
         "method": method,
