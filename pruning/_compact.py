@@ -28,6 +28,7 @@ from pruning._couplings import Flat, Smaller, Units, flattened
 from pruning._find_couplings import change, couplings, draw, rounding
 from pruning._folding import cut, deafened, erase, fold, perturbed, takes_up
 from pruning.masks import apply_mask
+from synaptax.checks import check_number
 from synaptax.trees import named_leaves
 from synaptax.typing import PyTree
 
@@ -113,6 +114,8 @@ def compact(
         >>> small.error < 1e-5, sum(w.size for w in jax.tree.leaves(small.params)) < 64
         (True, True)
     """
+    if tolerance is not None:
+        check_number("tolerance", tolerance, "a number >= 0", lambda size: size >= 0)
     params = params if mask is None else apply_mask(params, mask)
     net = _Network.of(module, params, stats or {}, x)
     flat = flattened(net.tree)

@@ -114,15 +114,24 @@ def sampled(
     return jax.nn.one_hot(drawn, classes, dtype=jnp.float32).sum(1) / draws
 
 
-def checked_weights(alpha: Any, batch: int, classes: int) -> Array:
+def checked_weights(
+    alpha: Any, batch: int, classes: int, support: int | None = None
+) -> Array:
     """Return alpha as (C,) or (B, C), checked as far as its values are known."""
     if jnp.shape(alpha) not in ((classes,), (batch, classes)):
         raise ValueError(
             f"alpha: expected shape ({classes},) or ({batch}, {classes}), "
             f"got {jnp.shape(alpha)}"
         )
+    if jnp.iscomplexobj(alpha):
+        raise ValueError("alpha: expected real numbers, got complex ones")
     if not isinstance(alpha, Tracer):
         values = np.asarray(alpha, np.float64)
+        most = int(np.count_nonzero(values, axis=-1).max(initial=0))
+        if support is not None and most > support:
+            raise ValueError(
+                f"support: {support}, but a row of alpha has {most} non-zero entries"
+            )
         if not np.all(values >= 0) or not np.all(np.isfinite(values)):
             raise ValueError("alpha: expected finite non-negative values")
     return jnp.asarray(alpha)

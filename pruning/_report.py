@@ -22,7 +22,7 @@ from pruning._compact import Compacted
 from pruning._roles import Leaf, leaves_of, weights_only
 from pruning._transform import like, pure
 from pruning.masks import apply_mask
-from synaptax.checks import check_boolean, is_traced
+from synaptax.checks import check_boolean, check_integer, is_traced
 from synaptax.trees import Prunable, named_leaves
 from synaptax.typing import PyTree
 
@@ -189,6 +189,12 @@ def report(
         (64, 18)
     """
     params = pure(params)
+    try:
+        batches = [check_integer("batches", size, 1) for size in batches]
+    except TypeError as error:  # no sequence
+        raise ValueError(
+            f"batches: expected sizes such as (1, 128), got {batches!r}"
+        ) from error
     if mask is not None:
         mask = like(params, mask, argument="mask")
         check_boolean(mask)

@@ -37,7 +37,13 @@ from pruning.selection import (
     select_with_info,
 )
 from pruning.structures import element
-from synaptax.checks import check_choice, check_key, check_number, wide_dtype
+from synaptax.checks import (
+    check_boolean,
+    check_choice,
+    check_key,
+    check_number,
+    wide_dtype,
+)
 from synaptax.trees import Prunable, map_named, with_arrays
 from synaptax.typing import Array, PyTree
 
@@ -335,6 +341,7 @@ def straight_through(params: PyTree, masks: PyTree) -> PyTree:
         ([1.0, 0.0], [1.0, 1.0])
     """
     masks = _transform.like(params, masks, argument="masks")
+    check_boolean(masks, "masks")
     return jax.tree.map(_masked, params, masks)
 
 

@@ -51,7 +51,7 @@ def insensitivity(sensitivity: PyTree) -> PyTree:
     """
     return jax.tree.map(
         lambda s: jnp.maximum(jnp.ones((), s.dtype) - s, jnp.zeros((), s.dtype)),
-        sensitivity,
+        with_arrays(sensitivity),
     )
 
 
@@ -113,16 +113,16 @@ def sensitivity(
     params = with_arrays(params)
     batch, classes, dtype = _shapes(apply_fn, params, x)
     # As wide as y before anything is divided: float64 networks keep float64's digits.
-    rows = checked_weights(alpha, batch, classes)
-    rows = rows.astype(wide_dtype(rows.dtype, dtype))
-    _check_finite(params)
     if support is not None:
         positive("support", support)
+    rows = checked_weights(alpha, batch, classes, support)
+    rows = rows.astype(wide_dtype(rows.dtype, dtype))
+    _check_finite(params)
     if chunk is not None:
         positive("chunk", chunk)
-    if reduction not in ("mean_abs", "abs_mean"):
+    if not isinstance(reduction, str) or reduction not in ("mean_abs", "abs_mean"):
         raise ValueError(f"reduction: expected mean_abs or abs_mean, got {reduction!r}")
-    if method not in ("auto", "taps", "reference"):
+    if not isinstance(method, str) or method not in ("auto", "taps", "reference"):
         raise ValueError(f"method: expected auto, taps or reference, got {method!r}")
     axes = varying_axes((x, alpha)) - varying_axes(params)
     mean = mean_over(axes)

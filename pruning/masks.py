@@ -338,6 +338,8 @@ def mask_metrics(mask: PyTree, before: PyTree | None = None) -> dict[str, float]
         >>> pruning.mask_metrics(after, before)["pruned/w"]
         1.0
     """
+    if is_traced((mask, before)):
+        raise ValueError("mask: expected concrete masks, got traced ones, inside jit")
     metrics = {"density": float(density(mask))}
     for name, leaf in count(mask).leaves.items():
         metrics[f"density/{name}"] = leaf.kept / max(leaf.total, 1)

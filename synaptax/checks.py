@@ -27,7 +27,7 @@ def check_boolean(mask: Any, argument: str = "mask") -> None:
     """Raise a ValueError that names the first leaf that is not boolean."""
     for name, leaf in named_leaves(mask):
         if getattr(leaf, "dtype", None) != np.dtype(bool):
-            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            kind = getattr(leaf, "dtype", f"a Python {type(leaf).__name__}")
             raise ValueError(f"{argument}: leaf {name} is {kind}, expected bool")
 
 

@@ -277,3 +277,35 @@ def test_whole_numbers_of_numpy_and_jax_are_taken():
     everything = pruning.select(PARAMS, 1.0, structure=pruning.n_m(1, 1))
     assert bool(everything["kernel"].all())
     assert pruning.specific([1, 0], 2).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_support_that_alpha_breaks_is_refused():
+    """It was promised; the entries beyond it went without a word."""
+    apply_fn, x = lambda p, x: x @ p["kernel"], jnp.ones((2, 4))
+    with pytest.raises(ValueError, match="support: 1, but a row of alpha has 4 non-z"):
+        pruning.sensitivity(apply_fn, PARAMS, x, pruning.unspecific(4), support=1)
+    with pytest.raises(ValueError, match="alpha: expected real numbers"):
+        pruning.sensitivity(apply_fn, PARAMS, x, jnp.ones(4, jnp.complex64))
+    rows = pruning.specific(jnp.array([0, 3]), 4)
+    found = pruning.sensitivity(apply_fn, PARAMS, x, rows, support=1)
+    whole = pruning.sensitivity(apply_fn, PARAMS, x, rows)
+    np.testing.assert_allclose(found["kernel"], whole["kernel"], rtol=1e-6)
+
+
+def test_masks_and_counts_of_another_kind_are_named():
+    mask = pruning.magnitude_mask(PARAMS, 0.5)
+    with pytest.raises(ValueError, match="masks: leaf kernel is int32, expected bool"):
+        pruning.straight_through(PARAMS, {"kernel": mask["kernel"].astype(jnp.int32)})
+    with pytest.raises(ValueError, match="mask: expected concrete masks"):
+        jax.jit(pruning.mask_metrics)(mask)
+    listed = {"kernel": [[True, False]]}
+    with pytest.raises(ValueError, match=r"kernel/0/0 is a Python bool, expected bool"):
+        pruning.count(listed)
+    apply_fn, x = lambda p, x: x @ p["kernel"], jnp.ones((2, 4))
+    for batches in (1, (0,), (1.5,)):
+        with unchecked(), pytest.raises(ValueError, match="batches: expected"):
+            pruning.report(PARAMS, mask, apply_fn=apply_fn, x=x, batches=batches)
+    for tolerance in ("1", -1.0, np.nan):
+        with unchecked(), pytest.raises(ValueError, match="tolerance: expected a num"):
+            pruning.compact(apply_fn, PARAMS, x, tolerance=tolerance)
+    assert pruning.insensitivity({"t": 0.25})["t"] == 0.75
