@@ -99,7 +99,8 @@ def masked_cross_entropy(
 
     Example:
         >>> logits, label = jnp.array([[0.0, 50.0]]), jnp.array([[1, -1]])
-        >>> covid_cxr.findings.masked_cross_entropy(logits, label).round(3).tolist()
+        >>> loss = covid_cxr.findings.masked_cross_entropy(logits, label)
+        >>> [round(one, 3) for one in loss.tolist()]
         [0.693]
     """
     if logits.ndim != 2 or logits.shape != label.shape:

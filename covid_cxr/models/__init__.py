@@ -3,6 +3,8 @@
 Example:
     >>> covid_cxr.models.ARCHITECTURES[:2]
     ('resnet10', 'resnet18')
+    >>> len(covid_cxr.models.XRAYVISION)  # outputs of torchxrayvision's networks
+    18
 """
 
 from covid_cxr.models.conversion import convert, read_state
