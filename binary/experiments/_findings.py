@@ -53,6 +53,12 @@ PICTURES = (
         "binary",
     ),
     Picture(
+        f"{_FOLDER}/course_n1001.png",
+        "Training error of sign(m) (left) and q* (right) against epochs, mean of 100 "
+        "instances.",
+        "binary",
+    ),
+    Picture(
         f"{_FOLDER}/overlay-recovery.png",
         "Teacher-student as recorded before, N = 501: annealed runs that failed gave "
         "their last weights, at q* = 1, and not their best; see the next figure.",

@@ -204,6 +204,7 @@ def main(folder: Path = RECORDED) -> None:
         "success_n1001": success(),
         "success_hard_n1001": hard(),
         "success_committee_n1001": committees(),
+        "course_n1001": courses(),
         "teacher_n1001": recovery(),
     }
     for name, figure in (drawn | overlays).items():
