@@ -141,7 +141,8 @@ def _finished(figure: Any, title: str, *, legend: bool = False) -> Any:
             low, high = panel.get_ylim()
             near = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
             subs = near if high < 6 * low else [1.0, 2.0, 5.0]
-            panel.yaxis.set_major_locator(LogLocator(subs=subs))
+            few = MaxNLocator(5) if high < 2 * low else LogLocator(subs=subs)
+            panel.yaxis.set_major_locator(few)
             panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
