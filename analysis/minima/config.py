@@ -222,6 +222,8 @@ def check(config: Config) -> None:
             raise ValueError(f"{name}: expected at least {low}, got {value}")
     if any(not (math.isfinite(x) and x >= 1) for x in config.levels):
         raise ValueError(f"levels: expected compressions >= 1, got {config.levels}")
+    if len(set(config.levels)) < len(config.levels):
+        raise ValueError(f"levels: expected different ones, got {config.levels}")
     if not 0 < config.level < 1:
         raise ValueError(f"level: expected a number in (0, 1), got {config.level}")
     if len(config.seeds) < 2:

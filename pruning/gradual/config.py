@@ -284,6 +284,8 @@ def _check_schedule(config: Config) -> None:
 
 def _check_mesh(config: Config) -> None:
     """Raise unless seeds and batch divide evenly over the mesh."""
+    if len(config.mesh) != 2:
+        raise ValueError(f"mesh: expected two numbers of devices, got {config.mesh}")
     seeds, batch = config.mesh
     if min(seeds, batch) < 1:
         raise ValueError(f"mesh: expected numbers of devices >= 1, got {config.mesh}")

@@ -33,6 +33,7 @@ def test_the_defaults_are_in_range(dataset):
         ({"lr": float("nan")}, "lr: expected a finite number"),
         ({"validation": 0}, "validation: expected at least 1"),
         ({"levels": (0.5,)}, "levels: expected compressions >= 1"),
+        ({"levels": (4.0, 4.0)}, "levels: expected different ones"),
     ],
 )
 def test_bad_options(change, message):

@@ -48,7 +48,7 @@ BAD = {
     "validation": [0, -5],
     "checkpoint_every": [0],
     "seed_axis": ["pmap"],
-    "mesh": [(0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100
+    "mesh": [(), (0, 1), (1, -1), (2, 1), (1, 7)],  # one seed, batches of 100
 }
 ELSEWHERE = {"limit", "data_dir"}  # by the data set: see test_train.py
 EITHER = {"center", "distributed", "tune_shrink", "shrink_scaled", "tune_last"}
