@@ -70,7 +70,7 @@ def test_notes_are_counted_and_listed_on_request(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["verify", "no/such/folder"], "no/such/folder: no such folder"),
-        (["verify", ".", "--source", "mimic"], "expected 'auto' or one of"),
+        (["verify", ".", "--source", "openi"], "expected 'auto' or one of"),
         (["check"], "unknown command 'check', expected one of verify"),
     ],
 )
