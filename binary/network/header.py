@@ -169,7 +169,8 @@ def _bisected(
 def _words(layer: PackedLayer, flip: bool = False) -> np.ndarray:
     """Return the weights of each unit as words; input i is bit i % 32 of one."""
     bits = np.unpackbits(layer.bits, axis=0, count=layer.inputs).T ^ flip
-    padded = np.pad(bits, ((0, 0), (0, -layer.inputs % _WORD)))
+    padded = np.zeros((len(bits), -(-layer.inputs // _WORD) * _WORD), np.uint8)
+    padded[:, : layer.inputs] = bits
     packed = np.packbits(padded, axis=1, bitorder="little")
     return np.ascontiguousarray(packed).view("<u4")
 
