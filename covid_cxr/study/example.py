@@ -64,8 +64,8 @@ unknown = ["unknown", "?"]
 # source = "auto"            # or its name: nih, covid_chestxray, rsna, kermany,
                              # chexpert, padchest, bimcv_pos, bimcv_neg, corda,
                              # montgomery, shenzhen, jsrt
-# uncertain = "ignore"       # what an uncertain label is, of chexpert and mimic_cxr: to be
-                             # said there; or "ones" or "zeros"
+# uncertain = "ignore"       # of chexpert and mimic_cxr, which must say what an
+                             # uncertain label is: or "ones", or "zeros"
 
 # A synthetic set, with shortcuts of known strength.
 # [sets.drawn]
