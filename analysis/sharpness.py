@@ -24,6 +24,7 @@ from analysis.planes import random_direction
 from pruning.masks import apply_mask
 from synaptax.checks import (
     check_boolean,
+    check_flags,
     check_floating,
     check_integer,
     check_key,
@@ -231,6 +232,7 @@ def expected_sharpness(
     """
     _check_positive("sigma", sigma)
     at_least(2, draws=draws)
+    check_flags(relative=relative)
     check_key(key)
     params = _checked(params, mask)
     scale = jnp.float32(sigma)

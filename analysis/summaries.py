@@ -172,8 +172,10 @@ def pairs_over_neurons(
 
     A mean over pairs moves twice as far as the mean of its neurons' partner means when
     neurons are resampled, to first order (Hoeffding's projection of a U-statistic); so
-    their deviations are doubled. Few neurons are not allowed for as they are in
-    :func:`over_neurons`: of 20 the interval is too narrow by about a tenth.
+    their deviations are doubled, and widened for few neurons as in
+    :func:`over_neurons`. Of |x_i - x_j| at nominal 95 % it holds 92 % with 20 Gaussian
+    neurons and 95 % with 60, and fewer of skewed ones (exponential: 86 and 91 %).
+    One neuron has no interval: NaN.
 
     Args:
         per_neuron: (n,), ``SecondOrder.per_neuron``.
@@ -190,7 +192,8 @@ def pairs_over_neurons(
     values = jnp.asarray(per_neuron, jnp.float32)
     mean = _mean(np.asarray(per_neuron))
     means = _resample(values, jnp.ones_like(values), key, replicates)
-    drawn = mean + 2 * (np.asarray(means) - mean)
+    factor = 2 * _expansion(values.size, level)
+    drawn = mean + factor * (np.asarray(means) - mean)
     return _interval(mean, drawn, level, "neurons", values.size)
 
 

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from pruning._definition import ApplyFn
 from pruning._roles import leaves_of
 from pruning._transform import like
-from synaptax.checks import wide_dtype
+from synaptax.checks import check_integer, wide_dtype
 from synaptax.trees import Prunable
 from synaptax.typing import Array, PyTree
 
@@ -93,8 +93,7 @@ def sensitivity_penalty_series(
         >>> float(series(apply_fn, w, x, jnp.ones(1), terms=1))
         1.0
     """
-    if terms < 1:
-        raise ValueError(f"terms: expected a positive integer, got {terms}")
+    terms = check_integer("terms", terms, 1, expected="a positive integer")
     flat, rebuild = ravel_pytree(params)
     share = jnp.atleast_2d(jnp.asarray(alpha))
 

@@ -30,7 +30,7 @@ from pruning.selection import (
     layer_axes,
     select_by,
 )
-from synaptax.checks import wide_dtype
+from synaptax.checks import check_flags, wide_dtype
 from synaptax.trees import Prunable, with_arrays
 from synaptax.typing import Array, PyTree
 
@@ -232,6 +232,7 @@ def prune(
         raise ValueError(f"schedule: expected a pruning schedule, got {schedule!r}")
     check_prunable(prunable)
     check_options(scope, structure, min_per_leaf)
+    check_flags(regrow=regrow, packed=packed)
     options = _Options(
         schedule,
         _score_function(score),

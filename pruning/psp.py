@@ -21,7 +21,7 @@ from pruning._contract import accumulated
 from pruning._neurons import is_array
 from pruning._nonlinear import KINDS
 from pruning._preactivations import preactivations
-from synaptax.checks import wide_dtype
+from synaptax.checks import check_flags, wide_dtype
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Float, PyTree
 
@@ -179,6 +179,7 @@ def with_psp(
     """
     check_weight(weight)
     _check_normalization(normalization)
+    check_flags(local=local, has_aux=has_aux)
     if logits is not None and not has_aux:
         raise ValueError("logits: taking them out of aux needs has_aux=True")
     pick = (lambda result: logits(result[1])) if logits is not None else False

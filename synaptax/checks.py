@@ -40,6 +40,16 @@ def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
         )
 
 
+def check_flags(**flags: Any) -> None:
+    """Raise a ValueError that names the first argument that is no True or False.
+
+    Any other object would count as one of them: "False" as true.
+    """
+    for argument, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{argument}: expected True or False, got {value!r}")
+
+
 def check_integer(
     argument: str,
     value: Any,

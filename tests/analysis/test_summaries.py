@@ -82,6 +82,18 @@ def test_pairs_over_neurons_covers_the_spread_of_a_u_statistic(key):
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(fresh), rel=0.15)
 
 
+def test_pairs_of_few_neurons_are_covered(key):
+    """200 layers of 12 neurons: 91 % expected; without the widening it were 86 %."""
+    rng, n, true = np.random.default_rng(3), 12, 2 / math.sqrt(math.pi)
+    held = 0
+    for one in jax.random.split(key, 200):
+        x = rng.normal(size=n)
+        partners = np.abs(x[:, None] - x[None, :]).sum(axis=1) / (n - 1)
+        pairs = summaries.pairs_over_neurons(partners, one, replicates=500)
+        held += pairs.low <= true <= pairs.high
+    assert held >= 175  # 182 +- 4; 172 +- 5 if it were not widened
+
+
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_intervals_are_basic_ones(level, key, monkeypatch):
     """2 x the estimate less the quantiles of the draws, which are given here."""
@@ -91,8 +103,8 @@ def test_intervals_are_basic_ones(level, key, monkeypatch):
     tails = np.array([(1 + level) / 2, (1 - level) / 2])
     moved = -1 + 4 * tails  # the quantiles, less the mean
     pairs = summaries.pairs_over_neurons(H, key, level=level)
-    np.testing.assert_allclose(pairs[1:3], 15 - 2 * moved, rtol=1e-5)
     wide = stats.t.ppf(tails[0], 20) / stats.norm.ppf(tails[0]) * math.sqrt(21 / 20)
+    np.testing.assert_allclose(pairs[1:3], 15 - 2 * wide * moved, rtol=1e-5)
     single = summaries.over_neurons(first_order({"a": H}), key, level=level)["a"]
     np.testing.assert_allclose(single[1:3], 15 - wide * moved, rtol=1e-5)
 

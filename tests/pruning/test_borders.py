@@ -267,6 +267,17 @@ def test_what_is_no_whole_number_is_refused_by_the_name_of_its_argument(name):
             WHOLE[name](value)
 
 
+def test_a_text_is_no_flag():
+    """ "False" counted as true."""
+    schedule = pruning.one_shot(0, 0.5)
+    for name in ("regrow", "packed"):
+        with unchecked(), pytest.raises(ValueError, match=f"{name}: expected True or"):
+            pruning.prune(schedule, **{name: "False"})
+    for name in ("local", "has_aux"):
+        with unchecked(), pytest.raises(ValueError, match=f"{name}: expected True or"):
+            pruning.with_psp(lambda w: w.sum(), 0.1, **{name: "False"})
+
+
 def test_whole_numbers_of_numpy_and_jax_are_taken():
     for two in (np.int64(2), np.uint8(2), jnp.int32(2), np.asarray(2)):
         with unchecked():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pruning
+from tests import unchecked
 
 
 def test_the_value_by_hand():
@@ -101,3 +102,5 @@ def test_one_term_is_the_value_of_a_relu_network(small):
 def test_a_series_has_a_term():
     with pytest.raises(ValueError, match="terms: expected a positive integer, got 0"):
         pruning.sensitivity_penalty_series(smooth, {}, 0, 0, terms=0)
+    with unchecked(), pytest.raises(ValueError, match="terms: expected an integer"):
+        pruning.sensitivity_penalty_series(smooth, {}, 0, 0, terms=2.5)
