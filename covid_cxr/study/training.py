@@ -204,12 +204,13 @@ def pretraining(
 ) -> StageConfig:
     """Return stage 1 of a study, for its radiographs, epochs and outputs."""
     theirs = published_pretraining("rsna" if classes == 1 else "chestxray")
+    whole = lambda batch: max(batch // classes, 1) * classes  # as many of each
     ours = dataclasses.replace(
-        fixed_pretraining(classes),
-        batch=max(config.batch // classes, 1) * classes,  # as many of each
-        rate=config.rate,
+        fixed_pretraining(classes), batch=whole(config.batch), rate=config.rate
     )
     stage = _chosen(config, theirs, ours, 1)
+    if stage.sampling == "balanced":  # published batches of 10 become 9
+        stage = dataclasses.replace(stage, batch=whole(stage.batch))
     return _normalised(stage, config, train, epochs, [train])
 
 

@@ -347,6 +347,11 @@ def test_a_study_with_every_repair_is_the_fixed_one(folders):
     theirs = training.finetuning(one, films, False, [films])
     assert (theirs.rate, theirs.momentum, theirs.batch) == (0.03, 0.9, 8)
     assert (theirs.loss, theirs.select) == ("focal", "last")
+    # Batches of 10 do not divide into three classes.
+    no_batch = {k: v for k, v in given.items() if k not in ("batch", "rate")}
+    one = parse({**no_batch, "protocol": "published", "repairs": ["sampling"]})
+    theirs = training.pretraining(one, films, 2, 3)
+    assert (theirs.sampling, theirs.batch, theirs.rate) == ("balanced", 9, 0.01)
 
 
 @pytest.fixture(scope="module")
