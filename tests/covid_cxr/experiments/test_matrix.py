@@ -135,7 +135,11 @@ def test_warnings_are_judged_by_their_intervals(tmp_path, monkeypatch):
 def test_repairs_stand_beside_their_evidence(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RECORDED", tmp_path)
     one = {"rows": [row("target", "own", 0.5)], "core_s": 1.0}
-    write_json(tmp_path / "repairs.json", record([], threshold=one))
+    other = {"rows": [row("target", "own", 0.7)], "core_s": 1.0}
+    parts = {"as published": one, "threshold": one, "split": other}
+    write_json(tmp_path / "repairs.json", record([], **parts))
     text = "\n".join(results.sections())
     assert "| threshold | one half | READ in the released code |" in text
     assert "| threshold | 0.50 (0.45 to 0.55) |" in text
+    moved = "split, AUC on target: 0.70 (0.65 to 0.75) for 0.50 (0.45 to 0.55)"
+    assert moved in text and "threshold, AUC" not in text
