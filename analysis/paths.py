@@ -237,15 +237,15 @@ def connect(
     size_of(data)
     at_least(1, steps=steps, batch=batch)
     check_key(key)
-    first, second = with_arrays(first), with_arrays(second)
-    check_floating(first, "first")
-    start = Line(first, second).at(0.5)
+    ends = with_arrays(first), with_arrays(second)
+    check_floating(ends[0], "first")
+    start = Line(*ends).at(0.5)
     if mask is not None:
         check_same_structure(first, mask, argument="mask")
         check_boolean(mask)
     tx = optax.adam(1e-3) if optimizer is None else optimizer
     middle, losses = _bend(
-        Bezier(first, start, second), data, key, mask, loss_fn, tx, steps, batch
+        Bezier(ends[0], start, ends[1]), data, key, mask, loss_fn, tx, steps, batch
     )
     check_finite(losses, range(1, steps + 1), "loss_fn, step")
     return Connection(Bezier(first, middle, second), losses)

@@ -81,7 +81,8 @@ def _sbpi(bound: int, threshold: float, rate: float) -> Solver:
             row = given.patterns[turn[0]]
             agree = (hidden > 0) == (row > 0)
             field = 2 * jnp.sum(agree, dtype=jnp.int32) - row.size
-            wrong = field.astype(jnp.float32) <= problem.batch.threshold
+            field = field.astype(jnp.float32)  # exact below 2^24 inputs
+            wrong = field <= problem.batch.threshold
             barely = ~wrong & (field <= threshold) & turn[1]
             moved = (wrong | (barely & agree)) & given.valid[turn[0]]
             pushed = hidden + jnp.where(moved, 2 * row, 0).astype(jnp.int16)
