@@ -177,7 +177,7 @@ def test_declarations_are_checked():
         pruning.compact(module, params, x, units=good)
     with pytest.raises(ValueError, match="int is not a bundled network"):
         pruning.compact(3, params, x)
-    with pytest.raises(ValueError, match="tolerance=-1: the units that were found"):
+    with pytest.raises(ValueError, match="tolerance: expected a number >= 0, got -1"):
         pruning.compact(module, params, x, tolerance=-1.0)
     params["Dense_2"]["kernel"][0, 0] = np.nan
     with pytest.raises(ValueError, match="params/Dense_2/kernel is not finite"):
