@@ -92,7 +92,7 @@ def pack(weights: Any) -> Packed:
 
     Example:
         >>> packed = binary.network.committee.pack([[1, 1, -1]] * 5)
-        >>> binary.network.predict(packed, [[1] * 5, [-1] * 5]).tolist()
+        >>> binary.network.predict(packed, np.array([[1] * 5, [-1] * 5])).tolist()
         [1, 0]
     """
     m = np.asarray(weights)
