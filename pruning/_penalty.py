@@ -82,8 +82,11 @@ def sensitivity_penalty_series(
         alpha: non-negative weights of the outputs, (C,) or (B, C).
         terms: M, at least 1.
 
+    Returns:
+        A scalar, float32 at least.
+
     Raises:
-        ValueError: if ``terms`` is below 1.
+        ValueError: if ``terms`` is no integer of at least 1.
 
     Reference: arXiv 1810.11764 has a series of this kind; derived anew, see the sum.
 
