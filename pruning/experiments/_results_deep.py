@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
@@ -234,13 +235,20 @@ def finding() -> Finding:
     for network in NETWORKS:
         cells = read(network)
         own = gaps(by_seed(cells, lambda c: 100 * c["test_error"]), "psp", "l2")
-        values += [fmean(own), *(student(own) if own[1:] else ())] if own else []
+        if own:  # the layers of a network's name and the seeds are printed too
+            layers = [float(n) for n in re.findall(r"\d+", NETWORKS[network])]
+            values += [
+                fmean(own),
+                *(student(own) if own[1:] else ()),
+                len(own),
+                *layers,
+            ]
         records += [
             f"pruning/experiments/recorded/psp_deep-{c['variant']}-{c['seed']}.json"
             for c in cells
             if c["method"] in ("psp", "l2")
         ]
-    size = "PSP less L2, narrow networks, 10,000 images of a JPEG copy: "
+    size = "PSP less L2, narrow networks, a part of a JPEG copy: "
     return Finding(
         "PSP generalises better than L2 in deep networks (CIFAR-10)",
         "(ABS)",

@@ -179,7 +179,7 @@ def deep_networks() -> dict[str, Any]:
         if not cells:
             continue
         seeds = len({cell["seed"] for cell in cells})
-        title = f"{name}, narrow, CIFAR-10 as JPEG, {seeds} seeds: mean and range"
+        title = f"{name}, narrow, CIFAR-10 as JPEG, seeds: {seeds}, mean and range"
         drawn[f"psp_deep-{network}-curves"] = figures.curves(cells, title=title)
         drawn[f"psp_deep-{network}-layers"] = figures.layers(
             [_few_layers(cell) for cell in cells], title=title
