@@ -17,8 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from binary.experiments.record import RECORDED
-from binary.instances import stack, storage
+from binary.experiments.record import seeded, shown
+from binary.instances import storage
 from binary.methods import METHODS
 from binary.solvers import solve
 from synaptax import runs
@@ -32,12 +32,8 @@ EPOCHS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300)
 def course(method: str, size: int, load: float, count: int) -> dict[str, Any]:
     """Return mean and standard error of energy and q* at EPOCHS, of one method."""
     chosen = METHODS[method]
-    pairs = [
-        jax.random.split(jax.random.key(seed))
-        for seed in range(FIRST_SEED, FIRST_SEED + count)
-    ]
-    batch = stack([storage(keys[0], size, load) for keys in pairs])
-    turns = jax.numpy.stack([keys[1] for keys in pairs])
+    draw = lambda key: storage(key, size, load)
+    batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = jax.device_get(
         solve(
@@ -75,23 +71,22 @@ def table(record: Mapping[str, Any]) -> list[str]:
     return markdown(head, lines)
 
 
+def _measured() -> dict[str, Any]:
+    return {
+        "command": f"python -m binary.experiments.{NAME}",
+        "size": SIZE,
+        "load": LOAD,
+        "instances": INSTANCES,
+        "first_seed": FIRST_SEED,
+        "epochs": EPOCHS,
+        **runs.environment(),
+        "courses": [course(name, SIZE, LOAD, INSTANCES) for name in SHOWN],
+    }
+
+
 def main() -> int:
     """Measure unless there is a record, and print its table."""
-    path = RECORDED / f"{NAME}.json"
-    if not path.exists():
-        record = {
-            "command": f"python -m binary.experiments.{NAME}",
-            "size": SIZE,
-            "load": LOAD,
-            "instances": INSTANCES,
-            "first_seed": FIRST_SEED,
-            "epochs": EPOCHS,
-            **runs.environment(),
-            "courses": [course(name, SIZE, LOAD, INSTANCES) for name in SHOWN],
-        }
-        runs.write_json(path, runs.jsonable(record))
-    print("\n".join(table(runs.read_json(path))))
-    return 0
+    return shown(NAME, _measured, table)
 
 
 if __name__ == "__main__":

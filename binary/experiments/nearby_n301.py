@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from binary._local_entropy import local_entropy
-from binary.experiments.record import RECORDED
-from binary.instances import stack, storage
+from binary.experiments.record import seeded, shown
+from binary.instances import storage
 from binary.methods import METHODS
 from binary.overlay.jobs import statistics
 from binary.solvers import solve
@@ -34,12 +34,8 @@ COUPLINGS = (0.0, 0.4, 0.8, 1.2, 1.5)
 def around(method: str, size: int, count: int) -> dict[str, Any]:
     """Return d and S(d) at each coupling, around the solutions of one method."""
     chosen = METHODS[method]
-    pairs = [
-        jax.random.split(jax.random.key(seed))
-        for seed in range(FIRST_SEED, FIRST_SEED + count)
-    ]
-    batch = stack([storage(keys[0], size, LOAD) for keys in pairs])
-    turns = jax.numpy.stack([keys[1] for keys in pairs])
+    draw = lambda key: storage(key, size, LOAD)
+    batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = solve(
         chosen.solver(size), batch, turns, epochs=chosen.epochs, width=chosen.width
@@ -77,23 +73,22 @@ def table(record: Mapping[str, Any]) -> list[str]:
     return markdown(head, lines)
 
 
+def _measured() -> dict[str, Any]:
+    return {
+        "command": f"python -m binary.experiments.{NAME}",
+        "size": SIZE,
+        "load": LOAD,
+        "instances": INSTANCES,
+        "first_seed": FIRST_SEED,
+        "couplings": COUPLINGS,
+        **runs.environment(),
+        "centres": [around(name, SIZE, INSTANCES) for name in SHOWN],
+    }
+
+
 def main() -> int:
     """Measure unless there is a record, and print its table."""
-    path = RECORDED / f"{NAME}.json"
-    if not path.exists():
-        record = {
-            "command": f"python -m binary.experiments.{NAME}",
-            "size": SIZE,
-            "load": LOAD,
-            "instances": INSTANCES,
-            "first_seed": FIRST_SEED,
-            "couplings": COUPLINGS,
-            **runs.environment(),
-            "centres": [around(name, SIZE, INSTANCES) for name in SHOWN],
-        }
-        runs.write_json(path, runs.jsonable(record))
-    print("\n".join(table(runs.read_json(path))))
-    return 0
+    return shown(NAME, _measured, table)
 
 
 if __name__ == "__main__":

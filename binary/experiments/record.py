@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from binary.commands.success import progress, show
+from binary.instances import stack
 from binary.methods import METHODS
 from binary.success import Point, curves, run
 from synaptax import runs
@@ -68,6 +72,37 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
         )
         rows = _write(plan)
     show(rows)
+    return 0
+
+
+def seeded(
+    draw: Callable[[Any], Any], first_seed: int, count: int
+) -> tuple[Any, jax.Array]:
+    """Return stacked instances and the keys of their runs, both of seeds in turn.
+
+    Args:
+        draw: an instance of a key.
+        first_seed: of the first instance.
+        count: of instances.
+    """
+    pairs = [
+        jax.random.split(jax.random.key(seed))
+        for seed in range(first_seed, first_seed + count)
+    ]
+    instances = stack([draw(own) for own, _ in pairs])
+    return instances, jnp.stack([turn for _, turn in pairs])
+
+
+def shown(
+    name: str,
+    measure: Callable[[], Mapping[str, Any]],
+    table: Callable[[Mapping[str, Any]], Sequence[str]],
+) -> int:
+    """Measure and record unless there is a record, and print its table."""
+    path = RECORDED / f"{name}.json"
+    if not path.exists():
+        runs.write_json(path, runs.jsonable(measure()))
+    print("\n".join(table(runs.read_json(path))))
     return 0
 
 

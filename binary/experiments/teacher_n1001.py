@@ -17,8 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from binary.experiments.record import RECORDED
-from binary.instances import stack, teacher_student
+from binary.experiments.record import seeded, shown
+from binary.instances import teacher_student
 from binary.methods import METHODS
 from binary.solvers import solve
 from binary.theory import NotConverged
@@ -35,12 +35,8 @@ SHOWN = ("free", "power-1000")
 def cell(method: str, load: float, size: int, count: int) -> dict[str, Any]:
     """Return what one method reaches at one load: a value an instance."""
     chosen = METHODS[method]
-    pairs = [
-        jax.random.split(jax.random.key(seed))
-        for seed in range(FIRST_SEED, FIRST_SEED + count)
-    ]
-    batch = stack([teacher_student(keys[0], size, load) for keys in pairs])
-    turns = jax.numpy.stack([keys[1] for keys in pairs])
+    draw = lambda key: teacher_student(key, size, load)
+    batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = jax.device_get(
         solve(
@@ -112,13 +108,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
 
 def main() -> int:
     """Measure what is missing, write the record, print its table."""
-    path = RECORDED / f"{NAME}.json"
-    record = runs.read_json(path) if path.exists() else None
-    if record is None:
-        record = _measured()
-        runs.write_json(path, record)
-    print("\n".join(table(record)))
-    return 0
+    return shown(NAME, _measured, table)
 
 
 def _measured() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from binary.experiments import record as records
 from binary.experiments import teacher_n1001 as teacher
 
 pytestmark = pytest.mark.runs
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.runs
 
 def test_a_table_is_printed_again_without_measuring(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(teacher, "RECORDED", tmp_path)
+    monkeypatch.setattr(records, "RECORDED", tmp_path)
     small = {"SIZE": 31, "INSTANCES": 2, "LOADS": (1.0, 1.7), "SHOWN": ("free",)}
     for name, value in small.items():
         monkeypatch.setattr(teacher, name, value)
