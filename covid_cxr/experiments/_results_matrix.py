@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,20 +123,20 @@ def repairs(record: Mapping[str, Any]) -> list[str]:
 
 def _changed(record: Mapping[str, Any]) -> str:
     """Say which repairs move a figure by more than the intervals, and in which mix."""
-    told = []
-    base = rows_of(
-        {"studies": {"": record["studies"].get("as published", {"rows": ()})}}
-    )
-    for name, one in record["studies"].items():
-        for row, old in itertools.product(one["rows"], base):
-            if any(row[key] != old[key] for key in ("mix", "test", "preprocessing")):
-                continue
-            told += [
-                f"{name}, {title} on {row['mix']}: {interval(row[key], digits=2)} for "
-                f"{interval(old[key], digits=2)}"
-                for title, key in zip(_HEAD[:3], _KEYS[:3], strict=True)
-                if row["test"] == "own" and _apart(row[key], old[key])
-            ]
+    own = lambda study: {
+        (row["mix"], row["preprocessing"]): row
+        for row in study["rows"]
+        if row["test"] == "own"
+    }
+    base = own(record["studies"].get("as published", {"rows": ()}))
+    told = [
+        f"{name}, {title} on {place[0]}: {interval(row[key], digits=2)} for "
+        f"{interval(base[place][key], digits=2)}"
+        for name, study in record["studies"].items()
+        for place, row in own(study).items()
+        for title, key in zip(_HEAD[:3], _KEYS[:3], strict=True)
+        if place in base and _apart(row[key], base[place][key])
+    ]
     return (
         "**What a repair changes alone**, by more than the 95 % intervals (AUC, "
         f"sensitivity, specificity): {'; '.join(told) or 'nothing'}. The rest is "
