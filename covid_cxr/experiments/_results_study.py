@@ -37,6 +37,12 @@ def sections() -> list[str]:
     return ["## Shortcuts in chest radiographs", "", f"{CAUTION}", "", *lines]
 
 
+def full() -> Mapping[str, Any] | None:
+    """Return the record of the real radiographs at a real size, if there is one."""
+    path = RECORDED / "study_real_full.json"
+    return read_json(path) if path.exists() else None
+
+
 def phantom(record: Mapping[str, Any]) -> list[str]:
     """Return the part on synthetic radiographs."""
     rows = []
@@ -103,10 +109,14 @@ def real(record: Mapping[str, Any]) -> list[str]:
     missing += [f"{name}: all of it" for name in sorted(absent)]
     if missing:
         lines += ["Not recorded yet: " + "; ".join(missing) + ".", ""]
+    large = full()
+    judged = record["studies"] if large is None else large["studies"]
+    if large is not None:
+        lines += [f"`{record['command']}`", "", *_full(large, record["studies"])]
     lines += [
         "**What may be believed.** That one collection can be told from another: yes, "
         "by borders and tables alone. That a network sees COVID-19: nothing here shows "
-        f"it. {_contrast(record['studies'])}Wherever one source holds the positives "
+        f"it. {_contrast(judged)}Wherever one source holds the positives "
         "and another the negatives, the area of a network is to be read against the "
         "probes beside it, which never see a lung; only what it has above them, on "
         "negatives of the same source, could be the disease, and there the intervals "
@@ -115,9 +125,45 @@ def real(record: Mapping[str, Any]) -> list[str]:
         "task, but its border probe, where recorded, says that it is not a fair one. "
         f"{_pretrained(record['studies'])}{_without(record['studies'])}",
         "",
-        f"`{record['command']}`",
+        f"`{(large or record)['command']}`",
         "",
     ]
+    return lines
+
+
+def _full(record: Mapping[str, Any], narrow: Mapping[str, Any]) -> list[str]:
+    """Return the part on networks of full width, beside the narrow ones."""
+    rows = []
+    for name, study in record["studies"].items():
+        before = {
+            (row["mix"], row["test"]): row["auc"]
+            for row in narrow.get(name, {"rows": ()})["rows"]
+        }
+        for row in study["rows"]:
+            place = (row["mix"], row["test"])
+            if row["positives"] and place in before:
+                cells = (interval(one, digits=2) for one in (before[place], row["auc"]))
+                rows.append([name, *place, *cells])
+    head = ("study", "trained on", "tested on", "AUC, narrow", "AUC, full width")
+    hours = sum(
+        float(one.get("core_s", 0))
+        for study in record["studies"].values()
+        for one in study["records"].values()
+    )
+    lines = [
+        f"### Real radiographs at {record['side']} pixels and full width",
+        "",
+        f"The same radiographs and parts at {record['side']}x{record['side']} pixels, "
+        f"ResNet-18 of width {record['width']} from random weights, "
+        f"{record['epochs']} epochs, those of the best epoch on validation kept (as "
+        f"early stopping would), {len(record['seeds'])} seeds, {hours / 3600:.1f} "
+        f"core-hours of {record['device']['cores']} {record['device']['kind']} core.",
+        "",
+        *markdown(head, rows),
+        "",
+    ]
+    for name, study in record["studies"].items():
+        lines += _study(name, study)
     return lines
 
 

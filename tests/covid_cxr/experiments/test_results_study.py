@@ -84,6 +84,36 @@ def test_tables_and_what_is_missing(records):
     assert "covid: r, none, n, none; pneumonia: all of it" in text
 
 
+def test_networks_of_full_width_stand_beside_the_narrow_ones(records):
+    rows = [
+        {**REAL["studies"]["covid"]["rows"][0], "mix": "covid-v-nih", "test": test}
+        for test in ("own", "collection")
+    ]
+    study = {**REAL["studies"]["covid"], "rows": rows, "missing": []}
+    narrow = {**REAL, "studies": {"covid": study}}
+    wide = [
+        {**row, "auc": jsonable(Estimate(area, area - 0.05, area + 0.05))}
+        for row, area in zip(rows, (0.9, 0.6), strict=True)
+    ]
+    cells = {"r~none~covid-v-nih~none": {"probes": [], "core_s": 1800.0}}
+    full = {
+        **narrow,
+        "command": "python -m z",
+        "width": 64,
+        "device": {"cores": 1, "kind": "cpu"},
+        "studies": {"covid": {**study, "rows": wide, "records": cells}},
+    }
+    write_json(records / "study_real.json", jsonable(narrow))
+    write_json(records / "study_real_full.json", jsonable(full))
+    text = "\n".join(results.sections())
+    line = "| covid | covid-v-nih | own | 0.80 (0.70 to 0.90) | 0.90 (0.85 to 0.95) |"
+    assert line in text
+    assert "width 64 from random weights" in text
+    assert "0.5 core-hours of 1 cpu core" in text
+    assert "with an area of 0.90 (0.85 to 0.95) tell it from" in text
+    assert text.rstrip().endswith("`python -m z`")
+
+
 def test_networks_on_synthetic_films():
     row = {"mix": "border", "films": "masked", "test": "own", "auc": Estimate(0.9)}
     given = {**PHANTOM, "networks": [jsonable(row)]}
