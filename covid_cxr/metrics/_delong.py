@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit, logit, ndtr
 from scipy.stats import rankdata
 
-from covid_cxr.metrics.inputs import Scored, binary, finite, scored
+from covid_cxr.metrics.inputs import Scored, array, binary, finite, scored
 from covid_cxr.metrics.intervals import NAN, Estimate, quantile
 
 
@@ -97,7 +97,7 @@ def delong(label: Any, scores: Any) -> Areas:
         ([0.75], 0.354)
     """
     label = binary(label)
-    rows = np.atleast_2d(np.asarray(scores))
+    rows = np.atleast_2d(array("scores", scores))
     if rows.ndim != 2 or not rows.shape[0]:
         raise ValueError(f"scores: expected (N,) or (K, N), got {np.shape(scores)}")
     rows = [finite("scores", row, label.size) for row in rows]

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from covid_cxr.metrics.inputs import binary, finite, fraction, probability
+from covid_cxr.metrics.inputs import binary, finite, fraction, probability, whole
 from covid_cxr.metrics.intervals import NAN, Estimate, wilson
+from synaptax.checks import check_number
 
 _EDGE = 1e-12  # probabilities are kept this far from 0 and 1 before a logit
 
@@ -76,8 +77,7 @@ def log_loss(label: Any, probabilities: Any) -> float:
 
 def mass_bins(probabilities: np.ndarray, bins: int = 10) -> np.ndarray:
     """Number bins of about equal mass, ties together: (N,) int64 in [0, bins)."""
-    if bins < 1:
-        raise ValueError(f"bins: expected at least 1, got {bins}")
+    whole("bins", bins, 1)
     below = np.searchsorted(np.sort(probabilities), probabilities, "left")
     return below * bins // probabilities.size
 
@@ -229,8 +229,7 @@ def tempered(logits: Any, heat: float) -> np.ndarray:
         >>> covid_cxr.metrics.tempered([0.0, 4.0], 2.0).round(3).tolist()
         [0.5, 0.881]
     """
-    if not heat > 0:
-        raise ValueError(f"heat: expected a temperature > 0, got {heat}")
+    check_number("heat", heat, "a temperature > 0", lambda given: given > 0)
     return expit(finite("logits", logits, np.size(logits)) / heat)
 
 

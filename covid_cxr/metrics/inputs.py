@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from synaptax import checks
+
 _EXACT = 2**53  # every integer up to here has a float64 of its own
 
 
@@ -76,6 +78,8 @@ def binary(label: Any) -> np.ndarray:
 
 def array(name: str, values: Any) -> np.ndarray:
     """Return values as an array; a ValueError names them where they make none."""
+    if np.ma.is_masked(values):  # what is masked would count
+        raise ValueError(f"{name}: values are masked; leave these images out")
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:  # rows of different lengths
@@ -112,7 +116,7 @@ def probability(name: str, values: Any, count: int) -> np.ndarray:
 def numbered(name: str, identifiers: Any, count: int) -> np.ndarray:
     """Return identifiers as integers 0, 1, ... in sorted order: (count,) int64.
 
-    One that is missing (None, NaN) is an error: all of these would be one patient.
+    One that is missing (None, NaN, "") is an error: all would be one patient.
     """
     identifiers = array(name, identifiers)
     if identifiers.shape != (count,):
@@ -120,8 +124,9 @@ def numbered(name: str, identifiers: Any, count: int) -> np.ndarray:
             f"{name}: expected {count} identifiers, got shape {identifiers.shape}"
         )
     try:
-        if identifiers.dtype.kind in "fcOmM":
-            lost = sum(one is None or one != one for one in identifiers.tolist())
+        if identifiers.dtype.kind not in "biu":
+            listed = identifiers.tolist()
+            lost = sum(one in (None, "", b"") or one != one for one in listed)
             if lost:
                 raise ValueError(f"{name}: {lost} of {count} identifiers are missing")
         return np.unique(identifiers, return_inverse=True)[1].astype(np.int64)
@@ -139,21 +144,22 @@ def fraction(name: str, value: Any) -> float:
 
 def number(name: str, value: Any) -> float:
     """Return a number, NaN and infinities too, or raise a ValueError naming it."""
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected a number, got {value!r}") from error
+    checks.check_number(name, value, "a number", lambda given: True)
+    return float(value)
 
 
-def whole(name: str, value: Any) -> int:
+def whole(name: str, value: Any, least: int | None = None) -> int:
     """Return a whole number, or raise a ValueError naming it."""
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise ValueError(f"{name}: expected a whole number, got {value!r}") from error
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{name}: expected a whole number, got {value!r}")
+    number = operator.index(value)
+    if least is not None and number < least:
+        raise ValueError(f"{name}: expected at least {least}, got {number}")
+    return number
 
 
 def check_key(key: Any) -> None:
     """Raise a ValueError for what is no PRNG key, a bare seed say."""
     if not hasattr(key, "dtype"):
         raise ValueError(f"key: expected jax.random.key(0) or alike, got {key!r}")
+    checks.check_key(key)

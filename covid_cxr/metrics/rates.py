@@ -1,7 +1,9 @@
 """What follows from the four cells of a confusion table.
 
 Each function takes a :class:`Confusion` of counts, weights or arrays of them (NumPy
-or JAX alike) and returns NaN where its denominator is zero, never infinity.
+or JAX alike) and returns NaN where its denominator is zero, never infinity. Counts are
+added as floats, for integers of few bits overflow; what is no :class:`Confusion` of
+numbers >= 0 is a ValueError.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from covid_cxr.metrics.inputs import fraction, number, scored
+from covid_cxr.metrics.inputs import array, fraction, number, scored
 from covid_cxr.metrics.intervals import NAN, Estimate, quantile
 
 CORRECTION = 0.5  # added to each cell of an odds ratio (Haldane, Anscombe)
@@ -80,6 +82,7 @@ def sensitivity(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.sensitivity(cells))
         0.8
     """
+    cells = _floats(cells)
     return _ratio(cells.tp, cells.tp + cells.fn)
 
 
@@ -91,6 +94,7 @@ def specificity(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.specificity(cells))
         0.9
     """
+    cells = _floats(cells)
     return _ratio(cells.tn, cells.tn + cells.fp)
 
 
@@ -112,6 +116,7 @@ def accuracy(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.accuracy(covid_cxr.metrics.Confusion(8, 1, 9, 2)))
         0.85
     """
+    cells = _floats(cells)
     return _ratio(cells.tp + cells.tn, cells.tp + cells.tn + cells.fp + cells.fn)
 
 
@@ -123,6 +128,7 @@ def f_score(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.f_score(cells).round(3))
         0.842
     """
+    cells = _floats(cells)
     return _ratio(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn)
 
 
@@ -134,6 +140,7 @@ def positive_predictive_value(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.positive_predictive_value(cells).round(3))
         0.889
     """
+    cells = _floats(cells)
     return _ratio(cells.tp, cells.tp + cells.fp)
 
 
@@ -145,6 +152,7 @@ def negative_predictive_value(cells: Confusion) -> Any:
         >>> float(covid_cxr.metrics.negative_predictive_value(cells).round(3))
         0.818
     """
+    cells = _floats(cells)
     return _ratio(cells.tn, cells.tn + cells.fn)
 
 
@@ -187,6 +195,7 @@ def odds_ratio(cells: Confusion) -> Any:
         >>> round(float(covid_cxr.metrics.odds_ratio(cells)), 2)
         21.53
     """
+    cells = _floats(cells)
     tp, fp, tn, fn = (cell + CORRECTION for cell in cells)
     known = (cells.tp + cells.fn) * (cells.tn + cells.fp)
     return _ratio(known, known) * (tp * tn) / (fp * fn)
@@ -223,6 +232,9 @@ def odds_ratio_interval(cells: Confusion, *, level: float = 0.95) -> Estimate:
         >>> round(found.low, 1), round(found.high)
         (2.3, 199)
     """
+    cells = _floats(cells)
+    if any(np.ndim(cell) for cell in cells):
+        raise ValueError("cells: expected four counts, got arrays")
     value = float(odds_ratio(cells))
     if math.isnan(value):
         return Estimate(NAN, note="one class is absent")
@@ -242,6 +254,23 @@ RATES = {
     "dor": odds_ratio,
     "bounded_dor": bounded_odds,
 }
+
+
+def _floats(cells: Confusion) -> Confusion:
+    """Return counts as floats: NumPy's as float64, JAX's integers as float32."""
+    if not isinstance(cells, Confusion):
+        raise ValueError(f"cells: expected a Confusion, got {type(cells).__name__}")
+    return Confusion(*map(_float, cells._fields, cells))
+
+
+def _float(name: str, cell: Any) -> Any:
+    if isinstance(cell, jax.Array):  # may be traced, and is then taken at its word
+        inexact = jnp.issubdtype(cell.dtype, jnp.inexact)
+        return cell if inexact else cell.astype(jnp.float32)
+    counts = array(f"cells.{name}", cell)
+    if counts.dtype.kind not in "biuf" or (counts < 0).any():
+        raise ValueError(f"cells.{name}: expected numbers >= 0, got {cell!r}")
+    return counts.astype(np.float64)
 
 
 def _ratio(part: Any, whole: Any) -> Any:

@@ -12,12 +12,13 @@ import numpy as np
 
 from covid_cxr.metrics import calibration, rates
 from covid_cxr.metrics._delong import auc_interval
-from covid_cxr.metrics.inputs import Scored, scored
+from covid_cxr.metrics.inputs import Scored, fraction, scored, whole
 from covid_cxr.metrics.intervals import NAN, Estimate, wilson
 from covid_cxr.metrics.rates import RATES, Confusion
 from covid_cxr.metrics.resampling import Replicates, bootstrap, percentile
 from covid_cxr.metrics.roc import auc, dense_ranks, weighted_auc
-from covid_cxr.metrics.thresholds import FIXED, Threshold
+from covid_cxr.metrics.thresholds import FIXED, Threshold, value_of
+from synaptax.checks import check_flags
 from synaptax.typing import Array
 
 _BINS = 10
@@ -109,7 +110,11 @@ def evaluate(
         (0.5, Confusion(tp=5, fp=5, tn=5, fn=5))
     """
     data = scored(label, score, patient)
-    cells = rates.confusion(data.label, data.score, threshold.value)
+    check_flags(stratified=stratified)
+    if not np.iterable(prevalences):
+        raise ValueError(f"prevalences: expected several numbers, got {prevalences!r}")
+    prevalences = tuple(fraction("prevalences", one) for one in prevalences)
+    cells = rates.confusion(data.label, data.score, value_of(threshold))
     likely = bool(data.score.min() >= 0 and data.score.max() <= 1)
     found = _replicated(data, threshold, likely, key, replicates, stratified)
     point = {"auc": auc(data.label, data.score)}
@@ -241,8 +246,8 @@ def auc_draws(
         replicates: least resamples.
         m: comparisons, see :func:`compare_auc`.
     """
-    if m < 1:
-        raise ValueError(f"comparisons: expected at least 1, got {m}")
+    whole("comparisons", m, 1)
+    whole("replicates", replicates, 1)
     models = [scored(label, score, patient) for score in scores]
     one = models[0]
     ranks = np.stack([dense_ranks(model.score) for model in models], axis=1)

@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from covid_cxr.metrics.inputs import check_key, fraction, numbered, whole
+from covid_cxr.metrics.inputs import array, check_key, fraction, numbered, whole
 from covid_cxr.metrics.intervals import NAN, Estimate
 from synaptax.typing import Array
 
 _CHUNK = 128  # resamples at once
 _LEAST = 64  # images and patients are padded to at least this many
+_TOP = 2**31 - 1
 _TOLERATED = 0.2  # share of resamples that may be undefined
 
 Statistic = Callable[[Any, Array], Mapping[str, Array]]
@@ -203,8 +204,7 @@ def bootstrap(
         [0.5, 1.5, 2.5]
     """
     check_key(key)
-    if whole("replicates", replicates) < 1:
-        raise ValueError(f"replicates: expected at least 1, got {replicates}")
+    replicates = whole("replicates", replicates, 1)
     drawn, count = plan(patient, stratum), np.size(patient)
     padded = jax.tree.map(lambda leaf: _pad(leaf, count, drawn.patient.size), data)
     # Whole chunks: a remainder would be compiled once more.
@@ -226,7 +226,10 @@ def _run(statistic: Statistic, data: Any, drawn: Plan, keys: Array) -> Any:
     draws = lax.map(
         lambda key: statistic(data, resample(key, drawn)), keys, batch_size=_CHUNK
     )
-    return statistic(data, once), draws
+    sample = statistic(data, once)
+    if not isinstance(sample, Mapping) or any(map(np.ndim, sample.values())):
+        raise ValueError("statistic: expected a mapping of names to scalars")
+    return sample, draws
 
 
 def _padded(count: int) -> int:
@@ -236,7 +239,11 @@ def _padded(count: int) -> int:
 
 def _pad(leaf: Any, count: int, size: int) -> Array:
     """Return a leaf as a 32-bit array with its last row repeated up to a size."""
-    leaf = np.asarray(leaf)
+    leaf = array("data", leaf)
+    if leaf.dtype.kind not in "biuf":
+        raise ValueError(f"data: expected numbers, got {leaf.dtype}")
+    if leaf.dtype.kind in "iu" and np.any((leaf > _TOP) | (leaf < -_TOP)):
+        raise ValueError("data: integers beyond 2^31 - 1 do not fit 32 bits")
     if leaf.ndim == 0 or leaf.shape[0] != count:
         raise ValueError(
             f"data: expected a leading axis of {count} (the images), got {leaf.shape}"

@@ -84,6 +84,12 @@ def weighted_auc(
         >>> float(covid_cxr.metrics.weighted_auc(label, rank, jnp.ones(4)))
         0.75
     """
+    label, rank, weight = map(jnp.asarray, (label, rank, weight))
+    if label.ndim != 1 or not label.shape == rank.shape == weight.shape:
+        shapes = f"{label.shape}, {rank.shape}, {weight.shape}"
+        raise ValueError(f"label: expected (N,), as rank and weight, got {shapes}")
+    if not jnp.issubdtype(rank.dtype, jnp.integer):
+        raise ValueError(f"rank: expected integers, got {rank.dtype}")
     sums = partial(jax.ops.segment_sum, segment_ids=rank, num_segments=rank.size)
     positive, negative = sums(weight * label), sums(weight * (1 - label))
     beaten = jnp.cumsum(negative) - negative / 2

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from covid_cxr.metrics.inputs import finite, fraction
+from covid_cxr.metrics.inputs import finite, fraction, number
 from covid_cxr.metrics.roc import roc_curve
 
 
@@ -97,7 +97,17 @@ def decide(score: Any, threshold: Threshold) -> np.ndarray:
         >>> covid_cxr.metrics.decide([0.2, 0.7], covid_cxr.metrics.FIXED).tolist()
         [False, True]
     """
-    return finite("score", score, np.size(score)) >= threshold.value
+    return finite("score", score, np.size(score)) >= value_of(threshold)
+
+
+def value_of(threshold: Threshold) -> float:
+    """Return a threshold's number; a ValueError for no Threshold, or one of NaN."""
+    if not isinstance(threshold, Threshold):
+        raise ValueError(f"threshold: expected a Threshold, got {threshold!r}")
+    value = number("threshold.value", threshold.value)
+    if math.isnan(value):
+        raise ValueError("threshold.value: expected a number, got NaN")
+    return value
 
 
 def _at(curve: Any, index: int, rule: str, count: int) -> Threshold:
