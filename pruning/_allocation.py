@@ -85,13 +85,13 @@ def divided(budget: Any, sizes: Sequence[int], parts: np.ndarray) -> Array:
     ends = np.sort(1 / a)
     reached = np.minimum(n, ends[:, None] * a * n).sum(1)
     full = (a[None] * np.concatenate([[0.0], ends])[:, None]) >= 1 - 1e-12
-    held, slope = (full * n).sum(1), (~full * a * n).sum(1)
+    base, slope = (full * n).sum(1), (~full * a * n).sum(1)
     budget = jnp.asarray(budget, jnp.int32)
     stretch = jnp.sum(budget >= jnp.asarray(np.ceil(reached - 1e-6), jnp.int32))
     slopes = jnp.asarray(np.where(slope > 0, slope, 1.0), jnp.float32)
-    left = budget - jnp.asarray(held, jnp.int32)[stretch]
+    rest = budget - jnp.asarray(base, jnp.int32)[stretch]
     # Rounded down in float32 so that the sum is never above the budget.
-    s = left.astype(jnp.float32) / slopes[stretch] * jnp.float32(1 - 2**-20)
+    s = rest.astype(jnp.float32) / slopes[stretch] * jnp.float32(1 - 2**-20)
     exact = jnp.asarray(a * n, jnp.float32) * s
     room = jnp.asarray(n, jnp.int32)
     whole = jnp.asarray(full)[stretch]
@@ -99,8 +99,8 @@ def divided(budget: Any, sizes: Sequence[int], parts: np.ndarray) -> Array:
     counts = jnp.minimum(counts, room)
     order = jnp.argsort(counts.astype(jnp.float32) - exact)  # largest remainder first
     for most in (1, max(sizes)):
-        left = budget - jnp.sum(counts, dtype=jnp.int32)
+        rest = budget - jnp.sum(counts, dtype=jnp.int32)
         space = jnp.minimum(room - counts, most)[order]
         before = jnp.cumsum(space) - space
-        counts = counts.at[order].add(jnp.clip(left - before, 0, space))
+        counts = counts.at[order].add(jnp.clip(rest - before, 0, space))
     return counts

@@ -65,7 +65,7 @@ def check_examples_apart(program: Program, batch: int) -> None:
         outs = [program.avals[slot].shape for slot in eqn.outputs]
         axes = [where.get(slot) for slot in eqn.inputs]
         try:
-            found = _follow(eqn, shapes, outs, axes, batch)
+            output_axes = _follow(eqn, shapes, outs, axes, batch)
         except _Mixed:
             raise ValueError(
                 f"apply_fn: {eqn.primitive.name} on an input of shape "
@@ -75,7 +75,7 @@ def check_examples_apart(program: Program, batch: int) -> None:
             ) from None
         where.update(
             (slot, axis)
-            for slot, axis in zip(eqn.outputs, found, strict=True)
+            for slot, axis in zip(eqn.outputs, output_axes, strict=True)
             if axis is not None
         )
 
@@ -144,8 +144,8 @@ def _dot(met: _Met) -> int | None:
         return tuple(batched[side]).index(axes[side])
     if axes[1 - side] is not None:  # every example against every other
         raise _Mixed
-    taken = (*contracting[side], *batched[side])
-    free = [d for d in range(len(shapes[side])) if d not in taken]
+    common = (*contracting[side], *batched[side])
+    free = [d for d in range(len(shapes[side])) if d not in common]
     offset = len(batched[0])
     if side == 1:
         offset += len(shapes[0]) - len(contracting[0]) - len(batched[0])
@@ -162,9 +162,9 @@ def _convolution(met: _Met) -> int | None:
 
 
 def _concatenate(met: _Met) -> int | None:
-    known = {axis for axis in met.axes if axis is not None}
-    axis = known.pop()
-    return None if known or axis == met.params["dimension"] else axis
+    axes = {axis for axis in met.axes if axis is not None}
+    axis = axes.pop()
+    return None if axes or axis == met.params["dimension"] else axis
 
 
 _RULES: dict[str, Callable[[_Met], int | None]] = {

@@ -130,8 +130,8 @@ def compact(
         if declared:
             _perturb(one, net.outputs, flat)
     new, alive = _without_dead(units, flat)
-    kept = {name: np.flatnonzero(stays) for name, stays in alive.items()}
-    module_now = smaller(_Left({name: len(index) for name, index in kept.items()}))
+    survivors = {name: np.flatnonzero(stays) for name, stays in alive.items()}
+    module_now = smaller(_Left({name: len(index) for name, index in survivors.items()}))
     small = net._replace(module=module_now)
     error = change(before, small.outputs(new))
     if tolerance is None:
@@ -142,7 +142,7 @@ def compact(
             f"tolerance={tolerance:g}: the units that were "
             f"{'declared' if declared else 'found'} are not what the network does"
         )
-    return Compacted(module_now, *small.split(new), kept, error, refused)
+    return Compacted(module_now, *small.split(new), survivors, error, refused)
 
 
 class _Left(dict[str, int]):
@@ -195,10 +195,10 @@ def _resolved(
     net: _Network, flat: Flat, units: Sequence[Units] | None, smaller: Smaller | None
 ) -> tuple[Sequence[Units], Smaller, Mapping[str, str]]:
     """Return what may go, what makes the smaller network, and what was refused."""
-    known = net.is_module or not callable(net.module)
-    if known and units is None and smaller is None:
+    as_module = net.is_module or not callable(net.module)
+    if as_module and units is None and smaller is None:
         return *_couplings.of_module(net.module, flat), {}
-    if known and smaller is None:
+    if as_module and smaller is None:
         raise ValueError("units, smaller: expected both or neither, or smaller alone")
     refused: dict[str, str] = {}
     if units is None:
@@ -269,7 +269,7 @@ def _check(one: Units, flat: Flat) -> None:
     """Raise a ValueError unless what is declared of the units is there."""
     count = one.count(flat)
     places = [(path, axis, 1) for path, axis in one.ties]
-    places += [(read.kernel, read.axis, read.repeat) for read in one.reads]
+    places += [(reader.kernel, reader.axis, reader.repeat) for reader in one.reads]
     for path, axis, repeat in places:
         if path not in flat:
             raise ValueError(f"units {one.name}: there is no leaf {path}")
@@ -280,16 +280,16 @@ def _check(one: Units, flat: Flat) -> None:
                 f"units {one.name}: axis {axis} of {path} {shape} is not {repeat} x "
                 f"{count} units"
             )
-    for read in one.reads:
-        if read.into is None:
+    for reader in one.reads:
+        if reader.into is None:
             continue
-        if read.into not in flat:
-            raise ValueError(f"units {one.name}: there is no leaf {read.into}")
-        leaf, kernel = flat[read.into].shape, flat[read.kernel].shape
-        if not takes_up(leaf, kernel, read.axis):
+        if reader.into not in flat:
+            raise ValueError(f"units {one.name}: there is no leaf {reader.into}")
+        leaf, kernel = flat[reader.into].shape, flat[reader.kernel].shape
+        if not takes_up(leaf, kernel, reader.axis):
             raise ValueError(
-                f"units {one.name}: {read.into} {leaf} has not one entry for each "
-                f"output of {read.kernel} {kernel}"
+                f"units {one.name}: {reader.into} {leaf} has not one entry for each "
+                f"output of {reader.kernel} {kernel}"
             )
 
 
@@ -305,6 +305,6 @@ def _perturb(one: Units, outputs: Callable[[Flat], np.ndarray], flat: Flat) -> N
     if np.abs(after - before).max() > 1e-5 * max(np.abs(before).max(), 1.0):
         raise ValueError(
             f"units {one.name}: the outputs follow them where "
-            f"{', '.join(read.kernel for read in one.reads) or 'nothing'} reads none: "
-            "a reader or a tie is not declared as it is"
+            f"{', '.join(reader.kernel for reader in one.reads) or 'nothing'} reads "
+            "none: a reader or a tie is not declared as it is"
         )

@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 def plan(program: Program) -> list[LeafPlan]:
     """Find, for each floating leaf that is used, its meetings and their form."""
     plans = []
-    met = meetings(program)
+    indices = meetings(program)
     for leaf, slot in enumerate(program.leaves):
         if not differentiable(program.avals[slot]):
             continue
@@ -92,7 +92,7 @@ def plan(program: Program) -> list[LeafPlan]:
                 reached.update(eqn.outputs)
                 path.append(index)
         uses = tuple(
-            i for i in met if any(s in reached for s in program.equations[i].inputs)
+            i for i in indices if any(s in reached for s in program.equations[i].inputs)
         )
         if uses:
             operand = _operand(program, path, uses, reached)
@@ -106,9 +106,9 @@ def _operand(
     program: Program, path: list[int], uses: tuple[int, ...], reached: set[int]
 ) -> int | None:
     """Return the :class:`LeafPlan` operand, if the leaf has one."""
-    read = [s for s in program.equations[uses[0]].inputs if s in reached]
+    slots = [s for s in program.equations[uses[0]].inputs if s in reached]
     rearranged = all(_rearranges(program, i, _REARRANGING) for i in path)
-    return read[0] if len(uses) == len(read) == 1 and rearranged else None
+    return slots[0] if len(uses) == len(slots) == 1 and rearranged else None
 
 
 def _rearranges(program: Program, index: int, names: set[str]) -> bool:

@@ -61,11 +61,11 @@ def multiply_adds(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> Work:
 
 def _count(program: Program, known: Mapping[int, Any]) -> Work:
     """Count a program; ``known`` has the values that do not depend on the input."""
-    total = kept = 0
+    total = nonzeros = 0
     for eqn in program.equations:
         work = _of_equation(eqn, program, known)
-        total, kept = total + work.total, kept + work.kept
-    return Work(total, kept)
+        total, nonzeros = total + work.total, nonzeros + work.kept
+    return Work(total, nonzeros)
 
 
 def _of_equation(eqn: Equation, program: Program, known: Mapping[int, Any]) -> Work:
@@ -77,11 +77,11 @@ def _of_equation(eqn: Equation, program: Program, known: Mapping[int, Any]) -> W
         size = math.prod(program.avals[eqn.outputs[0]].shape)
         work = size * _contracted(eqn, shapes)
         # Exact in integers: every entry of an operand is used equally often.
-        kept = work
+        nonzeros = work
         for value, shape in zip(values, shapes, strict=True):
             if value is not None and math.prod(shape):
-                kept = kept * int(np.count_nonzero(value)) // math.prod(shape)
-        return Work(work, kept)
+                nonzeros = nonzeros * int(np.count_nonzero(value)) // math.prod(shape)
+        return Work(work, nonzeros)
     bodies = taps.inside(eqn)
     if not any(_has_products(body) for body in bodies):
         return Work(0, 0)
@@ -109,13 +109,15 @@ def _contracted(eqn: Equation, shapes: Sequence[tuple[int, ...]]) -> int:
 def _of_body(body: Program, values: Sequence[Any]) -> Work:
     """Count the body of an equation whose inputs are known or None."""
     slots = (*body.leaves, *body.inputs)
-    known = dict(body.constants)
-    known.update((s, v) for s, v in zip(slots, values, strict=True) if v is not None)
+    constants = dict(body.constants)
+    constants.update(
+        (s, v) for s, v in zip(slots, values, strict=True) if v is not None
+    )
     for eqn in body.equations:
-        if all(slot in known for slot in eqn.inputs):
-            outputs = taps.bind(eqn, [known[slot] for slot in eqn.inputs])
-            known.update(zip(eqn.outputs, outputs, strict=True))
-    return _count(body, known)
+        if all(slot in constants for slot in eqn.inputs):
+            outputs = taps.bind(eqn, [constants[slot] for slot in eqn.inputs])
+            constants.update(zip(eqn.outputs, outputs, strict=True))
+    return _count(body, constants)
 
 
 def _of_scan(eqn: Equation, body: Program, values: Sequence[Any]) -> Work:

@@ -92,13 +92,13 @@ class Units(NamedTuple):
 
     def places(self) -> list[tuple[str, int]]:
         """Return (path, axis) of all that has an axis of the units."""
-        return [*self.ties, *((read.kernel, read.axis) for read in self.reads)]
+        return [*self.ties, *((reader.kernel, reader.axis) for reader in self.reads)]
 
     def owners(self, path: str, axis: int, size: int) -> np.ndarray:
         """Return the unit of each entry of an axis, -1 for what is of others."""
         if (path, axis) in self.entries:
             return np.asarray(self.entries[path, axis])
-        repeats = {(read.kernel, read.axis): read.repeat for read in self.reads}
+        repeats = {(reader.kernel, reader.axis): reader.repeat for reader in self.reads}
         return np.arange(size) % (size // repeats.get((path, axis), 1))
 
     @staticmethod
@@ -220,11 +220,11 @@ def _lenet5(module: Any, flat: Flat) -> tuple[list[Units], Smaller]:
         layer(
             name,
             f"params/{name}/kernel",
-            read,
+            reader,
             rank=4 if name.startswith("Conv") else 2,
             bias=f"params/{name}/bias",
         )
-        for name, read in reads.items()
+        for name, reader in reads.items()
     ]
     return units, lambda left: module.clone(widths=tuple(left.values()))
 
@@ -262,9 +262,9 @@ def _resnet(module: Any, flat: Flat) -> tuple[list[Units], Smaller]:
     for stage in range(len(module.widths)):
         for block in range(module.blocks):
             name = f"Block_{stage}_{block}"
-            read = Read(f"params/{name}/Conv_1/kernel", 2)
+            reader = Read(f"params/{name}/Conv_1/kernel", 2)
             kernel, norm = f"params/{name}/Conv_0/kernel", f"{name}/BatchNorm_0"
-            units.append(layer(name, kernel, read, rank=4, norm=norm))
+            units.append(layer(name, kernel, reader, rank=4, norm=norm))
     return units, lambda left: module.clone(inner=tuple(left.values()))
 
 
@@ -297,8 +297,8 @@ def _inverted(name: str) -> Units:
 
     ties = [(expand, 3), (depthwise, 3), *norm_ties(first), *norm_ties(second)]
     mean = f"batch_stats/{name}/BatchNorm_2/mean"
-    read = Read(f"params/{name}/Project/kernel", 2, into=mean, subtract=True)
-    return Units(name, tuple(ties), (read,), silent)
+    reader = Read(f"params/{name}/Project/kernel", 2, into=mean, subtract=True)
+    return Units(name, tuple(ties), (reader,), silent)
 
 
 def _transformer(module: Any, flat: Flat) -> tuple[list[Units], Smaller]:
@@ -336,8 +336,8 @@ def _heads(block: str) -> Units:
     ties = []
     for name in ("value", "query", "key"):
         ties += [(f"{block}/{name}/kernel", 1), (f"{block}/{name}/bias", 0)]
-    read = Read(f"{block}/out/kernel", 0, into=f"{block}/out/bias")
-    return Units(f"{block}/heads", tuple(ties), (read,), silent)
+    reader = Read(f"{block}/out/kernel", 0, into=f"{block}/out/bias")
+    return Units(f"{block}/heads", tuple(ties), (reader,), silent)
 
 
 _BUNDLED: dict[type, Callable[[Any, Flat], tuple[list[Units], Smaller]]] = {

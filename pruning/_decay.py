@@ -180,8 +180,8 @@ def sensitivity_decay(
         )
     _check_state_dtype(state_dtype)
     refresh = _check_refresh(refresh, sensitivity_fn)
-    chosen = _transform.every_leaf if prunable is None else prunable
-    check_prunable(chosen)
+    decays = _transform.every_leaf if prunable is None else prunable
+    check_prunable(decays)
 
     def init(params: PyTree) -> Any:
         last = jax.tree.map(_no_sensitivity, params) if refresh > 1 else None
@@ -193,11 +193,11 @@ def sensitivity_decay(
         assert sensitivity_fn is not None
         views = "pass sensitivity=LookaheadParams(S, S) instead of sensitivity_fn"
         _transform.refuse_two_views(params, name, views)
-        held = jax.tree.map(lax.stop_gradient, params)
+        weights = jax.tree.map(lax.stop_gradient, params)
         way = "pass sensitivity= instead of sensitivity_fn, or use prunable= instead"
         with _transform.holes_explained(params, name, way):
-            felt = sensitivity_fn(held, batch)
-        return _felt(params, felt, "sensitivity_fn(params, batch)")
+            values = sensitivity_fn(weights, batch)
+        return _felt(params, values, "sensitivity_fn(params, batch)")
 
     def update(
         updates: PyTree,
@@ -214,10 +214,10 @@ def sensitivity_decay(
         )
         count, last = state
         if sensitivity_fn is None:
-            felt = _transform.need("sensitivity", sensitivity, name)
-            felt = _felt(params, felt, "sensitivity")
+            values = _transform.need("sensitivity", sensitivity, name)
+            values = _felt(params, values, "sensitivity")
         elif refresh == 1:
-            felt = computed(params, _transform.need("batch", batch, name))
+            values = computed(params, _transform.need("batch", batch, name))
         else:
             batch = _transform.need("batch", batch, name)
 
@@ -225,9 +225,9 @@ def sensitivity_decay(
                 new = computed(params, batch)
                 return jax.tree.map(lambda n, o: n.astype(o.dtype), new, old)
 
-            felt = last = _transform.run_if(count % refresh == 0, fresh, last)
+            values = last = _transform.run_if(count % refresh == 0, fresh, last)
         scale = _transform.rate_at(rate, count)
-        updates = _decay_tree(updates, params, felt, scale, chosen)
+        updates = _decay_tree(updates, params, values, scale, decays)
         return updates, SensitivityDecayState(_transform.increment(count), last)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -271,8 +271,8 @@ def loss_sensitivity_decay(
     """
     name = "loss_sensitivity_decay"
     _transform.check_rate(rate)
-    chosen = _transform.every_leaf if prunable is None else prunable
-    check_prunable(chosen)
+    decays = _transform.every_leaf if prunable is None else prunable
+    check_prunable(decays)
 
     def init(params: PyTree) -> Any:
         del params
@@ -296,8 +296,8 @@ def loss_sensitivity_decay(
         grads = _felt(params, grads, "grads")
         count = state.loss_sensitivity_decay_count
         scale = _transform.rate_at(rate, count)
-        felt = jax.tree.map(jnp.abs, grads)
-        updates = _decay_tree(updates, params, felt, scale, chosen)
+        slopes = jax.tree.map(jnp.abs, grads)
+        updates = _decay_tree(updates, params, slopes, scale, decays)
         return updates, LossSensitivityDecayState(_transform.increment(count))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -298,8 +298,8 @@ def _silent(
         reads.append((entries // count, parts))
 
     def silent(flat: Flat) -> tuple[np.ndarray, list[np.ndarray]]:
-        known = measured([flat[name] for name in traced.names])
-        return silent_units(count, reads, known)
+        values = measured([flat[name] for name in traced.names])
+        return silent_units(count, reads, values)
 
     return silent
 
@@ -334,7 +334,7 @@ def _tried(
     has no ``into``. A draw in which the outputs do not feel the units says nothing.
     """
     safe = one._replace(
-        reads=tuple(read._replace(into=None, subtract=False) for read in one.reads)
+        reads=tuple(reader._replace(into=None, subtract=False) for reader in one.reads)
     )
     stands: Units | str = "the outputs do not follow it"
     for seed in range(DRAWS):
@@ -343,30 +343,30 @@ def _tried(
         alive = np.ones(count, bool)
         alive[rng.permutation(count)[: max(2, count // 2)]] = False
         other = perturbed(one, some, alive, rng)
-        felt = change(outputs(some), outputs(other))
-        if not np.isfinite(felt):
+        effect = change(outputs(some), outputs(other))
+        if not np.isfinite(effect):
             stands = "the outputs at random parameters are not finite"
-        if not np.inf > felt > FELT * noise:
+        if not np.inf > effect > FELT * noise:
             continue
         deaf = [outputs(deafened(one, each, alive)) for each in (some, other)]
-        if not change(*deaf) <= max(noise, felt / 100):
+        if not change(*deaf) <= max(noise, effect / 100):
             return "the outputs follow it past the kernels that read it"
         quiet = _quiet(one, some, alive)
         if quiet is None:
             return "its units do not fall silent with their weights"
         before, erased = outputs(quiet), dict(quiet)
         erase(one, erased, alive)
-        felt = change(before, outputs(erased))
+        effect = change(before, outputs(erased))
         for attempt in (one, safe):
             new = dict(quiet)
-            left = fold(attempt, new)
-            erase(attempt, new, left)
-            exact = change(before, outputs(new)) <= max(noise, felt / 100)
-            if exact and left[~alive].sum() <= 1:
+            survivors = fold(attempt, new)
+            erase(attempt, new, survivors)
+            exact = change(before, outputs(new)) <= max(noise, effect / 100)
+            if exact and survivors[~alive].sum() <= 1:
                 break
         else:
             return "taking silent units out changes the outputs"
-        if felt > FELT * noise:
+        if effect > FELT * noise:
             return attempt
         stands = safe
     return stands

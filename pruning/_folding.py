@@ -76,7 +76,7 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
         flat: the parameters; what reads the units is changed in place.
         left: which units are there still; all by default.
     """
-    readings = [_reading(one, read, flat[read.kernel]) for read in one.reads]
+    readings = [_reading(one, reader, flat[reader.kernel]) for reader in one.reads]
     heard = np.zeros(one.count(flat), bool)
     for reading in readings:
         heard |= reading.value.any(axis=tuple(range(1, reading.value.ndim)))
@@ -90,33 +90,35 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
     size = np.max([np.abs(w).reshape(len(w), -1).max(1) for w in wide], 0)
     mute = silent & heard & (size == 0)  # puts out zeros
     folds = silent & heard & (size > 0)
-    if not all(read.into for read in one.reads) and folds.any():
+    if not all(reader.into for reader in one.reads) and folds.any():
         # Someone pads, or has nothing to take the constant up: one unit speaks for all
         # that put out a multiple of what it does.
         speaker = int(np.argmax(np.where(folds, size, -1)))
         shares = [multiples(each, speaker) for each in wide]
         folds &= np.all([same for _, same in shares], 0)
-        for read, reading, (share, _) in zip(one.reads, readings, shares, strict=True):
+        for reader, reading, (share, _) in zip(
+            one.reads, readings, shares, strict=True
+        ):
             value = reading.value
             value[speaker] = np.tensordot(np.where(folds, share, 0), value, axes=1)
-            flat[read.kernel] = reading.restore(value)
+            flat[reader.kernel] = reading.restore(value)
         folds[speaker] = False
     else:
-        for read, reading, each in zip(one.reads, readings, wide, strict=True):
+        for reader, reading, each in zip(one.reads, readings, wide, strict=True):
             # sum_c W_c a_c, over units, repeats and all others but the output axis
             pushed = (each * reading.value)[folds]
             pushed = pushed.sum(axis=tuple(range(max(2, pushed.ndim - 1))))
-            if read.into:
-                taker = flat[read.into]
-                sign = -1 if read.subtract else 1
-                flat[read.into] = (taker + sign * pushed).astype(taker.dtype)
+            if reader.into:
+                taker = flat[reader.into]
+                sign = -1 if reader.subtract else 1
+                flat[reader.into] = (taker + sign * pushed).astype(taker.dtype)
     alive = heard & ~mute & ~folds
     if not alive.any():  # a layer of no units is no layer: keep one that is not read
         spared = 0 if left is None else int(np.argmax(left))
         alive[spared] = True
-        for read, reading in zip(one.reads, readings, strict=True):
+        for reader, reading in zip(one.reads, readings, strict=True):
             reading.value[spared] = 0
-            flat[read.kernel] = reading.restore(reading.value)
+            flat[reader.kernel] = reading.restore(reading.value)
     return alive
 
 

@@ -176,7 +176,7 @@ class Follower:
         steps = eqn.params["strides"] or (1,) * len(starts)
         cuts = map(slice, starts, limits, steps)
         pairs = zip(axes[0], cuts, strict=True)
-        return [[axis and tuple(c[cut] for c in axis) for axis, cut in pairs]]
+        return [[axis and tuple(c[span] for c in axis) for axis, span in pairs]]
 
     def _split(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
         place, ends = eqn.params["axis"], np.cumsum(eqn.params["sizes"])

@@ -50,19 +50,19 @@ def masks_of(opt_state: Any) -> PyTree:
         >>> pruning.masks_of(state)["w"].tolist()
         [[False, True]]
     """
-    held = []
+    trees = []
     for node in jax.tree.leaves(
         opt_state, is_leaf=lambda node: _is_prune_state(node) or _is_untyped(node)
     ):
         if _is_prune_state(node):
-            held.append(_packed.unpacked(pure(node.prune_masks)))
+            trees.append(_packed.unpacked(pure(node.prune_masks)))
         elif _is_untyped(node):
-            held.append(_packed.unpacked(node["prune_masks"]))
-    if not held:
+            trees.append(_packed.unpacked(node["prune_masks"]))
+    if not trees:
         raise ValueError(
             "opt_state: no masks found; is prune or pruned among the transforms?"
         )
-    return functools.reduce(_join, held)
+    return functools.reduce(_join, trees)
 
 
 def _join(first: Any, second: Any) -> Any:
@@ -108,17 +108,17 @@ def with_masks(opt_state: Any, masks: PyTree) -> Any:
             "opt_state: this is a state restored without a template, which no "
             "transform can use; restore it into tx.init(params)"
         )
-    held = masks_of(opt_state)
-    given = pure(masks)
-    check_boolean(given, "masks")
-    _transform.like(held, given, argument="masks")
+    current = masks_of(opt_state)
+    replacement = pure(masks)
+    check_boolean(replacement, "masks")
+    _transform.like(current, replacement, argument="masks")
 
     def replace(node: Any) -> Any:
         if not _is_prune_state(node):
             return node
         old = node.prune_masks
         bools = _packed.unpacked(pure(old))
-        new = _transform.like(bools, given, argument="masks")
+        new = _transform.like(bools, replacement, argument="masks")
         if any(leaf.dtype != bool for leaf in jax.tree.leaves(old)):
             new = _packed.packed(new)
         # Copies: masks shared with another state, or within one, cannot be donated.

@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     refused: bool
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     kind: str
     slot: int
     scope: tuple[str, ...]
@@ -83,30 +83,30 @@ def survey(
     rules = _Rules(program, loss, logits)
     whole = {one.equation: one for one in matches(program)}
     parts = frozenset().union(*(one.within for one in whole.values()))
-    seen: dict[tuple[int, str], _Found] = {}
+    values: dict[tuple[int, str], _Candidate] = {}
     for index, eqn in enumerate(program.equations):
-        named = eqn.params.get("name") if eqn.primitive.name == "name" else None
-        if named in include:
+        label = eqn.params.get("name") if eqn.primitive.name == "name" else None
+        if label in include:
             slot = eqn.outputs[0]
-            seen[slot, ""] = _Found(str(named), slot, (), "", False)
+            values[slot, ""] = _Candidate(str(label), slot, (), "", False)
         elif index in whole:
             kind, slot = whole[index].kind, whole[index].slot
             if kind in kinds and slot in rules.driven:
                 reason, refused = rules.judge(kind, slot, eqn)
-                one = _Found(kind, slot, eqn.scope, reason, refused)
-                seen.setdefault((slot, ""), one)
+                one = _Candidate(kind, slot, eqn.scope, reason, refused)
+                values.setdefault((slot, ""), one)
         elif index not in parts:
             for kind in sorted({*hidden(eqn)} & {*kinds}):
                 if rules.may_hide_neurons(eqn):
                     reason = f"is inside {eqn.primitive.name}, whose values cannot be "
-                    one = _Found(kind, -1, eqn.scope, reason + "taken out", True)
-                    seen[index, kind] = one
-    return _settled(program, list(seen.values()), include, exclude)
+                    one = _Candidate(kind, -1, eqn.scope, reason + "taken out", True)
+                    values[index, kind] = one
+    return _settled(program, list(values.values()), include, exclude)
 
 
 def _settled(
     program: Program,
-    values: Sequence[_Found],
+    values: Sequence[_Candidate],
     include: Collection[str],
     exclude: Collection[str],
 ) -> list[Entry]:
@@ -114,8 +114,8 @@ def _settled(
     for argument, names in (("include", include), ("exclude", exclude)):
         for name in names:
             if name not in paths:
-                known = ", ".join(paths) or "none"
-                raise ValueError(f"{argument}: no {name!r} is there, only {known}")
+                listing = ", ".join(paths) or "none"
+                raise ValueError(f"{argument}: no {name!r} is there, only {listing}")
     entries = []
     for path, one in zip(paths, values, strict=True):
         reason, refused = one.reason, one.refused
@@ -126,14 +126,13 @@ def _settled(
         aval = program.avals.get(one.slot)
         shape = () if aval is None else tuple(aval.shape)
         dtype = None if aval is None else aval.dtype
-        taken = not reason
         entries.append(
-            Entry(path, one.kind, one.slot, shape, dtype, taken, reason, refused)
+            Entry(path, one.kind, one.slot, shape, dtype, not reason, reason, refused)
         )
     return entries
 
 
-def _paths(values: Sequence[_Found]) -> list[str]:
+def _paths(values: Sequence[_Candidate]) -> list[str]:
     """Name each by its scopes, those left out that all neurons share, and a count.
 
     Neurons are counted first, so that their names do not depend on the others.
@@ -224,14 +223,14 @@ class _Rules:
 
     def _of_targets(self, slot: int) -> bool:
         """Say whether a value depends on data that the network does not read."""
-        pending, seen = [slot], set()
+        pending, ancestors = [slot], set()
         targets = {*self.program.inputs} - self.sources
         while pending:
             current = pending.pop()
             if current in targets:
                 return True
-            if current in self.writer and current not in seen:
-                seen.add(current)
+            if current in self.writer and current not in ancestors:
+                ancestors.add(current)
                 pending += self.writer[current].inputs
         return False
 
@@ -243,11 +242,11 @@ def _driven(program: Program) -> set[int]:
     """
     driven = set(program.inputs)
     for eqn in program.equations:
-        drawn = any(
+        from_key = any(
             jnp.issubdtype(program.avals[s].dtype, jax.dtypes.prng_key)
             for s in eqn.inputs
         )
-        if not drawn and not driven.isdisjoint(eqn.inputs):
+        if not from_key and not driven.isdisjoint(eqn.inputs):
             driven.update(eqn.outputs)
     return driven
 

@@ -100,8 +100,8 @@ def keep(eqn: Any) -> bool:
 
 def _jitted(eqn: Any) -> str | None:
     """Return the kind of a jit of a known name, else None."""
-    named = eqn.primitive.name in ("jit", "pjit")
-    return _JITTED.get(eqn.params["name"]) if named else None
+    is_jit = eqn.primitive.name in ("jit", "pjit")
+    return _JITTED.get(eqn.params["name"]) if is_jit else None
 
 
 def matches(program: Program) -> list[Match]:

@@ -65,9 +65,9 @@ def specific(labels: Any, classes: int) -> Float[Array, "B C"]:
         )
     if not isinstance(labels, Tracer):
         values = np.asarray(labels)
-        bad = values[(values < 0) | (values >= classes)]
-        if bad.size:
-            raise ValueError(f"labels: {bad[0]} is not in [0, {classes})")
+        outside = values[(values < 0) | (values >= classes)]
+        if outside.size:
+            raise ValueError(f"labels: {outside[0]} is not in [0, {classes})")
     return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
 
 
@@ -107,11 +107,11 @@ def sampled(
     if draws > classes:
         raise ValueError(f"draws: expected at most classes = {classes}, got {draws}")
     if draws == 1:
-        drawn = jax.random.randint(key, (batch,), 0, classes)
-        return jax.nn.one_hot(drawn, classes, dtype=jnp.float32)
+        picks = jax.random.randint(key, (batch,), 0, classes)
+        return jax.nn.one_hot(picks, classes, dtype=jnp.float32)
     order = jax.random.uniform(key, (batch, classes))
-    drawn = jax.lax.top_k(order, draws)[1]
-    return jax.nn.one_hot(drawn, classes, dtype=jnp.float32).sum(1) / draws
+    picks = jax.lax.top_k(order, draws)[1]
+    return jax.nn.one_hot(picks, classes, dtype=jnp.float32).sum(1) / draws
 
 
 def checked_weights(

@@ -52,9 +52,9 @@ def sensitivity_penalty(
         >>> float(pruning.sensitivity_penalty(params, S))  # 2^2 / 2 (1 - 0.5)
         1.0
     """
-    felt = jax.tree.leaves(like(params, sensitivity, argument="sensitivity"))
+    sensitivities = jax.tree.leaves(like(params, sensitivity, argument="sensitivity"))
     total = jnp.zeros((), jnp.float32)
-    for leaf, s in zip(leaves_of(params, prunable), felt, strict=True):
+    for leaf, s in zip(leaves_of(params, prunable), sensitivities, strict=True):
         if leaf.prunable:
             wide = wide_dtype(leaf.value.dtype, jnp.float32)
             w, s = leaf.value.astype(wide), s.astype(wide)
@@ -115,8 +115,8 @@ def sensitivity_penalty_series(
                 m + 1
             ) * jnp.asarray(value)
         batch = first.shape[0]
-        felt = jnp.sum(share * jnp.abs(first)) / batch
-        taken = jnp.sum(share * jnp.sign(first) * series) / batch
-        return jnp.where(felt < 1, w**2 / 2 - taken, 0)
+        s = jnp.sum(share * jnp.abs(first)) / batch
+        integral = jnp.sum(share * jnp.sign(first) * series) / batch
+        return jnp.where(s < 1, w**2 / 2 - integral, 0)
 
     return jnp.sum(jax.lax.map(of, jnp.arange(flat.size)))

@@ -128,14 +128,14 @@ def preactivations(
         inputs = jax.tree.leaves((x, *args))
         added = _checked(probes or {}, program, paths)
         leaves, zs = _collect(program, fixed, inputs, paths, added)
-        result = seen = jax.tree.unflatten(structure, leaves)
+        result = source = jax.tree.unflatten(structure, leaves)
         if local:
             outer, zs = _collect(program, fixed, inputs, paths, added, detach=True)
-            seen = jax.tree.unflatten(structure, outer)
+            source = jax.tree.unflatten(structure, outer)
         if callable(logits):
-            zs[LOGITS] = _logits(logits(seen))
+            zs[LOGITS] = _logits(logits(source))
         elif logits:
-            zs[LOGITS] = _logits(seen[0] if has_aux else seen)
+            zs[LOGITS] = _logits(source[0] if has_aux else source)
         return (result[0], zs, result[1]) if has_aux else (result, zs)
 
     return tapped
@@ -238,14 +238,14 @@ def _taken(entries: list[Entry], rules: Rules) -> list[Entry]:
             f"{entry.reason}; pass include=({entry.path!r},) if it is a neuron's, "
             f"exclude=({entry.path!r},) if not, or the network's logits"
         )
-    taken = [entry for entry in entries if entry.taken]
-    if not taken:
+    neurons = [entry for entry in entries if entry.taken]
+    if not neurons:
         raise ValueError(
             f"apply_fn: found no {' or '.join(rules.kinds)} that depends on the input "
             "through a weight; return the pre-activations from the model and pass them "
             "to psp_penalty, or name other nonlinearities"
         )
-    return taken
+    return neurons
 
 
 def _collect(

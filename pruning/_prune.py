@@ -126,15 +126,15 @@ def _check_prunable(
     leaves = leaves_of(params, prunable)
     if leaves and not any(leaf.prunable for leaf in leaves):
         raise ValueError("prunable: no leaf of params is prunable")
-    for name, leaf, chosen in leaves:
-        if chosen and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+    for name, leaf, is_prunable in leaves:
+        if is_prunable and not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise ValueError(
                 f"prunable: leaf {name} is {leaf.dtype}, expected floating weights"
             )
     axes = layer_axes(params, leaves, stacked)
-    chosen = [(leaf, n) for leaf, n in zip(leaves, axes, strict=True) if leaf.prunable]
-    shapes = [tuple(leaf.value.shape[n:]) for leaf, n in chosen]
-    of_leaves(structure, [leaf.name for leaf, _ in chosen], shapes)
+    stacks = [(leaf, n) for leaf, n in zip(leaves, axes, strict=True) if leaf.prunable]
+    shapes = [tuple(leaf.value.shape[n:]) for leaf, n in stacks]
+    of_leaves(structure, [leaf.name for leaf, _ in stacks], shapes)
 
 
 def _described(
@@ -150,10 +150,12 @@ def _described(
         _select.totals(mask, mask != before)
         for mask, before in zip(*map(jax.tree.leaves, (new, old)), strict=True)
     ]
-    kept = [one for (one, _), leaf in zip(counts, roles, strict=True) if leaf.prunable]
+    survivors = [
+        one for (one, _), leaf in zip(counts, roles, strict=True) if leaf.prunable
+    ]
     floored = jnp.stack(list(selection.floored.values()))
     return PruneInfo(
-        sum(kept, jnp.int32(0)).astype(jnp.float32) / np.float32(selection.total),
+        sum(survivors, jnp.int32(0)).astype(jnp.float32) / np.float32(selection.total),
         selection.threshold,
         sum((changed for _, changed in counts), jnp.int32(0)),
         jnp.sum(floored, dtype=jnp.int32),
@@ -298,31 +300,31 @@ def _update(
     able = any(leaf.prunable for leaf in leaves)
     if able and not isinstance(options.schedule, Manual):
         step = options.schedule.last(count)
-        wanted = _transform.density_or_nan(options.schedule(step))
+        density = _transform.density_or_nan(options.schedule(step))
         # Another schedule than the one that the masks come from: it acts once, late.
-        other = _transform.differs(wanted, target)
+        other = _transform.differs(density, target)
         if not options.regrow:
-            other = other & (wanted < target)
+            other = other & (density < target)
         due = (step == count) | ((step >= 0) & other)
         _transform.check_shared(params, updates, "prune: updates", _MEAN)
         weights, change = jax.tree.map(lax.stop_gradient, (params, updates))
 
         def fresh(carry: Any) -> Any:
-            held, info, _, change = carry
+            current, info, _, change = carry
             # Plus 0, from what the loop carries: see _select.anew.
             now = step + jnp.minimum(info.prune_flips, 0)
-            old = _packed.unpacked(held)
-            chosen, told = _choose(options, old, now, weights, change, extra)
-            told = of_all_devices(told, chosen, info)
-            change = _written(change, chosen, told)
+            old = _packed.unpacked(current)
+            new, summary = _choose(options, old, now, weights, change, extra)
+            summary = of_all_devices(summary, new, info)
+            change = _written(change, new, summary)
             if options.packed:
-                chosen = _packed.packed(chosen)
-            return chosen, told, wanted, change
+                new = _packed.packed(new)
+            return new, summary, density, change
 
         carry = (masks, info, target, change)
         masks, info, target, change = _transform.run_if(due, fresh, carry)
         updates = _as_carried(updates, change)
-        target = jnp.where(jnp.isnan(wanted), wanted, target)
+        target = jnp.where(jnp.isnan(density), density, target)
     # u_i where kept, else -w_i
     updates = project(updates, params, _packed.unpacked(masks))
     updates = _transform.nan_where(jnp.isnan(target), updates)

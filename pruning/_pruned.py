@@ -77,14 +77,14 @@ def pruned(
     ) -> tuple[PyTree, Any]:
         params = _transform.need_params(params, "pruned", state, PrunedState, updates)
         _transform.check_state(state.pruned_prune, PruneState, "pruned")
-        held = _packed.unpacked(state.pruned_prune.prune_masks)
-        before = _transform.like(params, held, argument="prune_masks")
+        current = _packed.unpacked(state.pruned_prune.prune_masks)
+        before = _transform.like(params, current, argument="prune_masks")
         grads = jax.tree.map(
             lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, before
         )
-        found, moments = inner.update(grads, state.pruned_inner, params, **extra)
-        known = {"grads": updates, **extra}
-        result, new = pruner.update(found, state.pruned_prune, params, **known)
+        steps, moments = inner.update(grads, state.pruned_inner, params, **extra)
+        arguments = {"grads": updates, **extra}
+        result, new = pruner.update(steps, state.pruned_prune, params, **arguments)
         prune_state = cast(PruneState, new)
         masks = _packed.unpacked(prune_state.prune_masks)
         moments = cleared(inner, moments, masks, "pruned")

@@ -201,13 +201,13 @@ def report(
     source, argument = (params, "params") if mask is None else (mask, "mask")
     if is_traced(source):
         raise ValueError(f"{argument}: expected concrete arrays, got traced ones")
-    kept = [
+    counts = [
         _nonzeros(f"{argument}: leaf {name}", x) for name, x in named_leaves(source)
     ]
     return Report(
         tuple(
             _leaf(role, number)
-            for role, number in zip(leaves_of(params, prunable), kept, strict=True)
+            for role, number in zip(leaves_of(params, prunable), counts, strict=True)
         ),
         _forms(apply_fn, params, mask, x, compacted, batches),
     )
@@ -308,10 +308,10 @@ def _forms(
     zeros = params if mask is None else apply_mask(params, mask)
     # What a dense network would be: values do not matter, only that none is zero.
     dense = jax.tree.map(lambda w: jnp.where(w == 0, jnp.ones_like(w), w), params)
-    given = [("dense", apply_fn, dense), ("with zeros", apply_fn, zeros)]
+    networks = [("dense", apply_fn, dense), ("with zeros", apply_fn, zeros)]
     if compacted is not None:
-        given.append(("compacted", compacted.apply_fn, compacted.params))
-    calls = [(function, tree) for _, function, tree in given]
+        networks.append(("compacted", compacted.apply_fn, compacted.params))
+    calls = [(function, tree) for _, function, tree in networks]
     measured = {
         size: _costs.latencies(calls, _costs.batch_of(x, size)) for size in batches
     }
@@ -322,7 +322,7 @@ def _forms(
             Tally(*reversed(_costs.multiply_adds(function, tree, x))),
             {size: seconds[index] for size, seconds in measured.items()},
         )
-        for index, (name, function, tree) in enumerate(given)
+        for index, (name, function, tree) in enumerate(networks)
     )
 
 
@@ -364,8 +364,8 @@ def _row(name: str, shape: str, entries: Tally, size: str) -> tuple[str, ...]:
     density = f"{100 * entries.density:.2f} %" if entries.total else "-"
     ratio = f"{entries.compression:.1f}x" if entries.kept else "none kept"
     compression = ratio if entries.total else "-"
-    kept, total = f"{entries.kept:,}", f"{entries.total:,}"
-    return (name, shape, kept, total, density, compression, size)
+    survivors, total = f"{entries.kept:,}", f"{entries.total:,}"
+    return (name, shape, survivors, total, density, compression, size)
 
 
 def _align(rows: Sequence[Sequence[str]], left: int = 2) -> list[str]:

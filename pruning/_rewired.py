@@ -144,7 +144,7 @@ def rewired(
     def at_density(
         ranks: PyTree, params: PyTree, names: set[str]
     ) -> tuple[PyTree, Array]:
-        masks, chosen = select_with_info(
+        masks, info = select_with_info(
             ranks,
             density,
             scope=scope,
@@ -155,7 +155,7 @@ def rewired(
         own = lambda name, w, m: m if name in names else jnp.ones_like(w, dtype=bool)
         masks = map_named(own, params, masks)
         _transform.check_shared(params, masks, "rewired: prune_masks", ALL_SPLIT)
-        return masks, (chosen.kept / chosen.total).astype(jnp.float32)
+        return masks, (info.kept / info.total).astype(jnp.float32)
 
     def drawn(params: PyTree, key: Array) -> PyTree:
         # In float32 whatever the weights are: halves would tie too often.
@@ -197,11 +197,13 @@ def rewired(
         steps, moments = inner.update(hidden, state.rewired_inner, params, **extra)
         names = _names(params, prunable)
         reached = lambda: jax.tree.map(applied, params, project(steps, params, masks))
-        wanted = _transform.density_or_nan(density)
+        goal = _transform.density_or_nan(density)
 
         def change(carry: Any) -> Any:
-            gone = count.astype(jnp.float32) / max(end, 1)
-            share = jnp.asarray(drop, jnp.float32) / 2 * (1 + jnp.cos(math.pi * gone))
+            progress = count.astype(jnp.float32) / max(end, 1)
+            share = (
+                jnp.asarray(drop, jnp.float32) / 2 * (1 + jnp.cos(math.pi * progress))
+            )
             own = jax.random.fold_in(_own(key, params), count)
             new = _moved(names, carry[0], reached(), updates, share, grow, own)
             return new, _told(carry[0], carry[1], new, carry[1].prune_density)
@@ -209,7 +211,7 @@ def rewired(
         def resize(carry: Any) -> Any:
             own = jax.random.fold_in(_own(key, params), count)
             wish = updates if grow == "gradient" else drawn(params, own)
-            rank = functools.partial(_ranked, wanted < target)
+            rank = functools.partial(_ranked, goal < target)
             ranks = jax.tree.map(rank, carry[0], reached(), wish)
             new, share = at_density(ranks, params, names)
             return new, _told(carry[0], carry[1], new, share)
@@ -217,19 +219,19 @@ def rewired(
         due = (count % every == 0) & (count > 0) & (count < end) & (grow != "none")
         new = masks
         if names:  # none inside optax.partition, where another label has all leaves
-            other = _transform.differs(wanted, target)
+            other = _transform.differs(goal, target)
             new, info = _transform.run_if(other, resize, (new, info))
             new, info = _transform.run_if(jnp.asarray(due), change, (new, info))
-        held = jax.tree.map(jnp.logical_and, masks, new)
-        moments = cleared(inner, moments, held, "rewired")
-        known = PruneState(new, _transform.increment(count), info, wanted)
+        survivors = jax.tree.map(jnp.logical_and, masks, new)
+        moments = cleared(inner, moments, survivors, "rewired")
+        prune_state = PruneState(new, _transform.increment(count), info, goal)
         # A weight that grows starts at the 0 at which it was held.
         steps = jax.tree.map(
             lambda u, m: jnp.where(m, u, jnp.zeros_like(u)), steps, masks
         )
-        bad = jnp.isnan(wanted) | jnp.isnan(_transform.density_or_nan(drop))
-        steps = _transform.nan_where(bad, project(steps, params, new))
-        return steps, RewiredState(moments, known)
+        invalid = jnp.isnan(goal) | jnp.isnan(_transform.density_or_nan(drop))
+        steps = _transform.nan_where(invalid, project(steps, params, new))
+        return steps, RewiredState(moments, prune_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -279,15 +281,15 @@ def _moved(
     key: Array,
 ) -> PyTree:
     """Return masks after dropping and growing a share of each prunable leaf."""
-    told = leaves_of(weights, lambda name, leaf: name in names)
-    picked = [i for i, leaf in enumerate(told) if leaf.prunable]
+    roles = leaves_of(weights, lambda name, leaf: name in names)
+    picked = [i for i, leaf in enumerate(roles) if leaf.prunable]
     flat = jax.tree.leaves(masks)
     gates = tuple(flat[i] for i in picked)
-    own = [told[i].value for i in picked]
+    own = [roles[i].value for i in picked]
     counts = jnp.stack([jnp.sum(gate, dtype=jnp.int32) for gate in gates])
     # k of n: in float32 an n above 2**24 is rounded, by less than one part in 10**7.
-    gone = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
-    gone = jnp.clip(gone, 0, counts)
+    drops = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
+    drops = jnp.clip(drops, 0, counts)
     size = tuple(jnp.where(jnp.isfinite(w), jnp.abs(w), jnp.inf) for w in own)
     origin = tuple((place, ()) for place in range(len(picked)))
     best = lambda values, gates, budget: solve(
@@ -300,18 +302,18 @@ def _moved(
         together=False,
         structures=(element(),) * len(origin),
     )[0]
-    stay = best(size, gates, counts - gone)
+    stay = best(size, gates, counts - drops)
     if grow == "gradient":
         slopes = jax.tree.leaves(grads)
         wish = tuple(jnp.abs(slopes[i]) for i in picked)
     else:
-        drawn = [jax.random.fold_in(key, i) for i in picked]
+        keys = [jax.random.fold_in(key, i) for i in picked]
         wish = tuple(
             jax.random.uniform(k, w.shape, jnp.float32)
-            for k, w in zip(drawn, own, strict=True)
+            for k, w in zip(keys, own, strict=True)
         )
     free = tuple(~mask for mask in stay)
-    grown = best(wish, free, gone)
+    grown = best(wish, free, drops)
     for i, old, more in zip(picked, stay, grown, strict=True):
         flat[i] = old | more
     return jax.tree.unflatten(jax.tree.structure(masks), flat)

@@ -123,11 +123,11 @@ def leaves_of(tree: Any, prunable: Prunable) -> list[Leaf]:
         ValueError: if ``prunable`` is no predicate, or does not answer yes or no.
     """
     check_prunable(prunable)
-    named = named_leaves(tree)
-    biases = _plain_biases(named) if prunable is weights_only else set()
+    leaves = named_leaves(tree)
+    biases = _plain_biases(leaves) if prunable is weights_only else set()
     return [
         Leaf(name, leaf, name not in biases and _answer(prunable, name, leaf))
-        for name, leaf in named
+        for name, leaf in leaves
     ]
 
 
@@ -151,13 +151,13 @@ def _plain_biases(named: Sequence[tuple[str, Any]]) -> set[str]:
         weight = _ANY_WEIGHT.fullmatch(last)
         if weight:
             ranks["/".join(parents), weight[2]] = np.ndim(leaf)
-    found = set()
+    biases = set()
     for name, leaf in named:
         *parents, last = components(name)
         bias = _ANY_BIAS.fullmatch(last)
         if bias and np.ndim(leaf) < ranks.get(("/".join(parents), bias[1]), 0):
-            found.add(name)
-    return found
+            biases.add(name)
+    return biases
 
 
 def stacked_axes(tree: Any) -> list[int]:
@@ -176,26 +176,26 @@ def stacked_axes(tree: Any) -> list[int]:
     """
     leaves = named_leaves(tree)
     biases = [components(name) for name in _plain_biases(leaves)]
-    named = [(components(name), tuple(np.shape(x))) for name, x in leaves]
+    entries = [(components(name), tuple(np.shape(x))) for name, x in leaves]
     kernels: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]] = {}
-    for (*parents, last), shape in named:
+    for (*parents, last), shape in entries:
         if _ANY_WEIGHT.fullmatch(last) and len(shape) >= 2:
             kernels.setdefault(tuple(parents), []).append((last, shape))
     vectors = [
         _vector_axes(parts, shape, kernels)
         if parts in biases or acts_on_units("/".join(parts))
         else None
-        for parts, shape in named
+        for parts, shape in entries
     ]
     members: dict[tuple[str, ...], list[int]] = {}
-    for index, (parts, _) in enumerate(named):
+    for index, (parts, _) in enumerate(entries):
         for depth in range(len(parts)):
             members.setdefault(tuple(parts[:depth]), []).append(index)
-    axes = [0] * len(named)
+    axes = [0] * len(entries)
     for prefix, inside in members.items():
-        known = [extra for i in inside if (extra := vectors[i]) is not None]
-        shapes = [named[i][1] for i in inside]
-        extra = min(known) if known else _named_scan(prefix, shapes)
+        counts = [extra for i in inside if (extra := vectors[i]) is not None]
+        shapes = [entries[i][1] for i in inside]
+        extra = min(counts) if counts else _named_scan(prefix, shapes)
         front = {shape[:extra] for shape in shapes}
         if extra and len(front) == 1 and all(len(shape) > extra for shape in shapes):
             for i in inside:

@@ -237,10 +237,10 @@ def _bounds(
             )
             for digit in (1, 2, 3)
         ]
-        made = [key.make(step) for key in keys]
+        arrays = [key.make(step) for key in keys]
         counts = [
             jnp.stack(totals(*(key >= trial[leaf] for trial in trials)))
-            for leaf, key in enumerate(made)
+            for leaf, key in enumerate(arrays)
         ]
         for trial, count in zip(trials, jnp.stack(counts, axis=1), strict=True):
             weight = count * sizes
@@ -274,14 +274,14 @@ def _quotas(
     """
     used = above * sizes
     shared = jnp.max(jnp.where(alone, 0, need))
-    left = shared - jnp.sum(jnp.where(alone, 0, used), dtype=jnp.int32)
+    remainder = shared - jnp.sum(jnp.where(alone, 0, used), dtype=jnp.int32)
     quotas = []
     for leaf in range(above.shape[0]):
         mine = need[leaf] - used[leaf]
-        budget = jnp.where(alone[leaf], mine, left)
+        budget = jnp.where(alone[leaf], mine, remainder)
         take = jnp.minimum(equal[leaf], budget // sizes[leaf])
-        rest = jnp.where(take < equal[leaf], 0, left - take * sizes[leaf])
-        left = jnp.where(alone[leaf], left, rest)
+        rest = jnp.where(take < equal[leaf], 0, remainder - take * sizes[leaf])
+        remainder = jnp.where(alone[leaf], remainder, rest)
         quotas.append(take)
     return jnp.stack(quotas)
 

@@ -154,9 +154,10 @@ def _shapes(apply_fn: ApplyFn, params: Any, x: Any) -> tuple[int, int, Any]:
     (batch,) = sizes
     y = jax.eval_shape(apply_fn, params, x)
     if not hasattr(y, "shape") or len(y.shape) != 2 or y.shape[0] != batch:
-        got = jax.tree.map(lambda leaf: tuple(leaf.shape), y)
+        forms = jax.tree.map(lambda leaf: tuple(leaf.shape), y)
         raise ValueError(
-            f"apply_fn: expected one output of shape (B, C) with B = {batch}, got {got}"
+            f"apply_fn: expected one output of shape (B, C) with B = {batch}, got "
+            f"{forms}"
         )
     if not jnp.issubdtype(y.dtype, jnp.floating):  # pyright: ignore
         raise ValueError(
@@ -279,8 +280,8 @@ def _chunked(
         for leaf in inputs
     ]
     cotangents = jnp.pad(cotangents, ((0, missing), (0, 0), (0, 0)))
-    cut = lambda a: a.reshape(-1, chunk, *a.shape[1:])
-    return [cut(leaf) for leaf in inputs], cut(cotangents)
+    in_chunks = lambda a: a.reshape(-1, chunk, *a.shape[1:])
+    return [in_chunks(leaf) for leaf in inputs], in_chunks(cotangents)
 
 
 def _chunk_sums(
@@ -305,8 +306,8 @@ def _chunk_sums(
 
     per_example = 0 if cotangents.ndim == 3 else None
     records, deltas = jax.vmap(one, in_axes=(0, per_example))(examples, cotangents)
-    seen = _contract.Seen(program, fixed, records, deltas)
-    return [_contract.absolute_sum(p, seen) for p in plans]
+    recording = _contract.Seen(program, fixed, records, deltas)
+    return [_contract.absolute_sum(p, recording) for p in plans]
 
 
 def _chunk(
@@ -323,9 +324,9 @@ def _chunk(
         for slot in program.equations[use].outputs
     )
     budget = _CHUNK_BYTES["cpu" if jax.default_backend() == "cpu" else "other"]
-    wanted = max(1, budget // (4 * passes * (apart + cotangents)))
-    if wanted >= batch:
+    limit = max(1, budget // (4 * passes * (apart + cotangents)))
+    if limit >= batch:
         return batch
     # The largest divisor in reach wastes nothing; else fill up the last chunk.
-    divisors = [d for d in range(1, wanted + 1) if batch % d == 0]
-    return divisors[-1] if 2 * divisors[-1] >= wanted else wanted
+    divisors = [d for d in range(1, limit + 1) if batch % d == 0]
+    return divisors[-1] if 2 * divisors[-1] >= limit else limit

@@ -38,12 +38,12 @@ def measure(
         inputs: the leaves of ``x``.
         slots: those wanted.
     """
-    known = {slot: (value, None) for slot, value in program.constants.items()}
-    known |= dict(zip(program.leaves, ((leaf, None) for leaf in leaves), strict=True))
+    pairs = {slot: (value, None) for slot, value in program.constants.items()}
+    pairs |= dict(zip(program.leaves, ((leaf, None) for leaf in leaves), strict=True))
     every = ((value, jnp.ones(jnp.shape(value), bool)) for value in inputs)
-    known |= dict(zip(program.inputs, every, strict=True))
-    _evaluate(program, known)
-    return {slot: known[slot] for slot in slots}
+    pairs |= dict(zip(program.inputs, every, strict=True))
+    _evaluate(program, pairs)
+    return {slot: pairs[slot] for slot in slots}
 
 
 def _evaluate(program: Program, known: dict[int, tuple[Any, Any]]) -> None:
@@ -90,11 +90,11 @@ def _masks(eqn: Equation, values: list, masks: list, outputs: list) -> list:
         bodies = inside(eqn)
         if len(bodies) != 1 or len(bodies[0].inputs) != len(values):
             return every
-        known = {slot: (value, None) for slot, value in bodies[0].constants.items()}
+        inner = {slot: (value, None) for slot, value in bodies[0].constants.items()}
         pairs = zip(values, masks, strict=True)
-        known |= dict(zip(bodies[0].inputs, pairs, strict=True))
-        _evaluate(bodies[0], known)
-        return [known[slot][1] for slot in bodies[0].outputs]
+        inner |= dict(zip(bodies[0].inputs, pairs, strict=True))
+        _evaluate(bodies[0], inner)
+        return [inner[slot][1] for slot in bodies[0].outputs]
     if name in _MOVING and not (name == "gather" and masks[1] is not None):
         moved = [
             jnp.zeros(jnp.shape(v), v.dtype) if m is None else m.astype(v.dtype)

@@ -50,8 +50,8 @@ def solve(
         return score(*map(at, leaves[index])), gate
 
     layers = range(len(origin))
-    given = [jax.eval_shape(functools.partial(scored, layer))[0] for layer in layers]
-    wide = any(leaf.dtype == jnp.float64 for leaf in given)
+    forms = [jax.eval_shape(functools.partial(scored, layer))[0] for layer in layers]
+    wide = any(leaf.dtype == jnp.float64 for leaf in forms)
 
     def keys_of(layer: int, turn: Array) -> Array:
         leaf, gate = scored(layer, turn)
@@ -67,12 +67,12 @@ def solve(
         make = functools.partial(keys_of, layer)
         if type(structures[layer]) is not Structure:
             # Of a group, or of a rank among neighbours, once is enough.
-            held = make(budget[0])
-            make = lambda turn, held=held: held
+            group_keys = make(budget[0])
+            make = lambda turn, group_keys=group_keys: group_keys
         keys.append(_select.Keys(jax.eval_shape(make, budget[0]).shape, make))
     sizes = [
         structure.group_size(tuple(leaf.shape))
-        for structure, leaf in zip(structures, given, strict=True)
+        for structure, leaf in zip(structures, forms, strict=True)
     ]
     choice = _select.choose(
         keys,
@@ -82,7 +82,7 @@ def solve(
         together=together,
         floor=floor,
     )
-    kept, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
+    survivors, lowest, masks = jnp.int32(0), jnp.float32(jnp.inf), []
     for i in layers:
         turn = choice.kept[i]
         leaf, gate = scored(i, turn)
@@ -93,7 +93,7 @@ def solve(
         masks.append(mask)
         value = structures[i].group_scores(leaf, gate)
         number, smallest = _select.least(groups, value.astype(jnp.float32))
-        kept += number if sizes[i] == 1 else _select.total(mask)
+        survivors += number if sizes[i] == 1 else _select.total(mask)
         lowest = jnp.minimum(lowest, smallest)
     floored = [choice.floored[i] for i in layers]
-    return tuple(masks), kept, lowest, floored
+    return tuple(masks), survivors, lowest, floored

@@ -208,23 +208,23 @@ def like(params: PyTree, tree: PyTree, *, argument: str) -> PyTree:
     if jax.tree.structure(params) == jax.tree.structure(tree):
         check_same_structure(params, tree, argument=argument)
         return tree
-    given = {_unboxed(name): leaf for name, leaf in named_leaves(tree)}
+    by_path = {_unboxed(name): leaf for name, leaf in named_leaves(tree)}
     expected = {_unboxed(name) for name, _ in named_leaves(params)}
 
     def pick(name: str, leaf: Any) -> Any:
         name = _unboxed(name)
-        if name not in given:
+        if name not in by_path:
             raise ValueError(f"{argument}: leaf {name} is missing")
-        shape, wanted = jnp.shape(given[name]), jnp.shape(leaf)
-        if shape != wanted:
+        shape, target = jnp.shape(by_path[name]), jnp.shape(leaf)
+        if shape != target:
             raise ValueError(
-                f"{argument}: leaf {name} has shape {shape}, expected {wanted}"
+                f"{argument}: leaf {name} has shape {shape}, expected {target}"
             )
-        return given[name]
+        return by_path[name]
 
     matched = map_named(pick, params)
     if not has_holes(params):
-        for name in given:
+        for name in by_path:
             if name not in expected:
                 raise ValueError(f"{argument}: unexpected leaf {name}")
     return matched
@@ -263,13 +263,13 @@ def call_with_known(
     parameters = list(inspect.signature(function).parameters.values())[1:]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return function(params, **extra)
-    known = {}
+    arguments = {}
     for one in parameters:
         if one.name in extra:
-            known[one.name] = extra[one.name]
+            arguments[one.name] = extra[one.name]
         elif one.default is one.empty and one.kind is not one.VAR_POSITIONAL:
             need(one.name, None, transform)
-    return function(params, **known)
+    return function(params, **arguments)
 
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])

@@ -226,14 +226,14 @@ def synflow(apply_fn: Callable[..., Any], params: PyTree, x: Any) -> PyTree:
     positive = jax.tree.map(jnp.abs, params)
     ones = jax.tree.map(jnp.ones_like, x)
     flow = jax.grad(lambda weights: jnp.sum(apply_fn(weights, ones)))(positive)
-    found = jax.tree.map(jnp.multiply, positive, flow)
-    _check_flow(found)
-    return found
+    values = jax.tree.map(jnp.multiply, positive, flow)
+    _check_flow(values)
+    return values
 
 
-def _check_flow(found: PyTree) -> None:
+def _check_flow(values: PyTree) -> None:
     """Raise unless all scores are finite; not while traced."""
-    for name, leaf in [] if is_traced(found) else named_leaves(found):
+    for name, leaf in [] if is_traced(values) else named_leaves(values):
         if not bool(jnp.isfinite(leaf).all()):
             raise ValueError(
                 f"synflow: the scores of leaf {name} are not finite: the sum of the "

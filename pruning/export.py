@@ -213,10 +213,10 @@ def _unpacked(parts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     for part in _PARTS:
         if parts[part] is None:
             raise ValueError(f"{part} is missing")
-    bits, values, given = parts["bitmask"], parts["compressed"], parts["shape"]
-    if given.dtype.kind not in "iu" or given.ndim != 1 or not len(given):
+    bits, values, sides = parts["bitmask"], parts["compressed"], parts["shape"]
+    if sides.dtype.kind not in "iu" or sides.ndim != 1 or not len(sides):
         raise ValueError("shape is not a list of integers")
-    shape = tuple(int(side) for side in given)
+    shape = tuple(int(side) for side in sides)
     rows, width = math.prod(shape[:-1]), -(-shape[-1] // 8)
     if min(shape) < 0 or bits.dtype != np.uint8 or bits.size != rows * width:
         raise ValueError(f"the bitmask {bits.dtype}{bits.shape} is not that of {shape}")

@@ -166,8 +166,8 @@ def masks_from_zeros(params: PyTree, *, prunable: Prunable = weights_only) -> Py
     """
     leaves = leaves_of(with_arrays(params), prunable)
     masks = [
-        value != 0 if chosen else jnp.ones_like(value, dtype=bool)
-        for _, value, chosen in leaves
+        value != 0 if is_prunable else jnp.ones_like(value, dtype=bool)
+        for _, value, is_prunable in leaves
     ]
     return jax.tree.unflatten(jax.tree.structure(params), masks)
 
@@ -205,19 +205,19 @@ def count(
     for name, leaf in leaves:
         if leaf.size > _select.LIMIT:
             raise ValueError(f"mask: leaf {name} has {leaf.size} entries, over 2**31-1")
-    kept = [jnp.sum(jnp.asarray(leaf), dtype=jnp.int32) for _, leaf in leaves]
+    survivors = [jnp.sum(jnp.asarray(leaf), dtype=jnp.int32) for _, leaf in leaves]
     if not is_traced(mask):
-        kept = [int(number) for number in jax.device_get(kept)]
+        survivors = [int(number) for number in jax.device_get(survivors)]
     each = {
         name: LeafCount(number, leaf.size)
-        for (name, leaf), number in zip(leaves, kept, strict=True)
+        for (name, leaf), number in zip(leaves, survivors, strict=True)
     }
     if len(each) < len(leaves):
         names = [name for name, _ in leaves]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"mask: two leaves have the path {twice}")
     total = sum(leaf.total for leaf in each.values())
-    return Counts(sum(kept), total, each)
+    return Counts(sum(survivors), total, each)
 
 
 def density(
@@ -384,7 +384,7 @@ def threshold_mask(
         return size >= jnp.asarray(threshold).astype(size.dtype)
 
     masks = [
-        leaf_mask(value) if chosen else jnp.ones_like(value, dtype=bool)
-        for _, value, chosen in leaves_of(with_arrays(params), prunable)
+        leaf_mask(value) if is_prunable else jnp.ones_like(value, dtype=bool)
+        for _, value, is_prunable in leaves_of(with_arrays(params), prunable)
     ]
     return jax.tree.unflatten(jax.tree.structure(params), masks)

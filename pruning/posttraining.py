@@ -193,8 +193,8 @@ def sparsegpt(
                 f"pattern: leaf {name} has {len(matrix)} inputs, not a multiple of "
                 f"{pattern[1]}"
             )
-        weights, kept = _reconstructed(matrix, gram, density, pattern, block, damp)
-        masks[plan.leaf] = back(kept) > 0
+        weights, mask = _reconstructed(matrix, gram, density, pattern, block, damp)
+        masks[plan.leaf] = back(mask) > 0
         leaves[plan.leaf] = back(weights)
     unflatten = lambda values: jax.tree.unflatten(structure, values)
     return unflatten(leaves), unflatten(masks)
@@ -216,24 +216,24 @@ def _reconstructed(
     gram += damp * np.mean(np.diag(gram)) * np.eye(len(gram))
     # Row i of the upper factor U of H^-1 = U^T U is [H_R^-1]_i over its root at ii.
     factor = np.linalg.cholesky(np.linalg.inv(gram)).T
-    kept = np.ones(weights.shape, bool)
-    width, done = pattern[1] if pattern else block, 0
+    mask = np.ones(weights.shape, bool)
+    width, total = pattern[1] if pattern else block, 0
     for begin in range(0, len(weights), width):
         end = min(begin + width, len(weights))
         own = slice(begin, end)
         worth = (weights[own] / np.diag(factor)[own, None]) ** 2
         if pattern:
             rank = np.argsort(np.argsort(-worth, axis=0, kind="stable"), axis=0)
-            kept[own] = rank < pattern[0]
+            mask[own] = rank < pattern[0]
         else:  # rounded so that all blocks together meet the density
-            room = round(density * end * weights.shape[1]) - done
+            room = round(density * end * weights.shape[1]) - total
             order = np.argsort(-worth, axis=None, kind="stable")
-            kept[own] = (np.argsort(order) < room).reshape(worth.shape)
-            done += room
+            mask[own] = (np.argsort(order) < room).reshape(worth.shape)
+            total += room
         for i in range(begin, end):
-            error = np.where(kept[i], 0, weights[i]) / factor[i, i]
+            error = np.where(mask[i], 0, weights[i]) / factor[i, i]
             weights[i:] -= np.outer(factor[i, i:], error)
-    return np.where(kept, weights, 0), kept
+    return np.where(mask, weights, 0), mask
 
 
 # --- what enters a weight ---------------------------------------------------------
@@ -255,13 +255,13 @@ def _plans(
     program: taps.Program, params: PyTree, prunable: Prunable, known: tuple[str, ...]
 ) -> list[tuple[_contract.LeafPlan, str]]:
     """Return how each prunable leaf is used, and its name."""
-    found = {plan.leaf: plan for plan in _contract.plan(program)}
+    by_leaf = {plan.leaf: plan for plan in _contract.plan(program)}
     plans = []
     for index, leaf in enumerate(leaves_of(params, prunable)):
         if not leaf.prunable:
             continue
         _check_real(leaf.name, leaf.value)
-        plan = found.get(index)
+        plan = by_leaf.get(index)
         single = plan is not None and plan.operand is not None
         name = program.equations[plan.uses[0]].primitive.name if plan else ""
         if not single or name not in known:
@@ -269,7 +269,7 @@ def _plans(
                 f"params: leaf {leaf.name} does not enter one {' or '.join(known)}; "
                 "leave it out by prunable="
             )
-        plans.append((found[index], leaf.name))
+        plans.append((by_leaf[index], leaf.name))
     return plans
 
 
@@ -314,12 +314,12 @@ def _squares(apply_fn: Apply, params: PyTree, x: Any, prunable: Prunable) -> lis
     leaves = jax.tree.leaves(params)
     fixed, records = _entering(program, leaves, x, {p.uses[0] for p in plans})
     squares: list[Any] = [jnp.zeros(jnp.shape(leaf), jnp.float32) for leaf in leaves]
-    seen = _contract.Seen(program, fixed, {}, {})
+    recording = _contract.Seen(program, fixed, {}, {})
     for plan in plans:
         (use,) = plan.uses
         entered = [None if r is None else jnp.square(r) for r in records[use]]
         out = program.avals[program.equations[use].outputs[0]]
-        squares[plan.leaf] = _contract.pull_of(seen, plan, {use: entered})(
+        squares[plan.leaf] = _contract.pull_of(recording, plan, {use: entered})(
             {use: [jnp.ones(out.shape, out.dtype)]}
         )
     return squares

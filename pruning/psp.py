@@ -104,16 +104,16 @@ def psp_penalty(zs: PyTree, *, normalization: str = "layer-mean") -> Float[Array
         5.0
     """
     _check_normalization(normalization)
-    named = named_leaves(zs)
-    if not named:
+    layers = named_leaves(zs)
+    if not layers:
         raise ValueError("zs: expected at least one array of pre-activations")
-    for name, z in named:
+    for name, z in layers:
         if not is_array(z) or z.ndim == 0:
-            given = f"{z.dtype}{z.shape}" if hasattr(z, "dtype") else type(z).__name__
+            form = f"{z.dtype}{z.shape}" if hasattr(z, "dtype") else type(z).__name__
             raise ValueError(
-                f"zs: leaf {name} is {given}, expected floats with a batch axis"
+                f"zs: leaf {name} is {form}, expected floats with a batch axis"
             )
-    parts = [_layer(z, normalization) for _, z in named]
+    parts = [_layer(z, normalization) for _, z in layers]
     wide = wide_dtype(*(part.dtype for part in parts))
     total = jnp.stack([part.astype(wide) for part in parts]).sum()
     over = {"paper-half-sum": 2, "batch-mean": 1}.get(normalization, len(parts))

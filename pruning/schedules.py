@@ -145,10 +145,12 @@ class Polynomial(_Recurring):
     def __call__(self, step: Any) -> Array:
         """Return the polynomial between begin and end, constant outside."""
         # d(t) = d + (1 - d) (1 - (t - begin) / (end - begin))^power
-        gone = (_int32(step) - self.begin).astype(jnp.float32)
-        left = 1 - jnp.clip(gone / (self.end - self.begin), 0, 1)
+        steps = (_int32(step) - self.begin).astype(jnp.float32)
+        remainder = 1 - jnp.clip(steps / (self.end - self.begin), 0, 1)
         target = density_or_nan(self.density)
-        return jnp.minimum(target + (1 - target) * left ** jnp.float32(self.power), 1)
+        return jnp.minimum(
+            target + (1 - target) * remainder ** jnp.float32(self.power), 1
+        )
 
     def last(self, step: Any) -> Array:
         """Return the last of every ``every`` steps from begin, or end from then on."""
@@ -199,8 +201,8 @@ class Periodic(_Recurring):
         """Return the last of every ``every`` steps from begin to end."""
         step = _int32(step)
         bounded = step if self.end is None else jnp.minimum(step, self.end)
-        gone = jnp.maximum(bounded - self.begin, 0)
-        return jnp.where(step < self.begin, -1, bounded - gone % self.every)
+        steps = jnp.maximum(bounded - self.begin, 0)
+        return jnp.where(step < self.begin, -1, bounded - steps % self.every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +231,8 @@ class Alternating(_Recurring):
     def last(self, step: Any) -> Array:
         """Return the beginning of the phase."""
         step = _int32(step)
-        gone = jnp.maximum(step - self.begin, 0)
-        at = jnp.where(step >= self.end, self.end, step - gone % self.phase)
+        steps = jnp.maximum(step - self.begin, 0)
+        at = jnp.where(step >= self.end, self.end, step - steps % self.phase)
         return jnp.where(step < self.begin, -1, at)
 
     def kept(self, step: Any, total: int) -> Array:

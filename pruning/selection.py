@@ -61,10 +61,10 @@ def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
     """
     params = with_arrays(params)
     prunable = options.pop("prunable", weights_only)
-    named = _roles.leaves_of(params, prunable)
-    names = {leaf.name for leaf in named if leaf.prunable}
-    chosen = lambda name, leaf: name in names
-    return select(magnitude(params), density, prunable=chosen, **options)
+    leaves = _roles.leaves_of(params, prunable)
+    names = {leaf.name for leaf in leaves if leaf.prunable}
+    is_prunable = lambda name, leaf: name in names
+    return select(magnitude(params), density, prunable=is_prunable, **options)
 
 
 def select(
@@ -261,7 +261,7 @@ def select_by(
         budget = _allocation.divided(counter(total), sizes, parts)
     flat = [jax.tree.leaves(tree) for tree in trees]
     gates = None if allowed is None else jax.tree.leaves(allowed)
-    chosen, kept, threshold, floored = solve(
+    layer_masks, survivors, threshold, floored = solve(
         tuple(tuple(part[i] for part in flat) for i in picked),
         None if gates is None else tuple(gates[i] for i in picked),
         budget,
@@ -271,12 +271,16 @@ def select_by(
         together=scope == "global",
         structures=structures,
     )
-    masks = dict(zip(picked, _roles.restacked(chosen, origin, shapes), strict=True))
+    masks = dict(
+        zip(picked, _roles.restacked(layer_masks, origin, shapes), strict=True)
+    )
     whole = [
         masks[i] if i in masks else jnp.ones_like(leaf, dtype=bool)
         for i, leaf in enumerate(flat[0])
     ]
-    info = SelectionInfo(kept, total, threshold, dict(zip(names, floored, strict=True)))
+    info = SelectionInfo(
+        survivors, total, threshold, dict(zip(names, floored, strict=True))
+    )
     return jax.tree.unflatten(jax.tree.structure(scores), whole), info
 
 
@@ -292,9 +296,9 @@ def _shapes(score: Callable[..., Array], trees: tuple[PyTree, ...]) -> PyTree:
 def _score_leaves(scores: PyTree, prunable: Prunable) -> list[_roles.Leaf]:
     """Tell scores apart by path and shape: their dtype is not that of the weights."""
     shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(jnp.shape(s), bool), scores)
-    told = _roles.leaves_of(shapes if prunable is weights_only else scores, prunable)
+    roles = _roles.leaves_of(shapes if prunable is weights_only else scores, prunable)
     values = jax.tree.leaves(scores)
-    return [one._replace(value=v) for one, v in zip(told, values, strict=True)]
+    return [one._replace(value=v) for one, v in zip(roles, values, strict=True)]
 
 
 def _check_scores(picked: list[_roles.Leaf]) -> None:

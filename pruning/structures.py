@@ -244,7 +244,7 @@ class _NOfM(Structure):
         column = [
             jnp.squeeze(part, axis + 1) for part in jnp.split(key, self.m, axis + 1)
         ]
-        kept = []
+        flags = []
         for mine, own in enumerate(column):
             # Entries ahead of this one: larger, or equal and earlier.
             ahead = [
@@ -254,8 +254,8 @@ class _NOfM(Structure):
             ]
             none = jnp.zeros_like(own, dtype=jnp.int32)  # where m = 1
             rank = sum((flag.astype(jnp.int32) for flag in ahead), none)
-            kept.append(rank < self.n)
-        best = jnp.reshape(jnp.stack(kept, axis + 1), shape)
+            flags.append(rank < self.n)
+        best = jnp.reshape(jnp.stack(flags, axis + 1), shape)
         return best if allowed is None else best & allowed
 
 

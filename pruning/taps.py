@@ -230,15 +230,15 @@ def trace_whole(
 
 def inside(eqn: Equation, keep: Keep | None = None) -> list[Program]:
     """Return the programs that an equation holds: the body of a loop, of a rule."""
-    found = []
+    programs = []
     for value in eqn.params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
             if isinstance(one, jex.ClosedJaxpr):
-                found.append(_flatten(one, 0, keep))
+                programs.append(_flatten(one, 0, keep))
             elif isinstance(one, jex.Jaxpr):
                 unknown = [None] * len(one.constvars)
-                found.append(_flatten(jex.ClosedJaxpr(one, unknown), 0, keep))
-    return found
+                programs.append(_flatten(jex.ClosedJaxpr(one, unknown), 0, keep))
+    return programs
 
 
 def _flatten(closed: Any, count: int, keep: Keep | None = None) -> Program:

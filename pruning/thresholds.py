@@ -75,13 +75,15 @@ class Plateau:
             ``(state, info)``; pure, so it may be jitted, scanned and vmapped.
         """
         loss = jnp.asarray(loss).astype(jnp.float32)
-        best, bad = state
+        best, bad_epochs = state
         good = loss < jnp.float32(1 + self.margin) * best
         improved = loss < best
         best = jnp.where(improved, loss, best)
-        bad = jnp.where(good, 0, bad + 1)
-        fired = bad >= self.patience
-        state = PlateauState(jnp.where(fired, jnp.inf, best), jnp.where(fired, 0, bad))
+        bad_epochs = jnp.where(good, 0, bad_epochs + 1)
+        fired = bad_epochs >= self.patience
+        state = PlateauState(
+            jnp.where(fired, jnp.inf, best), jnp.where(fired, 0, bad_epochs)
+        )
         return state, PlateauInfo(improved, fired)
 
 
@@ -226,8 +228,8 @@ def search_threshold(
     bound = jnp.asarray(bound).astype(loss_dtype)
 
     def loss_at(threshold: Array) -> Array:
-        kept = threshold_mask(params, threshold, prunable=prunable)
-        loss = jnp.asarray(loss_fn(apply_mask(params, kept)))
+        keep = threshold_mask(params, threshold, prunable=prunable)
+        loss = jnp.asarray(loss_fn(apply_mask(params, keep)))
         if loss.shape != ():
             raise ValueError(
                 f"loss_fn: expected a scalar loss, got an array of shape {loss.shape}"

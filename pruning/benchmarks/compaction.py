@@ -92,17 +92,17 @@ def run(repeats: int, batches: Sequence[int] = BATCHES) -> list[dict[str, Any]]:
     rows = []
     for name, make in (("lenet5", lenet5), ("transformer", characters)):
         module, params, mask, x = make()
-        made = forms(module, params, mask, x)
+        networks = forms(module, params, mask, x)
         for batch in batches:
             functions, part = {}, jnp.asarray(x[:batch])
-            for form, (one, weights) in made.items():
+            for form, (one, weights) in networks.items():
                 for way, net in ways(name, one).items():
                     apply = jax.jit(lambda p, x, net=net: net.apply({"params": p}, x))
                     functions[form, way] = partial(apply, weights)
             times = harness.measure(functions, part, repeats=repeats)
             dense = min(t.best for (form, _), t in times.items() if form == "dense")
             for (form, way), time in times.items():
-                weights = made[form][1]
+                weights = networks[form][1]
                 rows.append(
                     {
                         "network": name,

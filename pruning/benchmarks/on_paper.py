@@ -199,7 +199,7 @@ def main() -> None:
         "PSP, transform / with_psp, ms",
     )
     table = [line for name, case in cases.items() for line in rows(name, case)]
-    told = "\n".join(
+    summary = "\n".join(
         f"- {name}: {case.flops / 1e9:,.1f} GFLOP forward, batch {case.batch}"
         for name, case in cases.items()
     )
@@ -207,7 +207,7 @@ def main() -> None:
 
 The columns after "step" are what a transform adds to it. Assumptions:
 
-{told};
+{summary};
 - each device streams {BANDWIDTH / 1e12:.2f} TB/s, reaches {FLOPS / 1e12:.0f} TFLOP/s;
   a collective of scalars takes {1e6 * LATENCY:.0f} us, and XLA joins those of a pass;
 - weights, gradients and momentum in float32, all of them sharded evenly; a step is

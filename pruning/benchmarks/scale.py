@@ -67,12 +67,12 @@ def stepper(schedule: Any, params: Any, grads: Any) -> Callable[[], Any]:
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    held = [(jax.tree.map(jnp.copy, params), tx.init(params))]
-    compiled = _compiled(step, *held[0], grads, donate_argnums=(0, 1))
+    carry = [(jax.tree.map(jnp.copy, params), tx.init(params))]
+    compiled = _compiled(step, *carry[0], grads, donate_argnums=(0, 1))
 
     def call() -> Any:
-        held[0] = compiled(*held[0], grads)
-        return held[0]
+        carry[0] = compiled(*carry[0], grads)
+        return carry[0]
 
     return call
 
@@ -88,15 +88,15 @@ def ways(tree: Any) -> dict[str, Way]:
     """Return name -> (what compiles it and returns the call, bytes moved a weight)."""
     scores = jax.tree.map(jnp.abs, tree)
     size = tree["w"].size
-    kept = round(DENSITY * size)
+    count = round(DENSITY * size)
     mask = pruning.threshold_mask(tree, 1 - DENSITY)
 
     def ready(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
         compiled = _compiled(function, *args)
         return lambda: compiled(*args)
 
-    top = lambda s: s["w"] >= lax.top_k(s["w"].ravel(), kept)[0][-1]
-    sort = lambda s: s["w"] >= jnp.sort(s["w"].ravel())[size - kept]
+    top = lambda s: s["w"] >= lax.top_k(s["w"].ravel(), count)[0][-1]
+    sort = lambda s: s["w"] >= jnp.sort(s["w"].ravel())[size - count]
     select = lambda s: pruning.select(s, DENSITY)
     return {
         "select": (lambda: ready(select, scores), 4 * PASSES + 1),
@@ -194,18 +194,22 @@ def peak(size: int, name: str) -> None:
     begin = _compiled(start)
     compiled = _compiled(step, *jax.eval_shape(start), x, donate_argnums=(0, 1))
     analysis = compiled.memory_analysis()
-    told = analysis.argument_size_in_bytes - analysis.alias_size_in_bytes
-    told += analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+    xla_bytes = analysis.argument_size_in_bytes - analysis.alias_size_in_bytes
+    xla_bytes += analysis.temp_size_in_bytes + analysis.output_size_in_bytes
     before = _memory()
     params, state = begin()
     for _ in range(2):
         params, state = jax.block_until_ready(compiled(params, state, x))
-    taken = _memory(largest=True) - before
+    peak_bytes = _memory(largest=True) - before
     if not 0 < int(jnp.sum(pruning.masks_of(state)["w"])) < size:
         raise RuntimeError("the step chose no masks")
-    held = HELD[name] * size
+    tree_bytes = HELD[name] * size
     row = {"work": f"peak of a step, {name}", "weights": size}
-    print(json.dumps(row | {"peak": taken / held, "peak_xla": told / held}))
+    print(
+        json.dumps(
+            row | {"peak": peak_bytes / tree_bytes, "peak_xla": xla_bytes / tree_bytes}
+        )
+    )
 
 
 def _memory(*, largest: bool = False) -> int:

@@ -31,8 +31,8 @@ def by_bisection(scores: Array) -> Array:
 def by_sort(scores: Array) -> Array:
     """Return the mask of a threshold read off a full sort (ties all kept)."""
     flat = scores.ravel()
-    kept = round(DENSITY * flat.size)
-    return scores >= jnp.sort(flat)[flat.size - kept]
+    count = round(DENSITY * flat.size)
+    return scores >= jnp.sort(flat)[flat.size - count]
 
 
 def by_argsort(scores: Array) -> Array:
@@ -61,12 +61,12 @@ def _check(ways: dict[str, Callable[[Array], Array]], scores: Array) -> None:
     """Raise unless all ways agree on these scores."""
     masks = {name: np.asarray(way(scores)) for name, way in ways.items()}
     values = np.asarray(scores)
-    kept = round(DENSITY * values.size)
+    count = round(DENSITY * values.size)
     exact = masks["bisection"]
     for name, mask in masks.items():
         # A bare threshold keeps every tie, so it may keep more than k.
-        wanted = values >= values[exact].min() if name in BARE else exact
-        if exact.sum() != kept or not np.array_equal(mask, wanted):
+        expected = values >= values[exact].min() if name in BARE else exact
+        if exact.sum() != count or not np.array_equal(mask, expected):
             raise RuntimeError(f"{name} keeps other weights than bisection")
 
 

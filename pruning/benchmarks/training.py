@@ -181,19 +181,19 @@ def network_cases(name: str, steps: int, with_torch: bool) -> list[Case]:
         RuntimeError: if the two frameworks do not reach the same loss.
     """
     init_fn, _ = models.build(name, CLASSES, SHAPE)
-    drawn = draw(steps)
-    batches = jax.device_put(drawn)
+    host_batches = draw(steps)
+    batches = jax.device_put(host_batches)
     params = jax.jit(init_fn)(jax.random.key(0))
     train = jax.jit(trainer(name))
     work, flops = f"{name} JAX", float(steps * flops_of_step(name))
     ours = [Case(lambda: train(params, batches, 0), "JAX", (work, work), steps, flops)]
     if name == "lenet5":
         winograd = jax.jit(trainer(name, conv="winograd"))
-        call, named = lambda: winograd(params, batches, 0), f"{work}, winograd"
-        ours.append(Case(call, "JAX", (named, work), steps, flops))
+        call, label = lambda: winograd(params, batches, 0), f"{work}, winograd"
+        ours.append(Case(call, "JAX", (label, work), steps, flops))
     if not with_torch:
         return ours
-    theirs = torch_trainer(name, params, drawn)
+    theirs = torch_trainer(name, params, host_batches)
     reached, expected = theirs(), float(train(params, batches, 0)[1])
     if not np.isclose(reached, expected, rtol=1e-2):
         raise RuntimeError(f"{name}: PyTorch's loss is {reached}, ours {expected}")

@@ -105,14 +105,14 @@ def compare(
     net = models.network(config.model, data.classes, shape, **_way(config))
     folder = runs.create(path, config, resume=resume, ignore=("data_dir", *GROWS))
     trainer = training.Trainer(config, data, net)
-    asked = training.listing(config)
+    cells = training.listing(config)
     results: list[dict[str, Any]] = []
     try:
-        for place, cell in enumerate(asked, 1):
+        for place, cell in enumerate(cells, 1):
             file = folder.path / "cells" / f"{cell.name}.json"
             if not file.exists():
                 file.parent.mkdir(exist_ok=True)
-                name = f"{place}/{len(asked)} {cell.name}"
+                name = f"{place}/{len(cells)} {cell.name}"
                 result = _trained(trainer, cell, name, config.budget, quiet)
                 runs.write_json(file, folder.own(result))
             result = runs.read_json(file)
@@ -142,7 +142,7 @@ def _trained(
 ) -> dict[str, Any]:
     """Train one cell under a bar of progress of its own."""
     result: dict[str, Any] = {}
-    with Progress(quiet=quiet) as shown, shown.stage(name, 0, budget) as tell:
+    with Progress(quiet=quiet) as progress, progress.stage(name, 0, budget) as tell:
         for result in trainer.cell(cell):
             tell({"train_loss": result.get("loss", result.get("train_loss"))})
     return result
@@ -166,8 +166,8 @@ def draw(config: Comparison, results: report.Cells, folder: Path) -> None:
     """Draw figures/compare.png."""
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    drawn = report.figure(results, title=_title(config))
-    save_png(drawn, figures / "compare.png")
+    chart = report.figure(results, title=_title(config))
+    save_png(chart, figures / "compare.png")
 
 
 def _title(config: Comparison) -> str:

@@ -79,8 +79,8 @@ def scored_masks(
         masks = criteria.synflow_mask(output, params, one, density, steps=_FLOWS)
         return masks, _FLOWS
     if method in _GROWTH:
-        drawn = scores.random(params, key)
-        return select(drawn, density, scope="erk"), 0
+        values = scores.random(params, key)
+        return select(values, density, scope="erk"), 0
     return full_mask(params), 0
 
 
@@ -93,8 +93,8 @@ def rescaled(params: PyTree, masks: PyTree) -> PyTree:
     """
 
     def scaled(weight: Array, masked: Array) -> Array:
-        left = jnp.linalg.norm(masked)
-        return masked * jnp.where(left > 0, jnp.linalg.norm(weight) / left, 1)
+        norm = jnp.linalg.norm(masked)
+        return masked * jnp.where(norm > 0, jnp.linalg.norm(weight) / norm, 1)
 
     return jax.tree.map(scaled, params, apply_mask(params, masks))
 
@@ -104,8 +104,8 @@ def gradients_of(method: str, classes: int, total: int) -> int:
 
     The unspecific sensitivity propagates a cotangent for each class, beside the loss's.
     """
-    felt = -(-total // _REFRESH) if method == "sensitivity" else 0
-    return total + classes * felt
+    refreshes = -(-total // _REFRESH) if method == "sensitivity" else 0
+    return total + classes * refreshes
 
 
 def transform(
@@ -163,8 +163,8 @@ def learning_rate(config: Comparison, total: int) -> Callable[[Any], Array]:
     """Return lr, held and then falling by a cosine to 0 at the end."""
 
     def rate(count: Any) -> Array:
-        gone = jnp.asarray(count).astype(jnp.float32) / total
-        fall = jnp.clip((gone - config.hold) / (1 - config.hold), 0, 1)
+        progress = jnp.asarray(count).astype(jnp.float32) / total
+        fall = jnp.clip((progress - config.hold) / (1 - config.hold), 0, 1)
         return jnp.float32(config.lr) * (1 + jnp.cos(jnp.pi * fall)) / 2
 
     return rate

@@ -49,8 +49,8 @@ class Row(NamedTuple):
     def text(self) -> str:
         """Return mean ± standard error in percent, and over how many seeds."""
         spread = self.standard_error
-        shown = "" if spread is None else f" ± {100 * spread:.2f}"
-        return f"{100 * self.mean:.2f}{shown} ({len(self.errors)})"
+        error = "" if spread is None else f" ± {100 * spread:.2f}"
+        return f"{100 * self.mean:.2f}{error} ({len(self.errors)})"
 
 
 def rows(cells: Cells) -> list[Row]:
@@ -71,12 +71,12 @@ def rows(cells: Cells) -> list[Row]:
 
 def table(cells: Cells) -> tuple[list[str], list[list[str]]]:
     """Return head and body: methods down, compressions across, test error in %."""
-    found = rows(cells)
-    across = sorted({row.compression for row in found if row.method != DENSE})
+    entries = rows(cells)
+    across = sorted({row.compression for row in entries if row.method != DENSE})
     head = ["method", *(f"{c:g}x" for c in across), "gradients a cell"]
     body = []
-    for method in dict.fromkeys(row.method for row in found):
-        own = {row.compression: row for row in found if row.method == method}
+    for method in dict.fromkeys(row.method for row in entries):
+        own = {row.compression: row for row in entries if row.method == method}
         texts = [own[c].text if c in own else "-" for c in across]
         if method == DENSE:
             texts = [own[1.0].text] + [""] * (len(across) - 1)
@@ -128,10 +128,10 @@ def figure(cells: Cells, *, title: str = "") -> Any:
         cells: the cells.
         title: the first line.
     """
-    drawn = blank(8.0, 5.0)
-    axes = drawn.subplots()
-    found = rows(cells)
-    pruned = [row for row in found if row.method != DENSE]
+    chart = blank(8.0, 5.0)
+    axes = chart.subplots()
+    entries = rows(cells)
+    pruned = [row for row in entries if row.method != DENSE]
     for index, method in enumerate(dict.fromkeys(row.method for row in pruned)):
         own = sorted(
             (row for row in pruned if row.method == method),
@@ -146,7 +146,7 @@ def figure(cells: Cells, *, title: str = "") -> Any:
         mark = _MARKERS[(index + 3 * (index // len(COLOURS))) % len(_MARKERS)]
         axes.plot(x, mean, dashes, color=colour, marker=mark, ms=4, label=method)
         axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2)
-    for row in found:
+    for row in entries:
         if row.method == DENSE:
             axes.axhline(100 * row.mean, color=GREY, lw=1, label="dense")
     axes.set(
@@ -163,4 +163,4 @@ def figure(cells: Cells, *, title: str = "") -> Any:
     levels = [v for v in (1, 1.5, 2, 3, 5, 10, 20, 50, 90) if low <= v <= high]
     axes.set_yticks(levels, [f"{v:g}" for v in levels])
     axes.legend(fontsize=7, ncols=2)
-    return drawn
+    return chart

@@ -52,13 +52,13 @@ class Experiment:
 
     def record(self, folder: Path, target: Path | None = None) -> None:
         """Write the record of all cells of a run folder, beside those it has."""
-        known = self.read()
+        by_name = self.read()
         for file in (folder / "cells").glob("*.json"):
             cell = runs.read_json(file)
             cell.pop("run", None)
-            known[file.stem] = cell
-        cells = [known[c.name] for c in listing(self.config) if c.name in known]
-        made = {
+            by_name[file.stem] = cell
+        cells = [by_name[c.name] for c in listing(self.config) if c.name in by_name]
+        record = {
             "experiment": self.name,
             "command": self.command,
             "config": dataclasses.asdict(self.config),
@@ -66,7 +66,7 @@ class Experiment:
             **environment(),
             "cells": cells,
         }
-        runs.write_json(target or self.file, made)
+        runs.write_json(target or self.file, record)
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Go on with the comparison, or record what a run has so far."""

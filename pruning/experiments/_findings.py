@@ -80,10 +80,10 @@ def point(variant: str, target: float) -> Mapping[str, Any]:
 
 def _at(variant: str, target: float) -> tuple[str, tuple[float, ...]]:
     """Return (text, numbers) of an operating point's compression and test error."""
-    found = point(variant, target)
-    ratio = found["compression"]["mean"]
-    error, spread = (100 * found["test_error"][key] for key in ("mean", "se"))
-    text = f"{error:.2f} ± {spread:.2f} % at {ratio:.1f}x ({found['seeds']} seeds)"
+    values = point(variant, target)
+    ratio = values["compression"]["mean"]
+    error, spread = (100 * values["test_error"][key] for key in ("mean", "se"))
+    text = f"{error:.2f} ± {spread:.2f} % at {ratio:.1f}x ({values['seeds']} seeds)"
     return text, (error, spread, ratio)
 
 
@@ -259,10 +259,10 @@ def _ratio(name: str, what: str, ours: Any, other: Any, than: str) -> Ratio:
 
 def ratios() -> tuple[Ratio, ...]:
     """Return the rows of the performance table."""
-    found = []
+    rows = []
     for network, title in (("lenet300", "LeNet-300"), ("lenet5", "LeNet-5")):
         for way, kind in (("taps", "unspecific"), ("taps, specific", "specific")):
-            found.append(
+            rows.append(
                 _ratio(
                     "sensitivity",
                     f"Exact sensitivity, {kind}, {title}, batch 100",
@@ -271,7 +271,7 @@ def ratios() -> tuple[Ratio, ...]:
                     "a gradient of the loss",
                 )
             )
-        found.append(
+        rows.append(
             _ratio(
                 "step",
                 f"The same decay, refreshed every 10 steps, {title}",
@@ -282,7 +282,7 @@ def ratios() -> tuple[Ratio, ...]:
                 "a step of SGD",
             )
         )
-        found.append(
+        rows.append(
             _ratio(
                 "step",
                 f"A step with unspecific decay, {title}",
@@ -293,7 +293,7 @@ def ratios() -> tuple[Ratio, ...]:
                 "a step of SGD",
             )
         )
-    found.append(
+    rows.append(
         _ratio(
             "selection",
             "Exact top-k mask of 10 million scores",
@@ -307,7 +307,7 @@ def ratios() -> tuple[Ratio, ...]:
         ("lenet5 JAX, winograd", "LeNet-5, minimal filtering", "lenet5 PyTorch"),
         ("lenet5 JAX", "LeNet-5, by patches", "lenet5 PyTorch"),
     ):
-        found.append(
+        rows.append(
             _ratio(
                 "training",
                 f"A training step, {title}",
@@ -320,7 +320,7 @@ def ratios() -> tuple[Ratio, ...]:
         ("with_psp", "in the loss"),
         ("psp_regularization", "as a transform"),
     ):
-        found.append(
+        rows.append(
             _ratio(
                 "psp",
                 f"A step with the PSP penalty {title}, LeNet-5",
@@ -329,7 +329,7 @@ def ratios() -> tuple[Ratio, ...]:
                 "a plain step",
             )
         )
-    found.append(
+    rows.append(
         _ratio(
             "psp@cpu",
             "A step with the PSP penalty in the loss, ResNet-20",
@@ -338,7 +338,7 @@ def ratios() -> tuple[Ratio, ...]:
             "a plain step",
         )
     )
-    return tuple(found)
+    return tuple(rows)
 
 
 def misses() -> tuple[Miss, ...]:

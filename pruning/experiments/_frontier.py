@@ -81,14 +81,14 @@ def record_of(path: Path, experiment: str, name: str, seed: int) -> dict[str, An
     points, sizes = [], summary["results"]["shapes"].values()
     total = sum(math.prod(shape) for shape in sizes)
     for point, params, stats, _ in load_points(path):
-        left = folded(model, params, lambda p, x, s=stats: net.apply(p, s, x))
+        folding = folded(model, params, lambda p, x, s=stats: net.apply(p, s, x))
         points.append(
             {
                 **point._asdict(),
-                "folded": total / left["kept"],
-                "folded_kept": left["kept"],
-                "folded_units": left["units"],
-                "folding_moved": left["moved"],
+                "folded": total / folding["kept"],
+                "folded_kept": folding["kept"],
+                "folded_units": folding["units"],
+                "folding_moved": folding["moved"],
             }
         )
     lines = [json.loads(x) for x in (path / "metrics.jsonl").read_text().splitlines()]
@@ -141,7 +141,7 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     result = []
     for name in dict.fromkeys(cell["variant"] for cell in cells):
         own = [cell for cell in cells if cell["variant"] == name]
-        held = own[0]["config"]["validation"] or 5000  # too few say nothing
+        validation = own[0]["config"]["validation"] or 5000  # too few say nothing
         targets = dict.fromkeys(p["target"] for p in own[0]["points"])
         for place, target in enumerate(targets):
             points = [p for c in own for p in c["points"] if p["target"] == target]
@@ -157,7 +157,7 @@ def rows(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
                     f"{mean('compression'):.1f}x",
                     f"{mean('folded'):.1f}x",
                     "-"
-                    if held < 1000
+                    if validation < 1000
                     else percent([p["validation_error"] for p in points]),
                     percent([p["test_error"] for p in points]),
                     percent(lowest),

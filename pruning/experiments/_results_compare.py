@@ -61,13 +61,13 @@ def gate(cells: report.Cells) -> list[str]:
         for compression, one in sorted(pairs.items())
     )
     low, high = student(gaps)
-    told = "told apart" if low > 0 or high < 0 else "not told apart"
+    verdict = "told apart" if low > 0 or high < 0 else "not told apart"
     return [
         "",
         f"What the gate buys at equal budget: sensitivity's test error minus plain "
         f"decay's, pair by pair of a seed, in points: {each}. Over all {len(gaps)} "
-        f"pairs {np.mean(gaps):+.3f}, 95 % interval {low:+.3f} to {high:+.3f}: {told}. "
-        "A cell with the gate takes twice the gradients.",
+        f"pairs {np.mean(gaps):+.3f}, 95 % interval {low:+.3f} to {high:+.3f}: "
+        f"{verdict}. A cell with the gate takes twice the gradients.",
     ]
 
 
@@ -76,7 +76,7 @@ def _section(experiment: Experiment) -> list[str]:
     cells = list(experiment.read().values())
     if not cells:
         return [f"Nothing is recorded yet; `{experiment.command}`."]
-    made = read_json(experiment.file)
+    record = read_json(experiment.file)
     seeds = sorted({cell["seed"] for cell in cells})
     config = experiment.config
     missing = report.missing(listing(config), cells)
@@ -100,7 +100,7 @@ def _section(experiment: Experiment) -> list[str]:
         "",
         f"{len(cells)} of {len(cells) + len(missing)} cells are recorded, of seeds "
         f"{', '.join(map(str, seeds))}{rest}. "
-        f"{made['wall_s'] / 3600:.1f} hours on {device_of(made)}, a core shared with "
-        f"other work, jax {made['versions']['jax']}; `{made['command']}`, which goes "
-        "on from the record.",
+        f"{record['wall_s'] / 3600:.1f} hours on {device_of(record)}, a core shared "
+        f"with other work, jax {record['versions']['jax']}; `{record['command']}`, "
+        "which goes on from the record.",
     ]

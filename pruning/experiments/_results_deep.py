@@ -203,20 +203,20 @@ def _edges(cells: Cells, settled: Mapping[str, Any]) -> str:
 
 def verdicts() -> dict[str, tuple[str, str]]:
     """Return PSP's error less L2's: network -> (interval, verdict)."""
-    found = {}
+    by_network = {}
     for network, name in NETWORKS.items():
         errors = by_seed(read(network), lambda c: 100 * c["test_error"])
         if own := gaps(errors, "psp", "l2"):
-            found[name] = told(own)
-    return found
+            by_network[name] = told(own)
+    return by_network
 
 
 def verdict(found: Mapping[str, tuple[str, str]]) -> str:
     """Say in a few words whether PSP errs less than L2, from :func:`verdicts`."""
     if not found:
         return "not tested"
-    named = lambda kind: [name for name, (_, own) in found.items() if own == kind]
-    less, more = named("lower"), named("higher")
+    of_kind = lambda kind: [name for name, (_, own) in found.items() if own == kind]
+    less, more = of_kind("lower"), of_kind("higher")
     if len(less) == len(found):
         return "holds here"
     if less or more:
@@ -229,8 +229,8 @@ def verdict(found: Mapping[str, tuple[str, str]]) -> str:
 
 def finding() -> Finding:
     """Return the row of RESULTS.md on deep networks."""
-    found = verdicts()
-    ours = "; ".join(f"{name} {text}" for name, (text, _) in found.items())
+    by_network = verdicts()
+    ours = "; ".join(f"{name} {text}" for name, (text, _) in by_network.items())
     values, records = [], []
     for network in NETWORKS:
         cells = read(network)
@@ -253,7 +253,7 @@ def finding() -> Finding:
         "PSP generalises better than L2 in deep networks (CIFAR-10)",
         "(ABS)",
         size + ours if ours else "no pair was run",
-        verdict(found),
+        verdict(by_network),
         "psp",
         tuple(values),
         tuple(records),
@@ -282,7 +282,7 @@ def section() -> list[str]:
     recorded = {network: read(network) for network in NETWORKS}
     if not any(recorded.values()):
         return [*lines, "No cell has been recorded yet.", ""]
-    found = verdicts()
+    by_network = verdicts()
     lines += [
         "The images are a JPEG copy of CIFAR-10 and everything is reduced: narrow "
         "networks with batch-norm on 2x2 blocks of pixels, 10,000 training images, 24 "
@@ -291,11 +291,11 @@ def section() -> list[str]:
         "and 4 epochs; the test set was looked at once. Regularisers of one seed have "
         "the same initial weights and batches.",
         "",
-        f"Does PSP err less than L2? The claim: **{verdict(found)}**.",
+        f"Does PSP err less than L2? The claim: **{verdict(by_network)}**.",
         "",
         *(
             f"- PSP less L2, {name}: {text}: {own}."
-            for name, (text, own) in found.items()
+            for name, (text, own) in by_network.items()
         ),
         *_room(recorded),
         "",

@@ -34,10 +34,10 @@ FASHION_LOGS = {
 
 def groups(cells: Cells, order: Sequence[str] = ()) -> dict[str, list[Any]]:
     """Return the cells of each variant, those named in ``order`` first."""
-    found: dict[str, list[Any]] = {name: [] for name in order}
+    by_variant: dict[str, list[Any]] = {name: [] for name in order}
     for cell in cells:
-        found.setdefault(cell["variant"], []).append(cell)
-    return {name: own for name, own in found.items() if own}
+        by_variant.setdefault(cell["variant"], []).append(cell)
+    return {name: own for name, own in by_variant.items() if own}
 
 
 def late_error(cell: Mapping[str, Any], first: int) -> float:
@@ -58,10 +58,10 @@ def errors_by_seed(cells: Cells, since: int | None) -> dict[int, float]:
 
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> str:
     """Return ``one`` less ``other`` over the seeds of both, with its standard error."""
-    found = [one[seed] - other[seed] for seed in one if seed in other]
-    if not found:
+    gaps = [one[seed] - other[seed] for seed in one if seed in other]
+    if not gaps:
         return "-"
-    over = moments(found)
+    over = moments(gaps)
     mean = f"{over['mean']:+.3f}"
     return mean if over["se"] is None else f"{mean} ± {over['se']:.3f}"
 
@@ -77,9 +77,9 @@ def against_logs(
         since: the error is the mean over the epochs from here on; None: the last.
     """
     rows = []
-    found = groups(cells, list(logs))
-    reference = errors_by_seed(found.get("psp", []), since)
-    for name, own in found.items():
+    by_variant = groups(cells, list(logs))
+    reference = errors_by_seed(by_variant.get("psp", []), since)
+    for name, own in by_variant.items():
         errors = errors_by_seed(own, since)
         ours = (
             spread(list(errors.values()), ".3f"),
@@ -222,12 +222,12 @@ def pruned_table() -> list[str]:
     cells = [runs.read_json(path) for path in sorted(RECORDED.glob("psp_prune-*.json"))]
     if not cells:
         return [*lines, "No run has been recorded yet.", ""]
-    found = {(cell["chain"], cell["density"]): percents(cell) for cell in cells}
-    chains = [c for c in psp_prune.CHAINS if any(c == chain for chain, _ in found)]
+    errors = {(cell["chain"], cell["density"]): percents(cell) for cell in cells}
+    chains = [c for c in psp_prune.CHAINS if any(c == chain for chain, _ in errors)]
     rows = []
-    for density in sorted({density for _, density in found}, reverse=True):
-        own = [found.get((chain, density), {}) for chain in chains]
-        psp, l2 = (found.get((chain, density), {}) for chain in ("psp", "l2"))
+    for density in sorted({density for _, density in errors}, reverse=True):
+        own = [errors.get((chain, density), {}) for chain in chains]
+        psp, l2 = (errors.get((chain, density), {}) for chain in ("psp", "l2"))
         rows.append(
             [
                 f"{1 / density:g}x",

@@ -146,7 +146,7 @@ def _points(record: Mapping[str, Any]) -> list[tuple[float, float, float]]:
 
 def penalty() -> dict[str, Any]:
     """Draw the comparisons of regularisers from the cells."""
-    drawn: dict[str, Any] = {}
+    drawings: dict[str, Any] = {}
     for experiment, data in (("psp_mnist", "MNIST"), ("psp_fashion", "Fashion-MNIST")):
         recorded = _psp_cells.read(RECORDED, experiment)
         cells = [
@@ -157,18 +157,18 @@ def penalty() -> dict[str, Any]:
         ]
         seeds = len({cell["seed"] for cell in cells})
         title = f"LeNet-5 on {data}, {seeds} seeds: mean and range"
-        drawn[f"{experiment}-curves"] = figures.curves(cells, title=title)
+        drawings[f"{experiment}-curves"] = figures.curves(cells, title=title)
         if experiment == "psp_mnist":
-            drawn[f"{experiment}-layers"] = figures.layers(cells, title=title)
-            drawn[f"{experiment}-weights"] = figures.weights(
+            drawings[f"{experiment}-layers"] = figures.layers(cells, title=title)
+            drawings[f"{experiment}-weights"] = figures.weights(
                 cells, title="LeNet-5 on MNIST, seed 0, after 50 epochs"
             )
-    return drawn
+    return drawings
 
 
 def deep_networks() -> dict[str, Any]:
     """Draw the comparison of regularisers in deep networks, what is recorded of it."""
-    drawn: dict[str, Any] = {}
+    drawings: dict[str, Any] = {}
     for network, name in _results_deep.NETWORKS.items():
         cells = [
             {**cell, "method": _NAMES[cell["method"]]}
@@ -180,14 +180,14 @@ def deep_networks() -> dict[str, Any]:
             continue
         seeds = len({cell["seed"] for cell in cells})
         title = f"{name}, narrow, CIFAR-10 as JPEG, seeds: {seeds}, mean and range"
-        drawn[f"psp_deep-{network}-curves"] = figures.curves(cells, title=title)
-        drawn[f"psp_deep-{network}-layers"] = figures.layers(
+        drawings[f"psp_deep-{network}-curves"] = figures.curves(cells, title=title)
+        drawings[f"psp_deep-{network}-layers"] = figures.layers(
             [_few_layers(cell) for cell in cells], title=title
         )
-        drawn[f"psp_deep-{network}-weights"] = figures.weights(
+        drawings[f"psp_deep-{network}-weights"] = figures.weights(
             cells, title=f"{name}, narrow, seed 0, after 24 epochs"
         )
-    return drawn
+    return drawings
 
 
 def _few_layers(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,13 +215,13 @@ def _spelled_out(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
-    drawn = {"lenet300_mnist-frontier": frontier(), **penalty(), **deep_networks()}
-    drawn["frontier_lenet300-frontier"] = by_schedule()
+    drawings = {"lenet300_mnist-frontier": frontier(), **penalty(), **deep_networks()}
+    drawings["frontier_lenet300-frontier"] = by_schedule()
     for one in _results_compare.EXPERIMENTS:
         title = f"{one.title}, {one.config.budget} epochs each"
         if cells := list(one.read().values()):
-            drawn[one.name] = report.figure(cells, title=title)
-    for name, figure in drawn.items():
+            drawings[one.name] = report.figure(cells, title=title)
+    for name, figure in drawings.items():
         print(save_png(figure, folder / f"{name}.png"))
 
 

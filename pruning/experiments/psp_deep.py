@@ -138,20 +138,22 @@ def run(
         base: the configuration of a cell.
         settings: name -> configuration of a trial.
     """
-    found = {}
+    strengths = {}
     for network in options.only:
         for name, config in settings.items():
             variant, trial = f"{network}-{name}", of_network(network, config)
             _psp_cells.run_missing("psp_deepsearch", variant, trial, options)
         trials = _psp_cells.read(options.recorded, f"psp_deepsearch-{network}")
-        found[network] = chosen(trials)
-        print(f"psp_deep, {network}: {found[network]}", flush=True)
+        strengths[network] = chosen(trials)
+        print(f"psp_deep, {network}: {strengths[network]}", flush=True)
     for seed in sorted({seed for network in options.only for seed in SEEDS[network]}):
         for network in options.only:
             if seed not in (options.seeds or SEEDS[network]):
                 continue
             for method in METHODS:
-                config = replace(base, method=method, seeds=(seed,), **found[network])
+                config = replace(
+                    base, method=method, seeds=(seed,), **strengths[network]
+                )
                 cell = of_network(network, config)
                 _psp_cells.run_missing("psp_deep", f"{network}-{method}", cell, options)
 

@@ -68,8 +68,8 @@ def percent(row: Mapping[str, Any]) -> str:
 
 def target_name(target: float | None, method: str) -> str:
     """Return what an operating point was asked to be."""
-    asked = "weights at" if method.startswith("one-shot") else ">="
-    return {None: "accepted", 1.0: "dense"}.get(target, f"{asked} {target}x")
+    prefix = "weights at" if method.startswith("one-shot") else ">="
+    return {None: "accepted", 1.0: "dense"}.get(target, f"{prefix} {target}x")
 
 
 def frontier_rows(record: Mapping[str, Any]) -> list[list[str]]:

@@ -205,8 +205,8 @@ def training(config: Config, mesh: Mesh) -> Training:
 
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, state = tx.update(grads, state, params)
-        kept = pruning.count(pruning.masks_of(state), params=params).kept
-        return optax.apply_updates(params, updates), state, (loss, kept)
+        survivors = pruning.count(pruning.masks_of(state), params=params).kept
+        return optax.apply_updates(params, updates), state, (loss, survivors)
 
     whole = NamedSharding(mesh, P())
     along = whole if config.whole_batch else NamedSharding(mesh, P("fsdp"))
@@ -256,9 +256,9 @@ def fit(
     history = []
     for number in range(config.steps):
         tokens = run.place(batch_of(config, text, number))
-        params, state, (loss, kept) = run.step(params, state, tokens)
+        params, state, (loss, survivors) = run.step(params, state, tokens)
         watch(number, params, state)
-        history.append((float(loss), int(kept)))
+        history.append((float(loss), int(survivors)))
         if not np.isfinite(history[-1][0]):
             raise FloatingPointError(f"loss: not finite at step {number}")
     return params, state, history
@@ -274,11 +274,13 @@ def main(config: Config) -> None:
         config.out / "checkpoint", (params, state), step=config.steps, keep=1
     )
     if processes.first():
-        losses, kept = map(list, zip(*history, strict=True))
-        told = {key: str(value) for key, value in dataclasses.asdict(config).items()}
-        summary = {"config": told, "losses": losses, "kept": kept}
+        losses, survivors = map(list, zip(*history, strict=True))
+        settings = {
+            key: str(value) for key, value in dataclasses.asdict(config).items()
+        }
+        summary = {"config": settings, "losses": losses, "kept": survivors}
         write_json(config.out / "summary.json", {**environment(), **summary})
-        print(f"loss {losses[-1]:.4f}, {kept[-1]:,} weights kept: {config.out}")
+        print(f"loss {losses[-1]:.4f}, {survivors[-1]:,} weights kept: {config.out}")
 
 
 if __name__ == "__main__":

@@ -103,8 +103,8 @@ def _shown(result: Result) -> list[Point]:
     """Return the point to show, of each seed: accepted, or the last target."""
     pruned = _pruned(result)
     targets = [p.target for p in pruned]
-    wanted = None if None in targets else targets[-1]
-    return [p for p in pruned if p.target == wanted]
+    target = None if None in targets else targets[-1]
+    return [p for p in pruned if p.target == target]
 
 
 def _pruned(result: Result) -> tuple[Point, ...]:
@@ -120,10 +120,10 @@ def _write(result: Result) -> list[str]:
     params, mask = snapshots.read(
         result.folder / "tuned", tuned, dict.fromkeys(result.shapes, 0)
     )
-    drawn = figures.write(result.folder, point=index)
+    paths = figures.write(result.folder, point=index)
     with replacing(result.folder / "report.txt") as file:
         file.write((to_text(report(params, mask)) + "\n").encode())
-    return ["report.txt", *(str(p.relative_to(result.folder)) for p in drawn)]
+    return ["report.txt", *(str(p.relative_to(result.folder)) for p in paths)]
 
 
 def _show(result: Result, wall: float) -> None:
@@ -147,8 +147,8 @@ def _layers(result: Result) -> Any:
     from rich.table import Table
 
     config, points = result.config, _shown(result)
-    wanted = points[0].target
-    where = "accepted" if wanted is None else f"{wanted:g}x"
+    target = points[0].target
+    where = "accepted" if target is None else f"{target:g}x"
     who = f"seed {points[0].seed}"
     if len(points) > 1:
         who = f"mean of {len(points)} seeds"
@@ -158,21 +158,21 @@ def _layers(result: Result) -> Any:
         caption="compression: total / kept, of the entries that the row names",
     )
     for head in ("entries", "shape", "kept", "total", "density", "compression"):
-        left = head in ("entries", "shape")
-        table.add_column(head, justify="left" if left else "right", no_wrap=True)
+        is_text = head in ("entries", "shape")
+        table.add_column(head, justify="left" if is_text else "right", no_wrap=True)
 
     def add(name: str, shape: str, leaves: Sequence[str]) -> None:
-        kept = sum(p.kept[leaf] for p in points for leaf in leaves) / len(points)
+        count = sum(p.kept[leaf] for p in points for leaf in leaves) / len(points)
         total = sum(math.prod(result.shapes[leaf]) for leaf in leaves)
-        exact = Tally(kept, total)  # pyright: ignore[reportArgumentType]
-        number = f"{kept:,.0f}" if len(points) == 1 else f"{kept:,.1f}"
+        exact = Tally(count, total)  # pyright: ignore[reportArgumentType]
+        number = f"{count:,.0f}" if len(points) == 1 else f"{count:,.1f}"
         table.add_row(
             name,
             shape,
             number,
             f"{total:,}",
             f"{100 * exact.density:.2f} %",
-            f"{exact.compression:.1f}x" if kept else "none kept",
+            f"{exact.compression:.1f}x" if count else "none kept",
         )
 
     for name, shape in result.shapes.items():
@@ -202,10 +202,10 @@ def _points(result: Result) -> Any:
         missed = sum(not p.reached for p in own)
         if missed:
             name += f" (not reached by {missed} of {len(own)})"
-        kept = float(np.mean([sum(p.kept.values()) for p in own]))
+        count = float(np.mean([sum(p.kept.values()) for p in own]))
         table.add_row(
             name,
-            f"{size / max(kept, 1):.1f}x",
+            f"{size / max(count, 1):.1f}x",
             _percent([p.validation_error for p in own]),
             _percent([p.test_error for p in own]),
         )

@@ -277,9 +277,9 @@ def _check_schedule(config: Config) -> None:
         )
     if (config.allocation == "given") != bool(config.densities):
         raise ValueError("densities: expected them if and only if allocation is given")
-    bad = [d for d in config.densities if not (math.isfinite(d) and d >= 0)]
-    if bad:
-        raise ValueError(f"densities: expected finite numbers >= 0, got {bad[0]}")
+    invalid = [d for d in config.densities if not (math.isfinite(d) and d >= 0)]
+    if invalid:
+        raise ValueError(f"densities: expected finite numbers >= 0, got {invalid[0]}")
 
 
 def _check_mesh(config: Config) -> None:

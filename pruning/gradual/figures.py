@@ -178,8 +178,8 @@ def first_layer(
     count = np.count_nonzero(weights, axis=1).reshape(image_shape).sum(-1)
     figure = blank(4.8, 4.4)
     axis = figure.subplots()
-    drawn = axis.imshow(count, cmap="viridis", vmin=0)
-    bar = figure.colorbar(drawn, ax=axis, shrink=0.85)
+    image = axis.imshow(count, cmap="viridis", vmin=0)
+    bar = figure.colorbar(image, ax=axis, shrink=0.85)
     bar.set_label(f"connections kept, of {weights.shape[1] * image_shape[2]}")
     if height * width <= 100:  # few enough pixels to write the numbers in
         middle = count.max() / 2
@@ -229,21 +229,21 @@ def write(run_dir: str | Path, *, point: int = 0) -> list[Path]:
     tuned = results["points"][len(seeds) :]  # the dense ones come first
     title = f"{config['model']} on {config['dataset']}, {config['method']}"
     like = dict.fromkeys(results["shapes"], 0)
-    kept = snapshots.listing(folder.path / "snapshots")
+    listing = snapshots.listing(folder.path / "snapshots")
     replica = seeds.index(tuned[point]["seed"])
-    (dense,) = (s for s in kept if (s.replica, s.name) == (replica, "dense"))
+    (dense,) = (s for s in listing if (s.replica, s.name) == (replica, "dense"))
     before, _ = snapshots.read(folder.path / "snapshots", dense, like)
     last = dense._replace(replica=point, name="tuned")
     after, _ = snapshots.read(folder.path / "tuned", last, like)
     name = next(n for n, shape in results["shapes"].items() if len(shape) > 1)
-    chosen = [
+    points = [
         (seeds.index(p["seed"]), p["compression"], float(p["validation_error"]))
         for p in tuned
     ]
     records = runs.read_metrics(folder)
     one = f"{title}, seed {seeds[replica]}, {tuned[point]['compression']:.1f}x"
-    drawn = {
-        "frontier": frontier(records, kept, seeds=seeds, chosen=chosen, title=title),
+    drawings = {
+        "frontier": frontier(records, listing, seeds=seeds, chosen=points, title=title),
         "weights": histograms(before, after, title=one),
         "first-layer": first_layer(
             after[name], _image_shape(len(after[name])), name=name, title=one
@@ -251,7 +251,7 @@ def write(run_dir: str | Path, *, point: int = 0) -> list[Path]:
     }
     return [
         save(figure, folder.path / "figures" / f"{key}.png")
-        for key, figure in drawn.items()
+        for key, figure in drawings.items()
     ]
 
 
@@ -274,8 +274,10 @@ def _epochs(
         following = next((s for s in cuts if s.epoch >= record["epoch"]), None)
         if following is not None:
             epochs.append(number)
-            known = record.get("compression")  # by a schedule: of each epoch
-            sizes.append(known[replica] if known else following.compression)
+            compressions = record.get("compression")  # by a schedule: of each epoch
+            sizes.append(
+                compressions[replica] if compressions else following.compression
+            )
             errors.append(100 * record["validation_error"][replica])
     return epochs, sizes, errors
 
@@ -303,25 +305,25 @@ def _plain(axis: Any) -> None:
 
 def _filters(kernel: np.ndarray, name: str, title: str) -> Any:
     height, width, channels, filters = kernel.shape
-    shown = min(filters * channels, _TILES)
-    columns = min(shown, 10)
-    rows = -(-shown // columns)
+    count = min(filters * channels, _TILES)
+    columns = min(count, 10)
+    rows = -(-count // columns)
     figure = blank(0.75 * columns + 1.2, 0.85 * rows + 1.1)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     tiles = np.moveaxis(kernel, (2, 3), (1, 0)).reshape(-1, height, width)
     reach = float(np.abs(kernel).max()) or 1.0
-    drawn = None
+    image = None
     for index, axis in enumerate(axes):
         axis.set_xticks([])
         axis.set_yticks([])
-        if index >= shown:
+        if index >= count:
             axis.set_axis_off()
             continue
         tile = np.ma.masked_equal(tiles[index], 0)
         axis.set_facecolor("#D9D9D9")
-        drawn = axis.imshow(tile, cmap="PuOr", vmin=-reach, vmax=reach)
+        image = axis.imshow(tile, cmap="PuOr", vmin=-reach, vmax=reach)
         axis.set_title(f"{np.count_nonzero(tiles[index])}", fontsize=7, pad=2)
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.8)
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.8)
     bar.set_label("weight; grey: pruned")
     figure.suptitle(
         f"{title}\n{name}: {np.count_nonzero(kernel):,} of {kernel.size:,} kept; above "

@@ -107,8 +107,8 @@ def operating_points(run: Run) -> list[tuple[snapshots.Snapshot, bool]]:
         own = [s for s in everything if s.replica == index]
         for target in targets_of(config):
             if config.method.startswith("one-shot"):
-                (cut,) = (s for s in own if s.name == target.one_shot_name)
-                points.append((cut, True))
+                (snapshot,) = (s for s in own if s.name == target.one_shot_name)
+                points.append((snapshot, True))
                 continue
             if planned(config):
                 name = _cut_name(run, run.target_epochs[target.compression])
@@ -157,21 +157,21 @@ def snapshot_networks(run: Run, begin: Begin, *, tuning: bool) -> loop.Replica:
         tuning: whether for each operating point; else for each seed's dense network.
     """
     config = run.config
-    chosen = [(index, "dense") for index in range(len(config.seeds))]
+    origins = [(index, "dense") for index in range(len(config.seeds))]
     if tuning:
-        chosen = [(s.replica, s.name) for s, _ in operating_points(run)]
+        origins = [(s.replica, s.name) for s, _ in operating_points(run)]
     table = {(s.replica, s.name): s for s in run.listing()}
-    points = [read_point(run, table[c]) for c in chosen]
+    points = [read_point(run, table[c]) for c in origins]
     if tuning and config.method == "one-shot-rewind":  # early weights, late masks
-        early = [read_point(run, table[index, "rewind"]) for index, _ in chosen]
+        early = [read_point(run, table[index, "rewind"]) for index, _ in origins]
         points = [
             (params, masks, stats)
             for (params, _, stats), (_, masks, _) in zip(early, points, strict=True)
         ]
     params, masks, stats = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
-    each = len(chosen) // len(config.seeds)
+    each = len(origins) // len(config.seeds)
     keys = []
-    for place, (index, _) in enumerate(chosen):
+    for place, (index, _) in enumerate(origins):
         own = jax.random.fold_in(
             jax.random.key(config.seeds[index]), 4 if tuning else 3
         )
@@ -306,12 +306,12 @@ def _write(
     """Write a snapshot of one replica; by one process, if there are several."""
     if not processes.first():
         return
-    kept = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
+    survivors = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
     total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(masks))
     snapshots.write(
         run.snapshots,
         snapshots.Snapshot(
-            index, name, epoch, float(best.loss), float(best.error), kept, total
+            index, name, epoch, float(best.loss), float(best.error), survivors, total
         ),
         best.params,
         masks,

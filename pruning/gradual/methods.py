@@ -98,11 +98,11 @@ def _shrink(
         return loss_sensitivity_decay(rate, prunable=prunable)
     if method == "l2":
         # Decoupled, as the other shrink terms are: w <- w - rate w after the step.
-        chosen = lambda tree: jax.tree_util.tree_map_with_path(
+        mask_of = lambda tree: jax.tree_util.tree_map_with_path(
             lambda path, leaf: prunable(str(path), leaf), tree
         )
         down: Any = (lambda n: -rate(n)) if callable(rate) else -rate  # pyright: ignore
-        return optax.add_decayed_weights(down, mask=chosen)
+        return optax.add_decayed_weights(down, mask=mask_of)
     return None
 
 
@@ -139,10 +139,12 @@ def penalty_of(
     config: Config, net: Network, classes: int
 ) -> Callable[[Any, Any], jax.Array]:
     """Return ``(params, batch) -> R``, the value that the shrink term descends."""
-    felt = sensitivity_of(config, net, classes)
+    sensitivity_fn = sensitivity_of(config, net, classes)
 
     def of(params: Any, batch: Any) -> jax.Array:
         prunable = prunable_of(config)
-        return sensitivity_penalty(params, felt(params, batch), prunable=prunable)
+        return sensitivity_penalty(
+            params, sensitivity_fn(params, batch), prunable=prunable
+        )
 
     return of

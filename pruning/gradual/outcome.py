@@ -93,13 +93,13 @@ def report(run: Run, state: Any, started: float) -> None:
     errors = jax.jit(
         lambda networks, data: lax.map(lambda n: error_of(n, data), networks)
     )
-    chosen = operating_points(run)
+    pairs = operating_points(run)
     targets = targets_of(config)
     table = {(s.replica, s.name): s for s in run.listing()}
     records = [table[index, "dense"] for index in range(len(config.seeds))]
     dense = [(params, s) for params, _, s in (read_point(run, r) for r in records)]
     best = state.best.params, state.best.stats
-    tuned = [host_replica(best, i) for i in range(len(chosen))]
+    tuned = [host_replica(best, i) for i in range(len(pairs))]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
     tested = np.asarray(errors(stacked, test))
     validated = np.asarray(errors(stacked, validation))
@@ -107,7 +107,7 @@ def report(run: Run, state: Any, started: float) -> None:
         _point(seed, 1.0, True, dense[i][0], records[i].error, tested[i])
         for i, seed in enumerate(config.seeds)
     ]
-    for i, (snapshot, reached) in enumerate(chosen):
+    for i, (snapshot, reached) in enumerate(pairs):
         target = _compression(targets[i % len(targets)], snapshot.total)
         seed, errors_at = config.seeds[snapshot.replica], len(dense) + i
         points.append(
@@ -122,8 +122,8 @@ def report(run: Run, state: Any, started: float) -> None:
         )
     if processes.first():
         masks = masks_of(state.opt_state)
-        masks = [host_replica(masks, i) for i in range(len(chosen))]
-        _write(run, points, [c[0] for c in chosen], tuned, masks, started)
+        masks = [host_replica(masks, i) for i in range(len(pairs))]
+        _write(run, points, [c[0] for c in pairs], tuned, masks, started)
     processes.barrier("synaptax run: summary")
 
 
@@ -173,21 +173,21 @@ def _point(
     validation: Any,
     test: Any,
 ) -> Point:
-    kept = {n: int(np.count_nonzero(leaf)) for n, leaf in named_leaves(params)}
+    counts = {n: int(np.count_nonzero(leaf)) for n, leaf in named_leaves(params)}
     total = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
-    compression = total / max(sum(kept.values()), 1)
+    compression = total / max(sum(counts.values()), 1)
     return Point(
-        seed, target, reached, compression, kept, float(validation), float(test)
+        seed, target, reached, compression, counts, float(validation), float(test)
     )
 
 
 def finished(config: Config, folder: runs.RunFolder) -> Result:
     """Return what the summary of a run that has ended says."""
-    held, wall_s = _held(folder)
-    return Result(config, folder.path, held.points, held.shapes, wall_s)
+    results, wall_s = _results_of(folder)
+    return Result(config, folder.path, results.points, results.shapes, wall_s)
 
 
-class _Held(NamedTuple):
+class _Results(NamedTuple):
     """The results in the summary of a finished run."""
 
     points: tuple[Point, ...]
@@ -232,7 +232,7 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
         ...     logits = net.apply(params, stats, images)  # doctest: +SKIP
     """
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
-    points = _held(folder)[0].points
+    points = _results_of(folder)[0].points
     seeds = len({point.seed for point in points})
     loaded = []
     for index, point in enumerate(points):
@@ -257,12 +257,12 @@ def load_network(run_dir: str | Path, **options: Any) -> models.Network:
         ValueError: if the run is not finished, or an option is not the network's.
     """
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
-    held, _ = _held(folder)
+    results, _ = _results_of(folder)
     name = runs.read_json(folder.config)["model"]
-    return models.network(name, held.classes, held.image_shape, **options)
+    return models.network(name, results.classes, results.image_shape, **options)
 
 
-def _held(folder: runs.RunFolder) -> tuple[_Held, float]:
+def _results_of(folder: runs.RunFolder) -> tuple[_Results, float]:
     """Return the results and the seconds in a finished run's summary."""
     path = folder.summary
     if not path.exists():
@@ -270,11 +270,11 @@ def _held(folder: runs.RunFolder) -> tuple[_Held, float]:
             f"{folder.path}: expected a finished run, but there is no {path.name}"
         )
     summary = runs.read_summary(path)
-    fields = {name: summary["results"].get(name) for name in _Held._fields}
-    held = typed(path, fields, _Held)
-    for number, point in enumerate(held.points, start=1):
-        _check(path, number, point, held.shapes)
-    return held, float(summary["wall_s"])
+    fields = {name: summary["results"].get(name) for name in _Results._fields}
+    results = typed(path, fields, _Results)
+    for number, point in enumerate(results.points, start=1):
+        _check(path, number, point, results.shapes)
+    return results, float(summary["wall_s"])
 
 
 def _check(
@@ -282,11 +282,11 @@ def _check(
 ) -> None:
     """Raise a FileError that names a field of a point that cannot be."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    kept = point.kept
-    inside = kept.keys() == sizes.keys() and all(
-        0 <= kept[name] <= sizes[name] for name in sizes
+    counts = point.kept
+    inside = counts.keys() == sizes.keys() and all(
+        0 <= counts[name] <= sizes[name] for name in sizes
     )
-    compression = sum(sizes.values()) / max(sum(kept.values()), 1)
+    compression = sum(sizes.values()) / max(sum(counts.values()), 1)
     good = {
         "kept": inside,
         "compression": inside and math.isclose(point.compression, compression),

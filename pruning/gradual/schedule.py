@@ -49,10 +49,10 @@ def pruner(config: Config, net: Network, classes: int, steps: int) -> Any:
                 f"got {len(config.densities)}"
             )
         scope = dict(zip(names, config.densities, strict=True))
-    felt = sensitivity_of(config, net, classes)
+    sensitivity_fn = sensitivity_of(config, net, classes)
 
     def output(params: Any, batch: Any) -> Any:  # |w| S, to first order |dy|
-        return scores.sensitivity(params, felt(params, batch), weighted=True)
+        return scores.sensitivity(params, sensitivity_fn(params, batch), weighted=True)
 
     own: dict[str, Any] = {"scale": over_scale, "lamp": lamp, "output": output}
     return prune(
@@ -66,15 +66,15 @@ def pruner(config: Config, net: Network, classes: int, steps: int) -> Any:
 def schedule_of(config: Config, net: Network, steps: int) -> schedules.Schedule:
     """Return the schedule of the pruning stage, in its steps."""
     total, fixed = _sizes(config, net)
-    kept = math.floor((total + fixed) / config.targets[-1]) - fixed
-    if kept < 0:
+    survivors = math.floor((total + fixed) / config.targets[-1]) - fixed
+    if survivors < 0:
         raise ValueError(
             f"targets: {config.targets[-1]}x keeps fewer than the {fixed} parameters "
             "that may not be cut"
         )
     first = int(config.begin * config.prune_epochs * steps)
     last = int(config.end * config.prune_epochs * steps)
-    every, density = config.every * steps, kept / total
+    every, density = config.every * steps, survivors / total
     if config.schedule == "one-shot":
         return schedules.one_shot(last, density)
     if config.schedule == "polynomial":
@@ -95,10 +95,10 @@ def epochs_of_targets(config: Config, net: Network, steps: int) -> dict[float, i
         return jnp.where(last < 0, total, schedule.kept(last, total))
 
     epochs = np.arange(1, config.prune_epochs + 1)
-    kept = np.asarray(jax.vmap(kept_after)(jnp.asarray(epochs))) + fixed
+    survivors = np.asarray(jax.vmap(kept_after)(jnp.asarray(epochs))) + fixed
     reached = {}
     for target in config.targets:
-        there = epochs[kept <= (total + fixed) / target]
+        there = epochs[survivors <= (total + fixed) / target]
         if not there.size:
             raise ValueError(f"targets: the schedule does not reach {target}x")
         reached[target] = int(there[0])
@@ -111,8 +111,8 @@ def learning_rate(config: Config, steps: int) -> Callable[[Any], Array]:
 
     def rate(count: Any) -> Array:
         count = jnp.asarray(count).astype(jnp.float32)
-        gone = (count / length - config.tune_hold) / (1 - config.tune_hold)
-        fall = (1 + jnp.cos(jnp.pi * jnp.clip(gone, 0, 1))) / 2
+        progress = (count / length - config.tune_hold) / (1 - config.tune_hold)
+        fall = (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
         return jnp.asarray(config.tune_lr * fall, jnp.float32)
 
     return rate
@@ -157,8 +157,10 @@ def lamp(params: Any) -> Any:
 
 def _prunable_leaves(config: Config, net: Network) -> list[tuple[str, Any]]:
     params, _ = jax.eval_shape(net.init, jax.random.key(0))
-    chosen = prunable_of(config)
-    return [(name, leaf) for name, leaf in named_leaves(params) if chosen(name, leaf)]
+    is_prunable = prunable_of(config)
+    return [
+        (name, leaf) for name, leaf in named_leaves(params) if is_prunable(name, leaf)
+    ]
 
 
 def _sizes(config: Config, net: Network) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
     config, data = run.config, (run.data.train, run.data.validation)
     steps, planned = run.steps, schedule.planned(config)
     seeds, points = len(config.seeds), len(handover.targets_of(config))
-    new, read = handover.new_networks, handover.snapshot_networks
+    new, from_snapshots = handover.new_networks, handover.snapshot_networks
     augment = _augment(run)
 
     def stage(
@@ -184,7 +184,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             "prune",
             0 if one_shot else config.prune_epochs,
             prune_lr,
-            partial(read, tuning=False),
+            partial(from_snapshots, tuning=False),
             seeds,
             after_epoch=write,
             record=lambda info: _record(info) | logged,
@@ -194,7 +194,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             "tune",
             config.tune_epochs,
             tune_lr,
-            partial(read, tuning=True),
+            partial(from_snapshots, tuning=True),
             seeds * points,
         ),
     ]

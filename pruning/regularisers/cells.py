@@ -58,17 +58,17 @@ def cells_of(
 def _curves(records: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
     """Return one seed's curves: the error of every epoch, the rest thinned."""
     where = "test" if "test_error" in records[0] else "validation"
-    shown = thinned(len(records))
+    indices = thinned(len(records))
     error = [float(f"{record[f'{where}_error'][index]:.5g}") for record in records]
     short = lambda value: float(f"{value[index]:.4g}")
     return {
         "watched": where,
         "error": error,
-        "epochs": [records[i]["epoch"] for i in shown],
-        "loss": [short(records[i][f"{where}_loss"]) for i in shown],
-        "train_loss": [short(records[i]["train_loss"]) for i in shown],
+        "epochs": [records[i]["epoch"] for i in indices],
+        "loss": [short(records[i][f"{where}_loss"]) for i in indices],
+        "train_loss": [short(records[i]["train_loss"]) for i in indices],
         "mean_squares": {
-            path: [short(records[i]["mean_squares"][path]) for i in shown]
+            path: [short(records[i]["mean_squares"][path]) for i in indices]
             for path in records[0]["mean_squares"]
         },
     }

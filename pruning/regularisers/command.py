@@ -98,11 +98,11 @@ def configs(config: Comparison) -> dict[str, RegulariserConfig]:
     shared = {field.name for field in dataclasses.fields(RegulariserConfig)}
     same = {k: v for k, v in vars(config).items() if k in shared}
     pixels = (0.5, 0.5) if config.dataset == "fashion_mnist" else None  # the authors'
-    found = {}
+    by_method = {}
     for method in config.methods:
-        found[method] = RegulariserConfig(**same, method=method, pixels=pixels)
-        check(found[method])
-    return found
+        by_method[method] = RegulariserConfig(**same, method=method, pixels=pixels)
+        check(by_method[method])
+    return by_method
 
 
 def main(given: Sequence[str], prog: str = "python -m pruning psp") -> int:
@@ -129,14 +129,14 @@ def main(given: Sequence[str], prog: str = "python -m pruning psp") -> int:
         for method, own in methods.items():
             begun = runs.RunFolder(path / method).config.exists()
             cells += train.train(own, path / method, resume=begun, quiet=quiet)
-        drawn = _draw(config, cells, path)
+        names = _draw(config, cells, path)
         wall = time.monotonic() - started
         results = {"cells": cells}
         runs.write_summary(
             folder, results, config=config, seeds=config.seeds, wall_s=wall
         )
     _show(config, cells, wall)
-    print(f"everything is in {path}: {', '.join(drawn)}, ...")
+    print(f"everything is in {path}: {', '.join(names)}, ...")
     return 0
 
 
@@ -151,14 +151,14 @@ def _draw(
     title = (
         f"{config.model} on {config.dataset}, {count} seed{'s' if count > 1 else ''}"
     )
-    drawn = {
+    drawings = {
         "curves": plain_figures.curves(cells, title=title),
         "layers": plain_figures.layers(cells, title=title),
         "weights": plain_figures.weights(cells, title=title),
     }
-    for name, figure in drawn.items():
+    for name, figure in drawings.items():
         figures.save(figure, folder / "figures" / f"{name}.png")
-    return [f"figures/{name}.png" for name in drawn]
+    return [f"figures/{name}.png" for name in drawings]
 
 
 def _show(config: Comparison, cells: Sequence[Mapping[str, Any]], wall: float) -> None:

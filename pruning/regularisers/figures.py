@@ -91,8 +91,8 @@ def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
     panel = figure.subplots()
     reach = 0.0
     for (method, own), colour in zip(groups.items(), COLOURS, strict=False):
-        held = own[0]["weights"]
-        counts, edges = _coarser(held)
+        histogram = own[0]["weights"]
+        counts, edges = _coarser(histogram)
         far = np.abs(edges[1:] + edges[:-1]) / 2
         nearest = np.argsort(far)
         within = np.searchsorted(np.cumsum(counts[nearest]), share * counts.sum())
@@ -109,14 +109,14 @@ def weights(cells: Cells, *, title: str = "", share: float = 0.998) -> Any:
     return _finished(figure, title)
 
 
-def _coarser(held: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _coarser(histogram: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return counts and edges of a cell's histogram, bins joined, 0 on an edge."""
-    ahead = held["first"] % _JOINED
-    counts = np.concatenate([np.zeros(ahead), np.asarray(held["counts"], float)])
+    ahead = histogram["first"] % _JOINED
+    counts = np.concatenate([np.zeros(ahead), np.asarray(histogram["counts"], float)])
     counts = np.concatenate([counts, np.zeros(-len(counts) % _JOINED)])
     counts = counts.reshape(-1, _JOINED).sum(1)
-    first = (held["first"] - ahead) // _JOINED
-    return counts, _JOINED * held["width"] * (first + np.arange(len(counts) + 1))
+    first = (histogram["first"] - ahead) // _JOINED
+    return counts, _JOINED * histogram["width"] * (first + np.arange(len(counts) + 1))
 
 
 def _band(panel: Any, x: Any, values: np.ndarray, index: int, label: str) -> None:

@@ -45,13 +45,13 @@ def measure(net: Network, params: Any, stats: Any, test: Batch) -> dict[str, Any
         return float(np.mean(logits(params, image).argmax(-1) != label))
 
     # The same noise for every network, so that differences are between networks.
-    drawn = np.random.RandomState(0).standard_normal(image.shape).astype(np.float32)
+    noise = np.random.RandomState(0).standard_normal(image.shape).astype(np.float32)
     plain = logits(params, image)
     return {
         "calibration": calibration_error(plain, label),
         "error": float(np.mean(plain.argmax(-1) != label)),
         "noise": {
-            f"{s:g}": error(params, image + np.float32(s) * drawn) for s in NOISE
+            f"{s:g}": error(params, image + np.float32(s) * noise) for s in NOISE
         },
         "pruned": {
             f"{d:g}": error(apply_mask(params, magnitude_mask(params, d)), image)
