@@ -23,9 +23,9 @@ def at_least(least: int, **numbers: Any) -> None:
 def check_pair(data: Any) -> None:
     """Raise a ValueError unless the data are ``(x, targets)``."""
     if not (isinstance(data, tuple | list) and len(data) == 2):
-        got = type(data).__name__
+        kind = type(data).__name__
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
-        raise ValueError(f"data: expected a pair (x, targets), got {got}{size}")
+        raise ValueError(f"data: expected a pair (x, targets), got {kind}{size}")
 
 
 def size_of(data: Any, argument: str = "data") -> int:
@@ -126,10 +126,10 @@ def check_finite(values: Any, where: Any, argument: str) -> None:
     """
     if is_traced(values):
         return
-    bad = np.flatnonzero(~np.isfinite(np.asarray(values, np.float64)))
-    if bad.size:
-        place = np.asarray(where[int(bad[0])]).tolist()
+    non_finite = np.flatnonzero(~np.isfinite(np.asarray(values, np.float64)))
+    if non_finite.size:
+        place = np.asarray(where[int(non_finite[0])]).tolist()
         raise ValueError(
             f"{argument}: the value at {place} is not finite "
-            f"({bad.size} of {math.prod(np.shape(values))} are not)"
+            f"({non_finite.size} of {math.prod(np.shape(values))} are not)"
         )

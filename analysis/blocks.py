@@ -176,7 +176,7 @@ def diagonal(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Di
     at_least(2, probes=probes)
     check_key(key)
     first, second = jax.random.split(key)
-    probed = check_symmetric(operator, first)
+    products = check_symmetric(operator, first)
     mean, error = _diagonal(
         operator.matvec,
         jax.random.split(second, probes),
@@ -186,7 +186,7 @@ def diagonal(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Di
     )
     check_finite(np.asarray(mean))
     unravel = operator.unravel
-    return Diagonal(unravel(mean), unravel(error), probes, probed + probes)
+    return Diagonal(unravel(mean), unravel(error), probes, products + probes)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "dtype"))
@@ -244,11 +244,11 @@ def layers(operator: Operator, key: Key[Array, ""], *, probes: int = 32) -> Laye
             continue
         one, two, key = jax.random.split(key, 3)
         part = _restricted(operator, keep)
-        traced = trace(part, one, probes=probes)
+        estimate = trace(part, one, probes=probes)
         pairs = top_eigenpairs(part, 1, two)
         top, residual = float(pairs.values[0]), float(pairs.residuals[0])
-        blocks[name] = Block(weights, traced, top, residual)
-        matvecs += traced.matvecs + pairs.matvecs
+        blocks[name] = Block(weights, estimate, top, residual)
+        matvecs += estimate.matvecs + pairs.matvecs
     return Layers(entries, blocks, matvecs, seed)
 
 
@@ -292,12 +292,12 @@ def watch(
         if step % every:
             return {}
         operator = operator_of(params)
-        traced = trace(operator, first, probes=probes)
+        estimate = trace(operator, first, probes=probes)
         top = top_eigenpairs(operator, 1, second).values[0]
         return {
             "curvature/top": float(top),
-            "curvature/trace": traced.value,
-            "curvature/trace_error": traced.standard_error,
+            "curvature/trace": estimate.value,
+            "curvature/trace_error": estimate.standard_error,
         }
 
     return hook

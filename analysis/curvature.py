@@ -139,8 +139,8 @@ def top_eigenpairs(
     restarts = 2 * k + 2 if restarts is None else restarts
     restarts = check_integer("restarts", restarts, 0, expected="0 or more")
     first, second = jax.random.split(key)
-    probed = check_symmetric(operator, first)
-    found = _top(
+    products = check_symmetric(operator, first)
+    ritz = _top(
         operator.matvec,
         second,
         support,
@@ -151,16 +151,16 @@ def top_eigenpairs(
         order=order,
         dtype=operator.dtype,
     )
-    values = np.asarray(found.values)
+    values = np.asarray(ritz.values)
     check_finite(values)
-    runs = int(found.runs)
+    runs = int(ritz.runs)
     return EigenPairs(
         values=values,
-        vectors=found.vectors,
-        residuals=np.asarray(found.residuals),
-        valid_steps=int(found.steps),
+        vectors=ritz.vectors,
+        residuals=np.asarray(ritz.residuals),
+        valid_steps=int(ritz.steps),
         runs=runs,
-        matvecs=probed + runs * (steps + k + 1),
+        matvecs=products + runs * (steps + k + 1),
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )
@@ -226,7 +226,7 @@ def trace(
     deflate = min(probes, FEW) if deflate is None else deflate
     deflate = check_integer("deflate", deflate, 0, room, expected=f"0 to {room}")
     first, second = jax.random.split(key)
-    probed = check_symmetric(operator, first)
+    products = check_symmetric(operator, first)
     head, forms = _deflated_forms(
         operator.matvec,
         jax.random.split(second, deflate + probes),
@@ -243,7 +243,7 @@ def trace(
         standard_error=max(float(values.std(ddof=1) / np.sqrt(probes)), rounding),
         probes=probes,
         deflated=deflate,
-        matvecs=probed + probes + 2 * deflate,
+        matvecs=products + probes + 2 * deflate,
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )
@@ -253,7 +253,7 @@ def _added_up(
     operator: Operator, key: Array, support: Array | None, probes: int
 ) -> Trace:
     """Return the trace of a small matrix, entry by entry of its diagonal."""
-    probed = check_symmetric(operator, jax.random.split(key)[0])
+    products = check_symmetric(operator, jax.random.split(key)[0])
     units = coordinates(operator, support)
     entries = _entries(operator.matvec, units)
     values = np.asarray(entries, np.float64)
@@ -264,7 +264,7 @@ def _added_up(
         standard_error=float(rounding),
         probes=probes,
         deflated=len(units),
-        matvecs=probed + len(units),
+        matvecs=products + len(units),
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )

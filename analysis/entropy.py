@@ -149,8 +149,8 @@ def update(counts: Counts, zs: Layers, labels: Array) -> Counts:
         # One product counts every neuron and class; float32 is exact up to 2**24.
         ons = (z > 0).astype(jnp.float32).T @ of_class
         on[name] = before + ons.astype(jnp.int32).reshape(before.shape)
-        bad = jnp.sum(~jnp.isfinite(z), dtype=jnp.int32)
-        non_finite[name] = counts.non_finite[name] + bad
+        increment = jnp.sum(~jnp.isfinite(z), dtype=jnp.int32)
+        non_finite[name] = counts.non_finite[name] + increment
     examples = counts.examples + jnp.sum(of_class, axis=0).astype(jnp.int32)
     return Counts(on, examples, counts.outside + outside, non_finite)
 
@@ -191,10 +191,10 @@ def finalize(counts: Counts, *, alive: Mapping[str, Any] | None = None) -> First
     """
     examples = np.asarray(counts.examples)
     check_labels(examples, int(counts.outside))
-    for name, bad in counts.non_finite.items():
-        if int(bad):
+    for name, number in counts.non_finite.items():
+        if int(number):
             raise ValueError(
-                f"zs: layer {name} has {int(bad)} non-finite pre-activations"
+                f"zs: layer {name} has {int(number)} non-finite pre-activations"
             )
     shapes = {name: on.shape[:-1] for name, on in counts.on.items()}
     alive = _flat_alive(alive or {}, shapes)
@@ -328,8 +328,10 @@ def measure(
         if counts is None:
             counts = init(layer_shapes(preactivations, params, x), classes)
             squares = {name: [] for name in counts.on}
-        counts, found = _count(preactivations, params, counts, x, jnp.asarray(labels))
-        for name, values in found.items():
+        counts, batch_squares = _count(
+            preactivations, params, counts, x, jnp.asarray(labels)
+        )
+        for name, values in batch_squares.items():
             squares[name].extend(np.asarray(values).tolist())
     if counts is None:
         raise ValueError("batches: expected at least one, got none")
@@ -385,7 +387,7 @@ def states(
     Raises:
         ValueError: for no batch, or pre-activations that are not finite.
     """
-    found: dict[str, list[np.ndarray]] = {}
+    chunks: dict[str, list[np.ndarray]] = {}
     labels = []
     for x, label in batches:
         if not np.size(label):
@@ -394,9 +396,9 @@ def states(
         for name, each in on.items():
             if not bool(finite[name]):
                 raise ValueError(f"zs: layer {name} has non-finite pre-activations")
-            found.setdefault(name, []).append(np.asarray(each))
+            chunks.setdefault(name, []).append(np.asarray(each))
         labels.append(np.asarray(label))
     if not labels:
         raise ValueError("batches: expected at least one, got none")
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    joined = {name: np.concatenate(parts) for name, parts in chunks.items()}
     return joined, np.concatenate(labels)

@@ -135,8 +135,8 @@ def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagon
     # The sub-diagonal holds the residuals' norms as they were. The symmetric form
     # would average them with entries that are wrong as soon as one of them is noise.
     factorise = _decomp().hessenberg(steps, reortho="full", custom_vjp=False)
-    found = factorise(matvec, start)
-    hessenberg, basis = found.J_small, found.Q_tall.T
+    decomposition = factorise(matvec, start)
+    hessenberg, basis = decomposition.J_small, decomposition.Q_tall.T
     diagonal, off = jnp.diagonal(hessenberg), jnp.diagonal(hessenberg, -1)
     valid = valid_steps(diagonal, off, scale)
     valid = jnp.where(jnp.any(start != 0), valid, jnp.int32(0))
@@ -246,10 +246,10 @@ def top_ritz(
 
     def body(search: _Search) -> _Search:
         locked = search.vectors
-        drawn = jax.random.normal(jax.random.fold_in(key, search.runs), (size,), dtype)
-        left = _left_over(search)
-        worst = left[jnp.argmax(jnp.linalg.norm(left, axis=1))]
-        start = jnp.where(search.refine, worst, masked(drawn, support))
+        noise = jax.random.normal(jax.random.fold_in(key, search.runs), (size,), dtype)
+        residual_rows = _left_over(search)
+        worst = residual_rows[jnp.argmax(jnp.linalg.norm(residual_rows, axis=1))]
+        start = jnp.where(search.refine, worst, masked(noise, support))
         start = _outside(start, locked)
         product = _outside_product(matvec, start, locked)
         small = run(product, start, steps, search.scale)
@@ -346,8 +346,8 @@ def _merge(search: _Search, small: Tridiagonal, matvec: Matvec, order: str) -> _
     off = jnp.pad(jnp.diag(small.off_diagonal, 1), ((k, 0), (k, 0)))
     inside = jnp.concatenate([search.found, _inside(small)])
     values, rotation, valid = eigen_of_part(inner + off + off.T, inside)
-    score, chosen = lax.top_k(rank_by(values, valid, order), k)
-    old, new = rotation[:k, chosen], rotation[k:, chosen]
+    score, index = lax.top_k(rank_by(values, valid, order), k)
+    old, new = rotation[:k, index], rotation[k:, index]
     vectors = old.T @ search.vectors + (small.basis @ new).T
     products = lax.map(matvec, vectors)
     return _after(search, small, vectors, products, score > -jnp.inf, order)
@@ -376,8 +376,8 @@ def _after(
     vectors, products = orthonormal(vectors, products, found)
     inner = vectors @ products.T
     values, rotation, found = eigen_of_part((inner + inner.T) / 2, found)
-    chosen = jnp.argsort(-rank_by(values, found, order), stable=True)
-    values, found, rotation = values[chosen], found[chosen], rotation[:, chosen].T
+    index = jnp.argsort(-rank_by(values, found, order), stable=True)
+    values, found, rotation = values[index], found[index], rotation[:, index].T
     eps = jnp.finfo(values.dtype).eps
     score = rank_by(values, found, order)
     before = rank_by(search.values, search.found, order)

@@ -75,11 +75,11 @@ def cross_entropy(outputs: Array, labels: Array) -> Array:
             f"{labels.dtype} of shape {labels.shape}, for outputs of shape "
             f"{outputs.shape}"
         )
-    known = (labels >= 0) & (labels < outputs.shape[-1])
+    inside = (labels >= 0) & (labels < outputs.shape[-1])
     # A product and not a selection: the derivatives of a selected NaN would be 0.
-    poison = jnp.where(known, 1, jnp.nan).astype(outputs.dtype)
+    poison = jnp.where(inside, 1, jnp.nan).astype(outputs.dtype)
     return poison * optax.softmax_cross_entropy_with_integer_labels(
-        outputs, jnp.where(known, labels, 0)
+        outputs, jnp.where(inside, labels, 0)
     )
 
 
@@ -141,10 +141,10 @@ def top_eigenvalue(
     def of(params: PyTree, data: Any) -> Array:
         operator = hessian(loss_fn, params, data, batch=batch, weight=weight)
         start = jax.random.normal(jax.random.key(seed), (operator.size,))
-        found = lanczos.run(
+        small = lanczos.run(
             operator.matvec, start.astype(operator.dtype), min(steps, operator.size)
         )
-        values, _, valid = lanczos.eigen(found)
+        values, _, valid = lanczos.eigen(small)
         return jnp.max(jnp.where(valid, values, -jnp.inf))
 
     return of
@@ -242,12 +242,12 @@ def survey(
     alone = isinstance(label, Array)
     labelled = alone and bool(jnp.issubdtype(label.dtype, jnp.integer))
     if not labelled and loss is cross_entropy:
-        got = f"{label.dtype} of shape {label.shape}" if alone else "several arrays"
+        kind = f"{label.dtype} of shape {label.shape}" if alone else "several arrays"
         raise ValueError(
-            f"data: expected integer labels for cross-entropy, got {got}; or give the "
+            f"data: expected integer labels for cross-entropy, got {kind}; or give the "
             "loss of these targets"
         )
-    found, classes = _survey(
+    rows, classes = _survey(
         geometry,
         places,
         (x, label),
@@ -261,18 +261,18 @@ def survey(
     )
     if labelled and int(classes):  # before NaN: a label outside gives one
         _check_labels(label, int(classes))
-    check_finite(found.loss, places, "loss")
-    if found.eigenvalue is not None:
-        check_finite(found.eigenvalue, places, "eigenvalue")
-    return found
+    check_finite(rows.loss, places, "loss")
+    if rows.eigenvalue is not None:
+        check_finite(rows.eigenvalue, places, "eigenvalue")
+    return rows
 
 
 def _check_labels(label: Array, classes: int) -> None:
     """Raise unless integer labels fit the outputs' last axis."""
     low, high = int(label.min()), int(label.max())
     if low < 0 or high >= classes:
-        bad = low if low < 0 else high
-        raise ValueError(f"data: label {bad} lies outside [0, {classes})")
+        outside = low if low < 0 else high
+        raise ValueError(f"data: label {outside} lies outside [0, {classes})")
 
 
 @partial(

@@ -318,17 +318,17 @@ def _operator(
     params = with_arrays(params)
     dtype = _one_dtype(params)
     flat, unravel = ravel_pytree(params)
-    kept = None
+    support = None
     if mask is not None:
         check_same_structure(params, mask, argument="mask")
         check_boolean(mask)
-        kept = ravel_pytree(mask)[0]
+        support = ravel_pytree(mask)[0]
     at_least(1, batch=batch)
     batches = -(-size_of(data) // batch)
     matvec = jax.tree_util.Partial(
-        _Product(over_batch, batch, weight), params, data, kept
+        _Product(over_batch, batch, weight), params, data, support
     )
-    return Operator(matvec, flat.size, unravel, kept, batches, dtype)
+    return Operator(matvec, flat.size, unravel, support, batches, dtype)
 
 
 def _one_dtype(params: PyTree) -> Any:

@@ -122,8 +122,8 @@ def second_order(
         with np.errstate(invalid="ignore"):
             pairs = np.float64(alive_count * (alive_count - 1))
             among_live = among_live / pairs
-    spared = float(among_live.sum()) if alive_count > 1 else float("nan")
-    return SecondOrder(form, float(everything.sum()), spared, everything, per_neuron)
+    live_mean = float(among_live.sum()) if alive_count > 1 else float("nan")
+    return SecondOrder(form, float(everything.sum()), live_mean, everything, per_neuron)
 
 
 def draft_entropy(same: np.ndarray, examples: np.ndarray, neurons: int) -> np.ndarray:
@@ -187,10 +187,10 @@ def _partner_sums(
         # Rows of zeros change neither A^T A nor the counts: one shape for all classes.
         padded = np.zeros((examples.max(), blocks * block), bool)
         padded[:count, :n] = on[labels == c]
-        found = _block_sums(
+        terms = _block_sums(
             padded, np.float32(count), weights, corners * block, form=form, block=block
         )
-        sums.append(np.asarray(found, np.float64)[:n])
+        sums.append(np.asarray(terms, np.float64)[:n])
     return np.stack(sums)
 
 
@@ -209,12 +209,12 @@ def _block_sums(
             return columns.astype(jnp.float32), count, weight
 
         (a, up_a, w_a), (b, up_b, w_b) = cut(corner[0]), cut(corner[1])
-        found = terms(a.T @ b, up_a[:, None], up_b[None, :], total)
+        values = terms(a.T @ b, up_a[:, None], up_b[None, :], total)
         row = corner[0] + jnp.arange(block)[:, None]
-        found = jnp.where(row < corner[1] + jnp.arange(block)[None, :], found, 0)
+        values = jnp.where(row < corner[1] + jnp.arange(block)[None, :], values, 0)
         # A pair counts for both of its neurons, weighted by both.
-        sums = _add_at(sums, corner[0], w_a * (found @ w_b))
-        return _add_at(sums, corner[1], w_b * (found.T @ w_a)), None
+        sums = _add_at(sums, corner[0], w_a * (values @ w_b))
+        return _add_at(sums, corner[1], w_b * (values.T @ w_a)), None
 
     return lax.scan(step, jnp.zeros_like(weights), corners)[0]
 

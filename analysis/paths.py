@@ -264,7 +264,7 @@ def _bend(
 ) -> tuple[PyTree, Array]:
     """Return the trained middle and the loss of each step."""
     count = size_of(data)
-    held = (lambda tree: tree) if mask is None else partial(apply_mask, mask=mask)
+    project = (lambda tree: tree) if mask is None else partial(apply_mask, mask=mask)
 
     def step(carry: tuple[PyTree, Any], key: Array) -> tuple[tuple[PyTree, Any], Any]:
         middle, state = carry
@@ -275,7 +275,7 @@ def _bend(
 
         def loss_at(middle: PyTree) -> Any:
             loss = scalar_valued(loss_fn, "loss_fn")
-            return loss(path._replace(middle=held(middle)).at(t), part)
+            return loss(path._replace(middle=project(middle)).at(t), part)
 
         loss, grads = jax.value_and_grad(loss_at)(middle)
         # Of a complex weight JAX gives the conjugate of the direction of ascent.
@@ -287,7 +287,7 @@ def _bend(
 
     begin = (path.middle, tx.init(path.middle))
     (middle, _), losses = lax.scan(step, begin, jax.random.split(key, steps))
-    return held(middle), losses
+    return project(middle), losses
 
 
 def distance(first: PyTree, second: PyTree) -> Float[Array, ""]:

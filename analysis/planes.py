@@ -71,13 +71,13 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
     check_key(key)
     leaves, structure = jax.tree.flatten(with_arrays(like))
     keys = jax.random.split(key, max(len(leaves), 1))
-    drawn = [
+    noise = [
         jax.random.normal(keys[i], leaf.shape, leaf.dtype)
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
         else jnp.zeros_like(leaf)
         for i, leaf in enumerate(leaves)
     ]
-    direction = jax.tree.unflatten(structure, drawn)
+    direction = jax.tree.unflatten(structure, noise)
     return direction if mask is None else apply_mask(direction, mask)
 
 

@@ -297,16 +297,16 @@ def _log_band(
         order = np.argsort(loss)
         x, y = np.log(np.take(loss, order)), np.log(np.take(top, order))
         row[:] = np.interp(np.log(grid), x, y, left=np.nan, right=np.nan)
-    held = np.isfinite(logs).sum(axis=0)
+    counts = np.isfinite(logs).sum(axis=0)
     # More than half: a mean over seeds that come and go has steps of its own.
-    most = (held > 1) & (2 * held > len(seeds))
-    grid, logs, held = grid[most], logs[:, most], held[most]
-    se = np.nanstd(logs, axis=0, ddof=1) / np.sqrt(held) if grid.size else held
-    return grid, (np.nanmean(logs, axis=0) if grid.size else held), se
+    most = (counts > 1) & (2 * counts > len(seeds))
+    grid, logs, counts = grid[most], logs[:, most], counts[most]
+    se = np.nanstd(logs, axis=0, ddof=1) / np.sqrt(counts) if grid.size else counts
+    return grid, (np.nanmean(logs, axis=0) if grid.size else counts), se
 
 
-def _check_any(argument: str, given: Mapping[str, Any]) -> None:
-    if not given:
+def _check_any(argument: str, series: Mapping[str, Any]) -> None:
+    if not series:
         raise ValueError(f"{argument}: expected at least one, got none")
 
 

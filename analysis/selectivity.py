@@ -69,7 +69,7 @@ def moments(
             example, or activations that are not finite.
     """
     at_least(2, classes=classes)
-    found = None
+    sums = None
     for x, labels in batches:
         label = np.asarray(labels)
         if not label.size:
@@ -83,17 +83,17 @@ def moments(
             raise ValueError(f"labels: some lie outside [0, {classes})")
         part = _batch_moments(activations, params, x, jnp.asarray(label), classes)
         part = Moments(*(np.asarray(each, np.float64) for each in part))
-        found = part if found is None else Moments(*map(np.add, found, part))
-    if found is None:
+        sums = part if sums is None else Moments(*map(np.add, sums, part))
+    if sums is None:
         raise ValueError("batches: expected at least one, got none")
-    empty = np.flatnonzero(found.examples == 0)
+    empty = np.flatnonzero(sums.examples == 0)
     if empty.size == classes - 1:
         raise ValueError(f"labels: expected {classes} classes, all are of one class")
     if empty.size:
         raise ValueError(f"labels: no example of class {', '.join(map(str, empty))}")
-    if not np.isfinite(found.squares).all():
+    if not np.isfinite(sums.squares).all():
         raise ValueError("activations: some are not finite")
-    return found
+    return sums
 
 
 def _sums(

@@ -117,7 +117,7 @@ def spectral_density(
         raise ValueError("operator: its mask keeps no weight")
     steps = min(steps, alive)
     first, second = jax.random.split(key)
-    probed = check_symmetric(operator, first)
+    products = check_symmetric(operator, first)
     nodes, weights, valid = _quadrature(
         operator.matvec,
         jax.random.split(second, probes),
@@ -135,7 +135,7 @@ def spectral_density(
         at_zero=1 - share,
         view=view,
         valid_steps=np.asarray(valid),
-        matvecs=probed + probes * steps,
+        matvecs=products + probes * steps,
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
     )

@@ -73,8 +73,8 @@ def layer_means(entropy: FirstOrder, *, live: bool = False) -> dict[str, float]:
         >>> round(analysis.summaries.layer_means(found)["network"], 3)
         1.001
     """
-    kept = _kept(entropy, live)
-    return {name: _mean(values) for name, values in _with_network(kept).items()}
+    entropies = _kept(entropy, live)
+    return {name: _mean(values) for name, values in _with_network(entropies).items()}
 
 
 def over_neurons(
@@ -111,18 +111,18 @@ def over_neurons(
             without that axis.
     """
     _check(level, replicates, key)
-    kept = {name: H for name, H in _kept(entropy, live).items() if H.size}
-    keys = jax.random.split(key, max(len(kept), 1))
-    drawn = {}
-    for i, name in enumerate(kept):
+    entropies = {name: H for name, H in _kept(entropy, live).items() if H.size}
+    keys = jax.random.split(key, max(len(entropies), 1))
+    bootstrap = {}
+    for i, name in enumerate(entropies):
         sums, counts = _by_unit(entropy, name, axis, live)
         means = _resample(jnp.asarray(sums), jnp.asarray(counts), keys[i], replicates)
         centre = sums.sum() / counts.sum()
         factor = _expansion(sums.size, level)
-        drawn[name] = centre + factor * (np.asarray(means) - centre)
-    sizes = {name: H.size for name, H in kept.items()}
-    means = {name: _mean(H) for name, H in _with_network(kept).items()}
-    return _intervals(means, drawn, sizes, level, "neurons")
+        bootstrap[name] = centre + factor * (np.asarray(means) - centre)
+    sizes = {name: H.size for name, H in entropies.items()}
+    means = {name: _mean(H) for name, H in _with_network(entropies).items()}
+    return _intervals(means, bootstrap, sizes, level, "neurons")
 
 
 def _expansion(units: int, level: float) -> float:
@@ -193,8 +193,8 @@ def pairs_over_neurons(
     mean = _mean(np.asarray(per_neuron))
     means = _resample(values, jnp.ones_like(values), key, replicates)
     factor = 2 * _expansion(values.size, level)
-    drawn = mean + factor * (np.asarray(means) - mean)
-    return _interval(mean, drawn, level, "neurons", values.size)
+    bootstrap = mean + factor * (np.asarray(means) - mean)
+    return _interval(mean, bootstrap, level, "neurons", values.size)
 
 
 def over_examples(
@@ -243,10 +243,10 @@ def over_examples(
             f"labels: expected integers in [0, {classes}), got {labels.dtype}, "
             f"of which {outside} lie outside"
         )
-    kept = {n: a if live is None else a[:, live[n]] for n, a in on.items()}
-    kept = {name: each for name, each in kept.items() if each.shape[1]}
-    drawn = {name: np.zeros(replicates) for name in kept}
-    means = dict.fromkeys(kept, 0.0)
+    layers = {n: a if live is None else a[:, live[n]] for n, a in on.items()}
+    layers = {name: each for name, each in layers.items() if each.shape[1]}
+    bootstrap = {name: np.zeros(replicates) for name in layers}
+    means = dict.fromkeys(layers, 0.0)
     examples = [int(np.sum(labels == c)) for c in range(classes)]
     if 0 in examples:
         raise ValueError(f"labels: no example of class {examples.index(0)}")
@@ -254,16 +254,16 @@ def over_examples(
     for c, count in enumerate(examples):
         weights = _example_weights(keys[c], jnp.int32(count), max(examples), replicates)
         weights, members = np.asarray(weights)[:, :count], labels == c
-        for name, states in kept.items():
+        for name, states in layers.items():
             rows = states[members].astype(np.float32)
             means[name] += _mean(binary_entropy(rows.sum(axis=0), count))
             for start in range(0, replicates, CHUNK):
-                chosen = slice(start, start + CHUNK)
-                H = binary_entropy(np.rint(weights[chosen] @ rows), count)
-                drawn[name][chosen] += H.mean(axis=1)
-    sizes = {name: states.shape[1] for name, states in kept.items()}
+                chunk = slice(start, start + CHUNK)
+                H = binary_entropy(np.rint(weights[chunk] @ rows), count)
+                bootstrap[name][chunk] += H.mean(axis=1)
+    sizes = {name: states.shape[1] for name, states in layers.items()}
     means[NETWORK] = _weighted(means, sizes)
-    return _intervals(means, drawn, sizes, level, "examples")
+    return _intervals(means, bootstrap, sizes, level, "examples")
 
 
 def _kept(entropy: FirstOrder, live: bool) -> dict[str, np.ndarray]:
@@ -300,9 +300,9 @@ def _resample(sums: Array, counts: Array, key: Array, replicates: int) -> Array:
     """Return the means of ``replicates`` resamples of units, shape (replicates,)."""
 
     def one(key: Array) -> Array:
-        drawn = jax.random.randint(key, sums.shape, 0, sums.size)
+        index = jax.random.randint(key, sums.shape, 0, sums.size)
         # The ratio of means: units may have different numbers of live neurons.
-        return jnp.sum(sums[drawn]) / jnp.sum(counts[drawn])
+        return jnp.sum(sums[index]) / jnp.sum(counts[index])
 
     return lax.map(one, jax.random.split(key, replicates))
 
@@ -313,33 +313,33 @@ def _example_weights(key: Array, count: Array, size: int, replicates: int) -> Ar
     counts = (jnp.arange(size) < count).astype(jnp.float32)
 
     def one(key: Array) -> Array:
-        drawn = jax.random.randint(key, (size,), 0, count)
-        return jnp.zeros(size, jnp.float32).at[drawn].add(counts)
+        index = jax.random.randint(key, (size,), 0, count)
+        return jnp.zeros(size, jnp.float32).at[index].add(counts)
 
     return lax.map(one, jax.random.split(key, replicates))
 
 
 def _intervals(
     means: Mapping[str, float],
-    drawn: Mapping[str, np.ndarray],
+    bootstrap: Mapping[str, np.ndarray],
     sizes: Mapping[str, int],
     level: float,
     over: str,
 ) -> dict[str, Interval]:
-    found = {
+    intervals = {
         name: _interval(means[name], values, level, over, sizes[name])
-        for name, values in drawn.items()
+        for name, values in bootstrap.items()
     }
     total = sum(sizes.values())
     if total:
-        parts = [size / total * drawn[name] for name, size in sizes.items()]
+        parts = [size / total * bootstrap[name] for name, size in sizes.items()]
         pooled = np.sum(parts, axis=0)
-        found[NETWORK] = _interval(means[NETWORK], pooled, level, over, total)
-    return found
+        intervals[NETWORK] = _interval(means[NETWORK], pooled, level, over, total)
+    return intervals
 
 
 def _interval(
-    mean: float, drawn: np.ndarray, level: float, over: str, neurons: int
+    mean: float, bootstrap: np.ndarray, level: float, over: str, neurons: int
 ) -> Interval:
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(bootstrap, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, float(2 * mean - high), float(2 * mean - low), over, neurons)

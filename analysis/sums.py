@@ -175,7 +175,7 @@ def _sum(
     deflate = room if room <= FEW else min(probes, FEW)
     steps = room if room <= FEW else min(steps, room)
     first, second = jax.random.split(key)
-    probed = check_symmetric(operator, first)
+    products = check_symmetric(operator, first)
     if room <= FEW:  # a form for each coordinate, and nothing to estimate
         rules = _exact(operator.matvec, coordinates(operator, support), steps=steps)
     else:
@@ -215,7 +215,7 @@ def _sum(
         probes=probes,
         deflated=deflate,
         steps=int(np.asarray(rules[2]).max()),
-        matvecs=probed + (deflate if room > FEW else 0) + len(forms) * steps,
+        matvecs=products + (deflate if room > FEW else 0) + len(forms) * steps,
         seed=seed_of(key),
     )
 

@@ -93,14 +93,14 @@ def features(
         np.asarray(_features(trunk_fn, params, jnp.asarray(x[i : i + batch])))
         for i in range(0, count, batch)
     ]
-    found = np.concatenate(parts)
-    if found.ndim != 2:
+    values = np.concatenate(parts)
+    if values.ndim != 2:
         raise ValueError(
-            f"trunk_fn: expected features of shape (B, F), got (B, {found.shape[1:]})"
+            f"trunk_fn: expected features of shape (B, F), got (B, {values.shape[1:]})"
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(values).all():
         raise ValueError("trunk_fn: some features are not finite")
-    return found
+    return values
 
 
 _features = jax.jit(lambda trunk_fn, params, x: trunk_fn(params, x), static_argnums=0)
@@ -150,16 +150,17 @@ def linear_probe(
     scaled = lambda part: jnp.asarray((part[0] - center) * scale, jnp.float32)
     x, label = scaled(train), jnp.asarray(train[1])
     fits = _regress(x, label, jnp.asarray(ridges, jnp.float32), classes, iterations)
-    missed = lambda fit, part: float(
+    error_of = lambda fit, part: float(
         np.mean(np.asarray(scaled(part) @ fit[0] + fit[1][None]).argmax(1) != part[1])
     )
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], fits) for i in range(len(ridges))]
     errors = {
-        ridge: missed(fit, validation) for ridge, fit in zip(ridges, each, strict=True)
+        ridge: error_of(fit, validation)
+        for ridge, fit in zip(ridges, each, strict=True)
     }
     best = min(errors, key=lambda ridge: (errors[ridge], -ridge))
     fit = each[list(ridges).index(best)]
-    return Probe(missed(fit, test), errors[best], float(best), errors)
+    return Probe(error_of(fit, test), errors[best], float(best), errors)
 
 
 @partial(jax.jit, static_argnames=("classes", "iterations"))
@@ -244,9 +245,9 @@ def nearest_neighbours(
 
     errors = dict(zip(ks, errors_of(validation, ks), strict=True))
     best = min(errors, key=lambda k: (errors[k], k))
-    (tested,) = errors_of(test, (best,))
+    (test_error,) = errors_of(test, (best,))
     return Probe(
-        tested, errors[best], float(best), {float(k): e for k, e in errors.items()}
+        test_error, errors[best], float(best), {float(k): e for k, e in errors.items()}
     )
 
 

@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line after the program's name; default: this process's.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] and given[0] in _PACKAGES:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] and words[0] in _PACKAGES:
         return guarded(
-            lambda: run(_program(given[0]), given[1:], f"synaptax {given[0]}")
+            lambda: run(_program(words[0]), words[1:], f"synaptax {words[0]}")
         )
-    return guarded(lambda: _overview(given))
+    return guarded(lambda: _overview(words))
 
 
 def _program(package: str) -> Program:
@@ -42,11 +42,11 @@ def _program(package: str) -> Program:
     return importlib.import_module(f"{package}.__main__").PROGRAM
 
 
-def _overview(given: Sequence[str]) -> int:
-    if given[:1] == ["--version"]:
+def _overview(words: Sequence[str]) -> int:
+    if words[:1] == ["--version"]:
         return show_version()
-    if given and given[0] not in ("-h", "--help"):
-        raise ValueError(f"unknown package {given[0]!r}, expected one of {_PACKAGES}")
+    if words and words[0] not in ("-h", "--help"):
+        raise ValueError(f"unknown package {words[0]!r}, expected one of {_PACKAGES}")
     needs("tyro")
     texts = {}
     for package in _PACKAGES:

@@ -33,10 +33,10 @@ def check_boolean(mask: Any, argument: str = "mask") -> None:
 
 def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
     """Raise a ValueError that lists the choices unless the value is among them."""
-    known = tuple(choices)
-    if not isinstance(value, str) or value not in known:
+    options = tuple(choices)
+    if not isinstance(value, str) or value not in options:
         raise ValueError(
-            f"{argument}: expected one of {', '.join(known)}, got {value!r}"
+            f"{argument}: expected one of {', '.join(options)}, got {value!r}"
         )
 
 
@@ -112,8 +112,8 @@ def check_number(
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or not fits(number):
-        shown = repr(value) if number is None else value
-        raise ValueError(f"{argument}: expected {expected}, got {shown}")
+        text = repr(value) if number is None else value
+        raise ValueError(f"{argument}: expected {expected}, got {text}")
 
 
 def scalar_valued(function: Callable[..., Any], argument: str) -> Callable[..., Any]:

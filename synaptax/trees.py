@@ -61,16 +61,16 @@ def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:
     Raises:
         ValueError: naming ``argument`` and the first path that differs.
     """
-    wanted, found = named_leaves(expected), named_leaves(given)
-    wanted_names, found_names = dict(wanted), dict(found)
-    for name, _ in wanted:
-        if name not in found_names:
+    expected_leaves, leaves = named_leaves(expected), named_leaves(given)
+    expected_names, leaf_of = dict(expected_leaves), dict(leaves)
+    for name, _ in expected_leaves:
+        if name not in leaf_of:
             raise ValueError(f"{argument}: leaf {name} is missing")
-    for name, _ in found:
-        if name not in wanted_names:
+    for name, _ in leaves:
+        if name not in expected_names:
             raise ValueError(f"{argument}: unexpected leaf {name}")
-    for name, leaf in wanted:
-        shape = tuple(getattr(found_names[name], "shape", ()))
+    for name, leaf in expected_leaves:
+        shape = tuple(getattr(leaf_of[name], "shape", ()))
         expected_shape = tuple(np.shape(leaf))
         if shape != expected_shape:
             raise ValueError(

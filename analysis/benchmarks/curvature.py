@@ -208,10 +208,10 @@ def peak_rate(clock: Callable[[], float], side: int = 2048) -> float:
 
 def check_agreement(values: Mapping[str, float]) -> None:
     """Raise a RuntimeError unless all products agree to 1e-3."""
-    wanted = values["synaptax hvp"]
+    reference = values["synaptax hvp"]
     for name, value in values.items():
-        if name.endswith("hvp") and not np.isclose(value, wanted, rtol=1e-3):
-            raise RuntimeError(f"{name}: <v, H v> is {value}, ours {wanted}")
+        if name.endswith("hvp") and not np.isclose(value, reference, rtol=1e-3):
+            raise RuntimeError(f"{name}: <v, H v> is {value}, ours {reference}")
 
 
 def run(

@@ -97,11 +97,11 @@ def tasks(path: str, batch: int, steps: int) -> dict[str, Callable[[], float]]:
 def main(arguments: list[str]) -> None:
     """Answer commands until standard input ends."""
     path, batch, steps = arguments
-    known = tasks(path, int(batch), int(steps))
-    print(json.dumps({"tasks": sorted(known)}), flush=True)
+    functions = tasks(path, int(batch), int(steps))
+    print(json.dumps({"tasks": sorted(functions)}), flush=True)
     for line in sys.stdin:
         start, busy = time.perf_counter(), time.process_time()
-        value = known[line.strip()]()
+        value = functions[line.strip()]()
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         answer = {"seconds": seconds, "core_seconds": busy, "value": value}
         print(json.dumps(answer), flush=True)

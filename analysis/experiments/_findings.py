@@ -45,7 +45,7 @@ _REWOUND = ("minima_lenet300_digits-entropy", "minima_lenet300_digits-error-spar
 
 def pictures() -> tuple[Picture, ...]:
     """Return the recorded figures; G is the gradual solution, S the one-shot one."""
-    found = [
+    drawings = [
         Picture(
             f"{_FOLDER}/minima-curvature-against-loss.png",
             "**Minima (2004.14765).** Top Hessian eigenvalue against training loss, "
@@ -65,8 +65,8 @@ def pictures() -> tuple[Picture, ...]:
             if name.removesuffix(".png") in _REWOUND:
                 arms += ", R rewound, T G's mask from the initial weights"
             caption = f"{title}: {_DRAWN[kind]} ({arms})."
-            found.append(Picture(f"{_FOLDER}/{name}", caption, "minima"))
-    return tuple(found)
+            drawings.append(Picture(f"{_FOLDER}/{name}", caption, "minima"))
+    return tuple(drawings)
 
 
 def records() -> dict[str, Mapping[str, Any]]:
@@ -86,27 +86,29 @@ def pairs(record: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 
 def findings() -> tuple[Finding, ...]:
     """Return the rows on arXiv 2004.14765: a claim each, over all comparisons."""
-    kept = records()
-    found = []
-    for index, claim in enumerate(next(iter(kept.values()))["claims"]):
-        verdicts = Counter(r["claims"][index]["verdict"] for r in kept.values())
+    comparisons = records()
+    rows = []
+    for index, claim in enumerate(next(iter(comparisons.values()))["claims"]):
+        verdicts = Counter(r["claims"][index]["verdict"] for r in comparisons.values())
         text = ", ".join(
             f"{verdicts[verdict]} {verdict}"
             for verdict in ("supported", "undecided", "not supported")
             if verdicts[verdict]
         )
-        found.append(
+        rows.append(
             Finding(
                 f"Minima {claim['number']}: {TEXTS[claim['number']]}",
                 "a figure (MEM)" if claim["number"] < 8 else "a conjecture (ABS)",
-                f"of {len(kept)} comparisons: {text}{_beside(claim['number'], kept)}",
+                f"of {len(comparisons)} comparisons: {text}"
+                f"{_beside(claim['number'], comparisons)}",
                 _verdict(claim["number"], verdicts),
                 "minima",
-                tuple(map(float, verdicts.values())) + _numbers(claim["number"], kept),
-                tuple(f"{_FOLDER}/{name}.json" for name in kept),
+                tuple(map(float, verdicts.values()))
+                + _numbers(claim["number"], comparisons),
+                tuple(f"{_FOLDER}/{name}.json" for name in comparisons),
             )
         )
-    return tuple(found)
+    return tuple(rows)
 
 
 def _verdict(number: int, verdicts: Counter[str]) -> str:
@@ -134,10 +136,10 @@ def _meets(record: Mapping[str, Any]) -> bool:
     return any(pair["levels"] for name, pair in equal if name.startswith("one-shot-"))
 
 
-def _numbers(number: int, kept: Mapping[str, Any]) -> tuple[float, ...]:
+def _numbers(number: int, comparisons: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the numbers that :func:`_beside` prints."""
     if number == 3:
-        both = [pair for record in kept.values() for pair in pairs(record)]
+        both = [pair for record in comparisons.values() for pair in pairs(record)]
         alike = sum(
             (s["top_survivors"] > g["top_survivors"])
             == (s["train_loss"] > g["train_loss"])
@@ -145,36 +147,37 @@ def _numbers(number: int, kept: Mapping[str, Any]) -> tuple[float, ...]:
         )
         equal = Counter(
             record["views"]["one-shot, at equal loss"]["3"]
-            for record in kept.values()
+            for record in comparisons.values()
             if _meets(record)
         )
         counts = (equal[v] for v in ("supported", "undecided", "not supported"))
         return float(alike), float(len(both)), *map(float, counts)
     if number == 7:
-        draft = _draft(kept[_SPARSE])
-        forms = Counter(_draft(record)["verdict"] for record in kept.values())
+        draft = _draft(comparisons[_SPARSE])
+        forms = Counter(_draft(record)["verdict"] for record in comparisons.values())
         counts = (forms[v] for v in ("supported", "undecided", "not supported"))
         return draft["mean"], draft["low"], draft["high"], *map(float, counts)
     return ()
 
 
-def _beside(number: int, kept: Mapping[str, Any]) -> str:
+def _beside(number: int, comparisons: Mapping[str, Any]) -> str:
     """Return what has to be said beside the count of verdicts."""
     if number == 3:
-        alike, count, *equal = _numbers(number, kept)
-        held, open_, failed = (f"{n:.0f}" for n in equal)
+        alike, count, *equal = _numbers(number, comparisons)
+        supported, undecided, refuted = (f"{n:.0f}" for n in equal)
         return (
             f"; in {alike:.0f} of {count:.0f} pairs as they end the larger eigenvalue "
             "goes with the larger training loss; of the comparisons at equal loss "
-            f"{held} supported, {open_} undecided, {failed} not supported"
+            f"{supported} supported, {undecided} undecided, {refuted} not supported"
         )
     if number == 7:
-        mean, low, high, *counts = _numbers(number, kept)
-        held, open_, failed = (f"{count:.0f}" for count in counts)
+        mean, low, high, *counts = _numbers(number, comparisons)
+        supported, undecided, refuted = (f"{count:.0f}" for count in counts)
         return (
-            f" (same-state form); in the authors' own draft form {held} supported (at "
-            f"313 to 485x, where S hardly learnt: G - S = {mean:+.3f}, {low:.3f} to "
-            f"{high:.3f}), {open_} undecided, {failed} not supported"
+            f" (same-state form); in the authors' own draft form {supported} supported "
+            "(at 313 to 485x, where S hardly learnt: "
+            f"G - S = {mean:+.3f}, {low:.3f} to {high:.3f}), "
+            f"{undecided} undecided, {refuted} not supported"
         )
     return ""
 
@@ -201,13 +204,13 @@ def ratios() -> tuple[Ratio, ...]:
 
 def misses() -> tuple[Miss, ...]:
     """Return what was aimed at and not reached."""
-    kept = records()
-    alike, count, *_ = _numbers(3, kept)
-    fair = sum(map(_meets, kept.values()))
+    comparisons = records()
+    alike, count, *_ = _numbers(3, comparisons)
+    fair = sum(map(_meets, comparisons.values()))
     return (
         Miss(
-            f"Only {fair} of {len(kept)} comparisons of minima are a fair test of "
-            "2004.14765's claim on sharpness",
+            f"Only {fair} of {len(comparisons)} comparisons of minima are a fair test "
+            "of 2004.14765's claim on sharpness",
             "the others, LeNet-5's among them, were made at unequal training loss or "
             "reached no common one, and "
             f"in {alike:.0f} of {count:.0f} pairs as they end curvature is ordered as "

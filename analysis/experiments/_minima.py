@@ -70,11 +70,11 @@ def run(
     parser.add_argument("--recorded", type=Path, default=RECORDED)
     parser.add_argument("--gradual", type=Path, help="a finished run to take G from")
     options = parser.parse_args(arguments)
-    found = compare(
+    comparison = compare(
         config, options.runs / experiment, gradual=options.gradual, resume=True
     )
-    written = report.write(found)
-    record = reduced(runs.read_json(found.folder / "summary.json"))
+    written = report.write(comparison)
+    record = reduced(runs.read_json(comparison.folder / "summary.json"))
     record["command"] = f"python -m analysis.experiments.{experiment}"
     record |= {"experiment": experiment, "note": note, "figures": []}
     options.recorded.mkdir(parents=True, exist_ok=True)
@@ -84,4 +84,4 @@ def run(
             shutil.copyfile(path, options.recorded / name)
             record["figures"].append(name)
     runs.write_json(options.recorded / f"{experiment}.json", record)
-    report.show(found)
+    report.show(comparison)

@@ -72,26 +72,26 @@ def comparison(record: Mapping[str, Any]) -> list[str]:
 
 def config_of(record: Mapping[str, Any]) -> Config:
     """Return the config of a recorded comparison."""
-    found = record["config"]
-    lists = {key: tuple(value) for key, value in found.items() if type(value) is list}
-    return Config(**{**found, **lists})
+    fields = record["config"]
+    lists = {key: tuple(value) for key, value in fields.items() if type(value) is list}
+    return Config(**{**fields, **lists})
 
 
 def claims_of(record: Mapping[str, Any]) -> tuple[Claim, ...]:
     """Return the claims of a recorded comparison."""
 
-    def effect(found: Mapping[str, Any]) -> Effect:
-        numbers = {key: float(found[key]) for key in ("mean", "low", "high")}
-        values = tuple(float(value) for value in found["values"])
-        return Effect(**{**found, **numbers, "values": values})
+    def effect(fields: Mapping[str, Any]) -> Effect:
+        numbers = {key: float(fields[key]) for key in ("mean", "low", "high")}
+        values = tuple(float(value) for value in fields["values"])
+        return Effect(**{**fields, **numbers, "values": values})
 
     return tuple(
         Claim(
-            found["number"],
-            TEXTS[found["number"]],
-            tuple(map(effect, found["parts"])),
-            tuple(map(effect, found["variants"])),
-            found["verdict"],
+            claim["number"],
+            TEXTS[claim["number"]],
+            tuple(map(effect, claim["parts"])),
+            tuple(map(effect, claim["variants"])),
+            claim["verdict"],
         )
-        for found in record["claims"]
+        for claim in record["claims"]
     )

@@ -34,17 +34,17 @@ def matrix(kind: str, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
     """Return a random symmetric matrix, float32."""
     x = rng.normal(size=(size, size))
     if kind == "goe":
-        made = (x + x.T) / np.sqrt(2 * size)
+        dense = (x + x.T) / np.sqrt(2 * size)
     elif kind == "low rank":
         thin = rng.normal(size=(size, 4))
-        made = thin @ thin.T / size
+        dense = thin @ thin.T / size
     else:
         wide = rng.normal(size=(size, 2 * size))
-        made = wide @ wide.T / (2 * size)
+        dense = wide @ wide.T / (2 * size)
         if kind == "outliers and bulk":
             three = np.linalg.qr(rng.normal(size=(size, 3)))[0]
-            made = made + 50 * three @ three.T
-    return np.asarray((made + made.T) / 2, np.float32)
+            dense = dense + 50 * three @ three.T
+    return np.asarray((dense + dense.T) / 2, np.float32)
 
 
 def times(matrix: Array, v: Array) -> Array:
@@ -73,8 +73,8 @@ def intervals(dense: np.ndarray, key: Array) -> dict[str, tuple[float, float, fl
                 values / (values + DAMPING),
             ),
         ):
-            found = function(operator, key, damping=DAMPING, steps=SIZE)
-            result[name] = (*found.interval(), truth.sum())
+            estimate = function(operator, key, damping=DAMPING, steps=SIZE)
+            result[name] = (*estimate.interval(), truth.sum())
     return result
 
 
@@ -103,8 +103,8 @@ def run(count: int) -> list[dict[str, Any]]:
             for name, (low, high, truth) in intervals(
                 dense, jax.random.key(turn)
             ).items():
-                held = low - slack <= truth <= high + slack
-                hits[name] = hits.get(name, 0) + int(held)
+                hit = low - slack <= truth <= high + slack
+                hits[name] = hits.get(name, 0) + int(hit)
         rows += [
             {"matrices": kind, "estimate": name, "held": n, "of": count}
             for name, n in hits.items()
@@ -116,24 +116,25 @@ def sections() -> list[str]:
     """Return the recorded table as Markdown lines."""
     if not RECORD.exists():
         return []
-    made = read_json(RECORD)
-    names = dict.fromkeys(row["estimate"] for row in made["rows"])
+    record = read_json(RECORD)
+    names = dict.fromkeys(row["estimate"] for row in record["rows"])
     share = {
         (row["matrices"], row["estimate"]): f"{100 * row['held'] / row['of']:.1f}"
-        for row in made["rows"]
+        for row in record["rows"]
     }
     body = [[name, *(share.get((kind, name), "-") for kind in KINDS)] for name in names]
     return [
         "## How often intervals hold what they say",
         "",
         "Of intervals at nominal 95 %, the share in percent that held the truth of "
-        f"the dense matrix: {made['rows'][0]['of']:,} random {SIZE} x {SIZE} matrices "
-        "of each kind (a share's own standard error is 0.7 points), damping "
+        f"the dense matrix: {record['rows'][0]['of']:,} random {SIZE} x {SIZE} "
+        "matrices of each kind (a share's own standard error is 0.7 points), damping "
         f"{DAMPING:g}. A dash: eigenvalues below zero, of which there is no logarithm.",
         "",
         *markdown(("estimate", *KINDS), body),
         "",
-        f"`{made['command']}`, {made['wall_s']:.0f} s, jax {made['versions']['jax']}.",
+        f"`{record['command']}`, {record['wall_s']:.0f} s, "
+        f"jax {record['versions']['jax']}.",
         "",
     ]
 
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=1000)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    made = {
+    record = {
         "experiment": "coverage",
         "command": "python -m analysis.experiments.coverage",
         "rows": run(options.count),
@@ -152,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **environment(),
     }
     if options.count == 1000:
-        write_json(RECORD, made)
-    for row in made["rows"]:
+        write_json(RECORD, record)
+    for row in record["rows"]:
         print(row)
 
 

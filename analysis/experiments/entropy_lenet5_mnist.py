@@ -39,10 +39,10 @@ CLASSES, BATCH, RATE = 10, 100, 0.1
 def epoch(apply_fn: Any, params: Any, train: data.Batch, key: Any) -> Any:
     """Return the parameters after an epoch of plain SGD in a random order."""
 
-    def step(params: Any, chosen: Any) -> tuple[Any, None]:
+    def step(params: Any, index: Any) -> tuple[Any, None]:
         def loss(params: Any) -> Any:
-            logits = apply_fn(params, train.image[chosen])
-            return jnp.mean(cross_entropy(logits, train.label[chosen]))
+            logits = apply_fn(params, train.image[index])
+            return jnp.mean(cross_entropy(logits, train.label[index]))
 
         grads = jax.grad(loss)(params)
         return jax.tree.map(lambda p, g: p - RATE * g, params, grads), None
@@ -142,20 +142,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     dataset = data.load("mnist")
     params = trained(dataset, options.epochs, options.seed)
-    found = report(dataset, params, options.seed)
+    results = report(dataset, params, options.seed)
     record = {
         "command": f"python -m analysis.experiments.{NAME}",
         "seed": options.seed,
         "epochs": options.epochs,
         "wall_s": time.monotonic() - start,
         **runs.environment(),
-        **found,
+        **results,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(options.out, record)
-    for name, row in found["layers"].items():
+    for name, row in results["layers"].items():
         print(f"{name}: {row['bits_per_class']:.3f} bit a class")
-    print(f"test error {100 * found['test_error']:.2f} %; written: {options.out}")
+    print(f"test error {100 * results['test_error']:.2f} %; written: {options.out}")
 
 
 if __name__ == "__main__":

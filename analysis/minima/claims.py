@@ -65,11 +65,11 @@ Arms = Mapping[str, Measures]
 
 def arms_of(measures: Mapping[str, Measures], level: Any) -> dict[int, Any]:
     """Return seed to arm to measures at one level; the dense network is at all."""
-    found: dict[int, dict[str, Any]] = {}
+    by_seed: dict[int, dict[str, Any]] = {}
     for one in measures.values():
         if one["level"] == level or one["arm"] == "dense":
-            found.setdefault(int(one["seed"]), {})[one["arm"]] = one
-    return {seed: arms for seed, arms in found.items() if "gradual" in arms}
+            by_seed.setdefault(int(one["seed"]), {})[one["arm"]] = one
+    return {seed: arms for seed, arms in by_seed.items() if "gradual" in arms}
 
 
 class Effect(NamedTuple):
@@ -126,13 +126,13 @@ def interval(values: Sequence[float], level: float) -> tuple[float, float, float
     """
     from scipy import stats
 
-    kept = np.asarray([v for v in values if math.isfinite(v)], np.float64)
-    if kept.size < 2:
-        return (float(kept[0]) if kept.size else math.nan), math.nan, math.nan
-    mean, se = float(kept.mean()), float(kept.std(ddof=1)) / math.sqrt(kept.size)
+    finite = np.asarray([v for v in values if math.isfinite(v)], np.float64)
+    if finite.size < 2:
+        return (float(finite[0]) if finite.size else math.nan), math.nan, math.nan
+    mean, se = float(finite.mean()), float(finite.std(ddof=1)) / math.sqrt(finite.size)
     if not se > 0:
         return mean, math.nan, math.nan
-    reach = float(stats.t.ppf((1 + level) / 2, kept.size - 1)) * se
+    reach = float(stats.t.ppf((1 + level) / 2, finite.size - 1)) * se
     return mean, mean - reach, mean + reach
 
 

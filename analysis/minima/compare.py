@@ -108,18 +108,18 @@ def compare(
     clock = _Clock(place)
     shared = setting(config, quiet=quiet)
     solutions = _solutions(shared, place, gradual, one_shot, clock, quiet)
-    meters, kept = meter(shared, quiet=quiet), _Kept(place, clock, quiet)
-    found, drawn = _measured(meters, solutions, kept)
-    matched = _equal(meters, solutions, kept)
+    meters, store = meter(shared, quiet=quiet), _Store(place, clock, quiet)
+    measures, landscapes = _measured(meters, solutions, store)
+    matched = _equal(meters, solutions, store)
     for name, one in matched.items():
-        found[name] |= {k: one["second"][k] for k in twins.KEYS if one["levels"]}
-    claims = verdicts(found, config)
+        measures[name] |= {k: one["second"][k] for k in twins.KEYS if one["levels"]}
+    claims = verdicts(measures, config)
     results = {
         "claims": claims,
-        "views": views(found, matched, config),
-        "measures": found,
+        "views": views(measures, matched, config),
+        "measures": measures,
         "equal": matched,
-        "maps": drawn,
+        "maps": landscapes,
     }
     runs.write_summary(
         place, results, config=config, seeds=config.seeds, wall_s=clock.total()
@@ -127,8 +127,8 @@ def compare(
     return Comparison(
         place.path,
         config,
-        found,
-        drawn,
+        measures,
+        landscapes,
         matched,
         claims,
         results["views"],
@@ -157,7 +157,7 @@ def views(
     Returns:
         The view's name to the claim's number (as text, for JSON) to its verdict.
     """
-    seeds, seen = arms_of(measures, None), {}
+    seeds, by_view = arms_of(measures, None), {}
     for arm in (ONE_SHOT, BY_LAYER, TICKET, REWOUND, REWOUND_BY_LAYER):
         ended = {
             seed: {**arms, ONE_SHOT: arms[arm]}
@@ -167,7 +167,7 @@ def views(
         if not ended:
             continue
         judged = judge(ended, level=config.level, at_end=True)
-        seen[f"{arm}, as they end"] = {str(c.number): c.verdict for c in judged}
+        by_view[f"{arm}, as they end"] = {str(c.number): c.verdict for c in judged}
         at_equal = {
             one["second"]["seed"]: {GRADUAL: one["first"], ONE_SHOT: one["second"]}
             for one in matched.values()
@@ -175,12 +175,12 @@ def views(
         }
         if any(measures[name]["arm"] == arm for name in matched):
             judged = judge(at_equal, level=config.level)
-            seen[f"{arm}, at equal loss"] = {
+            by_view[f"{arm}, at equal loss"] = {
                 str(c.number): c.verdict
                 for c in judged
                 if c.number not in (2, 4) and (arm == ONE_SHOT or c.number in (1, 3, 7))
             }
-    return seen
+    return by_view
 
 
 class _Clock:
@@ -231,13 +231,15 @@ def _solutions(
     with Progress(quiet=quiet) as progress:
         train = partial(_trained, shared, place=place, clock=clock, progress=progress)
         dense = [train(short[seed]) for seed in config.seeds]
-        found = [*accepted, *(train(g, epochs=left) for g, left in at_levels)]
+        g_solutions = [*accepted, *(train(g, epochs=epochs) for g, epochs in at_levels)]
         if one_shot is not None:
-            twins = _given(one_shot, found, like)
+            twins = _given(one_shot, g_solutions, like)
         else:
-            twins = [train(start(shared, ONE_SHOT, short[g.seed], g)) for g in found]
+            twins = [
+                train(start(shared, ONE_SHOT, short[g.seed], g)) for g in g_solutions
+            ]
         more = [train(s) for g in accepted for s in _others(shared, short[g.seed], g)]
-    return [*dense, *found, *twins, *more]
+    return [*dense, *g_solutions, *twins, *more]
 
 
 def _others(shared: Setting, dense: Solution, g: Solution) -> Iterator[Solution]:
@@ -291,7 +293,7 @@ def _given(
     return [offered[g.seed, g.kept]._replace(level=g.level) for g in gradual]
 
 
-class _Kept(NamedTuple):
+class _Store(NamedTuple):
     """Measures kept as one JSON file each, and not made again."""
 
     place: runs.RunFolder
@@ -313,40 +315,44 @@ class _Kept(NamedTuple):
 
 
 def _measured(
-    meters: Meter, solutions: list[Solution], kept: _Kept
+    meters: Meter, solutions: list[Solution], store: _Store
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what was measured of each solution and between the pairs."""
-    found, drawn = {}, {}
+    measures, landscapes = {}, {}
     for one in solutions:
-        found[one.name] = kept.once(
+        measures[one.name] = store.once(
             "measures", one.name, lambda s=one: measure(meters, s)
         )
     pairs = _pairs(solutions)
     for g, s in pairs:
-        found[s.name] |= kept.once(
+        measures[s.name] |= store.once(
             "neurons", s.name, lambda g=g, s=s: twins.entropy_gaps(meters, g, s)
         )
     pairs = [(g, s) for g, s in pairs if s.arm == ONE_SHOT]
     for g, s in pairs:
         name = f"pair-{s.name}"
-        drawn[name] = kept.once("maps", name, lambda g=g, s=s: maps.pair(meters, g, s))
-        found[s.name] |= {k: drawn[name][k] for k in ("barrier", "plane_gap")}
+        landscapes[name] = store.once(
+            "maps", name, lambda g=g, s=s: maps.pair(meters, g, s)
+        )
+        measures[s.name] |= {k: landscapes[name][k] for k in ("barrier", "plane_gap")}
     g, s = next((g, s) for g, s in pairs if g.level is None)
     for one in (g, s):
         name = f"spectrum-{one.name}"
-        drawn[name] = kept.once("maps", name, lambda one=one: density(meters, one))
+        landscapes[name] = store.once(
+            "maps", name, lambda one=one: density(meters, one)
+        )
     if meters.config.eigenvalue_points:
-        drawn["eigenvalues"] = kept.once(
+        landscapes["eigenvalues"] = store.once(
             "maps", "eigenvalues", lambda: maps.eigenvalues(meters, g, s)
         )
-    return found, drawn
+    return measures, landscapes
 
 
-def _equal(meters: Meter, solutions: list[Solution], kept: _Kept) -> dict[str, Any]:
+def _equal(meters: Meter, solutions: list[Solution], store: _Store) -> dict[str, Any]:
     """Return each twin of the accepted G beside it at equal training loss."""
     if not meters.config.equal_epochs:
         return {}
-    run, found = gradual_config(meters.config), {}
+    run, comparisons = gradual_config(meters.config), {}
     ways: dict[str, twins.Way] = {}
 
     def way(one: Solution) -> twins.Way:
@@ -358,10 +364,10 @@ def _equal(meters: Meter, solutions: list[Solution], kept: _Kept) -> dict[str, A
 
     for g, s in _pairs(solutions):
         if g.level is None and s.arm in (ONE_SHOT, BY_LAYER, TICKET):
-            found[s.name] = kept.once(
+            comparisons[s.name] = store.once(
                 "equal", s.name, lambda g=g, s=s: twins.equal(meters, way(g), way(s))
             )
-    return found
+    return comparisons
 
 
 def _pairs(solutions: list[Solution]) -> list[tuple[Solution, Solution]]:

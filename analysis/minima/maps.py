@@ -77,8 +77,8 @@ def eigenvalues(shared: Meter, first: Solution, second: Solution) -> dict[str, A
 
     a, b = axes(shared.config.eigenvalue_points)
     plane = _plane(first, second)
-    found = _survey(shared, first, second, plane, grid(a, b), data, eigenvalue=top)
-    return {"a": a, "b": b, "top": np.asarray(found.eigenvalue).reshape(len(b), len(a))}
+    rows = _survey(shared, first, second, plane, grid(a, b), data, eigenvalue=top)
+    return {"a": a, "b": b, "top": np.asarray(rows.eigenvalue).reshape(len(b), len(a))}
 
 
 def axes(points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -108,8 +108,8 @@ def state_of(solution: Solution) -> tuple[Any, Any]:
 
 def masks_of(solution: Solution, *, every: bool = False) -> tuple[Any, Any]:
     """Return the mask of a state: survivors, or every parameter; never statistics."""
-    kept = jax.tree.map(lambda leaf: jnp.asarray(leaf) | every, solution.masks)
-    return kept, jax.tree.map(lambda leaf: jnp.zeros_like(leaf, bool), solution.stats)
+    mask = jax.tree.map(lambda leaf: jnp.asarray(leaf) | every, solution.masks)
+    return mask, jax.tree.map(lambda leaf: jnp.zeros_like(leaf, bool), solution.stats)
 
 
 def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
     A flat dict of numbers, but for ``layers`` (layer to its own numbers) and
     ``histograms``.
     """
-    found: dict[str, Any] = {
+    measures: dict[str, Any] = {
         "arm": solution.arm,
         "seed": solution.seed,
         "level": solution.level,
@@ -126,12 +126,12 @@ def measure(shared: Meter, solution: Solution) -> dict[str, Any]:
         "total": solution.total,
         "validation_error": solution.validation_error,
     }
-    found |= errors(shared, solution)
+    measures |= errors(shared, solution)
     if solution.arm == "dense":
-        return found
-    found |= sharpness(shared, solution)
-    found |= psp(shared, solution)
-    return found | transferred(shared, solution)
+        return measures
+    measures |= sharpness(shared, solution)
+    measures |= psp(shared, solution)
+    return measures | transferred(shared, solution)
 
 
 def errors(shared: Meter, solution: Solution) -> dict[str, float]:
@@ -157,16 +157,16 @@ def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
         "top_survivors": hessian_of(shared, solution, data),
     }
     key = jax.random.key(0)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, operator in operators.items():
         top = curvature.top_eigenpairs(
             operator, 1, key, steps=config.lanczos_steps, restarts=0
         )
-        found[name] = float(top.values[0])
-        found[f"{name}_residual"] = float(top.residuals[0])
-    traced = curvature.trace(operators["top_survivors"], key, probes=TRACE_PROBES)
-    found["trace_survivors"] = traced.value
-    found["trace_survivors_se"] = traced.standard_error
+        values[name] = float(top.values[0])
+        values[f"{name}_residual"] = float(top.residuals[0])
+    estimate = curvature.trace(operators["top_survivors"], key, probes=TRACE_PROBES)
+    values["trace_survivors"] = estimate.value
+    values["trace_survivors_se"] = estimate.standard_error
     worst = ascent_sharpness(
         shared.loss_fn, state, data, radius=RADIUS, mask=masks, batch=_BATCH
     )
@@ -181,8 +181,8 @@ def sharpness(shared: Meter, solution: Solution) -> dict[str, float]:
         mask=masks,
         batch=_BATCH,
     )
-    found["worst_rise"] = float(worst.rise)
-    return found | {
+    values["worst_rise"] = float(worst.rise)
+    return values | {
         "mean_rise": float(average.rise),
         "mean_rise_se": float(average.se),
     }
@@ -201,16 +201,16 @@ def density(shared: Meter, solution: Solution) -> dict[str, Any]:
     config = shared.config
     data = subset(shared.setting.data.train, config.curvature_examples)
     operator = hessian_of(shared, solution, data)
-    found = spectrum.spectral_density(
+    rules = spectrum.spectral_density(
         operator,
         jax.random.key(0),
         steps=config.lanczos_steps,
         probes=config.probes,
     )
-    low, high = spectrum.extent(found)
+    low, high = spectrum.extent(rules)
     bandwidth = max((high - low) / 60, 1e-6)
     grid = np.linspace(low - 4 * bandwidth, high + 4 * bandwidth, 241)
-    curve = spectrum.smoothed(found, bandwidth, grid)
+    curve = spectrum.smoothed(rules, bandwidth, grid)
     return {
         "grid": curve.grid,
         "density": curve.density,
@@ -254,7 +254,7 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
         }
     everything = np.concatenate([first.per_neuron[n] / classes for n in hidden])
     live = np.concatenate([first.live[n] for n in hidden])
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "layers": layers,
         "z2": float(np.mean(list(squares.values()))),
         "z2_hidden": float(np.mean([squares[name] for name in hidden])),
@@ -274,8 +274,8 @@ def psp(shared: Meter, solution: Solution) -> dict[str, Any]:
         if key.startswith("H2") or key in ("selectivity", "variance", "information"):
             # NaN where a layer has none: a mean over the layers that are left would
             # be one of other layers than the network it is compared with.
-            found[key] = float(np.mean([layers[name][key] for name in hidden]))
-    return found
+            values[key] = float(np.mean([layers[name][key] for name in hidden]))
+    return values
 
 
 def transferred(shared: Meter, solution: Solution) -> dict[str, float]:
@@ -326,15 +326,15 @@ def _second(
 ) -> dict[str, float]:
     """Return the forms of second-order entropy, in bits per class."""
     if on.shape[1] > PAIR_NEURONS:
-        drawn = np.random.default_rng(0).choice(on.shape[1], PAIR_NEURONS, False)
-        on, live = on[:, np.sort(drawn)], live[np.sort(drawn)]
-    found = {}
+        neurons = np.random.default_rng(0).choice(on.shape[1], PAIR_NEURONS, False)
+        on, live = on[:, np.sort(neurons)], live[np.sort(neurons)]
+    entropies = {}
     for form in FORMS:
         result = second_order(on, labels, classes, form=form, alive=live)
-        found[f"H2_{form}"] = result.mean / classes
+        entropies[f"H2_{form}"] = result.mean / classes
         if form != "draft":
-            found[f"H2_{form}_live"] = result.live / classes
-    return found
+            entropies[f"H2_{form}_live"] = result.live / classes
+    return entropies
 
 
 def _selective(
@@ -345,13 +345,13 @@ def _selective(
     hidden: Sequence[str],
 ) -> dict[str, dict[str, float]]:
     """Return the mean of each selectivity index over the live units of each layer."""
-    found = selectivity.moments(
+    sums = selectivity.moments(
         shared.hidden, state_of(solution), batches(test), shared.setting.data.classes
     )
     indices = {
-        "selectivity": selectivity.class_selectivity(found),
-        "variance": selectivity.explained_variance(found),
-        "information": selectivity.mutual_information(found),
+        "selectivity": selectivity.class_selectivity(sums),
+        "variance": selectivity.explained_variance(sums),
+        "information": selectivity.mutual_information(sums),
     }
     starts = np.cumsum([0, *(first.live[name].size for name in hidden)])
     return {
@@ -365,8 +365,8 @@ def _selective(
 
 def _mean(values: np.ndarray) -> float:
     """Return the mean of what is finite, NaN of nothing."""
-    kept = values[np.isfinite(values)]
-    return float(kept.mean()) if kept.size else float("nan")
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
 
 
 def batches(data: Batch) -> Iterator[tuple[Any, Any]]:

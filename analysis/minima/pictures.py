@@ -38,14 +38,14 @@ def title(config: Config) -> str:
     return f"{config.model} on {config.dataset}, {len(config.seeds)} seeds"
 
 
-def figures(found: Comparison) -> dict[str, Any]:
+def figures(comparison: Comparison) -> dict[str, Any]:
     """Return the figures of a comparison by name."""
-    config, seed = found.config, found.config.seeds[0]
+    config, seed = comparison.config, comparison.config.seeds[0]
     what, places = title(config), {"G": (0.0, 0.0), "S": (1.0, 0.0)}
     first = f"{config.model} on {config.dataset}, seed {seed}"
-    pair = found.maps[f"pair-one-shot-seed{seed}"]["plane"]
-    drawn = {
-        "error-sparsity": plots.error_sparsity(_curves(found), title=what),
+    pair = comparison.maps[f"pair-one-shot-seed{seed}"]["plane"]
+    by_name = {
+        "error-sparsity": plots.error_sparsity(_curves(comparison), title=what),
         "loss-plane": plane_plots.contour(
             pair["a"], pair["b"], pair["loss"], points=places, title=first
         ),
@@ -54,28 +54,28 @@ def figures(found: Comparison) -> dict[str, Any]:
         ),
         "line": plots.along_paths(
             {
-                f"seed {s}": found.maps[f"pair-one-shot-seed{s}"]["line"]
+                f"seed {s}": comparison.maps[f"pair-one-shot-seed{s}"]["line"]
                 for s in config.seeds
             },
             title=what,
         ),
         "entropy": plots.entropy_histograms(
-            _histograms(found.measures, seed), title=f"{first}: live neurons"
+            _histograms(comparison.measures, seed), title=f"{first}: live neurons"
         ),
         "spectra": plots.spectra(
             {
-                LETTERS[arm]: found.maps[f"spectrum-{arm}-seed{seed}"]
+                LETTERS[arm]: comparison.maps[f"spectrum-{arm}-seed{seed}"]
                 for arm in ("gradual", "one-shot")
             },
             title=first,
         ),
     }
-    curves = curvature_curves(found.equal)
+    curves = curvature_curves(comparison.equal)
     if curves:
-        drawn["curvature-loss"] = plots.curvature_loss(curves, title=what)
-    if "eigenvalues" in found.maps:
-        tops = found.maps["eigenvalues"]
-        drawn["eigenvalue-plane"] = plane_plots.contour(
+        by_name["curvature-loss"] = plots.curvature_loss(curves, title=what)
+    if "eigenvalues" in comparison.maps:
+        tops = comparison.maps["eigenvalues"]
+        by_name["eigenvalue-plane"] = plane_plots.contour(
             tops["a"],
             tops["b"],
             tops["top"],
@@ -84,7 +84,7 @@ def figures(found: Comparison) -> dict[str, Any]:
             logarithmic=min(map(min, tops["top"])) > 0,
             title=first,
         )
-    return drawn
+    return by_name
 
 
 def curvature_curves(equal: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def curvature_curves(equal: Mapping[str, Any]) -> dict[str, Any]:
     G's are those at which it meets S, or where it meets S nowhere, the first twin.
     """
     curves: dict[str, Any] = {}
-    met = [pair["second"]["arm"] for pair in equal.values() if pair["levels"]]
-    twin = "one-shot" if "one-shot" in met else (met or [None])[0]
+    arms = [pair["second"]["arm"] for pair in equal.values() if pair["levels"]]
+    twin = "one-shot" if "one-shot" in arms else (arms or [None])[0]
     for pair in equal.values():
         sides = [("second", pair["second"]["arm"])] if pair["levels"] else []
         if sides and sides[0][1] == twin:
@@ -106,7 +106,7 @@ def curvature_curves(equal: Mapping[str, Any]) -> dict[str, Any]:
     return curves
 
 
-def _curves(found: Comparison) -> dict[str, Any]:
+def _curves(comparison: Comparison) -> dict[str, Any]:
     """Return mean error against mean sparsity of each arm.
 
     Dense comes first, but not before an arm with one sparsity: two points that differ
@@ -114,35 +114,38 @@ def _curves(found: Comparison) -> dict[str, Any]:
     """
     curves: dict[str, Any] = {}
     for arm in NAMES:
-        points = [_point(found, arm, level) for level in (*found.config.levels, None)]
+        points = [
+            _point(comparison, arm, level)
+            for level in (*comparison.config.levels, None)
+        ]
         points = sorted(point for point in points if point is not None)
         if arm == "dense" or not points:
             continue
         if len(points) > 1:
-            points = [p for p in [_point(found, "dense", None)] if p] + points
+            points = [p for p in [_point(comparison, "dense", None)] if p] + points
         sparsity, error, se = zip(*points, strict=True)
         curves[NAMES[arm]] = {"sparsity": sparsity, "error": error, "se": se}
     return curves
 
 
 def _point(
-    found: Comparison, arm: str, level: float | None
+    comparison: Comparison, arm: str, level: float | None
 ) -> tuple[float, float, float] | None:
     """Return mean sparsity, mean error and its standard error; None without them."""
-    own = [a.get(arm) for a in arms_of(found.measures, level).values()]
+    own = [a.get(arm) for a in arms_of(comparison.measures, level).values()]
     own = [m for m in own if m is not None]
     if not own:
         return None
     errors = [m["error"] for m in own]
-    kept = float(np.mean([m["kept"] / m["total"] for m in own]))
+    density = float(np.mean([m["kept"] / m["total"] for m in own]))
     se = float(np.std(errors, ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else 0.0
-    return 1 - kept, float(np.mean(errors)), se
+    return 1 - density, float(np.mean(errors)), se
 
 
 def _histograms(measures: Mapping[str, Any], seed: int) -> dict[str, Any]:
     arms = arms_of(measures, None)[seed]
-    chosen = [arm for arm in ("gradual", "one-shot", "rewound") if arm in arms]
+    arm_names = [arm for arm in ("gradual", "one-shot", "rewound") if arm in arms]
     return {
-        layer: {LETTERS[arm]: arms[arm]["histograms"][layer] for arm in chosen}
+        layer: {LETTERS[arm]: arms[arm]["histograms"][layer] for arm in arm_names}
         for layer in arms["gradual"]["histograms"]
     }

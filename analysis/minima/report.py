@@ -41,40 +41,40 @@ _ROWS = (
 )
 
 
-def write(found: Comparison) -> list[Path]:
+def write(comparison: Comparison) -> list[Path]:
     """Write ``report.md`` and ``figures/`` into the comparison's folder.
 
     Returns:
         The paths written, the report first.
     """
-    drawn = [
+    paths = [
         path
-        for name, figure in figures(found).items()
-        for path in plots.save(figure, found.folder / "figures" / name)
+        for name, figure in figures(comparison).items()
+        for path in plots.save(figure, comparison.folder / "figures" / name)
     ]
-    report = found.folder / "report.md"
-    images = [path for path in drawn if path.suffix == ".png"]
+    report = comparison.folder / "report.md"
+    images = [path for path in paths if path.suffix == ".png"]
     with replacing(report) as file:
-        file.write("\n".join(document(found, images)).encode() + b"\n")
-    return [report, *drawn]
+        file.write("\n".join(document(comparison, images)).encode() + b"\n")
+    return [report, *paths]
 
 
-def document(found: Comparison, images: Sequence[Path]) -> list[str]:
+def document(comparison: Comparison, images: Sequence[Path]) -> list[str]:
     """Return the report as lines of Markdown."""
-    config = found.config
-    lines = [f"# Two minima: {title(config)}", "", *_setting(found), ""]
-    lines += ["## Verdicts", "", *verdict_lines(found.claims, config.level), ""]
-    lines += ["## Verdicts side by side", "", *view_lines(found.views), ""]
-    lines += ["## At equal training loss", "", *equal_lines(found.equal), ""]
-    lines += ["## Measures", "", *measure_lines(found.measures, None), ""]
+    config = comparison.config
+    lines = [f"# Two minima: {title(config)}", "", *_setting(comparison), ""]
+    lines += ["## Verdicts", "", *verdict_lines(comparison.claims, config.level), ""]
+    lines += ["## Verdicts side by side", "", *view_lines(comparison.views), ""]
+    lines += ["## At equal training loss", "", *equal_lines(comparison.equal), ""]
+    lines += ["## Measures", "", *measure_lines(comparison.measures, None), ""]
     for level in config.levels:
         lines += [
-            *level_heading(found.measures, config, level),
+            *level_heading(comparison.measures, config, level),
             "",
-            *measure_lines(found.measures, level),
+            *measure_lines(comparison.measures, level),
             "",
         ]
-    lines += ["## Layers", "", *layer_lines(found.measures), ""]
+    lines += ["## Layers", "", *layer_lines(comparison.measures), ""]
     lines += ["## Figures", ""]
     for path in images:
         lines += [f"![{path.stem}](figures/{path.name})", ""]
@@ -92,8 +92,8 @@ def level_heading(
     return [f"### At exactly {level:g}x", *(["", missing] if missing else [])]
 
 
-def _setting(found: Comparison) -> list[str]:
-    c = found.config
+def _setting(comparison: Comparison) -> list[str]:
+    c = comparison.config
     data = "" if c.limit is None else f" on the first {c.limit:,} training examples"
     return [
         f"G is pruned gradually (LOBSTER: rate {c.rate:g}, patience {c.patience}, "
@@ -110,7 +110,7 @@ def _setting(found: Comparison) -> list[str]:
         )
         + "At a level G's cuts stop there and the mask is trained for the rest of the "
         "epochs. The dense network that errors are set beside is trained as long. "
-        + f"Wall time {found.wall_s / 60:.1f} min. Curvature is measured on "
+        + f"Wall time {comparison.wall_s / 60:.1f} min. Curvature is measured on "
         f"{c.curvature_examples:,} training examples, entropies on test examples."
     ]
 
@@ -219,15 +219,15 @@ def measure_lines(measures: Mapping[str, Any], level: float | None) -> list[str]
 
 
 def _numbers(seeds: Mapping[int, Any], arm: str, of: Any) -> list[float]:
-    found = []
+    numbers = []
     for own in seeds.values():
         try:
             value = float(of({k: _float(v) for k, v in own[arm].items()}))
         except KeyError:
             continue
         if math.isfinite(value):
-            found.append(value)
-    return found
+            numbers.append(value)
+    return numbers
 
 
 def _float(value: Any) -> Any:
@@ -260,21 +260,21 @@ def layer_lines(measures: Mapping[str, Any]) -> list[str]:
     return markdown((*head, "selectivity"), rows)
 
 
-def show(found: Comparison) -> None:
+def show(comparison: Comparison) -> None:
     """Print the verdicts as a table on the terminal."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        title=f"Two minima: {title(found.config)}",
-        caption=f"effects signed as the paper expects; {100 * found.config.level:g} % "
-        "t intervals over seeds",
+        title=f"Two minima: {title(comparison.config)}",
+        caption="effects signed as the paper expects; "
+        f"{100 * comparison.config.level:g} % t intervals over seeds",
     )
     table.add_column("claim")
     for head in ("effect", "interval"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for claim in found.claims:
+    for claim in comparison.claims:
         table.add_row(
             f"[bold]{claim.number}. {claim.text}", "", "", f"[bold]{claim.verdict}"
         )

@@ -176,21 +176,21 @@ def read_level(
     place, everything = run.path / "snapshots", {}
     for one in snapshots.listing(place, run=run):
         everything.setdefault(one.replica, []).append(one)
-    begun = {point.point.seed: None for point in load_points(folder)}
-    stopped = []
-    for index, seed in enumerate(begun):
+    seeds = {point.point.seed: None for point in load_points(folder)}
+    solutions = []
+    for index, seed in enumerate(seeds):
         own = everything[index]
-        kept = round(own[0].total / level)
-        if seed not in config.seeds or min(one.kept for one in own) > kept:
+        count = round(own[0].total / level)
+        if seed not in config.seeds or min(one.kept for one in own) > count:
             continue
-        before = [one for one in own if one.kept >= kept]
+        before = [one for one in own if one.kept >= count]
         last = min(before, key=lambda one: (one.kept, -one.epoch))
         params, masks = snapshots.read(place, last, like[0])
         stats = snapshots.read_stats(place, last, like[1])
         g = Solution(GRADUAL, seed, level, params, masks, stats, last.error)
-        left = config.dense_epochs + config.prune_epochs - last.epoch
-        stopped.append((g._replace(masks=cut_once(config, g, kept)), max(left, 0)))
-    return stopped
+        epochs = config.dense_epochs + config.prune_epochs - last.epoch
+        solutions.append((g._replace(masks=cut_once(config, g, count)), max(epochs, 0)))
+    return solutions
 
 
 def cut_once(
@@ -214,9 +214,11 @@ def cut_once(
     masks = magnitude_mask(
         dense.params, lambda total: count, prunable=prunable, **scope
     )
-    cut = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
-    if cut != kept:
-        raise ValueError(f"{dense.name}: expected a cut to {kept}, got one to {cut}")
+    survivors = sum(int(np.sum(leaf)) for leaf in jax.tree.leaves(masks))
+    if survivors != kept:
+        raise ValueError(
+            f"{dense.name}: expected a cut to {kept}, got one to {survivors}"
+        )
     return masks
 
 
@@ -366,11 +368,11 @@ def rules_of(config: Config) -> loop.Rules:
 def _record(run: runs.RunFolder, solution: Solution, best: loop.Best) -> Solution:
     """Write a trained solution and return it."""
     error = float(best.error)
-    done = solution._replace(
+    result = solution._replace(
         params=best.params, stats=best.stats, validation_error=error
     )
     snapshot = snapshots.Snapshot(
-        0, done.name, 0, float(best.loss), error, solution.kept, solution.total
+        0, result.name, 0, float(best.loss), error, solution.kept, solution.total
     )
     snapshots.write(
         run.path / _RECORDS,
@@ -380,7 +382,7 @@ def _record(run: runs.RunFolder, solution: Solution, best: loop.Best) -> Solutio
         best.stats,
         run=run.digest,
     )
-    return done
+    return result
 
 
 def _recorded(run: runs.RunFolder, solution: Solution) -> Solution | None:

@@ -193,13 +193,13 @@ def _curvature(shared: Meter, solution: Solution) -> dict[str, float]:
     top = curvature.top_eigenpairs(
         operator, 1, key, steps=shared.config.lanczos_steps, restarts=0
     )
-    traced = curvature.trace(operator, key, probes=TRACE_PROBES)
+    estimate = curvature.trace(operator, key, probes=TRACE_PROBES)
     return {
         **errors(shared, solution),
         "top_survivors": float(top.values[0]),
         "top_survivors_residual": float(top.residuals[0]),
-        "trace_survivors": traced.value,
-        "trace_survivors_se": traced.standard_error,
+        "trace_survivors": estimate.value,
+        "trace_survivors_se": estimate.standard_error,
     }
 
 
@@ -221,9 +221,9 @@ def entropy_gaps(shared: Meter, first: Solution, second: Solution) -> dict[str, 
     for one in (first, second):
         on, labels = entropy.states(shared.potentials, state_of(one), batches(test))
         hidden = [name for name in on if name != LOGITS]
-        kept = alive_neurons(one, hidden)
+        survivors = alive_neurons(one, hidden)
         states.append(on)
-        alive.append({n: on[n].any(0) & kept.get(n, True) for n in hidden})
+        alive.append({n: on[n].any(0) & survivors.get(n, True) for n in hidden})
     gaps: dict[str, list[float]] = {form: [] for form in FORMS}
     both = {name: np.flatnonzero(alive[0][name] & alive[1][name]) for name in alive[0]}
     for name, live in both.items():

@@ -73,25 +73,25 @@ def run(
     Returns:
         The exit code: the command's, 2 on an error, 130 if interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     prog = f"python -m {program.package}" if prog is None else prog
-    return guarded(lambda: _called(program, given, prog), program.extra)
+    return guarded(lambda: _called(program, words, prog), program.extra)
 
 
-def _called(program: Program, given: list[str], prog: str) -> int:
-    if given[:1] == ["--version"]:
+def _called(program: Program, words: list[str], prog: str) -> int:
+    if words[:1] == ["--version"]:
         return show_version()
     needs(*_LAB)
     commands, default = program.commands, program.default
-    if given[:1] in (["-h"], ["--help"]) or not (given or default):
+    if words[:1] in (["-h"], ["--help"]) or not (words or default):
         texts = {name: command.text for name, command in commands.items()}
         list_commands(texts, prog, program.text, default)
         if not default:
             return 0
         print()
-    if default and (not given or given[0].startswith("-")):
-        given = [default, *given]
-    name, *rest = given
+    if default and (not words or words[0].startswith("-")):
+        words = [default, *words]
+    name, *rest = words
     if name not in commands:
         raise ValueError(
             f"unknown command {name!r}, expected one of {', '.join(commands)}; "

@@ -55,10 +55,10 @@ def move(
     padded = lax.dynamic_update_slice(frame, image, (0, pad, pad, 0))
 
     def one(padded: Array, corner: Array, flip: Array) -> Array:
-        cut = lax.dynamic_slice(
+        crop = lax.dynamic_slice(
             padded, (corner[0], corner[1], 0), (height, width, channels)
         )
-        return jnp.where(flip, cut[:, ::-1], cut)
+        return jnp.where(flip, crop[:, ::-1], crop)
 
     return jax.vmap(one)(padded, *moves)
 

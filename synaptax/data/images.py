@@ -174,7 +174,7 @@ def hold_out(label: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
         seed: of the permutation.
 
     Returns:
-        ``(rest, held)``: ascending index arrays that partition ``range(N)``.
+        ``(rest, holdout)``: ascending index arrays that partition ``range(N)``.
 
     Raises:
         ValueError: if ``count`` is outside [0, N).
@@ -197,8 +197,8 @@ def hold_out(label: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
         rank[members] = (np.arange(len(members)) + 0.5) / len(members)
     position = np.empty(n, np.int64)
     position[order] = np.arange(n)
-    held = np.lexsort((position, rank))[:count]
-    return np.setdiff1d(np.arange(n), held), np.sort(held)
+    holdout = np.lexsort((position, rank))[:count]
+    return np.setdiff1d(np.arange(n), holdout), np.sort(holdout)
 
 
 def epoch_order(key: Array, n: int, batch: int) -> Int[Array, "steps batch"]:
@@ -286,7 +286,7 @@ def load(
     scale = source.scale
     if validation is None:
         validation = source.validation or len(whole.label) // 12
-    rest, held = hold_out(whole.label, validation, split_seed)
+    rest, holdout = hold_out(whole.label, validation, split_seed)
     if limit is not None and not 1 <= limit <= len(rest):
         raise ValueError(
             f"limit must be between 1 and {len(rest)} (the training examples), "
@@ -295,7 +295,7 @@ def load(
     mean, std = moments(whole.image, scale=scale)
     if not center:
         mean = (0.0,) * len(mean)
-    kept = rest[:limit]
+    train = rest[:limit]
 
     def batch(image: np.ndarray, label: np.ndarray) -> Batch:
         return Batch(
@@ -305,8 +305,8 @@ def load(
     return Dataset(
         name=name,
         classes=whole.classes,
-        train=batch(whole.image[kept], whole.label[kept]),
-        validation=batch(whole.image[held], whole.label[held]),
+        train=batch(whole.image[train], whole.label[train]),
+        validation=batch(whole.image[holdout], whole.label[holdout]),
         test=batch(test.image, test.label),
         mean=mean,
         std=std,
@@ -346,8 +346,8 @@ def _tfds_splits(
             )
         identity = {"set": name, "version": folder.name, "shards": shards[split]}
 
-        read = partial(decode, folder, name, split, progress=progress)
-        raw = cached(cache, split, identity, read)
+        reader = partial(decode, folder, name, split, progress=progress)
+        raw = cached(cache, split, identity, reader)
         check_labels(raw.label, raw.classes, source=str(cache / f"{split}-label.npy"))
         parts.append(raw)
     return parts[0], parts[1]
@@ -382,8 +382,9 @@ def check_name(
     argument: str = "data set",
 ) -> None:
     """Raise a ValueError unless :func:`load` may know a name; nothing is imported."""
-    known = name in SOURCES or ":" in str(name)
-    if not known and not (name and is_prepared(str(name), data_dir)):
+    if name in SOURCES or ":" in str(name):
+        return
+    if not (name and is_prepared(str(name), data_dir)):
         raise ValueError(
             f"{argument}: unknown {name!r}; known: {', '.join(SOURCES)}, a TFDS set "
             "that is prepared in data_dir, or module:function"

@@ -108,8 +108,8 @@ def convolve_phases(
         # One flat product with the kernel's filters first: XLA then forms the
         # kernel's gradient as a product of the same kind, without a transposed copy
         # of the patches or of their cotangents.
-        cut = _windows_by_axis if x.shape[3] < NARROW else _windows_by_plane
-        windows = cut(x, size)
+        windows_of = _windows_by_axis if x.shape[3] < NARROW else _windows_by_plane
+        windows = windows_of(x, size)
         flat = kernel.transpose(3, 0, 1, 2).reshape(filters, windows.shape[-1])
         numbers = (((1,), (1,)), ((), ()))
         y = lax.dot_general(windows.reshape(-1, windows.shape[-1]), flat, numbers)

@@ -190,14 +190,14 @@ def register(name: str, make: Callable[..., Any]) -> None:
     _OWN[name] = make
 
 
-def _as_face(made: Any, shape: tuple[int, ...], name: str) -> Network:
-    """Return what a user's function made as a network."""
-    if isinstance(made, Network):
-        return made
-    if isinstance(made, nn.Module):
-        return _pure(made, shape)
+def _as_face(model: Any, shape: tuple[int, ...], name: str) -> Network:
+    """Return what a user's function model as a network."""
+    if isinstance(model, Network):
+        return model
+    if isinstance(model, nn.Module):
+        return _pure(model, shape)
     raise ValueError(
-        f"name: {name} made a {type(made).__name__}, expected a Network or a Flax "
+        f"name: {name} made a {type(model).__name__}, expected a Network or a Flax "
         "Linen module"
     )
 
@@ -262,12 +262,12 @@ def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
 
 def _check_options(name: str, entry: _Entry, options: dict[str, Any]) -> None:
     """Raise a ValueError unless each option is the network's own and in its range."""
-    known = set(inspect.signature(entry.module).parameters)
-    known -= {"classes", "parent", "name"}
+    names = set(inspect.signature(entry.module).parameters)
+    names -= {"classes", "parent", "name"}
     choices = {**_CHOICES, "conv": entry.convolutions}
     for option, value in options.items():
-        if option not in known:
-            listed = ", ".join(sorted(known))
+        if option not in names:
+            listed = ", ".join(sorted(names))
             raise ValueError(f"{option}: {name} has no such option; it has {listed}")
         if option in choices:
             check_choice(option, value, choices[option])

@@ -70,34 +70,34 @@ def from_torch(
     shapes = jax.eval_shape(net.init, jax.random.key(0))
     params, stats = (traverse_util.flatten_dict(tree, sep="/") for tree in shapes)
     layers = sorted({path.rpartition("/")[0] for path in params}, key=_order)
-    given = _layers(state)
-    if len(given) != len(layers):
+    entries = _layers(state)
+    if len(entries) != len(layers):
         raise ValueError(
             f"state: {name} has {len(layers)} layers with parameters, the state "
-            f"{len(given)}: {', '.join(given)}"
+            f"{len(entries)}: {', '.join(entries)}"
         )
-    _fold_biases(layers, given, params)
+    _fold_biases(layers, entries, params)
     channels = image_shape[-1]
     values: dict[str, dict[str, np.ndarray]] = {"params": {}, "stats": {}}
-    for layer, (prefix, parts) in zip(layers, given.items(), strict=True):
+    for layer, (prefix, parts) in zip(layers, entries.items(), strict=True):
         own = {
             "params": _below(params, layer),
             "stats": _below(stats, layer),
         }
-        made = _converted(parts, prefix, channels)
+        arrays = _converted(parts, prefix, channels)
         for kind, leaves in own.items():
             for leaf, shape in leaves.items():
-                if leaf not in made:
+                if leaf not in arrays:
                     raise ValueError(f"state: {prefix} has nothing for {layer}/{leaf}")
-                value = made.pop(leaf)
+                value = arrays.pop(leaf)
                 if value.shape != shape.shape:
                     raise ValueError(
                         f"state: {prefix} gives {layer}/{leaf} the shape "
                         f"{value.shape}, expected {shape.shape}"
                     )
                 values[kind][f"{layer}/{leaf}"] = value
-        if made:
-            raise ValueError(f"state: {prefix} has {sorted(made)}, {layer} has not")
+        if arrays:
+            raise ValueError(f"state: {prefix} has {sorted(arrays)}, {layer} has not")
         # What the next dense layer reads: maps of so many channels, or one vector.
         channels = {4: len(parts["weight"]), 2: 1}.get(parts["weight"].ndim, channels)
     trees = [
@@ -152,14 +152,14 @@ def _layers(state: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 
 def _fold_biases(
     layers: list[str],
-    given: Mapping[str, dict[str, np.ndarray]],
+    entries: Mapping[str, dict[str, np.ndarray]],
     params: Mapping[str, Any],
 ) -> None:
     """Move biases that a layer here has not into the norm that follows.
 
     x + bias - mean = x - (mean - bias), at the moments of training's batches too.
     """
-    steps = zip(layers, given.values(), strict=True)
+    steps = zip(layers, entries.values(), strict=True)
     for (layer, parts), (after, norm) in itertools.pairwise(steps):
         bias, mean = parts.get("bias"), norm.get("running_mean")
         if (

@@ -97,11 +97,11 @@ def convolve_tiles(
     windows = _windows(x, outputs)
     tiles = windows.shape[3:6]
     output, weights, data = _both_axes(taps, x.dtype)
-    seen = (data @ windows.reshape(size**2, -1)).reshape(size**2, -1, channels)
+    inputs = (data @ windows.reshape(size**2, -1)).reshape(size**2, -1, channels)
     filtering = (weights @ kernel.reshape(taps**2, -1)).reshape(
         size**2, channels, filters
     )
-    products = seen @ filtering
+    products = inputs @ filtering
     y = output @ products.reshape(size**2, -1)
     return y.reshape(outputs, outputs, *tiles, filters)
 

@@ -188,9 +188,9 @@ def document(parts: Sequence[Contribution]) -> str:
 def page_text(page: Page, pictures: Iterable[Picture]) -> str:
     """Return one page of ``docs/results``, its figures at the head of its tables."""
     lines = [f"# {page.title}", "", "[All results](../../RESULTS.md)", ""]
-    shown = [_shown(p, os.path.relpath(p.path, PAGES)) for p in pictures]
-    first = shown[0] if shown else []  # the others after the tables they belong to
-    rest = [line for own in shown[1:] for line in own]
+    figures = [_shown(p, os.path.relpath(p.path, PAGES)) for p in pictures]
+    first = figures[0] if figures else []  # the others after the tables they belong to
+    rest = [line for own in figures[1:] for line in own]
     if rest:
         rest = ["", "## Figures", "", *rest]
     return "\n".join([*lines, *first, *page.lines, *rest]).rstrip() + "\n"

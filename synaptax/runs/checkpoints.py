@@ -110,8 +110,8 @@ def save(
         sizes = [array.nbytes + _ROOM_EACH for array in arrays.values()]
         files.check_room(root, sum(sizes) + _ROOM)
     processes.barrier("synaptax checkpoint: begin")
-    known = _checkpoints(root)
-    name = f"{known[-1].sequence + 1 if known else 0:06d}-step-{step}"
+    existing = _checkpoints(root)
+    name = f"{existing[-1].sequence + 1 if existing else 0:06d}-step-{step}"
     staging = root / f"{_TEMPORARY}{name}"
     if primary:
         staging.mkdir()
@@ -177,11 +177,11 @@ def restore(
     _compare(path, body["meta"], expect or {})
     if body.get("run"):
         _compare(path, body["run"], run or {})
-    named = named_leaves(like)
-    _match(path, body["leaves"], [_describe(name, leaf) for name, leaf in named])
+    expected = named_leaves(like)
+    _match(path, body["leaves"], [_describe(name, leaf) for name, leaf in expected])
     abstract = {
         str(index): _abstract(leaf)
-        for index, (_, leaf) in enumerate(named)
+        for index, (_, leaf) in enumerate(expected)
         if body["leaves"][index]["size"]
     }
     try:
@@ -191,7 +191,7 @@ def restore(
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     leaves = [
         _revived(leaf, arrays.get(str(index)), body["leaves"][index])
-        for index, (_, leaf) in enumerate(named)
+        for index, (_, leaf) in enumerate(expected)
     ]
     state = jax.tree.unflatten(jax.tree.structure(like), leaves)
     return Restored(state, body["step"], body["meta"])
@@ -199,8 +199,8 @@ def restore(
 
 def latest(directory: str | os.PathLike[str]) -> int | None:
     """Return the step of the newest complete checkpoint, or None if there is none."""
-    known = _checkpoints(Path(directory).expanduser().absolute())
-    return known[-1].step if known else None
+    existing = _checkpoints(Path(directory).expanduser().absolute())
+    return existing[-1].step if existing else None
 
 
 def read_meta(
@@ -240,16 +240,16 @@ def _checkpoints(root: Path) -> list[_Checkpoint]:
 
 
 def _find(root: Path, step: int | None) -> Path:
-    known = _checkpoints(root)
-    if not known:
+    existing = _checkpoints(root)
+    if not existing:
         raise CheckpointError(f"{root}: holds no checkpoint")
     if step is None:
-        return known[-1].path
-    chosen = [item.path for item in known if item.step == step]
-    if not chosen:
-        steps = ", ".join(str(item.step) for item in known)
+        return existing[-1].path
+    paths = [item.path for item in existing if item.step == step]
+    if not paths:
+        steps = ", ".join(str(item.step) for item in existing)
         raise CheckpointError(f"{root}: no checkpoint of step {step}, only {steps}")
-    return chosen[-1]
+    return paths[-1]
 
 
 def _sweep(root: Path) -> None:
@@ -268,8 +268,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if crc != files.crc_of(body):
         raise CheckpointError(f"{file}: fails its checksum")
     if body.get("format", 1) > FORMAT:
-        said = f"of format {body['format']}, expected at most {FORMAT}"
-        raise CheckpointError(f"{file}: {said}")
+        text = f"of format {body['format']}, expected at most {FORMAT}"
+        raise CheckpointError(f"{file}: {text}")
     return body
 
 
@@ -320,8 +320,8 @@ def _compare(
             other = {k: value.get(k, "nothing") for k in {**own, **value}}
             _compare(path, own, other, f"{name}.")
         elif own != value:
-            said = f"saved with {name} = {own!r}, expected {value!r}"
-            raise CheckpointError(f"{path}: {said}")
+            text = f"saved with {name} = {own!r}, expected {value!r}"
+            raise CheckpointError(f"{path}: {text}")
 
 
 def _is_key(leaf: Any) -> bool:

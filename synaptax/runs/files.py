@@ -75,12 +75,12 @@ def claim(path: Path) -> tuple[Path, int]:
 def _sweep(path: Path) -> None:
     """Remove the temporary files of ``path`` that no living process has locked."""
     name = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{12}}")
-    for left in [one for one in os.listdir(path.parent) if name.fullmatch(one)]:
+    for orphan in [one for one in os.listdir(path.parent) if name.fullmatch(one)]:
         with suppress(OSError):
-            descriptor = os.open(path.with_name(left), os.O_RDWR)
+            descriptor = os.open(path.with_name(orphan), os.O_RDWR)
             try:
                 if locks.take(descriptor):
-                    path.with_name(left).unlink()
+                    path.with_name(orphan).unlink()
             finally:
                 os.close(descriptor)
 
@@ -125,8 +125,8 @@ def crc_of(body: Any) -> int:
 def check_room(folder: Path, size: int) -> None:
     """Raise an OSError naming a folder whose disk has not so many bytes left."""
     if (free := shutil.disk_usage(folder).free) < size:
-        said = f"{os.strerror(errno.ENOSPC)}: {free} bytes are free, {size} are needed"
-        raise OSError(errno.ENOSPC, said, str(folder))
+        text = f"{os.strerror(errno.ENOSPC)}: {free} bytes are free, {size} are needed"
+        raise OSError(errno.ENOSPC, text, str(folder))
 
 
 @contextmanager

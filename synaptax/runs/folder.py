@@ -88,10 +88,10 @@ class RunFolder:
             record: what was kept; records of earlier versions have no ``run``.
             where: the file, for the message.
         """
-        said, own = record.get("run"), self.digest
-        if None not in (said, own) and said != own:
+        digest, own = record.get("run"), self.digest
+        if None not in (digest, own) and digest != own:
             raise FileError(
-                f"{where}: run: of another config ({said}), expected {own}; "
+                f"{where}: run: of another config ({digest}), expected {own}; "
                 "remove it or name another folder"
             )
 
@@ -152,11 +152,11 @@ def _created(
         folder = dataclasses.replace(folder, lock=locks.hold(folder.path))
         _refuse_taken(folder, resume)  # another process may have been quicker
         if not folder.config.exists():
-            for left in (folder.metrics, folder.checkpoints):
-                if left.exists():
+            for orphan in (folder.metrics, folder.checkpoints):
+                if orphan.exists():
                     raise FileError(
                         f"{folder.config}: missing, and nothing else says which run "
-                        f"{left.name} is of: restore it or name another folder"
+                        f"{orphan.name} is of: restore it or name another folder"
                     )
             write_json(folder.config, fields)
     except OSError as error:

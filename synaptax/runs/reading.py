@@ -100,11 +100,11 @@ def read_arrays(path: Path, only: Sequence[str] = ()) -> dict[str, np.ndarray]:
 def _array(content: io.BytesIO) -> np.ndarray:
     """Return the array of a member, which must hold it and no more."""
     version = np.lib.format.read_magic(content)
-    read = {
+    readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    shape, _, dtype = read[version](content)
+    shape, _, dtype = readers[version](content)
     size = len(content.getvalue()) - content.tell()
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"{shape} of {dtype} in {size} bytes")
@@ -130,11 +130,11 @@ def check_array(
     if name not in arrays:
         raise FileError(f"{path}: {name}: missing")
     array = arrays[name]
-    said = f"{array.dtype}{array.shape}"
+    kind = f"{array.dtype}{array.shape}"
     if hasattr(like, "dtype"):
         expected = f"{like.dtype}{tuple(like.shape)}"
-        if said != expected:
-            raise FileError(f"{path}: {name}: is {said}, expected {expected}")
+        if kind != expected:
+            raise FileError(f"{path}: {name}: is {kind}, expected {expected}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FileError(f"{path}: {name}: has numbers that are not finite")
     return array

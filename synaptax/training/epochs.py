@@ -50,8 +50,8 @@ def scan_batches(
     """
     data = jax.tree.map(jnp.asarray, data)
 
-    def one(carry: Any, drawn: tuple[Array, Any]) -> tuple[Any, Any]:
-        index, key = drawn
+    def one(carry: Any, inputs: tuple[Array, Any]) -> tuple[Any, Any]:
+        index, key = inputs
         batch = place(take(data, index))
         return step(carry, batch, key)
 

@@ -62,8 +62,8 @@ def summed(sums: Callable[[Batch], Any], data: Batch) -> Any:
     whole = count - count % _EVALUATION_CHUNK
     total = None
     if whole:
-        cut = lambda a: a[:whole].reshape(-1, _EVALUATION_CHUNK, *a.shape[1:])
-        parts = lax.map(sums, jax.tree.map(cut, data))
+        split = lambda a: a[:whole].reshape(-1, _EVALUATION_CHUNK, *a.shape[1:])
+        parts = lax.map(sums, jax.tree.map(split, data))
         total = jax.tree.map(lambda part: part.sum(0), parts)
     if whole < count:
         rest = sums(jax.tree.map(lambda a: a[whole:], data))
