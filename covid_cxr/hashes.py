@@ -46,8 +46,11 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: for another number of axes.
     """
+    images = np.asarray(images)
     if images.ndim != 3:
         raise ValueError(f"images: expected (n, H, W), got shape {images.shape}")
+    if images.dtype.kind not in "buif" or not np.isfinite(images).all():
+        raise ValueError(f"images: expected finite numbers, got {images.dtype}")
     small = resize(images.astype(np.float32), (_SIDE, _SIDE))
     basis = _cosines()
     spectrum = np.einsum("ki,nij,lj->nkl", basis, small, basis, optimize=True)

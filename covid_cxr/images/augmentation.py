@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from covid_cxr.images.resizing import check_image
+from synaptax.checks import wide_dtype
 from synaptax.typing import Array, Float, Key
 
 
@@ -100,14 +101,16 @@ def warp(
     check_image(image)
     height, width = image.shape
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
-    y = (jnp.arange(height, dtype=image.dtype) - middle_y)[:, None]
-    x = (jnp.arange(width, dtype=image.dtype) - middle_x)[None, :]
-    transform = transform.astype(image.dtype)
+    # Half precision knows no place beyond 2048 pixels, and tells few apart before.
+    wide = wide_dtype(image.dtype, jnp.float32)
+    y = (jnp.arange(height, dtype=wide) - middle_y)[:, None]
+    x = (jnp.arange(width, dtype=wide) - middle_x)[None, :]
+    transform = transform.astype(wide)
     places = [
         row[0] * y + row[1] * x + row[2] * height + middle
         for row, middle in ((transform[0], middle_y), (transform[1], middle_x))
     ]
-    return _bilinear(image, places[0], places[1])
+    return _bilinear(image.astype(wide), places[0], places[1]).astype(image.dtype)
 
 
 def _bilinear(image: Array, y: Array, x: Array) -> Array:
@@ -148,7 +151,6 @@ def draw(key: Key[Array, ""], config: Augmentation) -> Float[Array, "2 3"]:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("config",))
 def augment(
     keys: Key[Array, " n"],
     images: Float[Array, "n h w"],
@@ -170,4 +172,15 @@ def augment(
         >>> covid_cxr.images.augment(keys, jnp.zeros((2, 16, 16))).shape
         (2, 16, 16)
     """
+    check_image(images, stacked=True)
+    if images.ndim != 3 or keys.shape != images.shape[:1]:
+        raise ValueError(
+            f"images: expected (N, H, W) and N keys, got {images.shape} and "
+            f"{keys.shape}"
+        )
+    return _augment(keys, images, config)
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def _augment(keys: Array, images: Array, config: Augmentation) -> Array:
     return jax.vmap(lambda key, image: warp(image, draw(key, config)))(keys, images)

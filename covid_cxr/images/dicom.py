@@ -273,6 +273,8 @@ def _convert(
         header.integer("BitsStored", 8),
     )
     spacing = _spacing(header)
+    if stored.ndim == 3 and kind.startswith("MONOCHROME"):
+        raise ImageError(header.path, f"{kind}: expected one sample a pixel")
     if stored.ndim == 3:
         # pydicom's pixel_array has turned YBR into RGB: once is enough.
         pixels = luminance(stored) / (2**bits - 1)

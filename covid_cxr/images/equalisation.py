@@ -1,6 +1,6 @@
 """Histogram equalisation: global, inside a mask, and contrast-limited by tiles.
 
-All are jitted, take one (H, W) image with values in [0, 1], and vmap over a stack.
+All are compiled, take one (H, W) image with values in [0, 1], and vmap over a stack.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
-from covid_cxr.images.resizing import check_image
+from covid_cxr.images.resizing import check_image, check_pixels
+from synaptax.checks import check_integer, check_number, wide_dtype
 from synaptax.typing import Array, Bool, Float, Int
 
 
-@functools.partial(jax.jit, static_argnames=("levels", "lowest"))
 def equalise(
     image: Float[Array, "h w"],
     mask: Bool[Array, "h w"] | None = None,
@@ -52,11 +52,19 @@ def equalise(
         >>> covid_cxr.images.equalise(image, lowest="rank").tolist()
         [[0.25, 0.75], [0.75, 1.0]]
     """
-    check_image(image)
-    if levels < 2:
-        raise ValueError(f"levels: expected at least 2, got {levels}")
+    check_pixels(image)
+    check_integer("levels", levels, 2, expected="at least 2")
     if lowest not in ("zero", "rank"):
         raise ValueError(f"lowest: expected 'zero' or 'rank', got {lowest!r}")
+    if mask is not None:
+        check_image(mask, kind="bool", name="mask")
+        if mask.shape != image.shape:
+            raise ValueError(f"mask: expected {image.shape}, got {mask.shape}")
+    return _equalise(image, mask, levels=levels, lowest=lowest)
+
+
+@functools.partial(jax.jit, static_argnames=("levels", "lowest"))
+def _equalise(image: Array, mask: Array | None, *, levels: int, lowest: str) -> Array:
     level = _levels(image, levels)
     counted = jnp.ones_like(image, dtype=bool) if mask is None else mask
     cumulative = jnp.cumsum(_histogram(level, counted, levels))
@@ -64,14 +72,13 @@ def equalise(
     first = jnp.min(jnp.where(cumulative > 0, cumulative, total))
     start = first if lowest == "zero" else jnp.zeros_like(first)
     span = total - start
-    rank = (cumulative - start).astype(image.dtype) / jnp.maximum(span, 1).astype(
-        image.dtype
-    )
+    wide = _wide(image)  # half precision ends at a count of 65504
+    rank = (cumulative - start).astype(wide) / jnp.maximum(span, 1).astype(wide)
+    rank = jnp.clip(rank, 0, 1).astype(image.dtype)
     changed = counted & (span > 0)
-    return jnp.where(changed, _look_up(jnp.clip(rank, 0, 1), level), image)
+    return jnp.where(changed, _look_up(rank, level), image)
 
 
-@functools.partial(jax.jit, static_argnames=("tiles", "levels"))
 def clahe(
     image: Float[Array, "h w"],
     *,
@@ -108,10 +115,18 @@ def clahe(
         >>> bool(flat.max() - flat.min() > 0.2)  # wider than it was
         True
     """
-    check_image(image)
+    check_pixels(image)
     height, width = image.shape
-    if min(height, width) < tiles or tiles < 1:
+    check_integer("levels", levels, 2, expected="at least 2")
+    check_number("clip", clip, "a number > 0", lambda given: given > 0)
+    if check_integer("tiles", tiles) < 1 or min(height, width) < tiles:
         raise ValueError(f"tiles: {tiles} do not fit an image of {height}x{width}")
+    return _clahe(image, clip, tiles=tiles, levels=levels)
+
+
+@functools.partial(jax.jit, static_argnames=("tiles", "levels"))
+def _clahe(image: Array, clip: float | Array, *, tiles: int, levels: int) -> Array:
+    height, width = image.shape
     level = _levels(image, levels)
     padding = [(0, -side % tiles) for side in image.shape]
     padded = jnp.pad(level, padding, mode="reflect")
@@ -122,19 +137,26 @@ def clahe(
     ).reshape(tiles, tiles, levels)
     up, down, dy = _neighbours(height, rows, tiles)
     left, right, dx = _neighbours(width, columns, tiles)
-    dy, dx = dy[:, None].astype(image.dtype), dx[None, :].astype(image.dtype)
+    wide = _wide(image)
+    dy, dx = dy[:, None].astype(wide), dx[None, :].astype(wide)
 
     def look(row: Array, column: Array) -> Array:
-        return maps[row[:, None], column[None, :], level].astype(image.dtype)
+        return maps[row[:, None], column[None, :], level].astype(wide)
 
     top = look(up, left) * (1 - dx) + look(up, right) * dx
     bottom = look(down, left) * (1 - dx) + look(down, right) * dx
-    return jnp.round(top * (1 - dy) + bottom * dy) / (levels - 1)
+    steps = jnp.round(top * (1 - dy) + bottom * dy)
+    return (steps / (levels - 1)).astype(image.dtype)
+
+
+def _wide(image: Array) -> Any:
+    """Return the dtype that counts and levels are exact in."""
+    return wide_dtype(image.dtype, jnp.float32)
 
 
 def _levels(image: Array, levels: int) -> Array:
     """Return each pixel's level, 0 to ``levels`` - 1, in 16 bits where they do."""
-    scaled = jnp.round(jnp.clip(image, 0, 1) * (levels - 1))
+    scaled = jnp.round(jnp.clip(image, 0, 1).astype(_wide(image)) * (levels - 1))
     return scaled.astype(jnp.uint16 if levels <= 2**16 else jnp.int32)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,14 +41,27 @@ def pooled(images: Iterable[Any]) -> Statistics:
         >>> round(covid_cxr.images.pooled(images).std, 4)
         0.3536
     """
-    count, total, square = 0, 0.0, 0.0
+    count, mean, square = 0, 0.0, 0.0
+    for values in _each(images):
+        # Of squares about the mean: the difference of two large sums would be rounding.
+        both, step = count + values.size, float(values.mean()) - mean
+        square += float(values.var()) * values.size
+        square += step**2 * count * values.size / both
+        mean += step * values.size / both
+        count = both
+    return _checked(count, mean, np.sqrt(square / max(count, 1)))
+
+
+def _each(images: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Yield images as float64; a ValueError for one that is empty or not finite."""
     for image in images:
         values = np.asarray(image, np.float64)
-        count += values.size
-        total += float(values.sum())
-        square += float((values**2).sum())
-    mean = total / count if count else 0.0
-    return _checked(count, mean, np.sqrt(max(square / max(count, 1) - mean**2, 0.0)))
+        if not values.size or not np.isfinite(values).all():
+            raise ValueError(
+                f"images: expected finite pixels, got shape {values.shape} with "
+                f"{int((~np.isfinite(values)).sum())} that are not"
+            )
+        yield values
 
 
 def as_published(images: Iterable[Any]) -> Statistics:
@@ -76,8 +89,7 @@ def as_published(images: Iterable[Any]) -> Statistics:
         0.25
     """
     means, deviations = [], []
-    for image in images:
-        values = np.asarray(image, np.float64)
+    for values in _each(images):
         means.append(values.mean())
         deviations.append(values.std())
     count = len(means)
@@ -89,7 +101,7 @@ def as_published(images: Iterable[Any]) -> Statistics:
 def _checked(count: int, mean: Any, std: Any) -> Statistics:
     if count == 0:
         raise ValueError("images: expected at least one")
-    if not std > 0:
+    if not std > 1e-12 * abs(mean):  # what is less is rounding
         raise ValueError(f"images: expected pixels that differ, all are {mean:g}")
     return Statistics(float(mean), float(std))
 

@@ -27,6 +27,7 @@ from covid_cxr.images.radiograph import (
     finished,
     luminance,
 )
+from synaptax.checks import check_flags, check_integer, check_number
 
 
 def read(
@@ -56,6 +57,8 @@ def read(
         ((2, 3), 8)
     """
     path = Path(path)
+    check_integer("max_pixels", max_pixels, 1)
+    check_flags(window=window)
     data = contents(path)
     if dicom.recognised(data):
         return dicom.decode(data, path, max_pixels=max_pixels, window=window)
@@ -77,7 +80,8 @@ def read_mask(
         (H, W) bool, possibly without a marked pixel.
 
     Raises:
-        ImageError: as :func:`read`.
+        ImageError: as :func:`read`, and for a mask whose values, such as 0 and 1 of
+            255, stay below a tenth of the range: none of it would count.
 
     Example:
         >>> from PIL import Image
@@ -85,7 +89,14 @@ def read_mask(
         >>> covid_cxr.images.read_mask("lungs.png").tolist()
         [[False, True, True]]
     """
-    return read(path, max_pixels=max_pixels, window=False).pixels >= 0.5
+    values = read(path, max_pixels=max_pixels, window=False).pixels
+    if 0 < values.max() < _FAINT:
+        raise ImageError(
+            Path(path),
+            f"a mask's highest value is {values.max():.4f} of the range, where marked "
+            "begins at half: 1 of 255, say, is to be stored as 255",
+        )
+    return values >= 0.5
 
 
 def read_raw(
@@ -118,6 +129,13 @@ def read_raw(
         [[1.0, 0.0]]
     """
     path = Path(path)
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ValueError(f"shape: expected (H, W), got {shape!r}")
+    for side in shape:
+        check_integer("shape", side, 1)
+    check_integer("bits", bits, 1, 16)
+    check_flags(invert=invert)
+    check_number("spacing", spacing, "millimetres > 0, or NaN", lambda mm: not mm <= 0)
     data, length = contents(path), 2 * shape[0] * shape[1]
     if len(data) != length:
         raise ImageError(
@@ -191,6 +209,7 @@ def _raster(data: bytes, path: Path, max_pixels: int) -> Radiograph:
         raise ImageError(path, reason) from error
 
 
+_FAINT = 0.1  # of the range: 127, of V7's arrows, is above it
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 _FAULTS: dict[str, Callable[[bytes], str]] = {"PNG": png_fault, "JPEG": jpeg_fault}
 

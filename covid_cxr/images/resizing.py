@@ -10,16 +10,52 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from synaptax.checks import check_integer, is_traced
 
 Shaped = Any  # a NumPy or a JAX array
 
 
-def check_image(image: Shaped, *, stacked: bool = False) -> None:
-    """Raise a ValueError unless an image has two axes, or at least two."""
-    if image.ndim < 2 or (image.ndim > 2 and not stacked):
+def check_image(
+    image: Shaped, *, stacked: bool = False, kind: str = "floats", name: str = "image"
+) -> None:
+    """Raise a ValueError unless an image is one: an array of two axes and of floats.
+
+    Args:
+        image: what is to be one.
+        stacked: whether there may be more than two axes.
+        kind: "floats", whole numbers would be cut or counted as white; "bool", half of
+            255 would not be the middle of a mask; or "any".
+        name: what messages call it.
+    """
+    if not isinstance(image, np.ndarray | jax.Array):
+        raise ValueError(f"{name}: expected an array, got {type(image).__name__}")
+    if image.ndim < 2 or (image.ndim > 2 and not stacked) or 0 in image.shape[-2:]:
         wanted = "(..., H, W)" if stacked else "(H, W)"
-        raise ValueError(f"image: expected shape {wanted}, got {tuple(image.shape)}")
+        raise ValueError(f"{name}: expected shape {wanted}, got {tuple(image.shape)}")
+    # bfloat16 is of NumPy's kind "V".
+    fits = {"floats": image.dtype.kind in "fV", "bool": image.dtype == bool}
+    if not fits.get(kind, True) or np.ma.is_masked(image):
+        given = "a masked array" if np.ma.is_masked(image) else image.dtype
+        raise ValueError(f"{name}: expected {kind}, got {given}")
+
+
+def check_pixels(image: Shaped, *, stacked: bool = False) -> None:
+    """Raise a ValueError unless an image has floats in [0, 1]; traced, it may have any.
+
+    A resize may leave the range by rounding, so a thousandth over it is let pass.
+    """
+    check_image(image, stacked=stacked)
+    if is_traced(image):
+        return
+    low, high = float(image.min()), float(image.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # nor NaN
+        raise ValueError(f"image: expected values in [0, 1], got {low:g} to {high:g}")
+    if not image.dtype.isnative:  # under jit its bytes would be taken as they are
+        raise ValueError(f"image: expected the machine's byte order, got {image.dtype}")
 
 
 @functools.cache
@@ -70,6 +106,10 @@ def resize(image: Shaped, shape: tuple[int, int]) -> Shaped:
         (20, 20)
     """
     check_image(image, stacked=True)
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ValueError(f"shape: expected (height, width), got {shape!r}")
+    for side in shape:
+        check_integer("side", side, 1, expected="at least 1")
     if isinstance(image, np.ndarray):
         return _along_columns(_along_rows(image, shape[0]), shape[1])
     rows = weights(image.shape[-2], shape[0])
@@ -111,6 +151,7 @@ def resize_mask(mask: Shaped, shape: tuple[int, int]) -> Shaped:
         >>> covid_cxr.images.resize_mask(np.eye(4, dtype=bool), (2, 2)).tolist()
         [[False, False], [False, False]]
     """
+    check_image(mask, stacked=True, kind="bool", name="mask")
     return resize(mask.astype(np.float32), shape) >= 0.5
 
 
@@ -122,6 +163,7 @@ def resize_short(image: Shaped, side: int) -> Shaped:
         (20, 30)
     """
     check_image(image, stacked=True)
+    check_integer("side", side, 1, expected="at least 1")
     height, width = image.shape[-2:]
     short = min(height, width)
     shape = (max(side * height // short, side), max(side * width // short, side))
@@ -135,7 +177,8 @@ def centre_crop(image: Shaped, side: int) -> Shaped:
         >>> covid_cxr.images.centre_crop(np.eye(4), 2).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    check_image(image, stacked=True)
+    check_image(image, stacked=True, kind="any")
+    check_integer("side", side, 1, expected="at least 1")
     height, width = image.shape[-2:]
     if min(height, width) < side:
         raise ValueError(f"side: {side} does not fit in an image of {height}x{width}")
@@ -184,6 +227,7 @@ def square(image: Shaped, side: int, *, fit: str = "crop") -> Shaped:
         [(20, 20), (20, 20)]
     """
     check_image(image, stacked=True)
+    check_integer("side", side, 1, expected="at least 1")
     height, width = image.shape[-2:]
     if fit == "squash":
         return resize(image, (side, side))
@@ -211,6 +255,7 @@ def square_mask(mask: Shaped, side: int, *, fit: str = "crop") -> Shaped:
         >>> covid_cxr.images.square_mask(mask, 4, fit="pad").sum(axis=1).tolist()
         [4, 4, 4, 0]
     """
+    check_image(mask, stacked=True, kind="bool", name="mask")
     return square(mask.astype(np.float32), side, fit=fit) >= 0.5
 
 
@@ -220,6 +265,4 @@ def _pad(image: Shaped, side: int) -> Shaped:
     around = [(0, 0)] * (image.ndim - 2) + [(n // 2, n - n // 2) for n in spare]
     if isinstance(image, np.ndarray):
         return np.pad(image, around)
-    import jax.numpy as jnp
-
     return jnp.pad(image, around)
