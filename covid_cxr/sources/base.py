@@ -10,6 +10,7 @@ import io
 import math
 import os
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ _JUNK = re.compile(
     r"^(\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX|DICOMDIR)$", re.I
 )
 _OLDEST = 120
+_END = "\x1e"  # a last row of one's own: where an open quote takes it in, it is told
 MAX_TABLE = 2**30  # bytes of an inflated table; MIMIC-CXR's has 60 million
 
 
@@ -150,7 +152,8 @@ def read_table(
             whose name ends in ``.gz`` is inflated.
         problems: where bad rows go.
         need: columns that must be there.
-        delimiter: between cells.
+        delimiter: between cells; "" for commas, or the semicolons or tabs of a head
+            without a comma.
 
     Returns:
         The table.
@@ -167,7 +170,10 @@ def read_table(
         text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if not delimiter:  # Excel writes semicolons where commas are decimal
+        head = text.lstrip().partition("\n")[0]
+        delimiter = next((m for m in ";\t" if m in head and "," not in head), ",")
+    lines = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), delimiter=delimiter)
     try:
         parsed = [(lines.line_num, cells) for cells in lines if any(cells)]
     except csv.Error as error:
@@ -176,6 +182,9 @@ def read_table(
         ) from error
     if "\x00" in text:
         raise ValueError(f"{path.name}: not a table: it holds zero bytes")
+    if parsed.pop()[1] != [_END]:  # all rows behind it are in one cell
+        line = parsed[-1][0] + 1 if parsed else 1
+        raise ValueError(f"{path.name}, line {line}: a quote is opened and not closed")
     if not parsed:
         raise ValueError(f"{path.name}: the table is empty")
     header, whole = parsed[0][1], []
@@ -361,8 +370,10 @@ def patient_id(text: str) -> str:
     White space around it goes and runs of it inside are one blank; digits lose leading
     zeros, and ".0" behind them, which a table of numbers adds: "97.0", "97" and " 097 "
     are "97". Letters keep their case. To join two people costs a little data; to part
-    one leaks.
+    one leaks. An accent is one, however it is composed, and what has no width is none.
     """
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(one for one in text if unicodedata.category(one) != "Cf")
     number = re.fullmatch(r"0*(\d+)(?:\.0*)?", text.strip())
     return number[1] if number else " ".join(text.split())
 

@@ -13,7 +13,8 @@ from covid_cxr.sources.base import Table, read_table
 def read_any(path: Path, problems: Problems) -> Table:
     """Return a table, by the ending of its name: .parquet, .tsv, or else CSV.
 
-    CSV is parted by commas, or by the semicolons or tabs of a head without a comma.
+    CSV is parted by commas, or by the semicolons or tabs of a head without a comma. A
+    ``.gz`` behind the ending is passed over.
 
     Args:
         path: the file.
@@ -24,16 +25,11 @@ def read_any(path: Path, problems: Problems) -> Table:
         ValueError: naming the table, if it cannot be read as one.
         ImportError: naming the extra, for Parquet without pyarrow.
     """
-    if path.suffix.lower() in (".parquet", ".pq"):
+    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if ending in (".parquet", ".pq"):
         return _parquet(path)
-    if path.suffix.lower() in (".tsv", ".tab"):
-        return read_table(path, problems, need=(), delimiter="\t")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such table")
-    with path.open("rb") as file:  # Excel writes semicolons where commas are decimal
-        head = file.readline()
-    spare = [mark for mark in ";\t" if mark.encode() in head and b"," not in head]
-    return read_table(path, problems, need=(), delimiter=(spare or [","])[0])
+    tabs = "\t" if ending in (".tsv", ".tab") else ""
+    return read_table(path, problems, need=(), delimiter=tabs)
 
 
 def _parquet(path: Path) -> Table:

@@ -60,7 +60,7 @@ _DATES = tuple(
     )
 )
 _YEARS = (1895, 2100)  # the first radiograph; a number out of these is no year
-_NOBODY = ("", "nan", "none", "null", "na", "n/a", "<na>", "unknown", "?")
+_NOBODY = ("", "nan", "none", "null", "na", "n/a", "<na>", "unknown", "?", "-", "#n/a")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +92,17 @@ class Columns:
     mask: str = "mask"
     date: str = "date"
 
+    def __post_init__(self) -> None:
+        if not self.image:
+            raise ValueError("image: expected the name of a column, got none")
+        taken = {}  # a label may be told by another field, such as the sex
+        for field in dataclasses.fields(self):
+            called = str(getattr(self, field.name)).strip().lower()
+            other = taken.setdefault(called or field.name, field.name)
+            both = {other, field.name}
+            if len(both) > 1 and ("label" not in both or both & {"image", "patient"}):
+                raise ValueError(f"{field.name}: {called!r} is the column of {other}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -111,6 +122,9 @@ class Label:
 
     def __post_init__(self) -> None:
         kinds = (self.positive, self.negative, self.unknown)
+        for kind in kinds:  # a text would be taken for a list of letters
+            if isinstance(kind, str) or not all(isinstance(one, str) for one in kind):
+                raise ValueError(f"labels: expected lists of texts, got {kind!r}")
         spelt = [{_spelling(text) for text in kind} for kind in kinds]
         twice = (spelt[0] & spelt[1]) | (spelt[0] & spelt[2]) | (spelt[1] & spelt[2])
         if twice:
@@ -194,7 +208,23 @@ def build(
     if table is not None and files:
         files_there = set(rows.listing.walk(".", None)) - named
         rows.unlisted([p for p in sorted(files_there) if shows(root / p)])
-    return rows.built()
+    built = rows.built()
+    if pattern is not None or "patient" in known:
+        _spelt_alike(built)
+    return built
+
+
+def _spelt_alike(built: Built) -> None:
+    """Say which patients' ids differ by case, zeros, dashes or blanks alone."""
+    spelt: dict[str, str] = {}
+    for patient in sorted(set(built.index.patient.tolist())):
+        like = re.sub(r"(?<![\d.])0+(?=\d)", "", patient.casefold())
+        first = spelt.setdefault(re.sub(r"[\s_-]", "", like), patient)
+        if first != patient:
+            detail = (
+                f"taken for another person than {first!r}: if not, spell them alike"
+            )
+            built.problems.add("grouping", patient, detail)
 
 
 def _columns(
