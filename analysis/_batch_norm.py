@@ -110,6 +110,8 @@ class Recomputed:
         measured = mean_over(
             lambda x: self.update(params, self.zeros, x), whole, self.batch
         )
+        # From zeros one update is (1 - momentum) times the batch's moments: undone
+        # here.
         return jax.tree.map(
             lambda a, like: (a / (1 - self.momentum)).astype(like.dtype),
             measured,

@@ -21,6 +21,8 @@ class Hessian:
     loss: Callable[[PyTree, Any], Array]
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
+        # H v = d/de grad L(w + e v) at e = 0: forward over reverse, so that H is not
+        # formed (Pearlmutter, Fast exact multiplication by the Hessian, 1994).
         gradient = lambda p: jax.grad(scalar_valued(self.loss, "loss"))(p, part)
         return jax.jvp(gradient, (params,), (v,))[1]
 
@@ -32,6 +34,8 @@ class GaussNewton:
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, targets = part
+        # G v = J^T (d2 l / dy2) (J v), with J = dy/dw of shape (B, C, n), which is not
+        # formed.
         y, pull, dy = _both_ways(lambda p: self.apply_fn(p, x), params, v)
         slope = lambda y: jax.grad(scalar_valued(self.loss, "loss"))(y, targets)
         return pull(jax.jvp(slope, (y,), (dy,))[1])
@@ -44,6 +48,7 @@ class Rest:
 
     def __call__(self, params: PyTree, part: Any, v: PyTree) -> PyTree:
         x, targets = part
+        # R v = d/de J(w + e v)^T s = sum_k s_k (d2 y_k / dw2) v, with s = dl/dy at w.
         y = self.apply_fn(params, x)
         slope = jax.grad(scalar_valued(self.loss, "loss"))(y, targets)  # held
         pull = lambda p: jax.vjp(lambda q: self.apply_fn(q, x), p)[1](slope)[0]
@@ -63,6 +68,7 @@ class Fisher:
                 f"apply_fn: expected outputs of shape (B, C), got {y.shape}; for a "
                 "sequence make its positions examples, or use gauss_newton"
             )
+        # F v = J^T F_y (J v) / B, F_y the (C, C) information of one example's outputs.
         return pull(information_product(y, dy, self.likelihood) / y.shape[0])
 
 
@@ -74,6 +80,7 @@ class EmpiricalFisher:
         each, pull, slope = _both_ways(lambda p: self.losses(p, part), params, v)
         if each.ndim != 1:
             raise ValueError(f"losses: expected shape (B,), got {each.shape}")
+        # (1/B) sum_b g_b (g_b^T v): J v is (g_b^T v)_b of shape (B,), J^T sums over b.
         return pull(slope / each.shape[0])
 
 
@@ -82,6 +89,7 @@ def _both_ways(
 ) -> tuple[Array, Callable[[Array], PyTree], Array]:
     """Return the value, the map J^T, and J v."""
     value, pull = jax.vjp(function, params)
+    # (y, J^T, J v): one reverse and one forward derivative at the same point.
     return value, lambda dy: pull(dy)[0], jax.jvp(function, (params,), (v,))[1]
 
 
@@ -93,10 +101,13 @@ def information_product(y: Array, dy: Array, likelihood: str) -> Array:
         dy: (B, C).
         likelihood: one of :data:`analysis.operators.LIKELIHOODS`.
     """
+    # Unit variance: F_y = 1.
     if likelihood == "gaussian":
         return dy
     if likelihood == "bernoulli":
+        # Independent logits: F_y = diag(p (1 - p)).
         p = jax.nn.sigmoid(y)
         return p * (1 - p) * dy
+    # F_y = diag(p) - p p^T, applied without forming the (C, C) matrices.
     p = jax.nn.softmax(y, axis=-1)
     return p * (dy - jnp.sum(p * dy, axis=-1, keepdims=True))

@@ -37,6 +37,7 @@ def size_of(data: Any, argument: str = "data") -> int:
     """
     leaves = jax.tree.leaves(data)
     shapes = [tuple(np.shape(leaf)) for leaf in leaves]
+    # A scalar has no examples: -1, which no check below lets pass.
     sizes = {int(shape[0]) if shape else -1 for shape in shapes}
     if len(sizes) != 1 or min(sizes) < 1:
         raise ValueError(
@@ -73,6 +74,7 @@ def mean_over(
     """
     count = size_of(data)
     at_least(1, batch=batch)
+    # With fewer than a batch there would be no whole one to take the shapes from.
     batch = min(batch, count)
     if weight is not None:
 
@@ -91,12 +93,15 @@ def mean_over(
 
         total, sums = mean_over(weighed, data, batch)
         return jax.tree.map(lambda a: a / total.astype(a.dtype), sums)
+    # (1/N) sum_k n_k f_k over batches k of n_k examples: the whole ones in one scan,
+    # the ragged last one by itself, as its shape is another.
     steps, rest = divmod(count, batch)
     whole = jax.tree.map(
         lambda a: a[: steps * batch].reshape(steps, batch, *a.shape[1:]), data
     )
 
     def widened(part: Any) -> Any:
+        # A running sum in half precision drops what is small beside it.
         wide = lambda a: a.astype(wide_dtype(a.dtype, jnp.float32))
         return jax.tree.map(wide, jax.tree.map(jnp.asarray, function(part)))
 
@@ -106,6 +111,7 @@ def mean_over(
     shape = jax.eval_shape(widened, jax.tree.map(lambda a: a[0], whole))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
     total, _ = lax.scan(add, zeros, whole)
+    # One scaling after the sum; a Python float leaves the sum's dtype as it is.
     total = jax.tree.map(lambda a: a * (batch / count), total)
     if rest:
         last = widened(jax.tree.map(lambda a: a[steps * batch :], data))

@@ -89,6 +89,7 @@ def _spans(operator: Operator) -> dict[str, tuple[int, int]]:
         ValueError: if two leaves have one path.
     """
     tree = jax.eval_shape(operator.unravel, jnp.zeros(operator.size, operator.dtype))
+    # The flat vector holds the leaves in flattening order, each row by row.
     spans, start = {}, 0
     for name, leaf in named_leaves(tree):
         if name in spans:
@@ -199,12 +200,16 @@ def _diagonal(
         count, mean, spread = carry
         v = signs(key, size, dtype, support)
         value = v * matvec(v)
+        # Welford: m <- m + (x - m) / n, S <- S + (x - m_before)(x - m). A sum of
+        # squares less a squared mean would cancel where the spread is small.
         gap = value - mean
         mean = mean + gap / (count + 1)
         return (count + 1, mean, spread + gap * (value - mean)), None
 
+    # The count is of the vectors' dtype: strict promotion joins no integer with floats.
     zero = jnp.zeros(size, dtype)
     (count, mean, spread), _ = lax.scan(add, (jnp.zeros([], dtype), zero, zero), keys)
+    # Standard error of the mean: (S / (n - 1) / n)^(1/2).
     return mean, jnp.sqrt(spread / (count * (count - 1)))
 
 

@@ -243,6 +243,7 @@ def trace(
         standard_error=max(float(values.std(ddof=1) / np.sqrt(probes)), rounding),
         probes=probes,
         deflated=deflate,
+        # Two a dimension of Q: A times signs, and q^T A q.
         matvecs=products + probes + 2 * deflate,
         seed=seed_of(key),
         dtype=jnp.dtype(operator.dtype).name,
@@ -258,6 +259,7 @@ def _added_up(
     entries = _entries(operator.matvec, units)
     values = np.asarray(entries, np.float64)
     check_finite(values)
+    # Nothing is random here: what is left is the rounding of the sum.
     rounding = float(jnp.finfo(operator.dtype).eps) * np.abs(values).sum()
     return Trace(
         value=float(values.sum()),
@@ -301,6 +303,7 @@ def _deflated_forms(
 
     def form(key: Array) -> Array:
         v = draw(key)
+        # (1 - Q Q^T) v, Q (n, deflate)
         v = v - basis @ (v @ basis)
         return v @ matvec(v)
 
@@ -314,6 +317,8 @@ def deflating(
 
     Columns outside the support are zero.
     """
+    # The sketch of Hutch++ (arXiv 2010.09649): Q from the QR of A S, S (n, keys) of
+    # signs.
     image = lax.map(lambda key: matvec(signs(key, size, dtype, support)), keys)
     basis = jnp.linalg.qr(image.T)[0]
     if support is None:
@@ -385,6 +390,7 @@ def students(
     check_number("level", level, "a number in (0, 1)", lambda share: 0 < share < 1)
     from scipy import stats
 
+    # t with count - 1 degrees: the spread was estimated from the same values.
     half = float(stats.t.ppf((1 + level) / 2, count - 1)) * standard_error
     return mean - half, mean + half
 

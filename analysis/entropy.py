@@ -37,6 +37,7 @@ import numpy as np
 from analysis._sets import at_least
 from synaptax.typing import Array, PyTree
 
+# Of the authors' released code, which clips the frequencies of both states.
 CLIP = (1e-4, 0.9999)
 
 Layers = Mapping[str, Any]
@@ -113,6 +114,7 @@ def init(shapes: Mapping[str, Any], classes: int) -> Counts:
     at_least(2, classes=classes)
     if not shapes:
         raise ValueError("shapes: expected at least one layer, got none")
+    # int32: counts of examples are exact up to 2**31.
     zero = jnp.zeros([], jnp.int32)
     on = OrderedDict(
         (name, jnp.zeros((*shape, classes), jnp.int32))
@@ -261,6 +263,7 @@ def mean_squares(zs: Layers) -> dict[str, Array]:
 
 def _mean_square(z: Array) -> Array:
     z = z.reshape(z.shape[0], -1)
+    # float32 or wider: the square of a half overflows from 256 on.
     wide = z if z.dtype == jnp.float64 else z.astype(jnp.float32)
     return jnp.mean(wide**2, axis=1)
 
@@ -337,6 +340,7 @@ def measure(
         raise ValueError("batches: expected at least one, got none")
     result = finalize(counts, alive=alive)
     total = int(result.examples.sum())
+    # fsum rounds once: the order of the examples does not count.
     return result, {name: math.fsum(each) / total for name, each in squares.items()}
 
 

@@ -99,6 +99,7 @@ def valid_steps(diagonal: Array, off_diagonal: Array, scale: Any = 0.0) -> Array
     """
     if diagonal.size == 1:
         return jnp.int32(1)
+    # The largest |alpha_i|, |beta_i| up to a step estimates the norm of A from below.
     entries = jnp.maximum(jnp.abs(diagonal[:-1]), off_diagonal)
     largest = jnp.maximum(lax.cummax(entries), scale)
     noise = GUARD * jnp.finfo(diagonal.dtype).eps * largest
@@ -134,11 +135,15 @@ def run(matvec: Matvec, start: Array, steps: int, scale: Any = 0.0) -> Tridiagon
     steps = check_integer("steps", steps, 1, most, expected=f"1 to {most}")
     # The sub-diagonal holds the residuals' norms as they were. The symmetric form
     # would average them with entries that are wrong as soon as one of them is noise.
+    # A Q = Q T + beta_m q e_m^T, Q (n, m), T (m, m). Without re-orthogonalisation Q
+    # loses its orthogonality as soon as a Ritz value converges, and T has it again and
+    # again (Paige).
     factorise = _decomp().hessenberg(steps, reortho="full", custom_vjp=False)
     decomposition = factorise(matvec, start)
     hessenberg, basis = decomposition.J_small, decomposition.Q_tall.T
     diagonal, off = jnp.diagonal(hessenberg), jnp.diagonal(hessenberg, -1)
     valid = valid_steps(diagonal, off, scale)
+    # A start vector of zeros spans no space: none of its steps is valid.
     valid = jnp.where(jnp.any(start != 0), valid, jnp.int32(0))
     largest = jnp.maximum(jnp.abs(diagonal), jnp.pad(off, (0, 1)))
     inside = jnp.arange(steps, dtype=jnp.int32) < valid
@@ -153,6 +158,7 @@ def cut(whole: Tridiagonal, valid: Array) -> Tridiagonal:
     return whole._replace(
         basis=jnp.where(inside[None, :], whole.basis, 0),
         diagonal=jnp.where(inside, whole.diagonal, 0),
+        # beta_j couples steps j and j + 1: it goes with the later one.
         off_diagonal=jnp.where(inside[1:], whole.off_diagonal, 0),
         valid=valid,
     )
@@ -194,6 +200,7 @@ def eigen_of_part(matrix: Array, inside: Array) -> tuple[Array, Array, Array]:
     # What is outside goes where no eigenvalue can be, so that nothing mixes with it.
     away = -(2 * jnp.max(jnp.sum(jnp.abs(wide), axis=1)) + 1)
     values, vectors = jnp.linalg.eigh(wide + jnp.diag(jnp.where(inside, 0, away)))
+    # An eigenvector lies inside or outside but for rounding: half of its square tells.
     valid = jnp.sum(jnp.where(inside[:, None], vectors**2, 0), axis=0) > 0.5
     values = jnp.where(valid, values, 0).astype(matrix.dtype)
     vectors = jnp.where(inside[:, None] & valid[None, :], vectors, 0)
@@ -246,8 +253,11 @@ def top_ritz(
 
     def body(search: _Search) -> _Search:
         locked = search.vectors
+        # The run's number makes its key, so that the loop carries none.
         noise = jax.random.normal(jax.random.fold_in(key, search.runs), (size,), dtype)
         residual_rows = _left_over(search)
+        # The residuals of one run's pairs are all along its next basis vector: from the
+        # worst of them the next run goes on where it ended.
         worst = residual_rows[jnp.argmax(jnp.linalg.norm(residual_rows, axis=1))]
         start = jnp.where(search.refine, worst, masked(noise, support))
         start = _outside(start, locked)
@@ -284,7 +294,9 @@ def _residuals(search: _Search) -> Array:
 
 def _outside(start: Array, locked: Array) -> Array:
     """Return what of a start vector is orthogonal to the rows; zeros if only noise."""
+    # Twice is enough (Parlett): the first pass leaves rounding of the start's size.
     rest = deflated(deflated(start, locked), locked)
+    # Rounding alone, if it were normalised, would begin a run along the rows again.
     noise = 100 * jnp.finfo(start.dtype).eps * jnp.linalg.norm(start)
     return jnp.where(jnp.linalg.norm(rest) > noise, rest, 0)
 
@@ -337,6 +349,9 @@ def _merge(search: _Search, small: Tridiagonal, matvec: Matvec, order: str) -> _
     """
     k = search.values.size
     coupling = search.products @ small.basis
+    # The matrix on the span of rows V (k, n) and basis Q (n, m): blocks V A V^T =
+    # diag(values), C = V A Q (k, m), and T = Q^T A Q, whose off-diagonals are added
+    # below.
     inner = jnp.block(
         [
             [jnp.diag(search.values), coupling],
@@ -348,6 +363,7 @@ def _merge(search: _Search, small: Tridiagonal, matvec: Matvec, order: str) -> _
     values, rotation, valid = eigen_of_part(inner + off + off.T, inside)
     score, index = lax.top_k(rank_by(values, valid, order), k)
     old, new = rotation[:k, index], rotation[k:, index]
+    # New rows (k, n), y_V^T V + (Q y_Q)^T, of the inner eigenvectors y = (y_V, y_Q).
     vectors = old.T @ search.vectors + (small.basis @ new).T
     products = lax.map(matvec, vectors)
     return _after(search, small, vectors, products, score > -jnp.inf, order)
@@ -355,6 +371,9 @@ def _merge(search: _Search, small: Tridiagonal, matvec: Matvec, order: str) -> _
 
 def orthonormal(vectors: Array, products: Array, found: Array) -> tuple[Array, Array]:
     """Make nearly orthonormal rows orthonormal, and their products with them."""
+    # V V^T = L L^T: the rows of L^-1 V are orthonormal, and L^-1 (A V^T)^T are their
+    # products without a product more. Empty places, rows of zeros, get a one in the
+    # Gram matrix, or L would be singular.
     gram = vectors @ vectors.T + jnp.diag(jnp.where(found, 0, 1).astype(vectors.dtype))
     lower = jnp.linalg.cholesky(gram)
     solve = lambda rows: jax.scipy.linalg.solve_triangular(lower, rows, lower=True)
@@ -374,6 +393,8 @@ def _after(
     A run from a random start that brings nothing better is the last.
     """
     vectors, products = orthonormal(vectors, products, found)
+    # Rayleigh-Ritz on the rows alone: V A V^T (k, k), made symmetric, as rounding is
+    # not.
     inner = vectors @ products.T
     values, rotation, found = eigen_of_part((inner + inner.T) / 2, found)
     index = jnp.argsort(-rank_by(values, found, order), stable=True)
@@ -381,6 +402,7 @@ def _after(
     eps = jnp.finfo(values.dtype).eps
     score = rank_by(values, found, order)
     before = rank_by(search.values, search.found, order)
+    # Better by more than rounding; a pair that was not there before has -inf to beat.
     improved = jnp.any(found & ~(score <= before + 16 * eps * small.scale))
     after = _Search(
         values=values,

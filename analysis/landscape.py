@@ -140,6 +140,7 @@ def top_eigenvalue(
 
     def of(params: PyTree, data: Any) -> Array:
         operator = hessian(loss_fn, params, data, batch=batch, weight=weight)
+        # The same start vector everywhere: points differ by their weights alone.
         start = jax.random.normal(jax.random.key(seed), (operator.size,))
         small = lanczos.run(
             operator.matvec, start.astype(operator.dtype), min(steps, operator.size)
@@ -235,6 +236,7 @@ def survey(
     places = _checked_places(places, lanes)
     check_pair(data)
     x, label = (jax.tree.map(jnp.asarray, part) for part in data)
+    # A list of labels is one array, not a tree of scalars.
     if isinstance(data[1], list):
         label = jnp.asarray(data[1])
     size_of((x, label))
@@ -304,6 +306,7 @@ def _survey(
         def means(part: Any) -> tuple[Array, Array | None]:
             nonlocal classes
             outputs = apply_fn(*state, part[0])
+            # Read while tracing: no other place knows the shape of the outputs.
             if isinstance(part[1], Array) and outputs.ndim == part[1].ndim + 1:
                 classes = outputs.shape[-1]
             if not classified or outputs.ndim != 2:

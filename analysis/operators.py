@@ -100,6 +100,8 @@ def from_matvec(
         check_boolean(mask)
         if mask.shape != (size,):
             raise ValueError(f"mask: expected shape ({size},), got {mask.shape}")
+    # A Partial is a pytree that jit takes as an argument; a bare function is static in
+    # it, and compiles anew for each new function object.
     if not isinstance(matvec, jax.tree_util.Partial):
         matvec = jax.tree_util.Partial(matvec)
     return Operator(matvec, size, lambda flat: flat, mask, 1, jnp.dtype(dtype))
@@ -290,6 +292,8 @@ class _Product:
         self, params: PyTree, data: PyTree, mask: Array | None, v: Array
     ) -> Array:
         unravel = ravel_pytree(params)[1]
+        # v -> m * A(m * v), flat (n,): masked on both sides, for A m alone is not
+        # symmetric.
         direction = unravel(masked(v, mask))
         one = lambda part: self.over_batch(params, part, direction)
         mean = mean_over(one, data, self.batch, self.weight)
@@ -298,6 +302,7 @@ class _Product:
 
 def masked(v: Array, mask: Array | None) -> Array:
     """Return v with zeros where the mask is False; v itself without a mask."""
+    # A selection and not a product: 0 * NaN is NaN.
     return v if mask is None else jnp.where(mask, v, 0)
 
 
@@ -324,6 +329,7 @@ def _operator(
         check_boolean(mask)
         support = ravel_pytree(mask)[0]
     at_least(1, batch=batch)
+    # Rounded up: the ragged last batch takes a product too.
     batches = -(-size_of(data) // batch)
     matvec = jax.tree_util.Partial(
         _Product(over_batch, batch, weight), params, data, support
@@ -341,6 +347,7 @@ def _one_dtype(params: PyTree) -> Any:
             raise ValueError(
                 f"params: leaf {name} is {leaf.dtype}, expected float32 or float64"
             )
+        # One dtype throughout: flattening would promote mixed leaves without a word.
         if leaf.dtype != dtype:
             raise ValueError(
                 f"params: leaf {name} is {leaf.dtype}, expected {dtype} like {first}"

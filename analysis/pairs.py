@@ -38,6 +38,7 @@ from synaptax.checks import check_choice
 from synaptax.typing import Array
 
 FORMS = ("xnor", "joint", "draft")
+# A block of counts takes 4 MiB in float32.
 BLOCK = 1024
 
 
@@ -118,7 +119,9 @@ def second_order(
         per_neuron = None
     else:
         per_neuron = sums[..., 0].sum(axis=0) / (n - 1)
+        # n (n - 1): the sums hold each pair once for either neuron.
         everything = everything / (n * (n - 1))
+        # 0 / 0 with fewer than two live neurons: NaN on purpose.
         with np.errstate(invalid="ignore"):
             pairs = np.float64(alive_count * (alive_count - 1))
             among_live = among_live / pairs
@@ -139,6 +142,8 @@ def draft_entropy(same: np.ndarray, examples: np.ndarray, neurons: int) -> np.nd
     """
     pooled = same + neurons * examples  # every neuron equals itself
     with np.errstate(invalid="ignore", divide="ignore"):
+        # 1 - f_c; then H_c = -(1 - f_c) log2(1 - f_c + 1e-15), with the draft's own
+        # epsilon.
         rest = 1 - pooled / (examples * np.float64(neurons) ** 2 / 2)
         return -rest * np.log2(rest + 1e-15)
 
@@ -179,8 +184,11 @@ def _partner_sums(
     n = live.size
     block = min(BLOCK, n)
     blocks = -(-n // block)
+    # Column 0 counts every neuron, column 1 the live ones; what pads the last block
+    # weighs 0.
     weights = np.zeros((blocks * block, 2), np.float32)
     weights[:n, 0], weights[:n, 1] = 1, live
+    # The terms are symmetric in i and j.
     corners = np.array([(i, j) for i in range(blocks) for j in range(i, blocks)])
     sums = []
     for c, count in enumerate(examples):
@@ -199,6 +207,7 @@ def _block_sums(
     on: Array, total: Array, weights: Array, corners: Array, *, form: str, block: int
 ) -> Array:
     terms = {"xnor": _xnor_terms, "joint": _joint_terms, "draft": _same_counts}[form]
+    # N_1.: counted in int32, exact in float32 up to 2**24 examples.
     marginal = jnp.sum(on, axis=0, dtype=jnp.int32).astype(jnp.float32)
 
     def step(sums: Array, corner: Array) -> tuple[Array, None]:
@@ -209,7 +218,9 @@ def _block_sums(
             return columns.astype(jnp.float32), count, weight
 
         (a, up_a, w_a), (b, up_b, w_b) = cut(corner[0]), cut(corner[1])
+        # N_11 = A^T B, (block, block): how often i and j are both ON.
         values = terms(a.T @ b, up_a[:, None], up_b[None, :], total)
+        # Only pairs i < j: on the diagonal a neuron would meet itself.
         row = corner[0] + jnp.arange(block)[:, None]
         values = jnp.where(row < corner[1] + jnp.arange(block)[None, :], values, 0)
         # A pair counts for both of its neurons, weighted by both.
@@ -235,6 +246,7 @@ def _xnor_terms(both: Array, up_a: Array, up_b: Array, total: Array) -> Array:
 
 
 def _joint_terms(both: Array, up_a: Array, up_b: Array, total: Array) -> Array:
+    # N_10 = N_1. - N_11, N_01 = N_.1 - N_11, N_00 = M - N_1. - N_.1 + N_11.
     neither = total - up_a - up_b + both
     states = (both, up_a - both, up_b - both, neither)
     return sum((_surprise(count, total) for count in states), jnp.zeros_like(both))

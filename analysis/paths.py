@@ -34,6 +34,7 @@ def combine(weights: Any, trees: tuple[PyTree, ...]) -> PyTree:
 
     def leaf(*leaves: Array) -> Array:
         wide = wide_dtype(leaves[0].dtype, jnp.float32)
+        # Summed in float32 or wider, rounded once at the end.
         terms = [
             jnp.asarray(weight).astype(wide) * one.astype(wide)
             for weight, one in zip(weights, leaves, strict=True)
@@ -51,6 +52,7 @@ def widened(tree: PyTree) -> PyTree:
 
 def difference(first: PyTree, second: PyTree) -> PyTree:
     """Return first - second, widened."""
+    # The sum has the first's dtype: widened, near solutions keep their digits.
     return combine((1, -1), (widened(first), second))
 
 
@@ -239,6 +241,7 @@ def connect(
     check_key(key)
     ends = with_arrays(first), with_arrays(second)
     check_floating(ends[0], "first")
+    # With its middle half way the curve is the straight line.
     start = Line(*ends).at(0.5)
     if mask is not None:
         check_same_structure(first, mask, argument="mask")
@@ -248,6 +251,7 @@ def connect(
         Bezier(ends[0], start, ends[1]), data, key, mask, loss_fn, tx, steps, batch
     )
     check_finite(losses, range(1, steps + 1), "loss_fn, step")
+    # With the caller's own ends: those that jit returns are copies.
     return Connection(Bezier(first, middle, second), losses)
 
 
@@ -264,6 +268,8 @@ def _bend(
 ) -> tuple[PyTree, Array]:
     """Return the trained middle and the loss of each step."""
     count = size_of(data)
+    # Within the loss, so that a pruned entry has no gradient; once more at the end, for
+    # the middle of unmasked ends begins unmasked.
     project = (lambda tree: tree) if mask is None else partial(apply_mask, mask=mask)
 
     def step(carry: tuple[PyTree, Any], key: Array) -> tuple[tuple[PyTree, Any], Any]:

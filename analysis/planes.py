@@ -71,6 +71,7 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
     check_key(key)
     leaves, structure = jax.tree.flatten(with_arrays(like))
     keys = jax.random.split(key, max(len(leaves), 1))
+    # A key for each leaf: with one key leaves of one shape would be equal.
     noise = [
         jax.random.normal(keys[i], leaf.shape, leaf.dtype)
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
@@ -83,6 +84,7 @@ def random_direction(key: Key[Array, ""], like: PyTree, *, mask: Any = None) -> 
 
 def orthogonal(direction: PyTree, other: PyTree) -> PyTree:
     """Return the part of a direction that is orthogonal to another, not zero."""
+    # d - o <d, o> / <o, o>
     share = _inner(direction, other) / _inner(other, other)
     return combine((1, -share), (direction, other))
 
@@ -142,10 +144,12 @@ def filter_normalised(
         wide = wide_dtype(jnp.abs(weight).dtype, jnp.float32)
         unit = weight.ndim - 1 if filter_axis else stack
         rest = tuple(axis for axis in range(stack, weight.ndim) if axis != unit)
+        # float32 or wider: squares of a half overflow from 256 on.
         size = lambda a: jnp.abs(a).astype(wide)
         norm = lambda a: jnp.sqrt(jnp.sum(size(a) ** 2, rest, keepdims=True))
         own = norm(step)
         scale = jnp.where(own > 0, norm(weight) / jnp.where(own > 0, own, 1), 0)
+        # A complex step stays complex; its scale is real.
         kind = wide_dtype(step.dtype, wide)
         return (step.astype(kind) * scale.astype(kind)).astype(step.dtype)
 
@@ -194,6 +198,7 @@ def plane_along(
         raise ValueError("second: equal to first, so no line leads through both")
     if normalisation == "filter":
         return Plane(first, right, filter_normalised(direction, first))
+    # What float32's rounding leaves of a direction along the line is no axis.
     if not float(share) > 1e-5:
         raise ValueError("direction: lies along the line between the solutions")
     return Plane(first, right, up)
@@ -245,6 +250,8 @@ def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
         (0.5, 1.5)
     """
     check_same_structure(plane.origin, params, argument="params")
+    # The least distance: [[r.r, r.u], [u.r, u.u]] (a, b)^T = (r.d, u.d)^T, d = w -
+    # origin. Solved on the host, where a singular matrix is an error and not inf.
     gram, shares = jax.device_get(_products(plane, params))
     try:
         a, b = np.linalg.solve(gram, shares)
@@ -283,6 +290,7 @@ def _frame(
     direction = widened(direction)
     rest = orthogonal(orthogonal(direction, right), right)
     size = optax.tree.norm(rest)
+    # As long as the line: u |r| / |u|.
     up = combine((length / size,), (rest,))
     return right, up, length, size / optax.tree.norm(direction)
 

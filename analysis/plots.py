@@ -45,6 +45,7 @@ def save(figure: Any, path: str | Path, *, dpi: int = 120) -> list[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
+    # Without its date in the file the same figure is the same PDF.
     undated: Any = {"metadata": {"CreationDate": None}}
     small: Any = {"pil_kwargs": {"optimize": True}}
     for kind, options in (("png", small), ("pdf", undated)):
@@ -121,6 +122,7 @@ def spectra(curves: Mapping[str, Series], *, title: str = "") -> Any:
     figure = blank(8.0, 2.5 * len(curves) + 0.6)
     axes = np.ravel(figure.subplots(len(curves), 1, sharex=True, squeeze=False))
     top = max(float(np.max(curve["density"])) for curve in curves.values())
+    # Six decades below the peak: a logarithmic axis has no zero.
     floor = top * 1e-6
     for index, (axis, (name, curve)) in enumerate(
         zip(axes, curves.items(), strict=True)

@@ -111,6 +111,7 @@ def _sums(
             f"{labels.size}"
         )
     values = values.reshape(labels.size, -1).astype(jnp.float32)
+    # (n, B) (B, C): the sums of all classes in one product.
     by_class = lambda v: v.T @ member
     on = by_class((values > 0).astype(jnp.float32))
     return Moments(member.sum(0), by_class(values), by_class(values**2), on)  # pyright: ignore
@@ -167,8 +168,10 @@ def explained_variance(found: Moments) -> np.ndarray:
     between = ((means - grand[:, None]) ** 2 @ found.examples) / count
     whole = found.squares.sum(axis=1) / count - grand**2
     # Below float32's rounding of the squares there is nothing to explain.
+    # And 1e-30, so that a unit that is always 0 does not vary.
     varies = whole > 1e-6 * np.maximum(found.squares.sum(axis=1) / count, 1e-30)
     share = np.divide(between, whole, out=np.zeros_like(whole), where=varies)
+    # Rounding may pass the ends.
     return np.clip(share, 0, 1)
 
 
@@ -191,5 +194,8 @@ def mutual_information(found: Moments) -> np.ndarray:
     state = joint.sum(axis=2, keepdims=True)
     share = (found.examples / count)[None, None]
     independent = state * share
+    # I = sum_{s, c} p(s, c) log2 [p(s, c) / (p(s) p(c))]; a ratio of 1 where p(s, c) =
+    # 0.
     ratio = np.divide(joint, independent, out=np.ones_like(joint), where=(joint > 0))
+    # Rounding may leave less than 0 where state and class are independent.
     return np.maximum((joint * np.log2(ratio)).sum(axis=(0, 2)), 0)

@@ -132,13 +132,17 @@ def ascent_sharpness(
     ascend = partial(
         _ascend, params, data, mask, jnp.float32(radius), loss_fn, steps, batch, weight
     )
+    # Offsets are in float32 or wider: half precision would round each step to few
+    # digits.
     nowhere = jax.tree.map(jnp.zeros_like, widened(params))
     losses = ascend(nowhere)
     check_finite(losses, ["the centre", *range(1, steps + 1)], "loss_fn, step")
+    # The centre counts too, so that the rise is never negative.
     best = losses.max()
     for one in jax.random.split(key, restarts):
         noise = widened(random_direction(one, params, mask=mask))
         length = optax.tree.norm(noise)
+        # A mask that keeps nothing leaves no noise to scale.
         share = radius / jnp.where(length > 0, length, 1)
         again = ascend(combine((share,), (noise,)))
         check_finite(again, ["a random start", *range(1, steps + 1)], "loss_fn, step")
@@ -169,6 +173,8 @@ def _ascend(
         # Of a complex weight JAX gives the conjugate of the direction of ascent.
         grads = _masked(jax.tree.map(jnp.conj, grads), mask)
         norm = optax.tree.norm(grads)
+        # e <- P(e + share rho g / |g|), with P(e) = e min(1, rho / |e|), the projection
+        # to the ball; a gradient of zero does not move.
         scale = share * radius / jnp.where(norm > 0, norm, 1)
         moved = combine((1, scale), (offset, grads))
         length = optax.tree.norm(moved)
@@ -266,6 +272,8 @@ def _disturb(
         return mean_over(lambda part: loss(here, part), data, batch, weight)
 
     def one(key: Array) -> Array:
+        # L(w + s xi) and L(w - s xi) in the mean: L + s^2 xi^T H xi / 2 + O(s^4), as
+        # the odd terms cancel.
         noise = random_direction(key, params, mask=mask)
         if relative:
             noise = jax.tree.map(lambda n, w: n * jnp.abs(w), noise, params)

@@ -131,6 +131,7 @@ def spectral_density(
     share = alive / room
     return Spectrum(
         nodes=nodes,
+        # The weights add up to 1 but for the rounding of float32.
         weights=share * weights / weights.sum(axis=1, keepdims=True),
         at_zero=1 - share,
         view=view,
@@ -152,6 +153,8 @@ def _quadrature(
     dtype: Any,
 ) -> tuple[Array, Array, Array]:
     def one(key: Array) -> tuple[Array, Array, Array]:
+        # v^T f(A) v / v^T v ~ sum_k (e_1^T u_k)^2 f(theta_k), T u_k = theta_k u_k:
+        # Gauss quadrature (Golub and Welsch).
         small = lanczos.run(matvec, signs(key, size, dtype, support), steps)
         values, vectors, valid = lanczos.eigen(small)
         return values, jnp.where(valid, vectors[0] ** 2, 0), small.valid
@@ -192,6 +195,7 @@ def smoothed(
         low, high = extent(spectrum)
         grid = np.linspace(low - 5 * bandwidth, high + 5 * bandwidth, 1001)
     grid = np.asarray(grid, np.float64)
+    # phi(x) = sum_k w_k N(x; theta_k, bandwidth^2), a row a probe.
     curves = np.stack(
         [
             (_gaussian(grid[:, None] - nodes[None, :], bandwidth) * weights).sum(axis=1)

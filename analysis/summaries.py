@@ -117,6 +117,7 @@ def over_neurons(
     for i, name in enumerate(entropies):
         sums, counts = _by_unit(entropy, name, axis, live)
         means = _resample(jnp.asarray(sums), jnp.asarray(counts), keys[i], replicates)
+        # m + factor (m* - m): the resampled means m* vary too little with few units.
         centre = sums.sum() / counts.sum()
         factor = _expansion(sums.size, level)
         bootstrap[name] = centre + factor * (np.asarray(means) - centre)
@@ -252,6 +253,7 @@ def over_examples(
         raise ValueError(f"labels: no example of class {examples.index(0)}")
     keys = jax.random.split(key, classes)
     for c, count in enumerate(examples):
+        # All classes at the size of the largest, so that one program serves them.
         weights = _example_weights(keys[c], jnp.int32(count), max(examples), replicates)
         weights, members = np.asarray(weights)[:, :count], labels == c
         for name, states in layers.items():
@@ -259,6 +261,8 @@ def over_examples(
             means[name] += _mean(binary_entropy(rows.sum(axis=0), count))
             for start in range(0, replicates, CHUNK):
                 chunk = slice(start, start + CHUNK)
+                # (R, M_c) weights times (M_c, n) states: how often each neuron is ON in
+                # a resample; H_i = sum_c H_ic adds up over the loop.
                 H = binary_entropy(np.rint(weights[chunk] @ rows), count)
                 bootstrap[name][chunk] += H.mean(axis=1)
     sizes = {name: states.shape[1] for name, states in layers.items()}
@@ -310,6 +314,7 @@ def _resample(sums: Array, counts: Array, key: Array, replicates: int) -> Array:
 @functools.partial(jax.jit, static_argnames=("size", "replicates"))
 def _example_weights(key: Array, count: Array, size: int, replicates: int) -> Array:
     """Return how often each of ``count`` examples is drawn, (replicates, size)."""
+    # Of `size` draws only the first `count` weigh: a resample of the class's size.
     counts = (jnp.arange(size) < count).astype(jnp.float32)
 
     def one(key: Array) -> Array:
@@ -332,6 +337,8 @@ def _intervals(
     }
     total = sum(sizes.values())
     if total:
+        # The network's mean is over neurons: sum_l n_l m_l / n, of layers resampled
+        # apart.
         parts = [size / total * bootstrap[name] for name, size in sizes.items()]
         pooled = np.sum(parts, axis=0)
         intervals[NETWORK] = _interval(means[NETWORK], pooled, level, over, total)

@@ -200,12 +200,15 @@ def _sum(
             "take a larger damping, or gauss_newton or fisher"
         )
     at_zero = float(function(np.zeros(1))[0])
+    # Nodes of no weight lie behind the valid steps: f need not be defined there.
     values = np.zeros_like(nodes)
     values[weights > 0] = function(nodes[weights > 0]) - at_zero
     forms = (weights * values).sum(axis=1)  # v^T g(A) v
     exact, random = forms[:deflate].sum(), forms[deflate:]
     if not random.size:
+        # Nothing is estimated: mean and spread of the random part are 0.
         random = np.zeros(probes)
+    # An exact part has no spread, but the rounding of its sum.
     least = float(jnp.finfo(operator.dtype).eps) * (
         np.abs(forms).sum() + abs(room * at_zero)
     )
@@ -241,6 +244,7 @@ def _forms(
 
     def probe(key: Array) -> tuple[Array, Array, Array]:
         v = signs(key, size, dtype, support)
+        # (1 - Q Q^T) v, Q (n, deflate)
         return rule(v - basis @ (v @ basis))
 
     parts = (lax.map(rule, basis.T), lax.map(probe, keys[deflate:]))
@@ -257,5 +261,6 @@ def _rule(matvec: Any, steps: int, start: Array) -> tuple[Array, Array, Array]:
     """Return nodes and weights of v^T f(A) v, and the valid steps."""
     small = lanczos.run(matvec, start, steps)
     values, vectors, valid = lanczos.eigen(small)
+    # v^T f(A) v ~ v^T v sum_k (e_1^T u_k)^2 f(theta_k), T u_k = theta_k u_k.
     weights = jnp.where(valid, vectors[0] ** 2, 0) * (start @ start)
     return values, weights, small.valid

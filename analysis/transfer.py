@@ -146,6 +146,7 @@ def linear_probe(
         check_number("ridges", ridge, "positive numbers", good)
     center = train[0].mean(0)
     spread = train[0].std(0)
+    # A feature that varies by rounding alone would be scaled up to noise.
     scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     scaled = lambda part: jnp.asarray((part[0] - center) * scale, jnp.float32)
     x, label = scaled(train), jnp.asarray(train[1])
@@ -193,6 +194,8 @@ def _regress(
         )
         return params
 
+    # In turn: under vmap the line search, a while loop, takes as many steps for all
+    # penalties as for the slowest.
     return lax.map(fit, ridges)
 
 
@@ -256,8 +259,11 @@ def _vote(
     base: Array, label: Array, x: Array, ks: tuple[int, ...], classes: int
 ) -> Array:
     """Return the label voted for by each k, shape (len(ks), B)."""
+    # Rows of length 1: the product is the cosine. The max(k) nearest, in order, hold
+    # those of every k.
     near = lax.top_k(_unit(x.astype(jnp.float32)) @ base.T, max(ks))[1]
     member = jax.nn.one_hot(label[near], classes, dtype=jnp.float32)
+    # Of equal votes argmax takes the first, the smaller label.
     return jnp.stack([jnp.argmax(member[:, :k].sum(1), axis=1) for k in ks])
 
 
@@ -356,6 +362,8 @@ def _tune(
         with jax.numpy_dtype_promotion("standard"):  # optax is not strict
             updates, state = tx.update(grads, state, params)
             moved: Any = optax.apply_updates(params, updates)
+        # After the optimizer, whose momentum or decay would move weights without
+        # gradient.
         if mask is not None:
             moved = (apply_mask(moved[0], mask), moved[1])
         return (moved, state), loss

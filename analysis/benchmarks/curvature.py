@@ -78,6 +78,7 @@ def in_torch_order(tree: Any) -> list[np.ndarray]:
     for name in ("Conv_0", "Conv_1", "Dense_0", "Dense_1"):
         kernel = np.asarray(tree[name]["kernel"])
         if kernel.ndim == 4:
+            # HWIO to OIHW
             kernel = kernel.transpose(3, 2, 0, 1)
         elif name == "Dense_0":
             # Flax flattens (row, column, filter), PyTorch (filter, row, column).
@@ -135,6 +136,7 @@ class Peers:
     def _answer(self) -> dict[str, Any] | None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            # Other lines are what the peers print themselves.
             if line.startswith("{"):
                 return json.loads(line)
         return None

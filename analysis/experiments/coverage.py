@@ -64,6 +64,8 @@ def intervals(dense: np.ndarray, key: Array) -> dict[str, tuple[float, float, fl
         "trace, 32 probes": (*trace(probes=32), values.sum()),
         "mass above the mean": _mass(operator, key, values),
     }
+    # Positive semi-definite but for float32's rounding: only of these there is a
+    # logarithm.
     if values.min() > -1e-4:
         for name, function, truth in (
             ("log-determinant", sums.log_determinant, np.log(values + DAMPING)),

@@ -104,6 +104,7 @@ def compare(
     for name, run in (("gradual", gradual), ("one_shot", one_shot)):
         if run is not None and not runs.RunFolder(Path(run)).summary.exists():
             raise ValueError(f"{name}: {run} holds no finished run")
+    # Where the data lie does not change what is computed.
     place = runs.create(folder, config, resume=resume, ignore=("data_dir",))
     clock = _Clock(place)
     shared = setting(config, quiet=quiet)
@@ -140,6 +141,7 @@ def verdicts(measures: Mapping[str, Any], config: Config) -> tuple[Claim, ...]:
     """Judge the claims by the measures of all solutions."""
     low = arms_of(measures, min(config.levels)) if config.levels else None
     high = arms_of(measures, None)
+    # Growth from the low to the high sparsity needs both of every seed.
     complete = low is not None and low.keys() == high.keys()
     return judge(high, level=config.level, low=low if complete else None)
 
@@ -159,6 +161,7 @@ def views(
     """
     seeds, by_view = arms_of(measures, None), {}
     for arm in (ONE_SHOT, BY_LAYER, TICKET, REWOUND, REWOUND_BY_LAYER):
+        # The rules know one twin, one-shot: each arm takes its place in turn.
         ended = {
             seed: {**arms, ONE_SHOT: arms[arm]}
             for seed, arms in seeds.items()
@@ -353,6 +356,8 @@ def _equal(meters: Meter, solutions: list[Solution], store: _Store) -> dict[str,
     if not meters.config.equal_epochs:
         return {}
     run, comparisons = gradual_config(meters.config), {}
+    # A way holds the weights of every epoch: G's serves all its twins, and those of one
+    # seed at a time are held.
     ways: dict[str, twins.Way] = {}
 
     def way(one: Solution) -> twins.Way:

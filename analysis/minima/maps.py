@@ -48,6 +48,7 @@ def pair(shared: Meter, first: Solution, second: Solution) -> dict[str, Any]:
     loss = np.asarray(over.loss).reshape(len(b), len(a))
     return {
         "barrier": barrier(t, along.loss),
+        # S's half less G's; points half way are of neither.
         "plane_gap": float(loss[:, a > 0.5].mean() - loss[:, a < 0.5].mean()),
         "line": {"t": t, "loss": along.loss, "error": along.error},
         "plane": {

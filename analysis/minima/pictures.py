@@ -81,6 +81,7 @@ def figures(comparison: Comparison) -> dict[str, Any]:
             tops["top"],
             points=places,
             label="top eigenvalue of the Hessian, all weights",
+            # An eigenvalue at or below zero has no logarithm.
             logarithmic=min(map(min, tops["top"])) > 0,
             title=first,
         )

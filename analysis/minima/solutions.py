@@ -261,6 +261,7 @@ def retrain(
     trained = _recorded(own, solution)
     if trained is not None:
         return trained
+    # A checkpoint from other weights or another mask is not gone on with.
     start = {"start": fingerprint((solution.params, solution.masks))}
     place = _Folder(folder / _RECORDS / solution.name, _identity(config) | start)
     place.path.parent.mkdir(exist_ok=True)
@@ -311,6 +312,8 @@ def _stage(
 
     def begin(previous: Any) -> loop.Replica:
         best = solution if previous is None else previous.best
+        # A stream of its own: 0 is that of the initial weights, 20 of training on, 99
+        # of the plane's direction.
         key = jax.random.fold_in(jax.random.key(solution.seed), 10 + index)
         tx = transform(
             gradual(config), shared.net, data.classes, lr=config.lr, decay=False
