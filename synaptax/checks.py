@@ -75,6 +75,7 @@ def check_integer(
     if most is not None:
         ends = f" from {least} to {most}"
     try:
+        # A bool is an int in Python; index() takes no float, not even 2.0.
         whole = None if isinstance(value, bool) else operator.index(value)
     except Exception:  # of a traced value JAX raises errors of its own
         whole = None
@@ -149,6 +150,7 @@ def check_floating(tree: Any, argument: str) -> None:
 def check_key(key: Any) -> None:
     """Raise a ValueError unless ``key`` is one PRNG key."""
     try:
+        # Only traced: one key passes, a batch of keys or a raw seed does not.
         jax.eval_shape(lambda key: jax.random.uniform(key), key)
     except Exception as error:
         form = getattr(key, "shape", "")

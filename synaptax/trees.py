@@ -23,6 +23,7 @@ def path_name(path: tuple[Any, ...]) -> str:
     """
     parts = []
     for key in path:
+        # A mapping's key, an attribute's name, a sequence's index.
         for attribute in ("key", "name", "idx"):
             if hasattr(key, attribute):
                 parts.append(str(getattr(key, attribute)))
@@ -76,6 +77,7 @@ def check_same_structure(expected: Any, given: Any, *, argument: str) -> None:
             raise ValueError(
                 f"{argument}: leaf {name} has shape {shape}, expected {expected_shape}"
             )
+    # The same paths and shapes in other containers, such as a list for a tuple.
     structure, other = jax.tree.structure(expected), jax.tree.structure(given)
     if structure != other:
         raise ValueError(

@@ -139,6 +139,7 @@ def interval(values: Sequence[float], level: float) -> tuple[float, float, float
 def log_error(measures: Measures, key: str) -> float:
     """Return log((k + 1/2) / (n + 1)) of k = n error; log of an error of unknown n."""
     error, count = float(measures.get(key, math.nan)), measures.get("test_examples")
+    # n is known of the test error alone: (k + 1/2) / (n + 1) keeps k = 0 finite.
     if key == "error" and count is not None:
         error = (error * count + 0.5) / (count + 1)
     return math.log(error) if error > 0 else math.nan

@@ -52,6 +52,7 @@ def move(
         fill.astype(image.dtype).reshape(1, 1, 1, channels),
         (batch, height + 2 * pad, width + 2 * pad, channels),
     )
+    # jnp.pad fills with one value; here each channel has its own.
     padded = lax.dynamic_update_slice(frame, image, (0, pad, pad, 0))
 
     def one(padded: Array, corner: Array, flip: Array) -> Array:

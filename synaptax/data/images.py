@@ -368,6 +368,7 @@ class Source(NamedTuple):
 
 
 SOURCES = {
+    # Pixels of scikit-learn's digits count from 0 to 16.
     "digits": Source(_digits, 16.0, _DIGITS_VALIDATION),
     "mnist": Source(_tfds_splits, 255.0),
     "fashion_mnist": Source(_tfds_splits, 255.0),

@@ -127,6 +127,8 @@ def _by_patches(x: Array, kernel: Array, *, stride: int) -> Array:
     size, filters = kernel.shape[0], kernel.shape[3]
     windows = _windows(x, size, stride)
     if kernel.shape[2] != x.shape[3]:  # depthwise
+        # (k^2, B, H', W', C) with (k^2, C): summed over k^2, one product a channel,
+        # whose axis comes out first.
         taps = kernel.reshape(size * size, filters)
         stacked = jnp.stack(windows)
         return lax.dot_general(stacked, taps, (((0,), (0,)), ((4,), (1,)))).transpose(
@@ -151,6 +153,8 @@ def _in_chunks(
     chunk = chunk_size(x.shape, kernel.shape[0], x.dtype.itemsize)
     if chunk == x.shape[0]:
         return convolve(x, kernel)
+    # Inside a scan XLA does not join the second computation with the first, so the
+    # barrier against that is not needed.
     again = jax.checkpoint(convolve, prevent_cse=False)
     chunks = x.reshape(-1, chunk, *x.shape[1:])
     y = lax.scan(lambda _, part: (None, again(part, kernel)), None, chunks)[1]

@@ -95,6 +95,7 @@ def convolve_phases(
     check_choice("conv", method, CONVOLUTIONS)
     method = method if method == "winograd" else resolve_convolution(method)
     rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
+    # Rows and columns that reach no 2x2 block are not convolved.
     x = x[:, : 2 * rows + size - 1, : 2 * columns + size - 1]
     if method == "lax":
         dimensions = ("NHWC", "HWIO", "NHWC")

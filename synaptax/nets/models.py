@@ -241,6 +241,7 @@ def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
         return x
 
     def init(key: Key[Array, ""]) -> tuple[Any, Any]:
+        # One image of zeros: parameters depend on shapes alone.
         variables = module.init(key, jnp.zeros((1, *shape), jnp.float32))
         return variables["params"], variables.get("batch_stats", {})
 

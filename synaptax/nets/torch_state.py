@@ -115,6 +115,7 @@ def _order(layer: str) -> tuple[Any, ...]:
     for part in layer.split("/"):
         kind, *numbers = re.split(r"_", part)
         group = {"Conv": 0, "BatchNorm": 0, "Block": 1, "Dense": 2}[kind]
+        # Numbers as numbers: Conv_10 comes after Conv_9.
         key += [group, [int(n) for n in numbers], kind == "BatchNorm"]
     return tuple(key)
 

@@ -97,11 +97,15 @@ def convolve_tiles(
     windows = _windows(x, outputs)
     tiles = windows.shape[3:6]
     output, weights, data = _both_axes(taps, x.dtype)
+    # B^T d B of all tiles: (n^2, n^2) times (n^2, B I J C), n = m + r - 1.
     inputs = (data @ windows.reshape(size**2, -1)).reshape(size**2, -1, channels)
+    # G g G^T: (n^2, r^2) times (r^2, C O).
     filtering = (weights @ kernel.reshape(taps**2, -1)).reshape(
         size**2, channels, filters
     )
+    # n^2 matrix products, (B I J, C) times (C, O): the sum over channels.
     products = inputs @ filtering
+    # A^T [...] A: (m^2, n^2) times (n^2, B I J O).
     y = output @ products.reshape(size**2, -1)
     return y.reshape(outputs, outputs, *tiles, filters)
 
@@ -123,6 +127,8 @@ def _windows(x: Array, side: int) -> Array:
 def _both_axes(taps: int, dtype: jnp.dtype) -> tuple[Array, Array, Array]:
     """Return the transforms of flattened tiles; inputs in :func:`_windows`'s order."""
     one, side = transforms(taps), taps - 1
+    # vec(B^T d B) = (B^T kron B^T) vec(d), in float64: only the finished matrices are
+    # rounded.
     data = np.kron(one.data, one.data).reshape(-1, 2, side, 2, side)
     data = data.transpose(0, 1, 3, 2, 4).reshape(4 * side**2, 4 * side**2)
     output = jnp.asarray(np.kron(one.output, one.output), dtype)

@@ -58,6 +58,7 @@ def measure(
     for _ in range(repeats):
         for name, function in functions.items():
             start = clock()
+            # A call returns before its work is done.
             jax.block_until_ready(function(*args))
             seconds[name].append(clock() - start)
     return {

@@ -96,6 +96,7 @@ def save(
     body = {"format": FORMAT, "step": int(step), "meta": dict(meta or {})}
     body |= {"run": dict(run or {}), "leaves": leaves}
     json.dumps(body)  # a meta that JSON cannot hold fails before anything is written
+    # An empty array is all in its shape, which the manifest holds.
     arrays = {
         str(index): _stored(leaf)
         for index, leaf in enumerate(jax.tree.leaves(state))
@@ -125,6 +126,8 @@ def save(
             raise OSError(f"cannot write the checkpoint {staging}: {error}") from error
     processes.barrier("synaptax checkpoint: written")
     if primary:
+        # The manifest when the arrays are on the disk, the name last: a folder of that
+        # name is a whole checkpoint.
         body["files"] = _checksums(staging)
         with replacing(staging / _MANIFEST) as file:
             file.write(json.dumps({"crc32": files.crc_of(body), "body": body}).encode())
@@ -362,6 +365,7 @@ def _abstract(leaf: Any) -> Any:
         if isinstance(leaf, jax.Array):
             sharding = jax.random.key_data(leaf).sharding
         leaf = jax.eval_shape(jax.random.key_data, leaf)
+    # A shape without a placement: the first of this process's devices.
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 

@@ -45,6 +45,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with named_errors(path), open(descriptor, "wb") as file:
             yield file
             file.flush()
+            # On the disk before the rename: after a loss of power the name could else
+            # be on an empty file. Renamed while open, and so locked against a sweep.
             os.fsync(file.fileno())
             os.replace(temporary, path)
         sync(path.parent)
@@ -119,6 +121,7 @@ def checksum(path: Path) -> list[int]:
 
 def crc_of(body: Any) -> int:
     """Return the CRC-32 of what JSON holds."""
+    # Sorted: the order of keys is no part of the content.
     return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
 

@@ -210,6 +210,7 @@ def fresh_path(root: str | os.PathLike[str], name: str) -> Path:
                 numbers.append(int(suffix))
         with suppress(FileExistsError):
             path = root / f"{name}-{max(numbers) + 1}"
+            # Atomic: of several processes one gets the number, the others look again.
             path.mkdir()
             return path
 
@@ -260,6 +261,7 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
         [{'epoch': 1}]
     """
     try:
+        # After the last newline comes nothing, or a line that was cut short.
         lines = folder.metrics.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []

@@ -59,6 +59,8 @@ def hold(folder: Path) -> Lock | None:
     """
     descriptor = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
     stat = os.fstat(descriptor)
+    # By device and inode, whatever path leads there. A second flock from this process
+    # would be refused as another's, so the first one's object is shared.
     key = stat.st_dev, stat.st_ino
     if (own := _held.get(key)) is not None:
         os.close(descriptor)

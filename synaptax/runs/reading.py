@@ -208,6 +208,8 @@ def _as(value: Any, hint: Any) -> Any:
         if type(value) is float or (type(value) is int and abs(value) <= _LARGEST):
             return value
     elif hint in (int, str, bool, type(None)):
+        # By type and not isinstance: True is no number here. Integers are those of
+        # int64, as arrays of them are.
         if type(value) is hint and not (hint is int and abs(value) >= 2**63):
             return value
     elif hint is Path:

@@ -44,6 +44,7 @@ def evaluate(
     def sums(part: Batch) -> tuple[Array, Array]:
         logits = apply_fn(params, part.image)
         wrong = jnp.argmax(logits, axis=-1) != part.label
+        # Wrong answers are counted in integers; the division comes last.
         return cross_entropy(logits, part.label).sum(), wrong.sum()
 
     count = data.label.shape[0]

@@ -68,6 +68,8 @@ def over_replicas(
         in_turn = jax.default_backend() == "cpu" and along is None
         axis = "map" if in_turn else "vmap"
     if axis == "vmap":
+        # With the axis named, constraints on a batch inside leave replicas where they
+        # lie.
         return lambda replicas, *shared: jax.vmap(
             lambda replica: function(replica, *shared), spmd_axis_name=along
         )(replicas)

@@ -100,6 +100,7 @@ def _put(tree: Any, mesh: Mesh, where: NamedSharding) -> Any:
         return jax.device_put(tree, where)
 
     def put(leaf: Any) -> Any:
+        # A typed key has no NumPy form: its data are put, and wrapped again.
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(
                 put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)

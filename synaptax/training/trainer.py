@@ -209,8 +209,11 @@ def run(
     with Progress(quiet=quiet) as progress:
         for index in range(first, len(stages)):
             stage = stages[index]
+            # A restored state stands within its stage; any other stage starts from the
+            # one before.
             if index > first or not total:
                 state, done = stage.start(state), 0
+            # Stages of the same data share one copy on the devices.
             if placed[0] is not stage.data:
                 placed = stage.data, sharding.copied(stage.data, mesh)
             with progress.stage(stage.name, done, stage.epochs) as report:
@@ -247,6 +250,7 @@ def _run_epoch(
     stage.before_epoch(number, state)
     state, info = epoch(sharding.spread(state, job.mesh), np.int32(number), *data)
     info = jax.device_get(info)
+    # Before hooks, records and checkpoint: nothing may be kept of a lost epoch.
     _guard(stage, number, info, job)
     stage.after_epoch(number, state, info)
     done = number + 1
@@ -256,6 +260,8 @@ def _run_epoch(
     record |= stage.record(info)
     record["elapsed_s"] = round(time.monotonic() - job.started, 3)
     job.records.append(record)
+    # The record before the checkpoint: a kill between them leaves one record too many,
+    # which resuming drops. The other order would leave one too few.
     if job.folder is not None and processes.first():
         runs.append_metrics(job.folder, record)
     if job.writer is not None and processes.first():
@@ -297,6 +303,7 @@ def _recorded(
         )
     if processes.first():
         runs.keep_metrics(folder, last=total)
+    # The time of dropped epochs was spent all the same.
     return records[:total], records[-1].get("elapsed_s", 0.0)
 
 
@@ -352,6 +359,7 @@ def _compiled(
 def _guard(stage: Stage, number: int, info: Any, job: _Job) -> None:
     """Stop at a loss that is not finite, before anything is saved over."""
     for values in map(np.asarray, stage.finite(info)):
+        # A flag is finite, so a boolean array says itself what is good.
         good = values if values.dtype == bool else np.isfinite(values)
         if good.all():
             continue
