@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from synaptax.checks import is_traced
 from synaptax.typing import Array
 
 #: Bytes up to which examples are put on the device whole (:func:`resident`).
@@ -160,10 +161,14 @@ class _Place:
 
 
 def _unflatten(place: _Place, leaves: Any) -> Streamed:
-    stream = object.__new__(Streamed)
-    stream.__dict__.update(place.stream.__dict__)
-    (stream._handle,) = leaves
-    stream._origin = place.stream  # pyright: ignore[reportAttributeAccessIssue]
+    stream, (handle,), origin = object.__new__(Streamed), leaves, place.stream
+    # To jit places of one shape are equal, and it may bring another stream's: where
+    # the number can be read, it says whose rows these are.
+    if isinstance(handle, jax.Array) and not (is_traced(handle) or handle.ndim):
+        origin = _open[int(handle)]
+    stream.__dict__.update(origin.__dict__)
+    stream._handle = handle
+    stream._origin = origin  # pyright: ignore[reportAttributeAccessIssue]
     return stream
 
 

@@ -85,6 +85,14 @@ def test_a_stream_lives_as_long_as_what_was_made_of_it(both):
     np.testing.assert_array_equal(copy[jnp.arange(5)], both[1][:5])
 
 
+def test_a_stream_that_a_program_returns_is_the_one_it_was_given(both):
+    first, second = both[0].take(np.arange(5)), both[0].take(np.arange(5, 10))
+    same = jax.jit(lambda stream: stream)
+    for stream, rows in ((first, both[1][:5]), (second, both[1][5:10])):
+        np.testing.assert_array_equal(np.asarray(same(stream)), rows)
+        np.testing.assert_array_equal(same(stream)[jnp.arange(5)], rows)
+
+
 def test_few_examples_are_put_on_the_device(both):
     stream, whole = both
     there = resident(stream)
