@@ -293,6 +293,7 @@ def watch(
     check_key(key)
     first, second = jax.random.split(key)
 
+    # The same keys at every step: differences are the network's, not the probes'.
     def hook(step: int, params: PyTree) -> dict[str, float]:
         if step % every:
             return {}

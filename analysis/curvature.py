@@ -239,6 +239,7 @@ def trace(
     check_finite(np.append(values, exact))
     rounding = float(jnp.finfo(operator.dtype).eps) * np.abs(exact).sum()
     return Trace(
+        # tr(Q^T A Q) + mean_v v^T (1 - Q Q^T) A (1 - Q Q^T) v
         value=float(exact.sum() + values.mean()),
         standard_error=max(float(values.std(ddof=1) / np.sqrt(probes)), rounding),
         probes=probes,

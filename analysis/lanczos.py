@@ -307,8 +307,10 @@ def apart(small: Tridiagonal, locked: Array) -> Tridiagonal:
     Each step re-orthogonalises within the basis only; a small off-diagonal magnifies
     what is left along the rows.
     """
+    # max_i |v_i^T q_j|, (m,): of each column what lies along a row.
     leak = jnp.max(jnp.abs(locked @ small.basis), axis=0)
     clean = leak <= GUARD * jnp.finfo(leak.dtype).eps
+    # The clean columns before the first that is not.
     steps = jnp.sum(jnp.cumprod(clean.astype(jnp.int32)), dtype=jnp.int32)
     return cut(small, jnp.minimum(small.valid, steps))
 
@@ -324,6 +326,8 @@ def _outside_product(matvec: Matvec, start: Array, locked: Array) -> Matvec:
     quotient = (start @ matvec(start)) / jnp.where(square > 0, square, 1)
 
     def product(v: Array) -> Array:
+        # P A P v + rho (1 - P) v, P = 1 - V^T V, rho the quotient: symmetric, with the
+        # rows V as eigenvectors.
         inner = deflated(v, locked)
         return deflated(matvec(inner), locked) + quotient * (v - inner)
 
@@ -393,8 +397,7 @@ def _after(
     A run from a random start that brings nothing better is the last.
     """
     vectors, products = orthonormal(vectors, products, found)
-    # Rayleigh-Ritz on the rows alone: V A V^T (k, k), made symmetric, as rounding is
-    # not.
+    # Rayleigh-Ritz on the rows alone: V A V^T, (k, k), whose rounding is not symmetric.
     inner = vectors @ products.T
     values, rotation, found = eigen_of_part((inner + inner.T) / 2, found)
     index = jnp.argsort(-rank_by(values, found, order), stable=True)

@@ -250,8 +250,8 @@ def locate(plane: Plane, params: PyTree) -> tuple[float, float]:
         (0.5, 1.5)
     """
     check_same_structure(plane.origin, params, argument="params")
-    # The least distance: [[r.r, r.u], [u.r, u.u]] (a, b)^T = (r.d, u.d)^T, d = w -
-    # origin. Solved on the host, where a singular matrix is an error and not inf.
+    # Least squares: [[r.r, r.u], [u.r, u.u]] (a, b)^T = (r.d, u.d)^T, d = w - origin.
+    # Solved on the host, where a singular matrix is an error and not inf.
     gram, shares = jax.device_get(_products(plane, params))
     try:
         a, b = np.linalg.solve(gram, shares)

@@ -194,8 +194,7 @@ def mutual_information(found: Moments) -> np.ndarray:
     state = joint.sum(axis=2, keepdims=True)
     share = (found.examples / count)[None, None]
     independent = state * share
-    # I = sum_{s, c} p(s, c) log2 [p(s, c) / (p(s) p(c))]; a ratio of 1 where p(s, c) =
-    # 0.
+    # I = sum_{s, c} p(s, c) log2 [p(s, c) / (p(s) p(c))]; 0 log 0 = 0.
     ratio = np.divide(joint, independent, out=np.ones_like(joint), where=(joint > 0))
     # Rounding may leave less than 0 where state and class are independent.
     return np.maximum((joint * np.log2(ratio)).sum(axis=(0, 2)), 0)

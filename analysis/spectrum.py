@@ -202,6 +202,7 @@ def smoothed(
             for nodes, weights in zip(spectrum.nodes, spectrum.weights, strict=True)
         ]
     )
+    # The known mass at exactly zero has no error: it joins after the spread was taken.
     spike = spectrum.at_zero * _gaussian(grid, bandwidth)
     mean, error = _mean_and_error(curves)
     return Density(grid, mean + spike, error, bandwidth)

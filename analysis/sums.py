@@ -213,6 +213,7 @@ def _sum(
         np.abs(forms).sum() + abs(room * at_zero)
     )
     return Sum(
+        # n f(0) + sum_q q^T g(A) q + mean_v v^T g(A) v
         value=float(room * at_zero + exact + random.mean()),
         standard_error=max(float(random.std(ddof=1) / np.sqrt(probes)), least),
         probes=probes,

@@ -148,6 +148,7 @@ def linear_probe(
     spread = train[0].std(0)
     # A feature that varies by rounding alone would be scaled up to noise.
     scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+    # Centred in the features' own dtype, float32 or wider, and only then float32.
     scaled = lambda part: jnp.asarray((part[0] - center) * scale, jnp.float32)
     x, label = scaled(train), jnp.asarray(train[1])
     fits = _regress(x, label, jnp.asarray(ridges, jnp.float32), classes, iterations)

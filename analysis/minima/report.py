@@ -224,6 +224,7 @@ def _numbers(seeds: Mapping[int, Any], arm: str, of: Any) -> list[float]:
         try:
             value = float(of({k: _float(v) for k, v in own[arm].items()}))
         except KeyError:
+            # Dense networks, and comparisons without a second set, lack some measures.
             continue
         if math.isfinite(value):
             numbers.append(value)

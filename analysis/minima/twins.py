@@ -76,6 +76,7 @@ def train_on(shared: Meter, solution: Solution, run: Run) -> Way:
     step = jax.jit(epoch_of(config, net, data.classes, data.black, lr))
     train, validation = jax.device_put((data.train, data.validation))
     losses, states = [], []
+    # The start is a state too: one more than there are epochs.
     for number in range(config.equal_epochs + 1):
         state = replica.params, replica.stats
         losses.append(float(shared.train_loss(state, train)))
@@ -183,6 +184,7 @@ def _named(solution: Solution) -> dict[str, Any]:
 
 def _log_ratio(level: Any, key: str) -> float:
     g, s = level["first"][key], level["second"][key]
+    # A curvature at or below zero has no ratio: the mean is then NaN too.
     return math.log(g / s) if g > 0 and s > 0 else math.nan
 
 

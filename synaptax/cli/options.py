@@ -205,6 +205,7 @@ def newest_unfinished(
         except ValueError:
             continue  # some other program's folder
         if asked(other) == asked(config) and not (folder.path / last).exists():
+            # Metrics are appended while the run goes; its config is written once.
             newest = folder.metrics if folder.metrics.exists() else path
             unfinished.append((newest.stat().st_mtime_ns, folder.path))
     if not unfinished:

@@ -89,6 +89,7 @@ def _called(program: Program, words: list[str], prog: str) -> int:
         if not default:
             return 0
         print()
+    # Options without a command are the default command's.
     if default and (not words or words[0].startswith("-")):
         words = [default, *words]
     name, *rest = words
@@ -108,6 +109,7 @@ def guarded(work: Callable[[], int], extra: str = "lab") -> int:
         work: returns an exit code.
         extra: what brings a module that is missing.
     """
+    # Of what is not caught below: one of several processes must end with it too.
     code = 1
     try:
         code = _code_of(work, extra)

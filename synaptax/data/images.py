@@ -139,6 +139,7 @@ def moments(
     means, stds = [], []
     for channel in range(image.shape[-1]):
         pixels = np.ascontiguousarray(image[..., channel]).ravel()
+        # 256 counts: exact, and no copy of the set in floats.
         share = np.bincount(pixels, minlength=256) / pixels.size
         mean = float(share @ values)
         means.append(mean)
@@ -344,6 +345,7 @@ def _tfds_splits(
             raise ValueError(
                 f"{folder}: expected splits train and test, got {', '.join(shards)}"
             )
+        # A set that was prepared anew, in other shards, has its cache made anew.
         identity = {"set": name, "version": folder.name, "shards": shards[split]}
 
         reader = partial(decode, folder, name, split, progress=progress)

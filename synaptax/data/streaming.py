@@ -71,6 +71,7 @@ class Streamed:
         self.shape = (len(rows), *arrays[0].shape[1:])
         self.dtype = arrays[0].dtype
         self._handle: Any = np.int32(next(_numbers))
+        # Weak: the number finds the stream as long as somebody holds it.
         _open[int(self._handle)] = self
 
     @classmethod
@@ -218,6 +219,7 @@ def fingerprint(data: Any) -> int:
     for leaf in jax.tree.leaves(data, is_leaf=streamed):
         parts = leaf.chunks() if streamed(leaf) else (np.asarray(leaf),)
         for part in parts:
+            # Of the bytes in a row, wherever they are cut.
             total = zlib.crc32(part.tobytes(), total)
     return total
 

@@ -59,6 +59,7 @@ def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -
             "with TensorFlow installed and a network: "
             f"tfds build {name} --file_format=array_record --data_dir={root}"
         )
+    # By number: 3.0.10 is newer than 3.0.9.
     return versions[max(versions)]
 
 

@@ -228,6 +228,7 @@ def keeps_state(net: Network) -> bool:
 
 def _pure(module: nn.Module, shape: tuple[int, ...]) -> Network:
     """Return a Flax module as pure functions that check their images."""
+    # A user's own module may be the same in training and evaluation.
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
     training: dict[str, Any] = {"train": True} if takes_train else {}
 

@@ -111,6 +111,7 @@ def save(
         sizes = [array.nbytes + _ROOM_EACH for array in arrays.values()]
         files.check_room(root, sum(sizes) + _ROOM)
     processes.barrier("synaptax checkpoint: begin")
+    # After the sweep and before any new folder: all processes agree on the name.
     existing = _checkpoints(root)
     name = f"{existing[-1].sequence + 1 if existing else 0:06d}-step-{step}"
     staging = root / f"{_TEMPORARY}{name}"
@@ -235,6 +236,7 @@ def _checkpoints(root: Path) -> list[_Checkpoint]:
     if not root.is_dir():  # a link to a disk that is not there, for example
         raise CheckpointError(f"{root}: expected a folder")
     matches = [(_NAME.fullmatch(path.name), path) for path in root.iterdir()]
+    # By the sequence, the first field.
     return sorted(
         _Checkpoint(int(match[1]), int(match[2]), path)
         for match, path in matches
@@ -317,6 +319,7 @@ def _compare(
     path: Path, saved: Mapping[str, Any], expected: Mapping[str, Any], within: str = ""
 ) -> None:
     """Raise a CheckpointError naming the first part that was saved otherwise."""
+    # As the file gives it back: a tuple is a list there.
     for key, value in json.loads(json.dumps(dict(expected))).items():
         own, name = saved.get(key, "nothing"), f"{within}{key}"
         if isinstance(own, dict) and isinstance(value, dict):

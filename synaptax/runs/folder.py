@@ -180,6 +180,7 @@ def _check_config(folder: RunFolder, fields: dict[str, Any], ignore: set[str]) -
         raise FileError(f"{folder.config}: expected named fields")
     for name in sorted((set(saved) | set(fields)) - ignore):
         a, b = saved.get(name, "nothing"), fields.get(name, "nothing")
+        # Down to the innermost field that differs, which the message names.
         while a != b and isinstance(a, dict) and isinstance(b, dict):
             pairs = {k: (a.get(k, "nothing"), b.get(k, "nothing")) for k in {*a, *b}}
             inner = min(k for k, (one, other) in pairs.items() if one != other)
@@ -229,6 +230,8 @@ def append_metrics(folder: RunFolder, record: Mapping[str, Any]) -> None:
         {'epoch': 1, 'loss': 0.5}
     """
     line = json.dumps(jsonable(dict(record)), allow_nan=False).encode() + b"\n"
+    # Unbuffered, the whole line in one write if the disk takes it: a kill leaves the
+    # line, or a part without a line end, which readers drop.
     with named_errors(folder.metrics), open(folder.metrics, "ab", buffering=0) as file:
         start = file.seek(0, os.SEEK_END)
         try:

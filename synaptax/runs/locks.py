@@ -43,6 +43,7 @@ def take(descriptor: int, *, wait: bool = False) -> bool | None:
     except BlockingIOError:
         return False
     except OSError:
+        # A file system without locks.
         return None
     return True
 

@@ -36,6 +36,7 @@ def jsonable(value: Any) -> Any:
         >>> synaptax.runs.jsonable({"loss": np.float32(0.5), "shape": (2, 3)})
         {'loss': 0.5, 'shape': [2, 3]}
     """
+    # Before tuples, for a NamedTuple is one.
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return jsonable(value._asdict())  # pyright: ignore
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -44,6 +45,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
+        # A set has no order of its own, and equal configs must be equal files.
         return [jsonable(item) for item in sorted(value)]
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
