@@ -232,6 +232,8 @@ def _layer(z: Array, normalization: str) -> Array:
     if normalization == "layer-mean":
         return jnp.mean(_square(z))
     if normalization == "batch-mean":
-        return jnp.mean(_square(jnp.mean(z, axis=0, dtype=accumulated(z))))
+        # Of complex z the mean stays complex: its real part alone is not its square.
+        wide = wide_dtype(z.dtype, jnp.float32)
+        return jnp.mean(_square(jnp.mean(z, axis=0, dtype=wide)))
     total = jnp.sum(_square(z))
     return total if normalization == "sum" else total / z.shape[0]

@@ -17,7 +17,7 @@ from pruning.gradual.config import Config
 from pruning.schedules import manual
 from pruning.transforms import loss_sensitivity_decay, prune, sensitivity_decay
 from synaptax.nets.models import ApplyFn, Network, as_network
-from synaptax.trees import Prunable
+from synaptax.trees import Prunable, map_named
 
 
 def every_leaf(name: str, leaf: Any) -> bool:
@@ -98,9 +98,7 @@ def _shrink(
         return loss_sensitivity_decay(rate, prunable=prunable)
     if method == "l2":
         # Decoupled, as the other shrink terms are: w <- w - rate w after the step.
-        mask_of = lambda tree: jax.tree_util.tree_map_with_path(
-            lambda path, leaf: prunable(str(path), leaf), tree
-        )
+        mask_of = lambda tree: map_named(prunable, tree)
         down: Any = (lambda n: -rate(n)) if callable(rate) else -rate  # pyright: ignore
         return optax.add_decayed_weights(down, mask=mask_of)
     return None

@@ -36,6 +36,12 @@ def test_the_four_normalisations_by_hand():
     np.testing.assert_allclose([found["a"], found["b"]], [55 / 6, 4], 1e-6)
 
 
+def test_a_mean_over_the_batch_keeps_the_imaginary_part():
+    z = jnp.array([[1 + 2j], [3 - 1j]], jnp.complex64)  # mean 2 + 0.5j
+    squares = psp_penalty([z], normalization="batch-mean")
+    np.testing.assert_allclose(squares, 2**2 + 0.5**2, 1e-6)
+
+
 def test_half_precision_is_summed_in_single():
     z = jnp.full((4, 1000), 3.0, jnp.bfloat16)
     found = psp_penalty([z, jnp.ones((2, 2))])

@@ -75,6 +75,17 @@ def test_start_applies_the_masks_it_is_given():
     assert jnp.isinf(begun.best.loss)
 
 
+def test_plain_decay_takes_the_leaves_that_may_be_cut():
+    config = Config(method="l2", rate=0.5, prunable="weights")
+    ones = jnp.ones((2, 2))
+    params = {"shift": {"kernel": ones, "bias": ones}}  # a module's name says nothing
+    tx = transform(config, apply_fn, CLASSES, lr=0.1, decay=True)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(zeros, tx.init(params), params)
+    np.testing.assert_array_equal(updates["shift"]["kernel"], -0.5)
+    np.testing.assert_array_equal(updates["shift"]["bias"], 0)
+
+
 def test_an_epoch_is_sgd_on_every_example_in_the_drawn_order():
     config = Config(method="l2", rate=1e-2, lr=0.1)
     begun, tx = replica(RULES._replace(cuts=False), config=config)
