@@ -79,14 +79,19 @@ def divided(budget: Any, sizes: Sequence[int], parts: np.ndarray) -> Array:
         (L,) int32 counts k_l <= n_l with sum N: floor(n_l min(1, s a_l)), and one more
         for the leaves of the largest remainders.
     """
+    # Sizes and proportions are static, so all but the budget is NumPy's, in float64.
     n, a = np.asarray(sizes, np.float64), np.asarray(parts, np.float64)
+    # A share of 0 becomes one so small that its leaf fills when all others are full.
     a = np.where(a > 0, a, a[a > 0].min() * 1e-9 if (a > 0).any() else 1.0)
     # The budget is linear in s between the breakpoints s = 1/a_l, where a leaf is full.
     ends = np.sort(1 / a)
     reached = np.minimum(n, ends[:, None] * a * n).sum(1)
+    # (L + 1, L): which leaves are full from each breakpoint on. 1e-12 is for
+    # rounding: a_l times its own 1 / a_l need not be 1.
     full = (a[None] * np.concatenate([[0.0], ends])[:, None]) >= 1 - 1e-12
     base, slope = (full * n).sum(1), (~full * a * n).sum(1)
     budget = jnp.asarray(budget, jnp.int32)
+    # 1e-6: a sum that rounding lifts above an integer stays that integer.
     stretch = jnp.sum(budget >= jnp.asarray(np.ceil(reached - 1e-6), jnp.int32))
     slopes = jnp.asarray(np.where(slope > 0, slope, 1.0), jnp.float32)
     rest = budget - jnp.asarray(base, jnp.int32)[stretch]
@@ -98,6 +103,8 @@ def divided(budget: Any, sizes: Sequence[int], parts: np.ndarray) -> Array:
     counts = jnp.where(whole, room, jnp.floor(exact).astype(jnp.int32))
     counts = jnp.minimum(counts, room)
     order = jnp.argsort(counts.astype(jnp.float32) - exact)  # largest remainder first
+    # One more for each of the largest remainders; then, if float32 left more than
+    # that over, whatever a leaf has room for.
     for most in (1, max(sizes)):
         rest = budget - jnp.sum(counts, dtype=jnp.int32)
         space = jnp.minimum(room - counts, most)[order]

@@ -106,11 +106,15 @@ def _follow(
         if axis in (along if isinstance(along, tuple) else (along,)):
             raise _Mixed
         return [axis] * len(outs)
+    # An unfamiliar equation: an axis of the batch's size in
+    # the same place is taken for it.
     rank = len(shapes[axes.index(axis)])
     return [axis if len(out) == rank and out[axis] == batch else None for out in outs]
 
 
 def _reshape(met: _Met) -> int | None:
+    # The entries before the batch axis are as many before
+    # and after, in row-major order.
     before = math.prod(met.shapes[0][: met.axes[0]])
     for axis, size in enumerate(met.out):
         if size == met.batch and math.prod(met.out[:axis]) == before:

@@ -187,6 +187,7 @@ class _Network(NamedTuple):
         return (tree["params"], tree["batch_stats"]) if self.is_module else (tree, {})
 
     def outputs(self, flat: Flat) -> np.ndarray:
+        # In float64 from here on: a comparison that rounds nothing itself.
         leaves = jax.tree.leaves(_outputs(self.module, *self.split(flat), self.x))
         return np.concatenate([np.asarray(y, np.float64).ravel() for y in leaves])
 
@@ -302,6 +303,8 @@ def _perturb(one: Units, outputs: Callable[[Flat], np.ndarray], flat: Flat) -> N
     none = np.zeros(one.count(flat), bool)
     other = perturbed(one, flat, none, np.random.default_rng(0))
     before, after = (outputs(deafened(one, f, none)) for f in (flat, other))
+    # 1e-5 of the largest output, or of 1: as NOISE, what
+    # float32 makes of it by rounding.
     if np.abs(after - before).max() > 1e-5 * max(np.abs(before).max(), 1.0):
         raise ValueError(
             f"units {one.name}: the outputs follow them where "

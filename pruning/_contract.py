@@ -85,6 +85,8 @@ def plan(program: Program) -> list[LeafPlan]:
     for leaf, slot in enumerate(program.leaves):
         if not differentiable(program.avals[slot]):
             continue
+        # Slots that hold the leaf or what is computed of it and other parameters; the
+        # path is the equations that compute them.
         reached, path = {slot}, []
         for index, eqn in enumerate(program.equations):
             inside = leaf in program.owners.get(eqn.outputs[0], ())
@@ -137,8 +139,11 @@ def _outer_row(program: Program, use: int) -> tuple[int, int, int] | None:
         for i in (0, 1)
     ]
     own = free[operand]
+    # With one row a and delta of an example the derivative is a delta^T, and |a_i
+    # delta_j| = |a_i| |delta_j|. With more rows it is a sum over them, inside |.|.
     if not own or math.prod(shapes[operand][d] for d in own) != 1:
         return None
+    # A dot_general's output has batch axes, the left's free axes, then the right's.
     output_axis = len(batched[0]) + (len(free[0]) if operand == 1 else 0)
     return operand, own[0], output_axis
 
@@ -194,11 +199,14 @@ def outer_sum(leaf: LeafPlan, seen: Seen) -> Any:
     # |a|, in the dtype that the product is taken in: complex, where the weight is.
     activation = _rows(jnp.abs(recorded).astype(recorded.dtype), axis)
     (values,) = seen.deltas[use]
+    # sum_k |Delta_bk|, (B, K, ...) -> (B, ...): with |a| outside, the sum over outputs
+    # is taken before the product, |A|^T sum_k |Delta_k|: (I, B) x (B, O).
     delta = jnp.abs(values).astype(accumulated(values)).sum(1)
     record: list[Any] = [None, None]
     record[operand] = activation
     pull = _pull(seen, _whole(seen.program, leaf), {use: record})
     total = pull({use: [_rows(delta, output_axis)]})
+    # A product of moduli; complex by its dtype alone.
     return total.real if jnp.iscomplexobj(total) else total
 
 
@@ -207,6 +215,7 @@ def added_sum(leaf: LeafPlan, seen: Seen) -> Any:
     (use,) = leaf.uses
     (values,) = seen.deltas[use]
     delta = jnp.abs(values).astype(accumulated(values))
+    # The derivative of an addition does not depend on what it read: any record will do.
     first = jax.tree.map(lambda values: values[0], seen.records[use])
     pull = _pull(seen, _whole(seen.program, leaf), {use: first})
     # An addition's transpose may subtract; the sum of absolute values does not.
@@ -228,6 +237,8 @@ def each_sum(leaf: LeafPlan, seen: Seen) -> Any:
     def one(record: dict[int, list[Any]], delta: dict[int, list[Any]]) -> Any:
         return jax.vmap(_pull(seen, way, record))(delta)
 
+    # (B, K, *slot), every derivative apart, since here |.|
+    # cannot be drawn into factors.
     gradients = jax.vmap(one)(
         {use: records[use] for use in leaf.uses},
         {use: deltas[use] for use in leaf.uses},
@@ -236,6 +247,8 @@ def each_sum(leaf: LeafPlan, seen: Seen) -> Any:
     operand = leaf.operand
     if operand is None or not leaf.path:
         return total
+    # The path only moves entries: it is linear, and its transpose lays the sums out as
+    # the leaf lies. The leaf's value is not looked at.
     leaf_value = fixed[whole.slot].real.astype(total.dtype)
     _, back = jax.vjp(
         lambda w: follow(program, leaf.path, {whole.slot: w})[operand],
@@ -293,10 +306,14 @@ def _pull(seen: Seen, way: _Way, records: dict[int, list[Any]]) -> Any:
         return outputs
 
     # Sums run in at least float32; the leaf's own dtype is restored at the end.
+    # The widened weight is rounded to the leaf's dtype inside: the activation meets the
+    # weight as it is.
     weight = fixed[slot].astype(wide_dtype(fixed[slot].dtype, jnp.float32))
     outputs, pull = jax.vjp(lambda w: use(w.astype(fixed[slot].dtype)), weight)
 
     def pulled(deltas: dict[int, list[Any]]) -> Any:
+        # A vjp takes cotangents in the outputs' own dtype;
+        # sums of moduli come in wider.
         cast = jax.tree.map(lambda d, like: d.astype(like.dtype), deltas, outputs)
         return pull(cast)[0]
 
@@ -337,6 +354,7 @@ def convolve_by_patches(
     spatial axes, strides, padding, dilation of either side and feature groups.
     """
     numbers = dimension_numbers
+    # x: (B, *space, channels of all groups); w: (*window, channels, features).
     x = jnp.transpose(
         lhs, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1])
     )
@@ -351,6 +369,8 @@ def convolve_by_patches(
         (0, 0, 0),
     ]
     x = lax.pad(x, jnp.zeros((), x.dtype), config)
+    # Places of a window of k entries, d apart, moved by s over n padded
+    # entries: floor((n - (k - 1) d - 1) / s) + 1.
     out = tuple(
         (size - (k - 1) * d - 1) // s + 1
         for size, k, d, s in zip(
@@ -378,6 +398,8 @@ def convolve_by_patches(
         x.shape[0], math.prod(out), math.prod(kernel), groups, channels
     )
     weights = w.reshape(math.prod(kernel), channels, groups, features // groups)
+    # y[b, p, g, f] = sum_{k,c} x[b, p + k, g, c] w[k, c, g, f] with places p, entries k
+    # of the window, groups g: the features of a group lie together.
     y = jnp.einsum("bpkgc,kcgf->bpgf", patches, weights, precision=precision)
     y = y.reshape(x.shape[0], *out, features)
     order = (numbers.out_spec[0], *numbers.out_spec[2:], numbers.out_spec[1])

@@ -197,6 +197,7 @@ def latencies(
             begun = time.perf_counter()
             jax.block_until_ready(call(params, x))
             turn[index] = time.perf_counter() - begun
+    # The first two calls compile and warm up.
     return np.median(seconds[2:], axis=0).tolist()
 
 

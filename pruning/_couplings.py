@@ -120,6 +120,7 @@ def relu(value: np.ndarray) -> np.ndarray:
 
 def gelu(value: np.ndarray) -> np.ndarray:
     """Return what ``jax.nn.gelu`` does."""
+    # In float32, as a float32 network computes it; float64 would be cut to it.
     return np.asarray(jax.nn.gelu(value.astype(np.float32)), np.float64)
 
 
@@ -147,6 +148,7 @@ def layer(
     def silent(flat: Flat) -> tuple[np.ndarray, np.ndarray]:
         weights = flat[kernel]
         none = _all_zero(weights, -1)
+        # Without weights the unit puts out act(b), or act(norm(b)), and nothing else.
         value = np.zeros(len(none))
         if bias is not None:
             value = flat[bias].astype(np.float64)
@@ -164,6 +166,7 @@ def normalised(flat: Flat, norm: str, value: np.ndarray) -> np.ndarray:
     """Return what batch-norm makes of a value for each channel, by running moments."""
     scale, shift = (flat[f"params/{norm}/{name}"] for name in ("scale", "bias"))
     mean, var = (flat[f"batch_stats/{norm}/{name}"] for name in ("mean", "var"))
+    # (value - mean) / sqrt(var + eps) scale + shift, (units,), in float64.
     deviation = np.sqrt(var.astype(np.float64) + EPSILON)
     return (value - mean) / deviation * scale + shift
 

@@ -80,6 +80,7 @@ def _felt(params: PyTree, tree: PyTree, argument: str) -> PyTree:
     """Return S with the structure of the parameters, the same on all devices."""
     felt = _transform.like(params, tree, argument=argument)
     for path, leaf in named_leaves(felt):
+        # S is a modulus; of raw gradients the modulus is still to be taken.
         if jnp.iscomplexobj(leaf) and argument != "grads":
             raise ValueError(
                 f"{argument}: leaf {path} is {leaf.dtype}, expected real numbers >= 0"
@@ -193,6 +194,8 @@ def sensitivity_decay(
         assert sensitivity_fn is not None
         views = "pass sensitivity=LookaheadParams(S, S) instead of sensitivity_fn"
         _transform.refuse_two_views(params, name, views)
+        # S is a constant of the rule: a derivative through
+        # the update has no dS/dw in it.
         weights = jax.tree.map(lax.stop_gradient, params)
         way = "pass sensitivity= instead of sensitivity_fn, or use prunable= instead"
         with _transform.holes_explained(params, name, way):
@@ -223,8 +226,11 @@ def sensitivity_decay(
 
             def fresh(old: PyTree) -> PyTree:
                 new = computed(params, batch)
+                # A loop carries one dtype: the leaf's real one, or ``state_dtype``.
                 return jax.tree.map(lambda n, o: n.astype(o.dtype), new, old)
 
+            # At the first update, too: the zeros of init would
+            # decay everything in full.
             values = last = _transform.run_if(count % refresh == 0, fresh, last)
         scale = _transform.rate_at(rate, count)
         updates = _decay_tree(updates, params, values, scale, decays)
@@ -296,6 +302,8 @@ def loss_sensitivity_decay(
         grads = _felt(params, grads, "grads")
         count = state.loss_sensitivity_decay_count
         scale = _transform.rate_at(rate, count)
+        # S(L, w) = |dL/dw|, L the mean loss over the batch,
+        # before the optimizer's step.
         slopes = jax.tree.map(jnp.abs, grads)
         updates = _decay_tree(updates, params, slopes, scale, decays)
         return updates, LossSensitivityDecayState(_transform.increment(count))

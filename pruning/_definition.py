@@ -25,6 +25,7 @@ def cotangents_of(rows: Array, batch: int, support: int | None) -> Array:
     """Return output cotangents alpha_bk e_k: shape (K, C) or (B, K, C)."""
     classes = rows.shape[-1]
     if support is None or support >= classes:
+        # Row k of diag(alpha) is alpha_k e_k, the cotangent of pass k; K = C.
         return jnp.diag(rows) if rows.ndim == 1 else jax.vmap(jnp.diag)(rows)
     if rows.ndim == 1:
         rows = jnp.broadcast_to(rows[None], (batch, classes))
@@ -33,6 +34,8 @@ def cotangents_of(rows: Array, batch: int, support: int | None) -> Array:
         places = jnp.argmax(rows, axis=-1)[:, None]
         values = jnp.max(rows, axis=-1, keepdims=True)
     else:
+        # The other alphas are 0 by the promise of ``support``, and 0 needs no pass; it
+        # is checked where alpha's values are known.
         values, places = lax.top_k(rows, support)
     return values[..., None] * jax.nn.one_hot(places, classes, dtype=rows.dtype)
 
@@ -78,6 +81,8 @@ def reference_mean_abs(apply_fn: ApplyFn, params: Any, x: Any, rows: Array) -> A
     def compute(part: Any) -> list[Array]:
         rebuild, moving = part
         jacobian = _jacobian(lambda p, z: apply_fn(rebuild(p), z), moving, x)
+        # (B, C, *leaf): |.| of each derivative, then the sum over outputs
+        # k, then the mean over examples b.
         return [_weighted(jnp.abs(j), rows).sum(1).mean(0) for j in jacobian]
 
     return floating(compute, params)
@@ -107,6 +112,8 @@ def reference_abs_mean(
 
         def collected(jacobian: Array) -> Array:
             dtype = wide_dtype(jacobian.dtype, jnp.float32)
+            # sum_b alpha_bk dy_bk/dw before |.|: (B, K, C) with
+            # (B, C, *leaf) -> (K, *leaf).
             weighted = jnp.einsum(
                 "bkc,bc...->k...", passes.astype(dtype), jacobian.astype(dtype)
             )

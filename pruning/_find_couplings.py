@@ -310,8 +310,10 @@ def draw(flat: Flat, rng: np.random.Generator) -> Flat:
     def leaf(value: np.ndarray) -> np.ndarray:
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return value
+        # Positive and near 1: a variance stays one.
         if value.min(initial=0) >= 0 and (value.ndim < 2 or value.any()):
             return np.asarray(rng.uniform(0.5, 1.5, value.shape), value.dtype)
+        # 2 over the number of inputs: a ReLU passes on half of the mean square.
         spread = np.sqrt(2 / max(1, np.prod(value.shape[:-1])))
         return np.asarray(spread * rng.normal(size=value.shape), value.dtype)
 
@@ -322,6 +324,7 @@ def change(before: np.ndarray, after: np.ndarray) -> float:
     """Return the largest change of the outputs over the largest output."""
     if before.shape != after.shape:
         return np.inf
+    # 1e-30: of outputs that are all zero.
     return float(np.abs(before - after).max() / max(np.abs(before).max(), 1e-30))
 
 
@@ -349,6 +352,7 @@ def _tried(
         if not np.inf > effect > FELT * noise:
             continue
         deaf = [outputs(deafened(one, each, alive)) for each in (some, other)]
+        # What may remain is rounding, or a hundredth of what the units do.
         if not change(*deaf) <= max(noise, effect / 100):
             return "the outputs follow it past the kernels that read it"
         quiet = _quiet(one, some, alive)

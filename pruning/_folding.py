@@ -31,6 +31,7 @@ def entries_by_unit(owners: np.ndarray) -> np.ndarray:
 def multiples(pattern: np.ndarray, one: int) -> tuple[np.ndarray, np.ndarray]:
     """Return how many times a row each row is, and whether it is."""
     rows = pattern.reshape(len(pattern), -1)
+    # Where that row is largest, and the quotient the most exact.
     place = int(np.argmax(np.abs(rows[one])))
     if rows[one, place] == 0:
         return np.zeros(len(rows)), np.asarray(~rows.any(1))
@@ -83,6 +84,7 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
     silent, constants = one.silent(flat)
     if not isinstance(constants, list):  # a unit's repeats share its constant
         constants = [np.asarray(constants)[:, None]] * len(readings)
+    # In float64: sums over many units, rounded once, into the leaf that takes them up.
     wide = [
         np.float64(c).reshape(*c.shape, *(1,) * (reading.value.ndim - c.ndim))
         for c, reading in zip(constants, readings, strict=True)
@@ -100,6 +102,7 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
             one.reads, readings, shares, strict=True
         ):
             value = reading.value
+            # W_0 <- sum_c (a_c / a_0) W_c, with share_c = a_c / a_0.
             value[speaker] = np.tensordot(np.where(folds, share, 0), value, axes=1)
             flat[reader.kernel] = reading.restore(value)
         folds[speaker] = False

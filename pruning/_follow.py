@@ -210,6 +210,7 @@ class Follower:
         sizes = [self._shape(slot)[place] for slot in eqn.inputs]
         parts = [one[place] or () for one in axes]
         count = max(len(part) for part in parts)
+        # Label 0 is no label: it fills up what has fewer columns than another input.
         padded = [
             [*part, *[np.zeros(n, int)] * (count - len(part))]
             for part, n in zip(parts, sizes, strict=True)

@@ -38,6 +38,8 @@ class Labels:
             low, high = sorted(int(root) for root in self.find(pair))
             if low == high:
                 continue
+            # One of the two has no label, for its axis has a
+            # fixed size: so has the other's.
             if low == 0:
                 self.reasons.setdefault(high, why)
                 continue

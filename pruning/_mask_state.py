@@ -71,6 +71,7 @@ def _join(first: Any, second: Any) -> Any:
         return second
     if _transform.is_masked(second):
         return first
+    # One level at a time: a hole may stand where the other tree has a whole subtree.
     branches, structure = jax.tree.flatten(first, is_leaf=lambda x: x is not first)
     if jax.tree_util.treedef_is_leaf(structure):
         return jnp.logical_and(first, second)

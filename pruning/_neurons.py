@@ -183,6 +183,8 @@ class _Rules:
             if self.program.avals[s].shape
         }
         for eqn in reversed(self.program.equations):
+            # A weight meets data here, of an axis as long as a batch:
+            # what enters goes on to a weight.
             layer = any(
                 s in self.program.owners and self.program.avals[s].shape
                 for s in eqn.inputs

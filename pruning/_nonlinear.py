@@ -397,6 +397,7 @@ def _is_relu_body(eqn: Equation) -> bool:
     first, *rest = (e for e in body.equations if e.primitive.name not in CONVERTING)
     if first.primitive.name != "max":
         return False
+    # A relu6 is min(max(z, 0), 6): what follows the maximum may only cap it.
     graph = _Graph(body)
     capped = all(e.primitive.name == "min" for e in rest)
     return capped and any(graph.number(slot) == 0 for slot in first.inputs)

@@ -109,6 +109,8 @@ def sampled(
     if draws == 1:
         picks = jax.random.randint(key, (batch,), 0, classes)
         return jax.nn.one_hot(picks, classes, dtype=jnp.float32)
+    # The places of the largest of C independent uniforms are a sample of the classes
+    # without replacement, each as likely as the other.
     order = jax.random.uniform(key, (batch, classes))
     picks = jax.lax.top_k(order, draws)[1]
     return jax.nn.one_hot(picks, classes, dtype=jnp.float32).sum(1) / draws

@@ -53,6 +53,7 @@ def packed(masks: PyTree) -> PyTree:
             return mask
         flags = jnp.reshape(mask, (*form.shape, 8)).astype(np.uint8)
         places = jnp.reshape(_PLACES, (*(1,) * len(form.shape), 8))
+        # Eight different powers of two: at most 255, no wrapping.
         return jnp.sum(flags << places, axis=-1, dtype=np.uint8)
 
     return jax.tree.map(leaf, masks)

@@ -56,6 +56,8 @@ def sensitivity_penalty(
     total = jnp.zeros((), jnp.float32)
     for leaf, s in zip(leaves_of(params, prunable), sensitivities, strict=True):
         if leaf.prunable:
+            # (w_i^2 / 2) max(0, 1 - S_i), in float32 at least: the
+            # square of a small half is 0.
             wide = wide_dtype(leaf.value.dtype, jnp.float32)
             w, s = leaf.value.astype(wide), s.astype(wide)
             total = total + jnp.sum(w**2 / 2 * jnp.maximum(1 - s, 0))
@@ -106,6 +108,12 @@ def sensitivity_penalty_series(
     def of(index: Array) -> Array:
         w = flat[index]
         derivative: Any = lambda t: apply_fn(rebuild(flat.at[index].set(t)), x)
+        # Of one example, with S(v) = sum_k alpha_k sgn(dy_k/dv) dy_k/dv
+        # and a sign that does not change,
+        #   R = int_0^w v (1 - S(v)) dv
+        #     = w^2/2 - sum_k alpha_k sgn_k int_0^w v (dy_k/dv) dv,
+        # and the last integral by parts, again and again, from the end w:
+        #   sum_{m>=1} (-1)^(m+1) w^(m+1) / (m+1)! d^m y_k/dw^m.
         series, first = jnp.zeros(()), jnp.zeros(())
         for m in range(1, terms + 1):
             derivative = slope(derivative)  # d^m y / dw^m, (B, C)
@@ -119,4 +127,5 @@ def sensitivity_penalty_series(
         integral = jnp.sum(share * jnp.sign(first) * series) / batch
         return jnp.where(s < 1, w**2 / 2 - integral, 0)
 
+    # One weight after the other: at once, the forward passes of all P would be held.
     return jnp.sum(jax.lax.map(of, jnp.arange(flat.size)))

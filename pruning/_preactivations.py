@@ -130,6 +130,7 @@ def preactivations(
         leaves, zs = _collect(program, fixed, inputs, paths, added)
         result = source = jax.tree.unflatten(structure, leaves)
         if local:
+            # A second run for the zs alone: the result's own gradient must not be cut.
             outer, zs = _collect(program, fixed, inputs, paths, added, detach=True)
             source = jax.tree.unflatten(structure, outer)
         if callable(logits):
@@ -267,8 +268,11 @@ def _collect(
     def note(slot: int, value: Any) -> Any:
         if slot not in paths:
             return value
+        # With a zero probe added dy/d(probe) is dy/dz, and z is what it was.
         z = value + added[slot] if slot in added else value
         zs[paths[slot]] = z
+        # Detached is what goes on, not the z that is handed out: its gradient reaches
+        # the parameters back to the previous non-linearity, where it is cut.
         return lax.stop_gradient(z) if detach else z
 
     def visit(index: int, eqn: taps.Equation, values: list[Any]) -> list[Any]:

@@ -304,9 +304,13 @@ def _update(
         # Another schedule than the one that the masks come from: it acts once, late.
         other = _transform.differs(density, target)
         if not options.regrow:
+            # Nothing returns: a density above the last one asks for nothing.
             other = other & (density < target)
+        # At a step of the schedule; or once later, for a target
+        # that the masks do not have.
         due = (step == count) | ((step >= 0) & other)
         _transform.check_shared(params, updates, "prune: updates", _MEAN)
+        # A choice of masks has no derivative, and a while loop none in reverse.
         weights, change = jax.tree.map(lax.stop_gradient, (params, updates))
 
         def fresh(carry: Any) -> Any:

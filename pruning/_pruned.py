@@ -97,6 +97,8 @@ def cleared(inner: Any, state: Any, masks: PyTree, transform: str) -> Any:
     """Zero what the inner state holds for pruned weights."""
 
     def leaf(moment: Any, mask: Any) -> Any:
+        # A leaf of another shape (a count, a factored moment)
+        # has no entry for each weight.
         fits = getattr(moment, "shape", None) == getattr(mask, "shape", None)
         if _transform.is_masked(moment) or _transform.is_masked(mask) or not fits:
             return moment

@@ -151,6 +151,7 @@ def psp_regularization(
 
 def _add(update: Array, slope: Array, weight: Any) -> Array:
     """Return g + gamma dR/dw for one leaf, in the update's dtype."""
+    # In float32 at least: gamma dR/dw is far below g, and a half would lose it.
     wide = wide_dtype(update.dtype, slope.dtype, jnp.float32)
     more = jnp.asarray(weight).astype(wide) * slope.astype(wide)
     return (update.astype(wide) + more).astype(update.dtype)

@@ -275,6 +275,7 @@ def _leaf(role: Leaf, kept: int) -> LeafReport:
     shape = tuple(int(n) for n in leaf.shape)
     total, width = math.prod(shape), np.dtype(leaf.dtype).itemsize
     entries = Tally(kept, total)
+    # One bit an entry, rounded up to bytes, and the values kept.
     sparse = total * width if kept == total else -(-total // 8) + kept * width
     return LeafReport(
         name,
@@ -336,6 +337,7 @@ def _form_lines(forms: Sequence[Form]) -> list[str]:
         row = [form.name, *(f"{n:,}" for n in (form.parameters, work.total, work.kept))]
         rows.append(row + [f"{1e3 * form.latency[size]:.3f}" for size in batches])
     lines = _align(rows, left=1)
+    # The first two forms are always there, in this order: see _forms.
     dense, zeros = forms[0].multiply_adds, forms[1].multiply_adds
     if zeros.kept:
         lines.append(

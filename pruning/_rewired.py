@@ -191,6 +191,7 @@ def rewired(
         masks, count, info, target = state.rewired_prune
         _transform.check_state(info, PruneInfo, "rewired")
         masks = _transform.like(params, masks, argument="prune_masks")
+        # The inner optimizer sees no gradient of pruned weights: they get no moments.
         hidden = jax.tree.map(
             lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, masks
         )
@@ -200,6 +201,7 @@ def rewired(
         goal = _transform.density_or_nan(density)
 
         def change(carry: Any) -> Any:
+            # k / n = (d / 2) (1 + cos(pi t / t_end)), t the updates done.
             progress = count.astype(jnp.float32) / max(end, 1)
             share = (
                 jnp.asarray(drop, jnp.float32) / 2 * (1 + jnp.cos(math.pi * progress))
@@ -222,6 +224,7 @@ def rewired(
             other = _transform.differs(goal, target)
             new, info = _transform.run_if(other, resize, (new, info))
             new, info = _transform.run_if(jnp.asarray(due), change, (new, info))
+        # Kept before and after: of what grows the moments start at 0, as of what goes.
         survivors = jax.tree.map(jnp.logical_and, masks, new)
         moments = cleared(inner, moments, survivors, "rewired")
         prune_state = PruneState(new, _transform.increment(count), info, goal)
@@ -265,9 +268,11 @@ def _told(old: PyTree, info: PruneInfo, new: PyTree, density: Array) -> PruneInf
 
 def _ranked(smaller: Array, mask: Array, weight: Array, wish: Array) -> Array:
     """Return scores by which kept weights go first or last, others as is wished."""
+    # An infinite size is never among the smallest.
     size = jnp.where(jnp.isfinite(weight), jnp.abs(weight), jnp.inf)
     wide = wide_dtype(size.dtype, jnp.float32)
     size, wish = size.astype(wide), jnp.abs(wish).astype(wide)
+    # Fewer: pruned weights come last, below every size. More: kept ones come first.
     return jnp.where(smaller, jnp.where(mask, size, -1), jnp.where(mask, jnp.inf, wish))
 
 

@@ -24,6 +24,7 @@ from synaptax.typing import Array
 LIMIT = 2**31 - 1
 """The most weights one selection may count: totals are kept in int32."""
 
+# No number's key is that low: -inf has 2^23 - 1, in 64 bits 2^52 - 1.
 EXCLUDED, NAN = 0, 1
 """Keys below every number: an entry that may not be kept, and a NaN."""
 
@@ -83,8 +84,11 @@ def ordered_keys(scores: Array, *, wide: bool = False) -> Array:
     # Integer tests only: a float comparison may flush subnormals to zero.
     bits = lax.bitcast_convert_type(scores.astype(kind), word)
     size = bits & ~sign
+    # Of two negative floats the one of larger bits is the smaller: all bits turned
+    # over. Above them the others, in their order: the sign bit set.
     key = jnp.where(bits >= sign, ~bits, bits | sign)
     key = jnp.where(size == 0, sign, key)
+    # Above the bits of inf lie those of NaNs, of either sign and any payload.
     return jnp.where(size > infinity, jnp.asarray(NAN, word), key)
 
 
@@ -111,6 +115,7 @@ def target_count(density: Any, total: int) -> Array | int:
         return round(float(density) * total)
     if not jnp.issubdtype(density.dtype, jnp.floating):
         density = density.astype(jnp.float32)
+    # NaN < 1 is False, so that a NaN counts as 1.
     safe = jnp.where(density < 1, jnp.maximum(density, 0), 1).astype(density.dtype)
     if safe.dtype == jnp.float64:
         return jnp.round(safe * total).astype(jnp.int32)
@@ -126,6 +131,7 @@ def _fixed_point_product(density: Array, total: int) -> Array:
     word = jnp.uint32
     bits = lax.bitcast_convert_type(density, word)
     exponent = bits >> 23
+    # A subnormal density, below 2^-126, times 2^31 rounds to 0: so does 0.
     mantissa = jnp.where(exponent > 0, (bits & 0x7FFFFF) | 0x800000, 0).astype(word)
     shift = word(149) - exponent  # one less than s, to keep the half bit: 22 <= shift
     low_n, high_n = word(total & 0xFFFF), word(total >> 16)
@@ -148,6 +154,8 @@ def _fixed_point_product(density: Array, total: int) -> Array:
         (lo != 0) | (left(right(hi, outer), outer) != hi),
     )
     half, quotient = doubled & 1, doubled >> 1
+    # Half to even, as Python's round: up from a half only if the quotient is odd,
+    # or if anything is left below the half.
     up = (half == 1) & (rest | ((quotient & 1) == 1))
     return (quotient + up.astype(word)).astype(jnp.int32)
 
@@ -243,12 +251,14 @@ def _bounds(
             for leaf, key in enumerate(arrays)
         ]
         for trial, count in zip(trials, jnp.stack(counts, axis=1), strict=True):
+            # In int32 without overflow: a selection counts at most LIMIT weights.
             weight = count * sizes
             together = jnp.sum(jnp.where(alone, 0, weight), dtype=jnp.int32)
             weight = jnp.where(alone, weight, together)
             enough = weight >= need
             bound = jnp.where(enough, trial, bound)
             reach = jnp.where(enough, count, reach)
+            # Met exactly: a higher bound could only let through the same entries.
             exact = exact | (weight == need)
         return step + 2, bound, reach, exact
 
@@ -259,6 +269,7 @@ def _bounds(
         everything,
         jnp.zeros(len(keys), bool),
     )
+    # In shard_map the loop's carry has to vary over the devices as its results do.
     start = vary(start, varying_axes(need))
     _, bound, reach, _ = lax.while_loop(unfinished, body, start)
     return bound, reach

@@ -49,6 +49,8 @@ def insensitivity(sensitivity: PyTree) -> PyTree:
         >>> pruning.insensitivity({"w": jnp.array([0.25, 3.0])})["w"].tolist()
         [0.75, 0.0]
     """
+    # The bounded insensitivity of the paper, in [0, 1]. S is not rescaled by its
+    # largest value: a weight with S >= 1 does not decay at all.
     return jax.tree.map(
         lambda s: jnp.maximum(jnp.ones((), s.dtype) - s, jnp.zeros((), s.dtype)),
         with_arrays(sensitivity),
@@ -126,6 +128,7 @@ def sensitivity(
         raise ValueError(f"method: expected auto, taps or reference, got {method!r}")
     axes = varying_axes((x, alpha)) - varying_axes(params)
     mean = mean_over(axes)
+    # No gradient flows back through S: the paper's update takes it as a constant.
     # Derivatives of this device alone: |.| and the mean over devices are taken here.
     params = vary(lax.stop_gradient(params), axes)
     if reduction == "abs_mean":
@@ -203,10 +206,14 @@ def _abs_mean(
         passes = cotangents_of(rows, batch, support)
         if passes.ndim == 2:
             passes = jnp.broadcast_to(passes, (batch, *passes.shape))
+        # (B, K, C) -> (K, B, C): alpha_bk e_k / B, one cotangent of the
+        # whole batch for each pass. Divided in the rows' dtype, which is
+        # as wide as y's, before the cast.
         passes = (jnp.swapaxes(passes, 0, 1) / batch).astype(y.dtype)
 
         def add(total: list[Array], cotangent: Array) -> tuple[list[Array], None]:
             (gradient,) = pull(vary(cotangent, varying_axes(y)))
+            # Of many devices the mean is taken before |.| too: their batch is one.
             # t <- t + |(1/B) sum_b alpha_bk dy_bk/dw|, summed over k by the scan
             new = [
                 t + jnp.abs(mean(g)).astype(t.dtype)
@@ -232,12 +239,16 @@ def _mean_abs(
     chunk: int | None,
 ) -> Any:
     """Per-example sensitivities by taps, a chunk of examples at a time."""
+    # Traced for one example, and mapped over examples in _chunk_sums: what a meeting
+    # reads and gets back is then that example's own.
     program = taps.trace(apply_fn, params, x, batch=1)
     if program.output not in program.active:
         # y does not look at x: nothing to tap, and nothing worth being fast about.
         return reference_mean_abs(apply_fn, params, x, rows)
     plans = _contract.plan(program)
     leaves, structure = jax.tree.flatten(params)
+    # (1/B) sum_b sum_k alpha_bk |dy_bk/dw| = sum_b sum_k |(alpha_bk / B) dy_bk/dw|, for
+    # alpha >= 0: the factors go into the cotangents, once.
     cotangents = cotangents_of(rows, batch, support) / batch
     cotangents = vary(cotangents, varying_axes((leaves, x)))
     if chunk is None:
@@ -263,6 +274,7 @@ def _mean_abs(
         sums, _ = lax.scan(add, zeros, _chunked(inputs, cotangents, batch, chunk))
     out = [no_sensitivity(leaf) for leaf in leaves]
     for p, total in zip(plans, sums, strict=True):
+        # The sums run in float32 at least; the leaf's own dtype comes back here, once.
         out[p.leaf] = total.astype(out[p.leaf].dtype)
     return jax.tree.unflatten(structure, out)
 
@@ -301,9 +313,12 @@ def _chunk_sums(
             taps.zero_probes(program, used),
             has_aux=True,
         )
+        # alpha_bk dy_bk/dz at each meeting's output z, for all K passes. The rows may
+        # be wider than y; a cotangent has to have y's dtype.
         deltas = jax.vmap(lambda cot: pull(cot[None].astype(y.dtype))[0])(cots)
         return records, deltas
 
+    # Axes from here on: (chunk, ...) of the records, (chunk, K, ...) of the deltas.
     per_example = 0 if cotangents.ndim == 3 else None
     records, deltas = jax.vmap(one, in_axes=(0, per_example))(examples, cotangents)
     recording = _contract.Seen(program, fixed, records, deltas)
@@ -314,6 +329,8 @@ def _chunk(
     program: taps.Program, plans: list[_contract.LeafPlan], passes: int, batch: int
 ) -> int:
     """Choose how many examples to take at a time from the memory each needs."""
+    # Held for each example and pass: |dy/dw| of the leaves that need it apart,
+    # and the cotangents of all tapped outputs.
     apart = sum(
         math.prod(program.avals[program.leaves[p.leaf]].shape) for p in plans if p.apart
     )
@@ -324,6 +341,8 @@ def _chunk(
         for slot in program.equations[use].outputs
     )
     budget = _CHUNK_BYTES["cpu" if jax.default_backend() == "cpu" else "other"]
+    # 4 bytes a number. Of float64 a chunk takes twice the budget, which is a
+    # guide to speed and no bound on the memory.
     limit = max(1, budget // (4 * passes * (apart + cotangents)))
     if limit >= batch:
         return batch

@@ -80,6 +80,8 @@ def _masks(eqn: Equation, values: list, masks: list, outputs: list) -> list:
             for pair in sides
             if pair[0] is not None and pair[1] is not None
         ]
+        # The masks, as numbers, go through the equation itself: an output is
+        # above 0 if any of its products may vary.
         return [sum(total) != 0]
     if name in ELEMENTWISE:
         one = jnp.zeros(shape, bool)
@@ -192,6 +194,7 @@ def silent_units(
     for pattern, widths in patterns:
         pattern = np.where(none[:, None, None], pattern, 0)
         spread = np.ptp(pattern, 2).max(1)
+        # The same at every place, but for rounding: one constant is all.
         if (spread <= STEADY * np.abs(pattern).max((1, 2))).all():
             constants.append(pattern[:, :, 0].reshape(count, *widths))
             continue

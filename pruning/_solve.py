@@ -51,6 +51,8 @@ def solve(
 
     layers = range(len(origin))
     forms = [jax.eval_shape(functools.partial(scored, layer))[0] for layer in layers]
+    # One float64 layer makes all keys 64-bit: those of two
+    # widths cannot be ranked together.
     wide = any(leaf.dtype == jnp.float64 for leaf in forms)
 
     def keys_of(layer: int, turn: Array) -> Array:
@@ -93,6 +95,7 @@ def solve(
         masks.append(mask)
         value = structures[i].group_scores(leaf, gate)
         number, smallest = _select.least(groups, value.astype(jnp.float32))
+        # Of a group that is kept only what ``allowed`` lets stay counts.
         survivors += number if sizes[i] == 1 else _select.total(mask)
         lowest = jnp.minimum(lowest, smallest)
     floored = [choice.floored[i] for i in layers]

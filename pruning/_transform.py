@@ -83,6 +83,7 @@ def density_or_nan(density: Any) -> Array:
 
 def differs(wanted: Array, held: Array) -> Array:
     """Say whether one density is asked for where another holds; not if it is NaN."""
+    # Relative, for densities near 0; float32 rounds by less than 1e-7.
     return (jnp.abs(wanted - held) > 1e-5 * held) | (wanted >= 0) & jnp.isnan(held)
 
 

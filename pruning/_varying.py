@@ -26,6 +26,7 @@ def vary(tree: Any, axes: Iterable[str]) -> Any:
     """
 
     def leaf(value: Any) -> Any:
+        # pcast refuses an axis along which the value differs already.
         new = tuple(sorted(set(axes) - varying_axes(value)))
         return lax.pcast(value, new, to="varying") if new else value
 

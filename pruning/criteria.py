@@ -92,6 +92,7 @@ def grasp(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
     def gradient(weights: PyTree) -> PyTree:
         return _mean_gradient(loss_fn, weights, batches)
 
+    # H g = d/dt grad L(w + t g) at t = 0: forward over reverse, H is never formed.
     bent = jax.jvp(gradient, (params,), (slope,))[1]
     return jax.tree.map(jnp.multiply, params, bent)
 
@@ -194,10 +195,12 @@ def neuron_sensitivity(
     wide = lambda z: jnp.abs(z).astype(wide_dtype(jnp.abs(z).dtype, jnp.float32))
     total = jax.tree.map(wide, probes)
     for k, weight in enumerate(weights):
+        # alpha_k dy_bk/dz_bi of all examples at once: they do not mix.
         (slope,) = pull(jnp.zeros_like(y).at[:, k].set(weight))
         total = jax.tree.map(lambda t, s: t + wide(s), total, slope)
     means = OrderedDict()
     for path, each in total.items():
+        # (B, ..., units): over examples and, of a filter, over its places.
         mean = jnp.mean(each, axis=tuple(range(each.ndim - 1)))
         means[path] = mean.astype(jnp.abs(probes[path]).dtype)
     return means

@@ -294,6 +294,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     ):
         if begin != end:
             raise FileError(f"{path}: {name}: expected to begin at {end}, not {begin}")
+        # Little-endian in the file, the machine's own order in memory.
         value = np.frombuffer(data[begin:stop], dtype.newbyteorder("<")).astype(dtype)
         if dtype.kind == "b" and not np.isin(value.view(np.uint8), (0, 1)).all():
             raise FileError(f"{path}: {name}: booleans other than 0 and 1")

@@ -205,6 +205,8 @@ def count(
     for name, leaf in leaves:
         if leaf.size > _select.LIMIT:
             raise ValueError(f"mask: leaf {name} has {leaf.size} entries, over 2**31-1")
+    # int32 holds the count of one leaf; over leaves they are added up as
+    # Python integers where the mask is known.
     survivors = [jnp.sum(jnp.asarray(leaf), dtype=jnp.int32) for _, leaf in leaves]
     if not is_traced(mask):
         survivors = [int(number) for number in jax.device_get(survivors)]

@@ -82,6 +82,7 @@ def wanda(
     for leaf, square in zip(leaves_of(params, prunable), total, strict=True):
         _check_finite(f"batches: what enters leaf {leaf.name} is not finite", square)
     scores = [
+        # |w_ij| (sum_b x_bi^2)^(1/2), in the dtype of the sum, float32 at least.
         (jnp.abs(w).astype(square.dtype) * jnp.sqrt(square)).astype(jnp.abs(w).dtype)
         for w, square in zip(leaves, total, strict=True)
     ]
@@ -110,6 +111,8 @@ def per_output(
 
     def best(score: Array) -> Array:
         flat = score.reshape(-1, score.shape[-1])
+        # The inverse of a permutation by falling score is each entry's rank; a
+        # stable order leaves ties to the earlier.
         order = jnp.argsort(-flat, axis=0, stable=True)
         rank = jnp.argsort(order, axis=0)
         return (rank < round(density * len(flat))).reshape(score.shape)
@@ -213,7 +216,9 @@ def _reconstructed(
     dead = np.diag(gram) == 0  # an input that is always 0 says nothing of its weight
     gram[dead, dead] = 1
     weights[dead] = 0
+    # H + damp mean(diag H) I: inputs that depend on each other leave H singular.
     gram += damp * np.mean(np.diag(gram)) * np.eye(len(gram))
+    # In float64: the condition number of X^T X is the square of X's.
     # Row i of the upper factor U of H^-1 = U^T U is [H_R^-1]_i over its root at ii.
     factor = np.linalg.cholesky(np.linalg.inv(gram)).T
     mask = np.ones(weights.shape, bool)
@@ -221,6 +226,7 @@ def _reconstructed(
     for begin in range(0, len(weights), width):
         end = min(begin + width, len(weights))
         own = slice(begin, end)
+        # w_i^2 / [H_R^-1]_ii, (block, O), for U_ii^2 = [H_R^-1]_ii.
         worth = (weights[own] / np.diag(factor)[own, None]) ** 2
         if pattern:
             rank = np.argsort(np.argsort(-worth, axis=0, kind="stable"), axis=0)
@@ -231,6 +237,9 @@ def _reconstructed(
             mask[own] = (np.argsort(order) < room).reshape(worth.shape)
             total += room
         for i in range(begin, end):
+            # w_R <- w_R - (w_i / U_ii) U_i,R for every output: that
+            # is w_i / [H_R^-1]_ii times [H_R^-1]_i,R (their equation
+            # 3), and w_i itself comes to 0.
             error = np.where(mask[i], 0, weights[i]) / factor[i, i]
             weights[i:] -= np.outer(factor[i, i:], error)
     return np.where(mask, weights, 0), mask

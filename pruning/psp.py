@@ -113,9 +113,12 @@ def psp_penalty(zs: PyTree, *, normalization: str = "layer-mean") -> Float[Array
             raise ValueError(
                 f"zs: leaf {name} is {form}, expected floats with a batch axis"
             )
+    # R = (1/L) sum_l mean(z_l^2) and its kin: layers first, each in float32 at least.
     parts = [_layer(z, normalization) for _, z in layers]
     wide = wide_dtype(*(part.dtype for part in parts))
     total = jnp.stack([part.astype(wide) for part in parts]).sum()
+    # 1/L of layer-mean and sum; 1/2 of paper-half-sum; batch-mean has no
+    # 1/L, as the authors' script has none.
     over = {"paper-half-sum": 2, "batch-mean": 1}.get(normalization, len(parts))
     return total / over
 
@@ -197,6 +200,8 @@ def with_psp(
     def total(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, PSPInfo]:
         loss, zs, *rest = tapped(params, *args, **kwargs)
         penalty = psp_penalty(zs, normalization=normalization)
+        # Added in the wider dtype, returned in the loss's
+        # own: J takes the loss's place.
         wide = wide_dtype(loss.dtype, penalty.dtype)
         extra = jnp.asarray(weight).astype(wide) * penalty.astype(wide)
         sum_ = (loss.astype(wide) + extra).astype(loss.dtype)
@@ -235,5 +240,6 @@ def _layer(z: Array, normalization: str) -> Array:
         # Of complex z the mean stays complex: its real part alone is not its square.
         wide = wide_dtype(z.dtype, jnp.float32)
         return jnp.mean(_square(jnp.mean(z, axis=0, dtype=wide)))
+    # Over examples and neurons, (B, ..., N) -> (); paper-half-sum divides by B.
     total = jnp.sum(_square(z))
     return total if normalization == "sum" else total / z.shape[0]

@@ -148,6 +148,7 @@ class Polynomial(_Recurring):
         steps = (_int32(step) - self.begin).astype(jnp.float32)
         remainder = 1 - jnp.clip(steps / (self.end - self.begin), 0, 1)
         target = density_or_nan(self.density)
+        # At the beginning d + (1 - d) may round to more than 1, which no density is.
         return jnp.minimum(
             target + (1 - target) * remainder ** jnp.float32(self.power), 1
         )

@@ -63,6 +63,7 @@ def magnitude_mask(params: PyTree, density: Any, **options: Any) -> PyTree:
     prunable = options.pop("prunable", weights_only)
     leaves = _roles.leaves_of(params, prunable)
     names = {leaf.name for leaf in leaves if leaf.prunable}
+    # Told by the weights: of its scores an integer table looks like a kernel.
     is_prunable = lambda name, leaf: name in names
     return select(magnitude(params), density, prunable=is_prunable, **options)
 
@@ -240,6 +241,7 @@ def select_by(
     _check_scores([leaves[i] for i in picked])
     shapes = [tuple(leaves[i].value.shape) for i in picked]
     axes = layer_axes(scores, leaves, stacked)
+    # A stack is ranked as its layers: which leaf each is of, and where in it.
     origin = _roles.layers_of(shapes, [axes[i] for i in picked])
     names = [
         leaves[picked[i]].name + (str(list(place)) if place else "")
@@ -254,6 +256,7 @@ def select_by(
         raise ValueError(f"scores: {total} prunable weights, over the limit 2**31-1")
     counter = density if callable(density) else _counter(density)
     if isinstance(scope, str) and scope in ("global", "layer"):
+        # (layers,): rounded layer by layer, or the one shared number, repeated.
         numbers = sizes if scope == "layer" else [total] * len(sizes)
         budget = jnp.stack([jnp.asarray(counter(n), jnp.int32) for n in numbers])
     else:
@@ -265,6 +268,7 @@ def select_by(
         tuple(tuple(part[i] for part in flat) for i in picked),
         None if gates is None else tuple(gates[i] for i in picked),
         budget,
+        # An array and not static: another floor is the same compiled program.
         jnp.int32(min_per_leaf),
         score=score,
         origin=tuple(origin),
@@ -295,6 +299,7 @@ def _shapes(score: Callable[..., Array], trees: tuple[PyTree, ...]) -> PyTree:
 
 def _score_leaves(scores: PyTree, prunable: Prunable) -> list[_roles.Leaf]:
     """Tell scores apart by path and shape: their dtype is not that of the weights."""
+    # Boolean: of such a leaf the default predicate asks for path and shape alone.
     shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(jnp.shape(s), bool), scores)
     roles = _roles.leaves_of(shapes if prunable is weights_only else scores, prunable)
     values = jax.tree.leaves(scores)

@@ -122,8 +122,10 @@ class _Grouped(Structure):
 
     def group_scores(self, scores: Array, allowed: Array | None) -> Array:
         wide = wide_dtype(scores.dtype, jnp.float32)
+        # In float32 at least: the l2 norm squares, and a half overflows from 256 on.
         size = jnp.abs(scores.astype(wide))
         if allowed is not None:
+            # What may not be kept adds nothing to the worth of its group.
             size = jnp.where(allowed, size, 0)
         split, axes = self._split(size)
         return _REDUCTIONS[self.reduction](split, axis=axes)

@@ -267,6 +267,7 @@ def _dependencies(
     owners = {slot: frozenset([index]) for index, slot in enumerate(leaves)}
     for eqn in equations:
         if any(slot in active for slot in eqn.inputs):
+            # What depends on x is active, whether it depends on parameters too or not.
             active.update(eqn.outputs)
             continue
         union = frozenset().union(*(owners.get(s, frozenset()) for s in eqn.inputs))
@@ -327,6 +328,7 @@ def zero_probes(program: Program, taps: Sequence[int]) -> dict[int, list[Any]]:
 
 
 def _zeros(aval: Any) -> Any:
+    # In jax.shard_map a probe varies over the same devices as what it is added to.
     kind = getattr(aval, "manual_axis_type", None)
     zeros = jnp.zeros(aval.shape, aval.dtype)
     return vary(zeros, getattr(kind, "varying", ()))
@@ -366,6 +368,8 @@ def evaluate(
             value if slot in program.active else None
             for slot, value in zip(eqn.inputs, values, strict=True)
         ]
+        # z + 0 at the output z of each meeting m: dy/dw = sum_m (dy/dz_m) (dz_m/dw),
+        # and the derivative by the probe is dy/dz_m.
         added = iter(probes[index])
         return [
             value + next(added) if differentiable(value) else value for value in outputs

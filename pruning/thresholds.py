@@ -74,6 +74,8 @@ class Plateau:
         Returns:
             ``(state, info)``; pure, so it may be jitted, scanned and vmapped.
         """
+        # As the state holds the best: a wider loss could be
+        # below its own rounded value.
         loss = jnp.asarray(loss).astype(jnp.float32)
         best, bad_epochs = state
         good = loss < jnp.float32(1 + self.margin) * best
@@ -154,12 +156,14 @@ def _start_and_range(leaves: list[Array]) -> tuple[Array, Array, Array]:
         size = jnp.abs(leaf).astype(wide)
         # Where a magnitude is inf or NaN no threshold lies between it and the rest.
         alive = (size > 0) & jnp.isfinite(size)
+        # Counted in integers: a float32 sum of ones stops growing at 2^24.
         number = jnp.sum(alive, dtype=jnp.int32).astype(wide)
         means.append(jnp.sum(jnp.where(alive, size, 0)) / jnp.maximum(number, 1))
         used.append(number > 0)
         least.append(jnp.min(jnp.where(alive, size, jnp.inf)))
         most.append(jnp.max(jnp.where(alive, size, 0)))
     layers = jnp.sum(jnp.stack(used), dtype=jnp.int32).astype(wide)
+    # T0: the mean over leaves of the mean non-zero |w|; a leaf without any is left out.
     start = jnp.sum(jnp.stack(means)) / jnp.maximum(layers, 1)
     return start, jnp.min(jnp.stack(least)), jnp.max(jnp.stack(most))
 
@@ -238,6 +242,7 @@ def search_threshold(
 
     def body(state: _Search) -> _Search:
         middle = state.low + (state.high - state.low) / 2
+        # T = 0, then T0, then halving.
         trial = jnp.where(state.step == 0, 0, jnp.where(state.step == 1, start, middle))
         loss = loss_at(trial)
         widest = wide_dtype(loss.dtype, loss_dtype)
@@ -253,6 +258,7 @@ def search_threshold(
         inner = low + (high - low) / 2
         # Also true of an empty or fully pruned net, where low and high are both 0.
         stuck = (state.step > 0) & ((inner <= low) | (inner >= high))
+        # LOBSTER's rule to stop, |loss_a - loss_b| < 0.05 bound.
         close = jnp.abs(high_loss - low_loss) < rtol * jnp.abs(bound)
         hopeless = (state.step == 0) & ~fits
         done = hopeless | stuck | ((state.step > 0) & close)

@@ -121,6 +121,7 @@ def transformer() -> Case:
     one, two = (
         _tokens_work(config.__class__(4096, 32, layers, 2048)) for layers in (1, 2)
     )
+    # Linear in the number of layers: the work of one, and what a second adds.
     return Case(params, one + (config.layers - 1) * (two - one), 512)
 
 
@@ -156,21 +157,25 @@ def rows(name: str, case: Case) -> list[list[str]]:
     schedule = pruning.manual()
     bits = held(pruning.prune(schedule, packed=True), case.params)
     momentum = held(optax.sgd(1.0, momentum=0.9), case.params)
+    # A pass forward, and one back that takes twice as much.
     train = 3 * case.flops * case.batch
     groups = -(-size // LIMIT)
     lines = []
     for devices in DEVICES:
         stream = lambda moved, devices=devices: moved / devices / BANDWIDTH
         compute = train / devices / FLOPS
+        # In each pass of a choice the counts of all devices are added up.
         waits = LATENCY * (PASSES if devices > 1 else 0) * groups
         lines.append(
             [
                 name if devices == DEVICES[0] else "",
                 str(devices),
+                # 4 bytes of weight and 4 of gradient, float32.
                 f"{(8 * size + momentum) / devices / 1e9:.2f}",
                 f"{size / devices / 1e9:.3f} / {bits / devices / 1e9:.3f}",
                 f"{1e3 * compute:.1f}",
                 f"{1e3 * stream(size):.3f}",
+                # Weight 4, update 4 and mask 1 byte, read in each pass.
                 f"{1e3 * (stream(9 * PASSES * size) + waits):.1f}",
                 f"{1e3 * compute:.1f}",
                 f"{1e3 * compute:.1f} / 0",

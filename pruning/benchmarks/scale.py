@@ -98,6 +98,9 @@ def ways(tree: Any) -> dict[str, Way]:
     top = lambda s: s["w"] >= lax.top_k(s["w"].ravel(), count)[0][-1]
     sort = lambda s: s["w"] >= jnp.sort(s["w"].ravel())[size - count]
     select = lambda s: pruning.select(s, DENSITY)
+    # Bytes a weight. A step of SGD reads weight, gradient and momentum and writes
+    # the first and last, 20; a mask adds 1 to read, and if it is chosen 1 to write
+    # and in each pass weight, update and mask, 9.
     return {
         "select": (lambda: ready(select, scores), 4 * PASSES + 1),
         "top_k": (lambda: ready(top, scores), 8),

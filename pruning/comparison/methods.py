@@ -93,6 +93,7 @@ def rescaled(params: PyTree, masks: PyTree) -> PyTree:
     """
 
     def scaled(weight: Array, masked: Array) -> Array:
+        # w m ||w|| / ||w m||; a leaf that lost everything stays 0.
         norm = jnp.linalg.norm(masked)
         return masked * jnp.where(norm > 0, jnp.linalg.norm(weight) / norm, 1)
 
@@ -164,6 +165,7 @@ def learning_rate(config: Comparison, total: int) -> Callable[[Any], Array]:
 
     def rate(count: Any) -> Array:
         progress = jnp.asarray(count).astype(jnp.float32) / total
+        # lr (1 + cos(pi f)) / 2, with f from 0 at the end of the hold to 1 at the end.
         fall = jnp.clip((progress - config.hold) / (1 - config.hold), 0, 1)
         return jnp.float32(config.lr) * (1 + jnp.cos(jnp.pi * fall)) / 2
 

@@ -62,6 +62,8 @@ def fold_dead_units(
         alive[index] = heard[index].any((0, 1))
         dead = ~alive[index]
         constants = np.asarray(activation(jnp.asarray(biases[index])), np.float64)
+        # b'_o <- b'_o + sum_{p,i} f(b_i) w[p, i, o] over places p
+        # and dead units i, in float64.
         biases[index + 1] += np.einsum(
             "pio,i->o", heard[index + 1][:, dead], constants[dead]
         )

@@ -139,6 +139,8 @@ def new_networks(run: Run, begin: Begin) -> loop.Replica:
         run: what the stages share.
         begin: ``(params, key, masks=, stats=) -> Replica`` of the stage.
     """
+    # Each use of a seed's key has a number: 0 initial weights, 1 the dense
+    # stage, 3 the pruning stage, 4 fine-tuning.
     keys = training.keys_of(run.config.seeds)
     params, stats = jax.jit(
         jax.vmap(lambda key: run.net.init(jax.random.fold_in(key, 0)))

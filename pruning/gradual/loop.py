@@ -199,6 +199,7 @@ def epoch(
         step, carry, train, order, places, place=place
     )
     loss, error = evaluate(evaluating(net, stats), params, validation)
+    # NaN < x is False: weights whose loss is NaN are never the best.
     better = jnp.ones((), bool) if rules.last else loss < replica.best.loss
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),

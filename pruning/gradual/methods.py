@@ -65,6 +65,8 @@ def transform(
     if shrink is not None:
         parts.append(shrink)
     parts.append(pruner or prune(manual(), prunable=prunable_of(config)))
+    # The shrink term after the learning rate, by which it is not scaled; the projection
+    # last, for nothing may change an update of a pruned weight after it.
     return optax.chain(*parts)
 
 
@@ -119,6 +121,7 @@ def sensitivity_of(
             logits = net.apply(params, batch.stats, x)
             return jax.nn.softmax(logits) if config.output == "softmax" else logits
 
+        # alpha_k = y*_k, one backward pass; or 1/C, which takes C.
         own = config.method == "sensitivity-specific"
         alpha = specific(batch.label, classes) if own else unspecific(classes)
         return sensitivity(

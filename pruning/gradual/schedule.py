@@ -66,6 +66,7 @@ def pruner(config: Config, net: Network, classes: int, steps: int) -> Any:
 def schedule_of(config: Config, net: Network, steps: int) -> schedules.Schedule:
     """Return the schedule of the pruning stage, in its steps."""
     total, fixed = _sizes(config, net)
+    # Compression is of all parameters, of which only ``total`` may be cut.
     survivors = math.floor((total + fixed) / config.targets[-1]) - fixed
     if survivors < 0:
         raise ValueError(
@@ -80,6 +81,7 @@ def schedule_of(config: Config, net: Network, steps: int) -> schedules.Schedule:
     if config.schedule == "polynomial":
         return schedules.polynomial(first, last, density, every=every)
     times = 1 + (last - first) // every
+    # So many cuts in all, each by the same factor: factor^times = density.
     factor = density ** (1 / times)
     return schedules.periodic(every, factor, begin=first, end=last)
 
@@ -112,6 +114,7 @@ def learning_rate(config: Config, steps: int) -> Callable[[Any], Array]:
     def rate(count: Any) -> Array:
         count = jnp.asarray(count).astype(jnp.float32)
         progress = (count / length - config.tune_hold) / (1 - config.tune_hold)
+        # (1 + cos(pi t)) / 2, with t from 0 at the end of the hold to 1 at the end.
         fall = (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
         return jnp.asarray(config.tune_lr * fall, jnp.float32)
 
@@ -133,6 +136,7 @@ def over_scale(params: Any) -> Any:
 
     def leaf(weight: Array) -> Array:
         count = jnp.maximum((weight != 0).sum(dtype=weight.dtype), 1)
+        # 1e-30: the scores of a leaf of zeros are 0, not NaN.
         return jnp.abs(weight) / jnp.sqrt(jnp.sum(weight**2) / count + 1e-30)
 
     return jax.tree.map(leaf, params)
@@ -147,6 +151,8 @@ def lamp(params: Any) -> Any:
 
     def leaf(weight: Array) -> Array:
         squares = weight.ravel() ** 2
+        # w_u^2 / sum_v w_v^2 over all v of the leaf with w_v^2 >= w_u^2: a running sum
+        # in falling order. 1e-30 again for a leaf of zeros.
         order = jnp.argsort(-squares)
         largest = squares[order]
         share = largest / jnp.maximum(jnp.cumsum(largest), 1e-30)

@@ -150,6 +150,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
         )
 
     dense_lr = stepwise(config.lr, config.lr_drops, steps)
+    # By default the rate with which the dense stage ended.
     prune_lr = config.lr * 0.1 ** len(config.lr_drops)
     if config.prune_lr is not None:
         prune_lr = config.prune_lr

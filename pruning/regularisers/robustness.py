@@ -81,5 +81,6 @@ def calibration_error(logits: np.ndarray, label: np.ndarray) -> float:
     confidence = 1 / np.exp(shifted).sum(-1)  # the largest term of the sum is 1
     correct = shifted.argmax(-1) == label
     bins = np.minimum((BINS * confidence).astype(int), BINS - 1)
+    # n_b (accuracy_b - confidence_b), of each bin; all n_b over n at the end.
     gaps = np.bincount(bins, correct - confidence, BINS)
     return float(np.abs(gaps).sum() / len(label))

@@ -128,6 +128,7 @@ def with_weight_terms(config: RegulariserConfig) -> Callable[[Any, Any], Any]:
     l1 = config.l1 if config.method == "l1" else 0.0
 
     def one(gradient: Array, weight: Array) -> Array:
+        # d/dw (l2 / 2) w^2 = l2 w; d/dw l1 |w| = l1 sign(w), 0 at w = 0.
         if l2:
             gradient = gradient + l2 * weight
         return gradient + l1 * jnp.sign(weight) if l1 else gradient
@@ -255,6 +256,8 @@ def epoch(
         updates, opt_state = tx.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         if config.separate:
+            # w <- w - lr d(gamma R)/dw, at the weights after the step on L: plain,
+            # without momentum, as the authors' second optimiser takes it.
             again = jax.random.fold_in(own, 2)
             slopes, stats = jax.grad(penalty(config, net), has_aux=True)(
                 params, stats, batch, again
@@ -286,6 +289,8 @@ def evaluate(net: Network, params: Any, stats: Any, data: Batch) -> Evaluation:
         logits, z = tapped(params, part.image)
         wrong = jnp.argmax(logits, axis=-1) != part.label
         size = part.label.shape[0]
+        # Back to sums: the last batch may be smaller, and a mean
+        # of means weighs it too much.
         squares = jax.tree.map(lambda mean: size * mean, mean_squares(z))
         return cross_entropy(logits, part.label).sum(), wrong.sum(), squares
 
