@@ -37,21 +37,38 @@ class Packed(NamedTuple):
 def pack(matrix: Shaped[Array, "M N"]) -> Packed:
     """Return a matrix of +-1 as bits."""
     up = matrix > 0
-    return Packed(words(up), words(up.T))
+    return Packed(words(up, 1)[..., 0, :], words(up.T, 1)[..., 0, :])
 
 
-def words(bits: Bool[Array, "*batch n"]) -> Shaped[Array, "*batch words"]:
-    """Return booleans as words, the first in the lowest bit, padded with zeros."""
-    short = -bits.shape[-1] % WORD
-    padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, short)])
-    grouped = padded.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
-    places = lax.broadcasted_iota(jnp.uint32, grouped.shape, grouped.ndim - 1)
-    return jnp.sum(grouped << places, axis=-1, dtype=jnp.uint32)
+def words(
+    whole: Shaped[Array, "*batch n"], planes: int
+) -> Shaped[Array, "*batch planes words"]:
+    """Return the lowest bits of integers as words, a plane a bit, padded with zeros.
+
+    Of W = ceil(n / 32) words, bit b of word w is of entry b W + w: the entries of one
+    bit are neighbours, which vector instructions shift and join at once.
+
+    Args:
+        whole: integers or booleans.
+        planes: how many bits.
+    """
+    count, half = -(-whole.shape[-1] // WORD), WORD // 2
+    short = count * WORD - whole.shape[-1]
+    padded = jnp.pad(whole, [(0, 0)] * (whole.ndim - 1) + [(0, short)])
+    runs = padded.reshape(*whole.shape[:-1], 1, 2, half, count).astype(jnp.uint32)
+    shape = (*whole.shape[:-1], planes, 2, count)
+    plane = lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 3)
+    halves = jnp.zeros(shape, jnp.uint32)
+    for bit in range(half):
+        halves = halves | ((runs[..., bit, :] >> plane) & 1) << bit
+    place = half * lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 2)
+    # A reduction at the end: XLA would compute an elementwise end anew for every row.
+    return jnp.bitwise_or.reduce(halves << place, axis=-2)
 
 
 def sign_product(rows: Shaped[Array, "M words"], up: Bool[Array, " N"]) -> Array:
     """Return the exact int32 products of the rows with +1 where ``up``, else -1."""
-    differ = lax.population_count(rows ^ words(up)[None])
+    differ = lax.population_count(rows ^ words(up, 1))
     return up.size - 2 * jnp.sum(differ.astype(jnp.int32), axis=-1)
 
 
@@ -69,8 +86,7 @@ def product(
     largest = jnp.max(jnp.abs(vector))
     unit = jnp.maximum(largest, jnp.finfo(vector.dtype).tiny * top) / top
     whole = jnp.round(vector / unit).astype(jnp.int32)
-    places = lax.broadcasted_iota(jnp.int32, (planes, whole.size), 0)
-    masks = words((whole[None] >> places) & 1 != 0)
+    masks = words(whole, planes)
     shared = jnp.zeros(rows.shape, jnp.int32)
     for plane in range(planes):  # unrolled, so that the rows are read once
         count = lax.population_count(rows & masks[plane][None]).astype(jnp.int32)

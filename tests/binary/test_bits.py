@@ -17,13 +17,14 @@ def matrix(request):
     return rng.choice(np.array([-1, 1], np.int8), request.param)
 
 
-def test_words_are_the_bits_in_order():
-    up = np.arange(70) % 5 == 0  # three words, with 26 entries of padding
-    starts = (0, 32, 64)
-    wanted = [sum(2 ** int(i) for i in np.flatnonzero(up[a : a + 32])) for a in starts]
-    found = bits.words(jnp.asarray(up))
-    assert found.dtype == jnp.uint32
-    np.testing.assert_array_equal(found, np.array(wanted, np.uint32))
+def test_words_hold_a_bit_of_neighbours_side_by_side():
+    whole = np.random.default_rng(4).integers(-4, 4, (2, 70)).astype(np.int32)
+    entries = np.pad(whole, ((0, 0), (0, 26)))  # three words
+    found = np.asarray(jax.jit(bits.words, static_argnums=1)(jnp.asarray(whole), 3))
+    assert found.dtype == np.uint32 and found.shape == (2, 3, 3)
+    for row, plane, word in np.ndindex(found.shape):
+        column = (entries[row, word::3] >> plane) & 1
+        assert found[row, plane, word] == sum(int(b) << i for i, b in enumerate(column))
 
 
 def test_sign_product_is_exact(matrix):
