@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from synaptax.checks import check_choice
+from synaptax.checks import check_choice, check_integer, check_number
 from synaptax.reports.drawing import COLOURS, blank
 
 METHODS = ("pca", "tsne")
@@ -46,16 +46,21 @@ def embed(
         (8, 2)
     """
     check_choice("method", method, METHODS)
-    values = np.asarray(features, np.float64)
+    check_integer("seed", seed, 0, 2**32 - 1)
+    values = np.asarray(features)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"features: expected numbers, got {values.dtype}")
+    values = values.astype(np.float64)
     if values.ndim != 2 or len(values) < 3 or values.shape[1] < 2:
         raise ValueError(f"features: expected (N >= 3, C >= 2), got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("features: expected finite numbers")
-    if method == "tsne" and not 0 < perplexity < len(values):
-        raise ValueError(
-            f"perplexity: expected in (0, {len(values)}), the number of images, got "
-            f"{perplexity}"
-        )
+    if (values == values[0]).all():
+        raise ValueError("features: expected rows that differ, all are alike")
+    if method == "tsne":
+        wanted = f"in (0, {len(values)}), the number of images"
+        fits = lambda given: 0 < given < len(values)
+        check_number("perplexity", perplexity, wanted, fits)
     try:
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE

@@ -24,6 +24,8 @@ import optax
 
 from covid_cxr.index import UNKNOWN, Index
 from covid_cxr.metrics import Estimate, auc_interval
+from covid_cxr.metrics.inputs import array
+from synaptax.checks import is_traced
 from synaptax.typing import Array, Float, Int
 
 
@@ -107,6 +109,10 @@ def masked_cross_entropy(
         raise ValueError(
             f"label: expected the shape of logits, {logits.shape}, got {label.shape}"
         )
+    if not is_traced(label):  # -1 of an unsigned kind is 255, a target of 255
+        values = np.asarray(label)
+        if not ((values < 0) | (values == 0) | (values == 1)).all():
+            raise ValueError("label: expected 1, 0, or a negative number for unknown")
     known = label >= 0
     # A valid target where nothing is known, so that no gradient there is NaN.
     target = jnp.where(known, label, 0).astype(logits.dtype)
@@ -146,15 +152,17 @@ def areas(
         >>> covid_cxr.findings.areas(["edema"], label, score)["edema"].images
         3
     """
-    label, score = np.asarray(label), np.asarray(score)
+    if isinstance(names, str) or len(set(names)) < len(names):
+        raise ValueError(f"names: expected different findings, got {names!r}")
+    label, score = array("label", label), array("score", score)
     if label.ndim != 2 or label.shape[1] != len(names):
         raise ValueError(f"label: expected (N, {len(names)}), got {label.shape}")
     if score.shape != label.shape:
         raise ValueError(f"score: expected {label.shape}, got {score.shape}")
     if not np.isin(label, (-1, 0, 1)).all():
         raise ValueError("label: expected 1, 0, or -1 for unknown")
-    if not np.isfinite(score).all():
-        raise ValueError("score: expected finite numbers")
+    if score.dtype.kind not in "biuf" or not np.isfinite(score).all():
+        raise ValueError(f"score: expected finite numbers, got {score.dtype}")
     who = None if patient is None else np.asarray(patient)
     if who is not None and who.shape != label.shape[:1]:
         raise ValueError(f"patient: expected ({len(label)},), got {who.shape}")

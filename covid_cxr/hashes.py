@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from covid_cxr.images.resizing import resize
+from synaptax.checks import check_integer
 
 WITHIN = 20
 _SIDE, _LOW = 32, 16
@@ -73,6 +74,10 @@ def near_duplicates(
     Returns:
         Pairs, in order of the rows.
     """
+    check_integer("within", within, 0, 256)
+    for name, one in (("first", first), ("second", second)):
+        if one is not None and (np.shape(one)[1:] != (4,) or one.dtype != np.uint64):
+            raise ValueError(f"{name}: expected uint64 (n, 4), of perceptual_hashes")
     inner = second is None
     other = first if second is None else second
     found = []

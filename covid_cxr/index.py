@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from synaptax.checks import check_integer
+
 VIEWS = ("PA", "AP", "AP_SUPINE", "L", "UNKNOWN")
 POSITIVE, NEGATIVE, UNKNOWN = 1, 0, -1
 _TEXT = ("path", "patient", "source", "site", "view", "sex", "licence")
@@ -116,6 +118,16 @@ class Index:
         for name, column in self.labels.items():
             if column.dtype != np.int8 or not np.isin(column, (-1, 0, 1)).all():
                 raise ValueError(f"labels[{name!r}]: expected int8 of -1, 0 and 1")
+        for name, fits, wanted in (
+            ("age", (self.age >= 0) & (self.age <= 150), "0 to 150 years, or NaN"),
+            ("spacing", (self.spacing > 0) & (self.spacing < np.inf), "> 0, or NaN"),
+            ("height", self.height >= 0, ">= 0"),
+            ("width", self.width >= 0, ">= 0"),
+        ):
+            column = getattr(self, name)
+            wrong = column[~(fits | np.isnan(column))]
+            if wrong.size:
+                raise ValueError(f"{name}: expected {wanted}, got {wrong[0]:g}")
         _check_among("view", self.view, VIEWS)
         _check_among("sex", self.sex, ("", "M", "F"))
         for name in ("path", "patient", "source"):
@@ -170,6 +182,9 @@ class Index:
         """
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
+            if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "biu"):
+                given = f"{rows.dtype}{rows.shape}"
+                raise ValueError(f"rows: expected booleans or positions, got {given}")
             if rows.size == 0 and rows.dtype != bool:
                 rows = rows.astype(np.intp)
             if rows.dtype == bool and rows.shape != self.path.shape:
@@ -298,6 +313,8 @@ def build(rows: Iterable[Row], *, roots: Mapping[str, str] | None = None) -> Ind
     """
     listed = list(rows)
     data: dict[str, Any] = {}
+    for row in listed:
+        _check_row(row)
     for name in _TEXT:
         data[name] = np.array([getattr(row, name) for row in listed], str)
     for name in _FLOATS:
@@ -318,6 +335,26 @@ def build(rows: Iterable[Row], *, roots: Mapping[str, str] | None = None) -> Ind
         name: np.array([name in row.flags for row in listed], bool) for name in flags
     }
     return Index(**data, roots=dict(roots or {}))
+
+
+def _check_row(row: Row) -> None:
+    """Raise a ValueError for what a column would hold as something else.
+
+    None would be the text "None", one patient for all that have none; 1.5 a label of 1.
+    """
+    for name in _TEXT:
+        if not isinstance(getattr(row, name), str):
+            raise ValueError(f"{name}: expected text, got {getattr(row, name)!r}")
+    for name in _INTEGERS:
+        check_integer(name, getattr(row, name), 0)
+    for name, value in row.labels.items():
+        if value not in (POSITIVE, NEGATIVE, UNKNOWN):
+            raise ValueError(f"labels[{name!r}]: expected -1, 0 or 1, got {value!r}")
+    for name, value in row.masks.items():
+        if not isinstance(value, str):
+            raise ValueError(f"masks[{name!r}]: expected a path, got {value!r}")
+    if isinstance(row.flags, str):
+        raise ValueError(f"flags: expected a set of names, got {row.flags!r}")
 
 
 def concatenate(tables: Sequence[Index]) -> Index:
@@ -382,5 +419,6 @@ def order(names: Iterable[str], seed: int) -> np.ndarray:
     Returns:
         (n,) integers; the order of ``names`` makes no difference to who comes first.
     """
+    seed = check_integer("seed", seed)
     keys = [hashlib.sha256(f"{seed}\x00{name}".encode()).digest() for name in names]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)

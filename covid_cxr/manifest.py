@@ -67,8 +67,11 @@ def freeze(index: Index, parts: np.ndarray, options: Mapping[str, Any]) -> Manif
     Raises:
         ValueError: if ``parts`` has another length.
     """
+    parts = np.asarray(parts)
     if parts.shape != index.path.shape:
         raise ValueError(f"parts: expected shape {index.path.shape}, got {parts.shape}")
+    if parts.dtype.kind != "U" or "" in parts:
+        raise ValueError(f"parts: expected {len(index)} names, got {parts.dtype}")
     uids = index.uid.tolist()
     return Manifest(
         dict(zip(uids, map(str, parts), strict=True)),
@@ -110,17 +113,17 @@ def apply(manifest: Manifest, index: Index) -> np.ndarray:
     return np.array([manifest.parts[uid] for uid in uids], str)
 
 
-def write(path: Path, manifest: Manifest) -> str:
+def write(path: str | Path, manifest: Manifest) -> str:
     """Write a manifest as JSON with its SHA-256, and return the latter."""
     content = manifest.content()
     digest = _digest(content)
     text = json.dumps({"sha256": digest, **content}, indent=1, sort_keys=True)
-    with replacing(path) as file:
+    with replacing(Path(path)) as file:
         file.write(text.encode() + b"\n")
     return digest
 
 
-def read(path: Path) -> Manifest:
+def read(path: str | Path) -> Manifest:
     """Read a manifest.
 
     Args:
@@ -134,6 +137,7 @@ def read(path: Path) -> Manifest:
         ManifestError: naming the file, if it is no manifest, of another version, or
             was changed after it was written.
     """
+    path = Path(path)
     try:
         content = json.loads(path.read_text())
         said = content.pop("sha256")

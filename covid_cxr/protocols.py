@@ -24,6 +24,7 @@ import numpy as np
 
 from covid_cxr.index import NEGATIVE, POSITIVE, UNKNOWN, Index, concatenate, order
 from covid_cxr.splits import THREE, assign, assign_images
+from synaptax.checks import check_integer
 
 MIXES = ("target", "target+negatives", "target+second", "second")
 KINDS = (*MIXES, "versus")
@@ -107,6 +108,7 @@ def balanced(index: Index, *, seed: int = 42) -> Index:
 
 def cut(index: Index, count: int, *, seed: int = 42) -> Index:
     """Return at most ``count`` radiographs of each class, drawn by seed and name."""
+    check_integer("count", count, 0)
     covid, kept = index.label("covid"), np.zeros(len(index), bool)
     for value in (POSITIVE, NEGATIVE):
         rows = np.flatnonzero(covid == value)

@@ -14,6 +14,7 @@ import numpy as np
 from covid_cxr import overlaps
 from covid_cxr.hashes import WITHIN, near_duplicates
 from covid_cxr.index import UNKNOWN, Index, order
+from synaptax.checks import check_flags, check_integer, check_number
 
 THREE = {"train": 0.56, "validation": 0.14, "test": 0.30}  # the paper's shares
 _KINDS = ("images", "patients", "sources", "grouping", "duplicates")
@@ -45,7 +46,7 @@ def assign(
     fractions: Mapping[str, float] | None = None,
     *,
     seed: int = 0,
-    labels: Sequence[str] = ("covid",),
+    labels: Sequence[str] | None = None,
     by_source: bool = True,
 ) -> np.ndarray:
     """Give each image a part, patients whole.
@@ -60,19 +61,25 @@ def assign(
         fractions: part to its share of the images; shares sum to 1. Default
             :data:`THREE`.
         seed: another seed, another split.
-        labels: to keep in proportion.
+        labels: to keep in proportion; default: "covid", where the table has it.
         by_source: keep the sources in proportion too.
 
     Returns:
         (n,) text: the part of each row.
 
     Raises:
-        ValueError: for shares that do not sum to 1 or are not positive.
+        ValueError: for shares that do not sum to 1 or are not positive, or a label
+            that the table does not have.
 
     Example:
         >>> parts = assign(index, seed=1)  # doctest: +SKIP
         >>> train = index.select(parts == "train")  # doctest: +SKIP
     """
+    check_flags(by_source=by_source)
+    lost = [name for name in labels or () if name not in index.labels]
+    if lost and len(index):
+        raise ValueError(f"labels: the table has no {lost[0]!r}, of {labels!r}")
+    labels = ("covid",) if labels is None else labels
     fractions = THREE if fractions is None else fractions
     names, shares = _shares(fractions)
     people, member = np.unique(index.patient, return_inverse=True)
@@ -103,10 +110,13 @@ def folds(index: Index, count: int, **options: Any) -> np.ndarray:
         (n,) text.
 
     Raises:
-        ValueError: for fewer than 2 folds.
+        ValueError: for fewer than 2 folds, or fewer patients than folds.
     """
-    if count < 2:
+    people = np.unique(index.patient).size
+    if check_integer("count", count) < 2:
         raise ValueError(f"count: expected at least 2 folds, got {count}")
+    if people < count:
+        raise ValueError(f"count: {people} patients do not fill {count} folds")
     return assign(index, {f"fold{i}": 1 / count for i in range(count)}, **options)
 
 
@@ -128,12 +138,14 @@ def assign_images(
         (n,) text: "train", "validation" or "test".
 
     Raises:
-        ValueError: if covid is unknown in some row.
+        ValueError: if covid is unknown in some row, or a share is outside [0, 1).
 
     Reference:
         Tartaglione et al., Unveiling COVID-19 from chest X-ray with deep learning,
         arXiv 2004.05405, as its authors' code does it.
     """
+    for name, share in (("test", test), ("validation", validation)):
+        check_number(name, share, "a share in [0, 1)", lambda given: 0 <= given < 1)
     covid = index.label("covid")
     if (covid == UNKNOWN).any():
         raise ValueError("covid: expected to be known in every row")
@@ -187,6 +199,11 @@ def shared(
         text = f"{loose[0]}, whose patients are not known"
         found.append(Overlapping("grouping", int(loose.size), text))
     if hashes is not None:
+        for part, own in zip((train, test), hashes, strict=True):
+            if np.shape(own) != (len(part), 4):
+                raise ValueError(
+                    f"hashes: expected {(len(part), 4)}, got {np.shape(own)}"
+                )
         pairs = near_duplicates(*hashes, within=within)
         if pairs:
             first, second, bits = pairs[0]
@@ -234,7 +251,11 @@ def check_pair(
 
 
 def _shares(fractions: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
+    if not isinstance(fractions, Mapping):
+        raise ValueError(f"fractions: expected parts to shares, got {fractions!r}")
     names = list(fractions)
+    for name in names:
+        check_number(f"fractions[{name!r}]", fractions[name], "a share", lambda _: True)
     shares = np.array([fractions[name] for name in names], float)
     if not names or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(
