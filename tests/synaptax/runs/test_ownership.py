@@ -108,10 +108,15 @@ def test_records_of_another_run_are_refused_by_name(tmp_path):
 
 @pytest.fixture
 def room(monkeypatch):
-    """Return a function that lets files grow to so many bytes and no more."""
+    """Return a function that lets files grow to so many bytes, or without end again.
+
+    A test does that itself: pytest's own output may go to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    yield lambda size=before[0]: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, before[1])
+    )
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
 
@@ -125,7 +130,7 @@ def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path, room, spare):
     with pytest.raises(OSError, match=r"metrics\.jsonl"):
         runs.append_metrics(folder, {"epoch": 2, "loss": 0.25})
     assert folder.metrics.read_bytes() == whole
-    room(10**6)
+    room()
     runs.append_metrics(folder, {"epoch": 3})
     assert [record["epoch"] for record in runs.read_metrics(folder)] == [1, 3]
 
@@ -138,6 +143,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, room):
         runs.write_json(path, {"a": "x" * 100})
     with pytest.raises(OSError, match=str(path)), files.replacing(path) as file:
         np.savez(file, a=np.zeros(100))  # pyright: ignore
+    room()
     assert runs.read_json(path) == {"a": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
