@@ -58,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=(1001, 10001))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RECORDED / "benchmark-epoch.json")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     stream = jnp.ones(2**26)
     seconds = measure({"sum": jax.jit(jnp.sum)}, stream, repeats=3)["sum"].best
     rate = 4 * stream.size / seconds
-    rows = [row for n in given.sizes for row in _ways(n, rate, given.repeats)]
+    rows = [row for n in options.sizes for row in _ways(n, rate, options.repeats)]
     print(table(rows))
-    print(f"written to {write(given.out, rows)}")
+    print(f"written to {write(options.out, rows)}")
     return 0
 
 

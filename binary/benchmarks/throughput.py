@@ -51,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--instances", type=int, default=256)
     parser.add_argument("--sample", type=int, default=64, help="of the slower ways")
     parser.add_argument("--out", type=Path, default=RECORDED / "benchmark-solvers.json")
-    given = parser.parse_args(arguments)
-    rows = _ways(given.instances, given.sample)
+    options = parser.parse_args(arguments)
+    rows = _ways(options.instances, options.sample)
     for load in (0.4, 0.6, 0.66):
-        for count in (16, given.instances):
+        for count in (16, options.instances):
             rows.append(_batched(count, load))
     for row in rows:
         row["against_batched"] = row["core_ms_each"] / rows[0]["core_ms_each"]
     print(table(rows))
-    print(f"written to {write(given.out, rows)}")
+    print(f"written to {write(options.out, rows)}")
     return 0
 
 
@@ -73,8 +73,8 @@ def _ways(count: int, sample: int) -> list[dict[str, Any]]:
     ]
 
     def single() -> int:
-        found = [solve(free(), ones[i], keys[i]) for i in range(sample)]
-        return sum(bool(one.solved) for one in found)
+        results = [solve(free(), ones[i], keys[i]) for i in range(sample)]
+        return sum(bool(one.solved) for one in results)
 
     def loop(dtype: Any) -> Callable[[], int]:
         own = [patterns.astype(dtype) for patterns in dense]

@@ -98,23 +98,23 @@ def run(
     """
     from binary.overlay.theory import theory_of
 
-    done = {}
+    records = {}
     for line in read_metrics(folder):
         folder.check_own(line, folder.metrics)
-        done[line["job"]] = line
-    wanted = [Job("theory", lambda: theory_of(config.alpha)), *jobs(config)]
-    with _progress(len(wanted), quiet) as report:
-        for job in wanted:
-            if job.name not in done:
+        records[line["job"]] = line
+    queue = [Job("theory", lambda: theory_of(config.alpha)), *jobs(config)]
+    with _progress(len(queue), quiet) as report:
+        for job in queue:
+            if job.name not in records:
                 started = time.monotonic()
                 result = jsonable(job.run())
                 took = round(time.monotonic() - started, 2)
                 line = folder.own({"job": job.name, "wall_s": took, "result": result})
                 append_metrics(folder, line)
-                done[job.name] = line
-            report(f"{job.name}, {done[job.name]['wall_s']:.0f} s")
-    results = {job.name: done[job.name]["result"] for job in wanted}
-    return results, sum(done[job.name]["wall_s"] for job in wanted)
+                records[job.name] = line
+            report(f"{job.name}, {records[job.name]['wall_s']:.0f} s")
+    results = {job.name: records[job.name]["result"] for job in queue}
+    return results, sum(records[job.name]["wall_s"] for job in queue)
 
 
 @contextmanager

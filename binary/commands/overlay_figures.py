@@ -94,9 +94,9 @@ def _samples(axes: Any, results: Mapping[str, Any], name: str) -> None:
 def _smooth(axes: Any, x: Any, y: Any, **style: Any) -> None:
     """Draw a theory curve through its computed points, without corners between them."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    held = np.isfinite(x) & np.isfinite(y)
-    order = np.argsort(x[held])
-    x, y = x[held][order], y[held][order]
+    finite = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[finite])
+    x, y = x[finite][order], y[finite][order]
     fine = np.linspace(x[0], x[-1], 300)
     axes.plot(fine, PchipInterpolator(x, y)(fine), **style)
 
@@ -128,20 +128,20 @@ def nearby(results: Mapping[str, Any], alpha: float) -> Any:
         label="all weight vectors",
     )
     for kind, (marker, colour) in _KINDS.items():
-        found = results[f"around {kind}"]
-        kept = np.array(found["converged"]) == 1
+        group = results[f"around {kind}"]
+        converged = np.array(group["converged"]) == 1
         axes.errorbar(
-            np.array(found["distance"]["mean"])[kept],
-            np.array(found["entropy"]["mean"])[kept],
-            xerr=np.array(found["distance"]["error"])[kept],
-            yerr=np.array(found["entropy"]["error"])[kept],
+            np.array(group["distance"]["mean"])[converged],
+            np.array(group["entropy"]["mean"])[converged],
+            xerr=np.array(group["distance"]["error"])[converged],
+            yerr=np.array(group["entropy"]["error"])[converged],
             linestyle="none",
             marker=marker,
             ms=6,
             capsize=2,
             color=("#000000", "#000000", _GREY)[colour],
             mfc=("#000000", "none", _GREY)[colour],
-            label=f"BP around {_NAMES[kind]}, N = {found['size']}",
+            label=f"BP around {_NAMES[kind]}, N = {group['size']}",
         )
     axes.set_xlim(0, 0.36)
     axes.set_ylim(0, 0.3)
@@ -171,20 +171,20 @@ def robustness(results: Mapping[str, Any], alpha: float) -> Any:
         )
         _smooth(axes, curve["distance"], curve["flipped"], color=colour, label=label)
     for kind, (marker, colour) in _KINDS.items():
-        found = results[f"around {kind}"]
+        group = results[f"around {kind}"]
         _points(
             axes,
-            found["flips"],
-            found["flipped_error"],
+            group["flips"],
+            group["flipped_error"],
             marker=marker,
             color=COLOURS[3 + colour],
             mfc="none",
-            label=f"{_NAMES[kind]}, N = {found['size']}",
+            label=f"{_NAMES[kind]}, N = {group['size']}",
         )
-    found = results["around sampled"]["flips"]
+    distances = results["around sampled"]["flips"]
     axes.plot(
-        found,
-        sampled_flips(alpha, found),
+        distances,
+        sampled_flips(alpha, distances),
         "k--",
         lw=1,
         label="RS, BC of q*=0.8, β = 10",
@@ -217,11 +217,11 @@ def recovery(results: Mapping[str, Any]) -> Any:
         axes.set_xlabel("load (patterns / weights)")
         axes.grid(alpha=0.3)
     for kind, colour, marker in (("free", 1, "o"), ("annealed", 2, "s")):
-        found = results[f"teacher {kind}"]
+        group = results[f"teacher {kind}"]
         style = {"color": COLOURS[colour], "marker": marker, "label": f"{kind} ascent"}
-        rate = 100 * np.array(found["teacher_found"]) / found["n"]
-        rates.plot(found["loads"], rate, "--", **style)
-        _points(overlaps, found["loads"], found["overlap"], **style)
+        rate = 100 * np.array(group["teacher_found"]) / group["n"]
+        rates.plot(group["loads"], rate, "--", **style)
+        _points(overlaps, group["loads"], group["overlap"], **style)
     count, size = results["teacher free"]["n"], results["teacher free"]["size"]
     rates.set_ylabel("instances that end at the teacher (%)")
     overlaps.set_ylabel("overlap with the teacher at the end")

@@ -211,9 +211,9 @@ def _dense() -> Finding:
     at = local["flips"].index(0.01)
     values, texts = [], []
     for kind in ("free", "annealed"):
-        found = results[f"around {kind}"]
-        i = min(range(len(found["flips"])), key=lambda j: abs(found["flips"][j] - 0.01))
-        mean, error = (found["flipped_error"][key][i] for key in ("mean", "error"))
+        group = results[f"around {kind}"]
+        i = min(range(len(group["flips"])), key=lambda j: abs(group["flips"][j] - 0.01))
+        mean, error = (group["flipped_error"][key][i] for key in ("mean", "error"))
         values += [mean, error]
         texts.append(f"{kind} {mean:.4f} ± {error:.4f}")
     for name in ("typical", "q*=0.8"):

@@ -15,14 +15,14 @@ _HEAD = ("variant", "binarised", "propagated", "gap", "ensemble", "seeds", "min 
 
 def sections() -> list[str]:
     """Return the section on deep networks; empty if nothing is recorded."""
-    found = {
+    variants = {
         name: [read_json(p) for p in sorted(RECORDED.glob(f"network_{name}-?.json"))]
         for name in VARIANTS
     }
-    found = {name: records for name, records in found.items() if records}
-    if not found:
+    variants = {name: records for name, records in variants.items() if records}
+    if not variants:
         return []
-    some = next(iter(found.values()))[0]
+    some = next(iter(variants.values()))[0]
     device, config = some["device"], some["config"]
     widths = "-".join(map(str, config["widths"]))
     lines = [
@@ -35,7 +35,7 @@ def sections() -> list[str]:
         "remembered at about 1.7 % on MNIST (MEM), BinaryNet with three layers of "
         "4,096 and 1,000 epochs read at about 0.96 %.",
         "",
-        *markdown(_HEAD, [_row(name, records) for name, records in found.items()]),
+        *markdown(_HEAD, [_row(name, records) for name, records in variants.items()]),
         "",
         f"{device['platform']}, {device['cores']} cores, jax "
         f"{some['versions']['jax']}; `python -m binary.experiments.network`.",

@@ -42,9 +42,9 @@ def sections() -> list[str]:
 
 def theory_sections(summary: Mapping[str, Any]) -> list[str]:
     """Return the section on the numbers of the theory."""
-    found = summary["results"]
-    ours = [*found["capacity"].values()]
-    ours += [found["teacher_student"][k] for k in ("first_order", "spinodal")]
+    results = summary["results"]
+    ours = [*results["capacity"].values()]
+    ours += [results["teacher_student"][k] for k in ("first_order", "spinodal")]
     cost = ", ".join(f"{k} {v:.1f} s" for k, v in summary["cpu_seconds"].items())
     lines = [
         "## Replica theory of the binary perceptron",
@@ -76,7 +76,7 @@ def theory_sections(summary: Mapping[str, Any]) -> list[str]:
                     f"{row['q_cut']:.6f}",
                     f"{row['energy_mode_cut']:.4e}",
                 ]
-                for row in found["stochastic"]
+                for row in results["stochastic"]
             ],
         ),
         "",
@@ -94,18 +94,20 @@ def theory_sections(summary: Mapping[str, Any]) -> list[str]:
                     f"{row['energy_mode']:.4e}",
                     f"{row['replicon']:.4f}",
                 ]
-                for row in found["control"]
+                for row in results["control"]
             ],
         ),
         "",
         "RS becomes unstable at beta "
         + ", ".join(
             f"{row['beta']:.1f} (q* {row['q_star']:g})"
-            for row in found["stability"]
+            for row in results["stability"]
             if row["beta"] is not None
         )
         + "; below 100 not at all at q* "
-        + ", ".join(f"{r['q_star']:g}" for r in found["stability"] if r["beta"] is None)
+        + ", ".join(
+            f"{r['q_star']:g}" for r in results["stability"] if r["beta"] is None
+        )
         + ".",
         "",
         *_local_tables(summary),

@@ -31,17 +31,17 @@ EPOCHS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300)
 
 def course(method: str, size: int, load: float, count: int) -> dict[str, Any]:
     """Return mean and standard error of energy and q* at EPOCHS, of one method."""
-    chosen = METHODS[method]
+    recipe = METHODS[method]
     draw = lambda key: storage(key, size, load)
     batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = jax.device_get(
         solve(
-            chosen.solver(size),
+            recipe.solver(size),
             batch,
             turns,
-            epochs=chosen.epochs,
-            width=chosen.width,
+            epochs=recipe.epochs,
+            width=recipe.width,
             trace=True,
         )
     )
@@ -49,22 +49,22 @@ def course(method: str, size: int, load: float, count: int) -> dict[str, Any]:
     at = np.minimum(np.array(EPOCHS)[None], result.epochs[:, None])
     wrong, overlap = (np.take_along_axis(leaf, at, axis=1) for leaf in result.trace)
     energy = wrong / batch.patterns.shape[1]
-    found = {"method": method, "solved": int(result.solved.sum())}
+    row = {"method": method, "solved": int(result.solved.sum())}
     for name, values in (("energy", energy), ("overlap", overlap)):
-        found[name] = values.mean(axis=0).round(6).tolist()
+        row[name] = values.mean(axis=0).round(6).tolist()
         error = values.std(axis=0, ddof=1) / len(values) ** 0.5
-        found[f"{name}_error"] = error.round(6).tolist()
-    return found | {"core_s": round(time.process_time() - used, 3)}
+        row[f"{name}_error"] = error.round(6).tolist()
+    return row | {"core_s": round(time.process_time() - used, 3)}
 
 
 def table(record: Mapping[str, Any]) -> list[str]:
     """Return the Markdown table of a record: energy and q* of each method."""
-    shown = [i for i, t in enumerate(EPOCHS) if t in (1, 3, 10, 30, 100, 300)]
-    head = ["method", "solved", *(f"epoch {EPOCHS[i]}" for i in shown)]
+    columns = [i for i, t in enumerate(EPOCHS) if t in (1, 3, 10, 30, 100, 300)]
+    head = ["method", "solved", *(f"epoch {EPOCHS[i]}" for i in columns)]
     lines = []
     for one in record["courses"]:
         cells = [
-            f"{100 * one['energy'][i]:.2f} %, {one['overlap'][i]:.3f}" for i in shown
+            f"{100 * one['energy'][i]:.2f} %, {one['overlap'][i]:.3f}" for i in columns
         ]
         solved = f"{one['solved']}/{record['instances']}"
         lines.append([METHODS[one["method"]].label, solved, *cells])

@@ -200,14 +200,14 @@ def main(folder: Path = RECORDED) -> None:
     """Write the figures."""
     record = read_json(RECORDED / "overlay.json")
     overlays = overlay_figures.figures(record["results"], record["config"]["alpha"])
-    drawn = {
+    plots = {
         "success_n1001": success(),
         "success_hard_n1001": hard(),
         "success_committee_n1001": committees(),
         "course_n1001": courses(),
         "teacher_n1001": recovery(),
     }
-    for name, figure in (drawn | overlays).items():
+    for name, figure in (plots | overlays).items():
         print(save_png(figure, folder / f"{name}.png"))
 
 

@@ -33,12 +33,12 @@ COUPLINGS = (0.0, 0.4, 0.8, 1.2, 1.5)
 
 def around(method: str, size: int, count: int) -> dict[str, Any]:
     """Return d and S(d) at each coupling, around the solutions of one method."""
-    chosen = METHODS[method]
+    recipe = METHODS[method]
     draw = lambda key: storage(key, size, LOAD)
     batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = solve(
-        chosen.solver(size), batch, turns, epochs=chosen.epochs, width=chosen.width
+        recipe.solver(size), batch, turns, epochs=recipe.epochs, width=recipe.width
     )
     rows = np.flatnonzero(result.solved)
     solved = jax.tree.map(lambda leaf: leaf[rows], batch)
@@ -59,8 +59,8 @@ def table(record: Mapping[str, Any]) -> list[str]:
     lines = []
     for one in record["centres"]:
         cells = [
-            f"{d:.3f}, {s:.4f} ± {error:.4f}" if done == one["solved"] else "-"
-            for d, s, error, done in zip(
+            f"{d:.3f}, {s:.4f} ± {error:.4f}" if converged == one["solved"] else "-"
+            for d, s, error, converged in zip(
                 one["distance"]["mean"],
                 one["entropy"]["mean"],
                 one["entropy"]["error"],

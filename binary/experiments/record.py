@@ -41,8 +41,8 @@ class Plan:
 
     def points(self, method: str) -> list[Point]:
         """Return the points of a method."""
-        loads, given = self.loads[method]
-        counts = (given,) * len(loads) if isinstance(given, int) else given
+        loads, instances = self.loads[method]
+        counts = (instances,) * len(loads) if isinstance(instances, int) else instances
         return [Point(method, *one) for one in zip(loads, counts, strict=True)]
 
 
@@ -146,12 +146,12 @@ def merged(
 
 def spent(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return the wall and core seconds of chunks, method by method."""
-    found: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, float]] = {}
     for record in records:
-        own = found.setdefault(record["method"], {"wall_s": 0.0, "core_s": 0.0})
+        own = seconds.setdefault(record["method"], {"wall_s": 0.0, "core_s": 0.0})
         for clock in own:
             own[clock] = round(own[clock] + record[clock], 3)
-    return found
+    return seconds
 
 
 def _write(plan: Plan) -> list[dict[str, Any]]:

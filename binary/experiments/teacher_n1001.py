@@ -34,13 +34,13 @@ SHOWN = ("free", "power-1000")
 
 def cell(method: str, load: float, size: int, count: int) -> dict[str, Any]:
     """Return what one method reaches at one load: a value an instance."""
-    chosen = METHODS[method]
+    recipe = METHODS[method]
     draw = lambda key: teacher_student(key, size, load)
     batch, turns = seeded(draw, FIRST_SEED, count)
     used = time.process_time()
     result = jax.device_get(
         solve(
-            chosen.solver(size), batch, turns, epochs=chosen.epochs, width=chosen.width
+            recipe.solver(size), batch, turns, epochs=recipe.epochs, width=recipe.width
         )
     )
     spent = time.process_time() - used
@@ -78,12 +78,12 @@ def expected(load: float) -> tuple[float, float]:
 
 def rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Return a table row a method and load, from a record."""
-    found = []
+    lines = []
     for one in record["cells"]:
         mean, last = np.mean(one["overlap"]), np.mean(one["last_overlap"])
         error = np.std(one["overlap"], ddof=1) / np.sqrt(len(one["overlap"]))
         theory, centre = record["replica"][f"{one['load']:g}"]
-        found.append(
+        lines.append(
             [
                 METHODS[one["method"]].label,
                 f"{one['load']:g}",
@@ -96,7 +96,7 @@ def rows(record: Mapping[str, Any]) -> list[list[str]]:
                 f"{last:.3f}",
             ]
         )
-    return found
+    return lines
 
 
 def table(record: Mapping[str, Any]) -> list[str]:
@@ -115,16 +115,16 @@ def _measured() -> dict[str, Any]:
     folder = runs.RunFolder(Path("runs") / f"binary-{NAME}")
     folder.path.mkdir(parents=True, exist_ok=True)
     runs.keep_metrics(folder)
-    done = {}
+    records = {}
     for one in runs.read_metrics(folder):
         folder.check_own(one, folder.metrics)
-        done[one["method"], one["load"]] = one
+        records[one["method"], one["load"]] = one
     cells = []
     for name in ((method, load) for method in SHOWN for load in LOADS):
-        if name not in done:
-            done[name] = folder.own(cell(*name, SIZE, INSTANCES))
-            runs.append_metrics(folder, done[name])
-        cells.append({key: done[name][key] for key in _KEPT})
+        if name not in records:
+            records[name] = folder.own(cell(*name, SIZE, INSTANCES))
+            runs.append_metrics(folder, records[name])
+        cells.append({key: records[name][key] for key in _KEPT})
     cells.sort(key=lambda one: (SHOWN.index(one["method"]), one["load"]))
     return {
         "command": f"python -m binary.experiments.{NAME}",

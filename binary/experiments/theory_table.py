@@ -45,9 +45,11 @@ def _stochastic_rows() -> list[dict[str, float]]:
     rows = []
     for q_star in Q_STARS:
         point = stochastic(ALPHA, q_star, BETA)
-        cut = stochastic(ALPHA, q_star, BETA, window=gaussian_rule(641))
+        window_point = stochastic(ALPHA, q_star, BETA, window=gaussian_rule(641))
         row = {name: getattr(point, name) for name in _COLUMNS}
-        rows.append(row | {"q_cut": cut.q, "energy_mode_cut": cut.energy_mode})
+        rows.append(
+            row | {"q_cut": window_point.q, "energy_mode_cut": window_point.energy_mode}
+        )
     return rows
 
 

@@ -104,8 +104,8 @@ def networks(
 ) -> list[dict[str, Any]]:
     """Return what each seed came to, on validation and test data."""
     parts = {"validation": flat(data.validation), "test": flat(data.test)}
-    seen = jax.jit(partial(look, layers))
-    drawn = jax.jit(partial(ensemble_error, layers, draws=config.draws))
+    evaluate = jax.jit(partial(look, layers))
+    error_of_draws = jax.jit(partial(ensemble_error, layers, draws=config.draws))
     train = flat(data.train)
     last = jax.jit(lambda params: served(config, layers, params, train))
     signs = jax.jit(lambda params, x: jnp.argmax(model.run_signs(layers, params, x), 1))
@@ -122,12 +122,14 @@ def networks(
             "integer_disagreements": int(np.sum(whole != np.asarray(floating))),
         }
         for name, part in parts.items():
-            one = seen(params, part)
+            one = evaluate(params, part)
             entry |= {
                 f"{name}_propagated": float(one.propagated),
                 f"{name}_binarised": float(one.binarised),
             }
-        entry["test_ensemble"] = float(drawn(params, parts["test"], replica.key))
+        entry["test_ensemble"] = float(
+            error_of_draws(params, parts["test"], replica.key)
+        )
         entry["overlaps"] = jax.device_get(model.self_overlaps(params))
         entries.append(entry)
     return entries

@@ -150,6 +150,6 @@ def pool(means: Float[Array, "B H W C"], side: int) -> Array:
     """
     batch, height, width, channels = means.shape
     rows, columns = height // side, width // side
-    cut = means[:, : rows * side, : columns * side]
-    windows = cut.reshape(batch, rows, side, columns, side, channels)
+    whole = means[:, : rows * side, : columns * side]
+    windows = whole.reshape(batch, rows, side, columns, side, channels)
     return 1 - 2 * jnp.prod((1 - windows) / 2, axis=(2, 4))

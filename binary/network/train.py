@@ -108,8 +108,8 @@ def epoch(
     (params, opt_state), losses = training.scan_batches(
         step, (replica.params, replica.opt_state), train, order, jnp.arange(steps)
     )
-    seen = look(layers, served(config, layers, params, train), validation)
-    return Replica(params, opt_state, replica.key), (losses.mean(), seen)
+    evaluation = look(layers, served(config, layers, params, train), validation)
+    return Replica(params, opt_state, replica.key), (losses.mean(), evaluation)
 
 
 @lru_cache(maxsize=16)  # one function a kind of run, so that it is compiled once
@@ -168,12 +168,12 @@ def train(
 
 def _record(info: tuple[Any, Look]) -> dict[str, Any]:
     """Return what the metrics keep of an epoch."""
-    loss, seen = info
+    loss, evaluation = info
     return {
         "train_loss": loss,
         "validation_loss": loss,
-        "validation_error": seen.binarised,
-        **seen._asdict(),
+        "validation_error": evaluation.binarised,
+        **evaluation._asdict(),
     }
 
 

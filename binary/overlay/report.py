@@ -11,7 +11,7 @@ from synaptax.reports.tables import markdown
 
 def overlay_sections(summary: Mapping[str, Any]) -> list[str]:
     """Return the section on what was measured against the theory."""
-    found = summary["results"]
+    results = summary["results"]
     return [
         "## Stochastic synapses: experiment on theory",
         "",
@@ -19,13 +19,13 @@ def overlay_sections(summary: Mapping[str, Any]) -> list[str]:
         f"{summary['seeds'][0]}, {summary['wall_s']:.0f} s; mean ± standard error "
         "over instances.",
         "",
-        *_chain_lines(found),
+        *_chain_lines(results),
         "",
-        *_ascent_lines(found),
+        *_ascent_lines(results),
         "",
-        *_around_lines(found),
+        *_around_lines(results),
         "",
-        *_teacher_lines(found),
+        *_teacher_lines(results),
         "",
     ]
 
@@ -95,10 +95,10 @@ def _around_lines(found: Mapping[str, Any]) -> list[str]:
     for i, gamma in enumerate(groups[0]["couplings"]):
         row: list[Any] = [gamma]
         for group in groups:
-            done = group["converged"][i] == 1
+            converged = group["converged"][i] == 1
             row += (
                 [_pair(group[key], i) for key in ("distance", "entropy")]
-                if done
+                if converged
                 else ["-", "-"]
             )
         row += [f"{theory[key][i]:.4f}" for key in ("distance", "entropy")]

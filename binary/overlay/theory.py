@@ -61,12 +61,12 @@ def local_curve(
     the saddle point may be lost.
     """
     ensemble = centre(name, alpha)
-    kept = [d for d in distances if d >= CENTRES[name]]
-    points = franz_parisi_curve(ensemble, kept)
+    domain = [d for d in distances if d >= CENTRES[name]]
+    points = franz_parisi_curve(ensemble, domain)
     return {
-        "distance": kept,
+        "distance": domain,
         "entropy": [point.entropy for point in points],
-        "flipped": [flip_energy(ensemble, d) for d in kept],
+        "flipped": [flip_energy(ensemble, d) for d in domain],
     }
 
 

@@ -15,8 +15,8 @@ from synaptax.typing import Array
 
 def initial_magnetisations(key: Array, size: int, scale: float = 1.0) -> Array:
     """Draw m ~ N(0, 1 / N), float32, clipped to the cube."""
-    drawn = jax.random.normal(key, (size,)) * jnp.float32(scale / size**0.5)
-    return jnp.clip(drawn, -1, 1)
+    m = jax.random.normal(key, (size,)) * jnp.float32(scale / size**0.5)
+    return jnp.clip(m, -1, 1)
 
 
 def epoch(
@@ -46,7 +46,7 @@ def epoch(
     real = jnp.arange(steps * size).reshape(steps, size) < count
 
     def body(carry: Any, rows: tuple[Array, Array]) -> tuple[Any, None]:
-        chosen = batch.rows(rows[0])
-        return update(carry, chosen._replace(valid=chosen.valid & rows[1])), None
+        patterns = batch.rows(rows[0])
+        return update(carry, patterns._replace(valid=patterns.valid & rows[1])), None
 
     return lax.scan(body, params, (index, real))[0]

@@ -85,13 +85,13 @@ def _turning_point() -> tuple[float, float]:
     grid = np.linspace(np.log(0.05), np.log(8.0), 60)
     loads = [load(np.exp(t)) for t in grid]
     first = int(np.argmax(np.diff(loads) < 0))
-    found = minimize_scalar(
+    peak = minimize_scalar(
         lambda t: -load(np.exp(t)),
         bounds=(grid[first - 1], grid[first + 1]),
         method="bounded",
         options={"xatol": 1e-9},
     )
-    return float(found.x), -float(found.fun)
+    return float(peak.x), -float(peak.fun)
 
 
 def _state(log_conjugate: float, alpha: float, calls: int) -> TeacherStudentPoint:

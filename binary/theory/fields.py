@@ -33,8 +33,8 @@ def _bisect(
 ) -> np.ndarray:
     for _ in range(steps):
         middle = 0.5 * (low + high)
-        left = positive(middle)
-        low, high = np.where(left, middle, low), np.where(left, high, middle)
+        below = positive(middle)
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
     return 0.5 * (low + high)
 
 
