@@ -85,14 +85,14 @@ def divided(budget: Any, sizes: Sequence[int], parts: np.ndarray) -> Array:
     a = np.where(a > 0, a, a[a > 0].min() * 1e-9 if (a > 0).any() else 1.0)
     # The budget is linear in s between the breakpoints s = 1/a_l, where a leaf is full.
     ends = np.sort(1 / a)
-    reached = np.minimum(n, ends[:, None] * a * n).sum(1)
+    totals = np.minimum(n, ends[:, None] * a * n).sum(1)
     # (L + 1, L): which leaves are full from each breakpoint on. 1e-12 is for
     # rounding: a_l times its own 1 / a_l need not be 1.
     full = (a[None] * np.concatenate([[0.0], ends])[:, None]) >= 1 - 1e-12
     base, slope = (full * n).sum(1), (~full * a * n).sum(1)
     budget = jnp.asarray(budget, jnp.int32)
     # 1e-6: a sum that rounding lifts above an integer stays that integer.
-    stretch = jnp.sum(budget >= jnp.asarray(np.ceil(reached - 1e-6), jnp.int32))
+    stretch = jnp.sum(budget >= jnp.asarray(np.ceil(totals - 1e-6), jnp.int32))
     slopes = jnp.asarray(np.where(slope > 0, slope, 1.0), jnp.float32)
     rest = budget - jnp.asarray(base, jnp.int32)[stretch]
     # Rounded down in float32 so that the sum is never above the budget.

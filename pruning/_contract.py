@@ -87,17 +87,17 @@ def plan(program: Program) -> list[LeafPlan]:
             continue
         # Slots that hold the leaf or what is computed of it and other parameters; the
         # path is the equations that compute them.
-        reached, path = {slot}, []
+        slots, path = {slot}, []
         for index, eqn in enumerate(program.equations):
             inside = leaf in program.owners.get(eqn.outputs[0], ())
-            if inside and any(s in reached for s in eqn.inputs):
-                reached.update(eqn.outputs)
+            if inside and any(s in slots for s in eqn.inputs):
+                slots.update(eqn.outputs)
                 path.append(index)
         uses = tuple(
-            i for i in indices if any(s in reached for s in program.equations[i].inputs)
+            i for i in indices if any(s in slots for s in program.equations[i].inputs)
         )
         if uses:
-            operand = _operand(program, path, uses, reached)
+            operand = _operand(program, path, uses, slots)
             row = None if operand is None else _outer_row(program, uses[0])
             added = _is_added(program, path, uses, slot)
             plans.append(LeafPlan(leaf, tuple(path), uses, operand, row, added))
@@ -195,9 +195,9 @@ def outer_sum(leaf: LeafPlan, seen: Seen) -> Any:
     assert leaf.row is not None
     operand, axis, output_axis = leaf.row
     (use,) = leaf.uses
-    recorded = seen.records[use][operand]
+    inputs = seen.records[use][operand]
     # |a|, in the dtype that the product is taken in: complex, where the weight is.
-    activation = _rows(jnp.abs(recorded).astype(recorded.dtype), axis)
+    activation = _rows(jnp.abs(inputs).astype(inputs.dtype), axis)
     (values,) = seen.deltas[use]
     # sum_k |Delta_bk|, (B, K, ...) -> (B, ...): with |a| outside, the sum over outputs
     # is taken before the product, |A|^T sum_k |Delta_k|: (I, B) x (B, O).

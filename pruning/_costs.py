@@ -123,15 +123,15 @@ def _of_body(body: Program, values: Sequence[Any]) -> Work:
 def _of_scan(eqn: Equation, body: Program, values: Sequence[Any]) -> Work:
     """Count a scan pass by pass, for each has its own slice of the parameters."""
     consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
-    sliced = values[consts + carry :]
+    slices = values[consts + carry :]
     unknown: list[Any] = [None] * carry
     passes = range(eqn.params["length"])
-    if all(value is None for value in sliced):
-        work = _of_body(body, [*values[:consts], *unknown, *sliced])
+    if all(value is None for value in slices):
+        work = _of_body(body, [*values[:consts], *unknown, *slices])
         return Work(len(passes) * work.total, len(passes) * work.kept)
     each = []
     for i in passes:
-        own = [None if value is None else value[i] for value in sliced]
+        own = [None if value is None else value[i] for value in slices]
         each.append(_of_body(body, [*values[:consts], *unknown, *own]))
     return Work(sum(work.total for work in each), sum(work.kept for work in each))
 
@@ -194,9 +194,9 @@ def latencies(
     seconds = np.zeros((repeats + 2, len(compiled)))
     for turn in seconds:
         for index, (call, params) in enumerate(compiled):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             jax.block_until_ready(call(params, x))
-            turn[index] = time.perf_counter() - begun
+            turn[index] = time.perf_counter() - start
     # The first two calls compile and warm up.
     return np.median(seconds[2:], axis=0).tolist()
 

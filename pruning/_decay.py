@@ -41,7 +41,7 @@ class LossSensitivityDecayState(NamedTuple):
     loss_sensitivity_decay_count: Array
 
 
-def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
+def gated_decay(update: Array, weight: Array, sensitivity: Array, rate: Any) -> Array:
     """Return u - rate * w * max(0, 1 - S) for one leaf, in the update's dtype.
 
     This is the update rule of arXiv 1810.11764 with lambda = ``rate``, and of LOBSTER
@@ -51,43 +51,49 @@ def gated_decay(update: Array, weight: Array, felt: Array, rate: Any) -> Array:
     wide = wide_dtype(update.dtype, weight.dtype, jnp.float32)
     # S is a modulus, hence real, where the weight is complex.
     real = jnp.finfo(wide).dtype
-    felt = lax.stop_gradient(felt).astype(real)
+    sensitivity = lax.stop_gradient(sensitivity).astype(real)
     # No S is below 0: slopes with a sign, say, would decay more than the whole rate.
-    insensitivity = _transform.nan_unless(felt >= 0, jnp.maximum(1 - felt, 0))
+    insensitivity = _transform.nan_unless(
+        sensitivity >= 0, jnp.maximum(1 - sensitivity, 0)
+    )
     share = jnp.asarray(rate).astype(real) * insensitivity
     shrink = share.astype(wide) * weight.astype(wide)
     return (update.astype(wide) - shrink).astype(update.dtype)
 
 
 def _decay_tree(
-    updates: PyTree, params: PyTree, felt: PyTree, rate: Any, prunable: Prunable
+    updates: PyTree,
+    params: PyTree,
+    sensitivities: PyTree,
+    rate: Any,
+    prunable: Prunable,
 ) -> PyTree:
-    decayed = [
+    results = [
         gated_decay(update, leaf.value, sensitivity, rate)
         if leaf.prunable and jnp.issubdtype(leaf.value.dtype, jnp.inexact)
         else update
         for leaf, update, sensitivity in zip(
             leaves_of(params, prunable),
             jax.tree.leaves(updates),
-            jax.tree.leaves(felt),
+            jax.tree.leaves(sensitivities),
             strict=True,
         )
     ]
-    return jax.tree.unflatten(jax.tree.structure(updates), decayed)
+    return jax.tree.unflatten(jax.tree.structure(updates), results)
 
 
 def _felt(params: PyTree, tree: PyTree, argument: str) -> PyTree:
     """Return S with the structure of the parameters, the same on all devices."""
-    felt = _transform.like(params, tree, argument=argument)
-    for path, leaf in named_leaves(felt):
+    values = _transform.like(params, tree, argument=argument)
+    for path, leaf in named_leaves(values):
         # S is a modulus; of raw gradients the modulus is still to be taken.
         if jnp.iscomplexobj(leaf) and argument != "grads":
             raise ValueError(
                 f"{argument}: leaf {path} is {leaf.dtype}, expected real numbers >= 0"
             )
     way = "take the mean, lax.pmean, as pruning.sensitivity does by itself"
-    _transform.check_shared(params, felt, argument, way)
-    return felt
+    _transform.check_shared(params, values, argument, way)
+    return values
 
 
 def _no_sensitivity(weight: Any) -> Array:

@@ -114,10 +114,10 @@ def reference_abs_mean(
             dtype = wide_dtype(jacobian.dtype, jnp.float32)
             # sum_b alpha_bk dy_bk/dw before |.|: (B, K, C) with
             # (B, C, *leaf) -> (K, *leaf).
-            weighted = jnp.einsum(
+            slopes = jnp.einsum(
                 "bkc,bc...->k...", passes.astype(dtype), jacobian.astype(dtype)
             )
-            return jnp.abs(mean(weighted)).sum(0) / batch
+            return jnp.abs(mean(slopes)).sum(0) / batch
 
         return [collected(leaf) for leaf in jacobian]
 

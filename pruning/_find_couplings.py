@@ -358,9 +358,9 @@ def _tried(
         quiet = _quiet(one, some, alive)
         if quiet is None:
             return "its units do not fall silent with their weights"
-        before, erased = outputs(quiet), dict(quiet)
-        erase(one, erased, alive)
-        effect = change(before, outputs(erased))
+        before, zeros = outputs(quiet), dict(quiet)
+        erase(one, zeros, alive)
+        effect = change(before, outputs(zeros))
         for attempt in (one, safe):
             new = dict(quiet)
             survivors = fold(attempt, new)

@@ -109,18 +109,18 @@ def fold(one: Units, flat: Flat, left: np.ndarray | None = None) -> np.ndarray:
     else:
         for reader, reading, each in zip(one.reads, readings, wide, strict=True):
             # sum_c W_c a_c, over units, repeats and all others but the output axis
-            pushed = (each * reading.value)[folds]
-            pushed = pushed.sum(axis=tuple(range(max(2, pushed.ndim - 1))))
+            shift = (each * reading.value)[folds]
+            shift = shift.sum(axis=tuple(range(max(2, shift.ndim - 1))))
             if reader.into:
                 taker = flat[reader.into]
                 sign = -1 if reader.subtract else 1
-                flat[reader.into] = (taker + sign * pushed).astype(taker.dtype)
+                flat[reader.into] = (taker + sign * shift).astype(taker.dtype)
     alive = heard & ~mute & ~folds
     if not alive.any():  # a layer of no units is no layer: keep one that is not read
-        spared = 0 if left is None else int(np.argmax(left))
-        alive[spared] = True
+        survivor = 0 if left is None else int(np.argmax(left))
+        alive[survivor] = True
         for reader, reading in zip(one.reads, readings, strict=True):
-            reading.value[spared] = 0
+            reading.value[survivor] = 0
             flat[reader.kernel] = reading.restore(reading.value)
     return alive
 

@@ -111,11 +111,11 @@ class Follower:
         return body.follow(dict(zip(bodies[0].inputs, axes, strict=True)))
 
     def _reduce(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
-        gone = eqn.params["axes"]
-        for place in gone:
+        dims = eqn.params["axes"]
+        for place in dims:
             why = f"{eqn.primitive.name} runs over it"
             self.labels.fix(axes[0][place], why)
-        return [[a for place, a in enumerate(axes[0]) if place not in gone]]
+        return [[a for place, a in enumerate(axes[0]) if place not in dims]]
 
     def _window(self, index: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
         names = ("window_dimensions", "window_strides", "base_dilation")
@@ -156,10 +156,10 @@ class Follower:
     _expand_dims = _reshape
 
     def _squeeze(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
-        gone = eqn.params["dimensions"]
-        for place in gone:
+        dims = eqn.params["dimensions"]
+        for place in dims:
             self.labels.fix(axes[0][place], "one unit of a larger axis is taken out")
-        return [[a for place, a in enumerate(axes[0]) if place not in gone]]
+        return [[a for place, a in enumerate(axes[0]) if place not in dims]]
 
     def _transpose(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
         return [[axes[0][place] for place in eqn.params["permutation"]]]
@@ -211,11 +211,11 @@ class Follower:
         parts = [one[place] or () for one in axes]
         count = max(len(part) for part in parts)
         # Label 0 is no label: it fills up what has fewer columns than another input.
-        padded = [
+        columns = [
             [*part, *[np.zeros(n, int)] * (count - len(part))]
             for part, n in zip(parts, sizes, strict=True)
         ]
-        result[place] = tuple(map(np.concatenate, zip(*padded, strict=True)))
+        result[place] = tuple(map(np.concatenate, zip(*columns, strict=True)))
         return [result]
 
     def _pad(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
@@ -234,10 +234,10 @@ class Follower:
     def _gather(self, _: int, eqn: Equation, axes: list[Axes]) -> list[Axes]:
         numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
         result = fixed(self._shape(eqn.outputs[0]))
-        gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+        dims = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
         offsets = iter(numbers.offset_dims)
         for place, axis in enumerate(axes[0]):
-            new = None if place in gone else next(offsets)
+            new = None if place in dims else next(offsets)
             whole = sizes[place] == self._shape(eqn.inputs[0])[place]
             if new is not None and whole and place not in numbers.start_index_map:
                 result[new] = axis

@@ -70,8 +70,8 @@ class Labels:
                 self.join(left.pop(place), match, why)
         if left and right:
             self.join(left.pop(0), right.pop(0), why)
-        merged = "is merged with another axis, whose units are followed"
-        self.fix((*left, *right), merged if one and other else why)
+        reason = "is merged with another axis, whose units are followed"
+        self.fix((*left, *right), reason if one and other else why)
         return one or other
 
     def _part_alike(self, one: np.ndarray, other: np.ndarray) -> bool:

@@ -76,8 +76,8 @@ def _join(first: Any, second: Any) -> Any:
     if jax.tree_util.treedef_is_leaf(structure):
         return jnp.logical_and(first, second)
     others = jax.tree.leaves(second, is_leaf=lambda x: x is not second)
-    joined = [_join(one, two) for one, two in zip(branches, others, strict=True)]
-    return jax.tree.unflatten(structure, joined)
+    nodes = [_join(one, two) for one, two in zip(branches, others, strict=True)]
+    return jax.tree.unflatten(structure, nodes)
 
 
 def with_masks(opt_state: Any, masks: PyTree) -> Any:

@@ -139,14 +139,14 @@ def _paths(values: Sequence[_Candidate]) -> list[str]:
     """
     sure = [one for one in values if not one.reason] or values
     columns = zip(*(one.scope for one in sure), strict=False)
-    shared = sum(1 for _ in takewhile(lambda names: len({*names}) == 1, columns))
+    depth = sum(1 for _ in takewhile(lambda names: len({*names}) == 1, columns))
     counts: dict[str, int] = {}
     paths = [""] * len(values)
     for first in (True, False):
         for index, one in enumerate(values):
             if (not one.reason) is not first:
                 continue
-            stem = "/".join((*one.scope[shared:], one.kind))
+            stem = "/".join((*one.scope[depth:], one.kind))
             counts[stem] = counts.get(stem, -1) + 1
             bare = one.kind not in KINDS and counts[stem] == 0  # a name of one's own
             paths[index] = stem if bare else f"{stem}_{counts[stem]}"

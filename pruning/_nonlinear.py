@@ -111,14 +111,14 @@ def matches(program: Program) -> list[Match]:
         program: traced with ``keep=``:func:`keep`. Of what depends on ``x`` alone.
     """
     graph = _Graph(program)
-    matched = []
+    results = []
     for index, eqn in enumerate(program.equations):
         active = not program.active.isdisjoint(eqn.inputs)
         one = graph.match(index, eqn) if active else None
         if one is not None:
-            matched.append(graph.gated(one))
-    parts = frozenset().union(*(one.within for one in matched))
-    return [one for one in matched if one.equation not in parts]
+            results.append(graph.gated(one))
+    parts = frozenset().union(*(one.within for one in results))
+    return [one for one in results if one.equation not in parts]
 
 
 def hidden(eqn: Equation) -> list[str]:
@@ -185,15 +185,15 @@ class _Graph:
         """
         start = self.program.equations[one.equation].outputs[0]
         for s in (s for f in self._factors(start) for s in self._unscaled(f)):
-            walked = self.function_of(one.slot, s)
-            if walked is None:
+            steps = self.function_of(one.slot, s)
+            if steps is None:
                 continue
             kind = _GATED.get(one.kind, one.kind)
             if one.kind == "tanh":
-                kind = "mish" if self._holds_softplus(walked) else "gelu"
+                kind = "mish" if self._holds_softplus(steps) else "gelu"
             if one.kind == "relu" and one.slot == s:
                 kind = "relu"  # z max(z, 0), the squared relu
-            return one._replace(kind=kind, slot=s, within=one.within | walked)
+            return one._replace(kind=kind, slot=s, within=one.within | steps)
         return one
 
     def _factors(self, slot: int) -> Iterator[int]:
@@ -220,26 +220,26 @@ class _Graph:
 
         None unless each step acts entry by entry and z is all that it reads of x.
         """
-        walked: set[int] = set()
-        pending, reached = [slot], False
+        steps: set[int] = set()
+        pending, reads_z = [slot], False
         while pending:
             current = pending.pop()
             if current == z:
-                reached = True
+                reads_z = True
                 continue
             if current not in self.program.active:
                 continue
             if current not in self.writer:
                 return None
             index, eqn = self.writer[current]
-            if index in walked:
+            if index in steps:
                 continue
             rule = eqn.primitive.name == "custom_jvp_call" or _jitted(eqn)
             if not rule and eqn.primitive.name not in _ELEMENTWISE:
                 return None
-            walked.add(index)
+            steps.add(index)
             pending += eqn.inputs
-        return frozenset(walked) if reached else None
+        return frozenset(steps) if reads_z else None
 
     def number(self, slot: int) -> float | None:
         """Return the one value that a slot is filled with, if known before running."""
@@ -277,12 +277,12 @@ class _Graph:
                 continue
             if self.number(other) == 0:
                 return Match("relu", z, index)
-            walked = self.function_of(other, z) if other != z else None
-            if walked is not None:
-                return Match("leaky_relu", z, index, walked)
-        capped = [s for s in eqn.inputs if s in self.program.active]
+            steps = self.function_of(other, z) if other != z else None
+            if steps is not None:
+                return Match("leaky_relu", z, index, steps)
+        active = [s for s in eqn.inputs if s in self.program.active]
         bound = [self.number(s) for s in eqn.inputs if s not in self.program.active]
-        inner = self.writer.get(capped[0]) if len(capped) == 1 and bound else None
+        inner = self.writer.get(active[0]) if len(active) == 1 and bound else None
         if inner is not None and inner[1].primitive.name in ("max", "min"):
             return self._clip(index, bound[0], *inner)
         return None
@@ -305,11 +305,11 @@ class _Graph:
         if choice is None or choice[1].primitive.name not in _COMPARING:
             return None
         sides = choice[1].inputs
-        compared = [s for s in sides if s in self.program.active]
+        active = [s for s in sides if s in self.program.active]
         threshold = [self.number(s) for s in sides if s not in self.program.active]
-        if len(compared) != 1 or not threshold or threshold[0] is None:
+        if len(active) != 1 or not threshold or threshold[0] is None:
             return None
-        z, walked, numbers, same = compared[0], frozenset([choice[0]]), [], 0
+        z, steps, numbers, same = active[0], frozenset([choice[0]]), [], 0
         for branch in eqn.inputs[1:]:
             if branch not in self.program.active:
                 numbers.append(self.number(branch))
@@ -319,8 +319,8 @@ class _Graph:
                 part = self.function_of(branch, z)
                 if part is None:
                     return None
-                walked |= part
-        names = {self.program.equations[i].primitive.name for i in walked}
+                steps |= part
+        names = {self.program.equations[i].primitive.name for i in steps}
         flag = len(numbers) == len(eqn.inputs) - 1
         jump = same and numbers and numbers != threshold  # where(n > 0, n, 1)
         if flag or jump or names & {"sqrt", "rsqrt", "log"}:
@@ -329,7 +329,7 @@ class _Graph:
         if same and not numbers:
             kind = "elu" if names & {"exp", "expm1"} else "leaky_relu"
             kind = "softplus" if "log1p" in names else kind
-        return Match(kind, z, index, walked)
+        return Match(kind, z, index, steps)
 
     def _switched(self, index: int, eqn: Equation) -> Match | None:
         """Recognise z * (z > 0)."""

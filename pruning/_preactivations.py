@@ -209,8 +209,8 @@ def _entries(
     slots: set[int] = set()
     if rules.loss and callable(logits):
         try:
-            picked = logits(jax.tree.unflatten(structure, program.outputs))
-            slots = {s for s in jax.tree.leaves(picked) if s in program.outputs}
+            selection = logits(jax.tree.unflatten(structure, program.outputs))
+            slots = {s for s in jax.tree.leaves(selection) if s in program.outputs}
         except Exception:  # a function that computes: then the rules must do
             slots = set()
     return survey(

@@ -157,7 +157,7 @@ def _described(
     return PruneInfo(
         sum(survivors, jnp.int32(0)).astype(jnp.float32) / np.float32(selection.total),
         selection.threshold,
-        sum((changed for _, changed in counts), jnp.int32(0)),
+        sum((flips for _, flips in counts), jnp.int32(0)),
         jnp.sum(floored, dtype=jnp.int32),
     )
 
@@ -375,8 +375,8 @@ def _choose(
         # |w + u| is cheaper to compute anew than to hold: 4 bytes for each weight.
         score, trees = magnitude_reached, (params, updates)
     else:
-        reached = jax.tree.map(applied, params, updates)
-        values = _transform.call_with_known(options.score, reached, extra, "prune")
+        weights = jax.tree.map(applied, params, updates)
+        values = _transform.call_with_known(options.score, weights, extra, "prune")
         values = _transform.like(params, values, argument="score")
         _transform.check_shared(params, values, "prune: score", _MEAN)
         score, trees = itself, (values,)

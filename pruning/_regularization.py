@@ -128,8 +128,8 @@ def psp_regularization(
         params = _transform.need_params(params, name, state, PSPState, updates)
         views = "add the penalty to the loss instead, with pruning.with_psp"
         _transform.refuse_two_views(params, name, views)
-        guessed = inputs is None
-        if guessed:
+        from_batch = inputs is None
+        if from_batch:
             inputs = inputs_of(_transform.need("batch", batch, name))
         scale = _transform.rate_at(weight, state.psp_count)
         way = "put it before: chain(psp_regularization(...), optax.masked(...))"
@@ -140,7 +140,7 @@ def psp_regularization(
             form = jax.tree.map(jnp.shape, inputs)
             raise ValueError(
                 f"psp_regularization: apply_fn(params, x) failed for x of shapes "
-                f"{form}, taken from {'batch' if guessed else 'inputs'}; pass "
+                f"{form}, taken from {'batch' if from_batch else 'inputs'}; pass "
                 f"inputs=x, or a batch with an image: {error}"
             ) from error
         updates = jax.tree.map(lambda g, s: _add(g, s, scale), updates, slope)

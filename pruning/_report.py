@@ -313,7 +313,7 @@ def _forms(
     if compacted is not None:
         networks.append(("compacted", compacted.apply_fn, compacted.params))
     calls = [(function, tree) for _, function, tree in networks]
-    measured = {
+    timings = {
         size: _costs.latencies(calls, _costs.batch_of(x, size)) for size in batches
     }
     return tuple(
@@ -321,7 +321,7 @@ def _forms(
             name,
             sum(leaf.size for leaf in jax.tree.leaves(tree)),
             Tally(*reversed(_costs.multiply_adds(function, tree, x))),
-            {size: seconds[index] for size, seconds in measured.items()},
+            {size: seconds[index] for size, seconds in timings.items()},
         )
         for index, (name, function, tree) in enumerate(networks)
     )
@@ -358,8 +358,8 @@ def _form_lines(forms: Sequence[Form]) -> list[str]:
 
 
 def _sum(tallies: Any) -> Tally:
-    counted = list(tallies)
-    return Tally(sum(t.kept for t in counted), sum(t.total for t in counted))
+    counts = list(tallies)
+    return Tally(sum(t.kept for t in counts), sum(t.total for t in counts))
 
 
 def _row(name: str, shape: str, entries: Tally, size: str) -> tuple[str, ...]:

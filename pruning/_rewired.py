@@ -192,12 +192,14 @@ def rewired(
         _transform.check_state(info, PruneInfo, "rewired")
         masks = _transform.like(params, masks, argument="prune_masks")
         # The inner optimizer sees no gradient of pruned weights: they get no moments.
-        hidden = jax.tree.map(
+        grads = jax.tree.map(
             lambda g, m: jnp.where(m, g, jnp.zeros_like(g)), updates, masks
         )
-        steps, moments = inner.update(hidden, state.rewired_inner, params, **extra)
+        steps, moments = inner.update(grads, state.rewired_inner, params, **extra)
         names = _names(params, prunable)
-        reached = lambda: jax.tree.map(applied, params, project(steps, params, masks))
+        weights_after = lambda: jax.tree.map(
+            applied, params, project(steps, params, masks)
+        )
         goal = _transform.density_or_nan(density)
 
         def change(carry: Any) -> Any:
@@ -207,14 +209,14 @@ def rewired(
                 jnp.asarray(drop, jnp.float32) / 2 * (1 + jnp.cos(math.pi * progress))
             )
             own = jax.random.fold_in(_own(key, params), count)
-            new = _moved(names, carry[0], reached(), updates, share, grow, own)
+            new = _moved(names, carry[0], weights_after(), updates, share, grow, own)
             return new, _told(carry[0], carry[1], new, carry[1].prune_density)
 
         def resize(carry: Any) -> Any:
             own = jax.random.fold_in(_own(key, params), count)
             wish = updates if grow == "gradient" else drawn(params, own)
             rank = functools.partial(_ranked, goal < target)
-            ranks = jax.tree.map(rank, carry[0], reached(), wish)
+            ranks = jax.tree.map(rank, carry[0], weights_after(), wish)
             new, share = at_density(ranks, params, names)
             return new, _told(carry[0], carry[1], new, share)
 
@@ -260,9 +262,9 @@ def _names(params: PyTree, prunable: Prunable) -> set[str]:
 
 def _told(old: PyTree, info: PruneInfo, new: PyTree, density: Array) -> PruneInfo:
     """Return what there is to read about a change of masks."""
-    changed = flips(old, new)
-    turned = jnp.asarray(changed.pruned + changed.regrown, jnp.int32)
-    own = info._replace(prune_density=density, prune_flips=turned)
+    change = flips(old, new)
+    number = jnp.asarray(change.pruned + change.regrown, jnp.int32)
+    own = info._replace(prune_density=density, prune_flips=number)
     return of_all_devices(own, new, info)
 
 
@@ -287,16 +289,16 @@ def _moved(
 ) -> PyTree:
     """Return masks after dropping and growing a share of each prunable leaf."""
     roles = leaves_of(weights, lambda name, leaf: name in names)
-    picked = [i for i, leaf in enumerate(roles) if leaf.prunable]
+    indices = [i for i, leaf in enumerate(roles) if leaf.prunable]
     flat = jax.tree.leaves(masks)
-    gates = tuple(flat[i] for i in picked)
-    own = [roles[i].value for i in picked]
+    gates = tuple(flat[i] for i in indices)
+    own = [roles[i].value for i in indices]
     counts = jnp.stack([jnp.sum(gate, dtype=jnp.int32) for gate in gates])
     # k of n: in float32 an n above 2**24 is rounded, by less than one part in 10**7.
     drops = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
     drops = jnp.clip(drops, 0, counts)
     size = tuple(jnp.where(jnp.isfinite(w), jnp.abs(w), jnp.inf) for w in own)
-    origin = tuple((place, ()) for place in range(len(picked)))
+    origin = tuple((place, ()) for place in range(len(indices)))
     best = lambda values, gates, budget: solve(
         tuple((value,) for value in values),
         gates,
@@ -310,16 +312,16 @@ def _moved(
     stay = best(size, gates, counts - drops)
     if grow == "gradient":
         slopes = jax.tree.leaves(grads)
-        wish = tuple(jnp.abs(slopes[i]) for i in picked)
+        wish = tuple(jnp.abs(slopes[i]) for i in indices)
     else:
-        keys = [jax.random.fold_in(key, i) for i in picked]
+        keys = [jax.random.fold_in(key, i) for i in indices]
         wish = tuple(
             jax.random.uniform(k, w.shape, jnp.float32)
             for k, w in zip(keys, own, strict=True)
         )
     free = tuple(~mask for mask in stay)
-    grown = best(wish, free, drops)
-    for i, old, more in zip(picked, stay, grown, strict=True):
+    growth = best(wish, free, drops)
+    for i, old, more in zip(indices, stay, growth, strict=True):
         flat[i] = old | more
     return jax.tree.unflatten(jax.tree.structure(masks), flat)
 

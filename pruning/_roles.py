@@ -32,8 +32,8 @@ _ANY_BIAS = re.compile(r"b(_?\d*)")
 
 def words(component: str) -> set[str]:
     """Return the words of a path's component: of ``LayerNorm_0``, layer and norm."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", component)
-    return set(re.sub(r"[\W\d_]+", " ", spaced).lower().split())
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", component)
+    return set(re.sub(r"[\W\d_]+", " ", text).lower().split())
 
 
 def components(name: str) -> list[str]:
@@ -132,11 +132,11 @@ def leaves_of(tree: Any, prunable: Prunable) -> list[Leaf]:
 
 
 def _answer(prunable: Prunable, name: str, leaf: Any) -> bool:
-    shaped = leaf if hasattr(leaf, "shape") else np.asarray(leaf)
-    answer = prunable(name, shaped)
+    array = leaf if hasattr(leaf, "shape") else np.asarray(leaf)
+    answer = prunable(name, array)
     if isinstance(answer, bool | np.bool_):
         # Of a layer of width 0 there is nothing to prune.
-        return bool(answer) and 0 not in shaped.shape
+        return bool(answer) and 0 not in array.shape
     raise ValueError(
         f"prunable: expected True or False for leaf {name}, got "
         f"{type(answer).__name__}; it is called with (path, leaf)"

@@ -304,13 +304,13 @@ def _chunk_sums(
     cotangents: Array,
 ) -> list[Array]:
     """Return sum_b sum_k |dy_bk/dw| of each planned leaf over one chunk."""
-    used = sorted({use for p in plans for use in p.uses})
+    uses = sorted({use for p in plans for use in p.uses})
 
     def one(example: list[Any], cots: Array) -> Any:
         inputs = [leaf[None] for leaf in example]
         y, pull, records = jax.vjp(
             lambda probes: taps.evaluate(program, fixed, inputs, probes),
-            taps.zero_probes(program, used),
+            taps.zero_probes(program, uses),
             has_aux=True,
         )
         # alpha_bk dy_bk/dz at each meeting's output z, for all K passes. The rows may
@@ -334,10 +334,10 @@ def _chunk(
     apart = sum(
         math.prod(program.avals[program.leaves[p.leaf]].shape) for p in plans if p.apart
     )
-    used = {use for p in plans for use in p.uses}
+    uses = {use for p in plans for use in p.uses}
     cotangents = sum(
         math.prod(program.avals[slot].shape)
-        for use in used
+        for use in uses
         for slot in program.equations[use].outputs
     )
     budget = _CHUNK_BYTES["cpu" if jax.default_backend() == "cpu" else "other"]

@@ -98,13 +98,13 @@ def _masks(eqn: Equation, values: list, masks: list, outputs: list) -> list:
         _evaluate(bodies[0], inner)
         return [inner[slot][1] for slot in bodies[0].outputs]
     if name in _MOVING and not (name == "gather" and masks[1] is not None):
-        moved = [
+        operands = [
             jnp.zeros(jnp.shape(v), v.dtype) if m is None else m.astype(v.dtype)
             for v, m in zip(values, masks, strict=True)
         ]
         if name == "gather":
-            moved[1] = values[1]
-        return [one != 0 for one in bind(eqn, moved)]
+            operands[1] = values[1]
+        return [one != 0 for one in bind(eqn, operands)]
     if name.startswith("reduce_window") and len(values) == 1:
         return [_window(eqn, masks[0])]
     if name.startswith(("reduce_", "arg")) and "axes" in eqn.params:

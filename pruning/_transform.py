@@ -223,12 +223,12 @@ def like(params: PyTree, tree: PyTree, *, argument: str) -> PyTree:
             )
         return by_path[name]
 
-    matched = map_named(pick, params)
+    result = map_named(pick, params)
     if not has_holes(params):
         for name in by_path:
             if name not in expected:
                 raise ValueError(f"{argument}: unexpected leaf {name}")
-    return matched
+    return result
 
 
 def _unboxed(name: str) -> str:

@@ -93,8 +93,8 @@ def grasp(loss_fn: Loss, params: PyTree, batches: Iterable[Any]) -> PyTree:
         return _mean_gradient(loss_fn, weights, batches)
 
     # H g = d/dt grad L(w + t g) at t = 0: forward over reverse, H is never formed.
-    bent = jax.jvp(gradient, (params,), (slope,))[1]
-    return jax.tree.map(jnp.multiply, params, bent)
+    curvature = jax.jvp(gradient, (params,), (slope,))[1]
+    return jax.tree.map(jnp.multiply, params, curvature)
 
 
 def fisher(loss_fn: Loss, params: PyTree, batch: Any) -> PyTree:

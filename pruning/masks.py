@@ -307,8 +307,8 @@ def flips(before: PyTree, after: PyTree) -> Flips:
         del name, leaf
         return True
 
-    changed = _changed(before, after)
-    return Flips(*(count(mask, prunable=every).kept for mask in changed))
+    trees = _changed(before, after)
+    return Flips(*(count(mask, prunable=every).kept for mask in trees))
 
 
 def _changed(before: PyTree, after: PyTree) -> Flips:
@@ -348,10 +348,10 @@ def mask_metrics(mask: PyTree, before: PyTree | None = None) -> dict[str, float]
     if before is None:
         return metrics
     old, new = _checked_pair(before=before, mask=mask)
-    for kind, changed in _changed(old, new)._asdict().items():
-        counted = count(changed)
-        metrics[kind] = float(counted.kept)
-        for name, leaf in counted.leaves.items():
+    for kind, tree in _changed(old, new)._asdict().items():
+        counts = count(tree)
+        metrics[kind] = float(counts.kept)
+        for name, leaf in counts.leaves.items():
             metrics[f"{kind}/{name}"] = float(leaf.kept)
     return metrics
 

@@ -326,9 +326,9 @@ def _squares(apply_fn: Apply, params: PyTree, x: Any, prunable: Prunable) -> lis
     recording = _contract.Seen(program, fixed, {}, {})
     for plan in plans:
         (use,) = plan.uses
-        entered = [None if r is None else jnp.square(r) for r in records[use]]
+        operands = [None if r is None else jnp.square(r) for r in records[use]]
         out = program.avals[program.equations[use].outputs[0]]
-        squares[plan.leaf] = _contract.pull_of(recording, plan, {use: entered})(
+        squares[plan.leaf] = _contract.pull_of(recording, plan, {use: operands})(
             {use: [jnp.ones(out.shape, out.dtype)]}
         )
     return squares

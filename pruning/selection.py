@@ -237,18 +237,18 @@ def select_by(
         allowed = like(scores, allowed, argument="allowed")
         check_boolean(allowed, "allowed")
     leaves = _score_leaves(scores, prunable)
-    picked = [i for i, leaf in enumerate(leaves) if leaf.prunable]
-    _check_scores([leaves[i] for i in picked])
-    shapes = [tuple(leaves[i].value.shape) for i in picked]
+    indices = [i for i, leaf in enumerate(leaves) if leaf.prunable]
+    _check_scores([leaves[i] for i in indices])
+    shapes = [tuple(leaves[i].value.shape) for i in indices]
     axes = layer_axes(scores, leaves, stacked)
     # A stack is ranked as its layers: which leaf each is of, and where in it.
-    origin = _roles.layers_of(shapes, [axes[i] for i in picked])
+    origin = _roles.layers_of(shapes, [axes[i] for i in indices])
     names = [
-        leaves[picked[i]].name + (str(list(place)) if place else "")
+        leaves[indices[i]].name + (str(list(place)) if place else "")
         for i, place in origin
     ]
     layers = [shapes[i][len(place) :] for i, place in origin]
-    own = [leaves[picked[i]].name for i, _ in origin]
+    own = [leaves[indices[i]].name for i, _ in origin]
     structures = of_leaves(structure, own, layers, names)
     sizes = [math.prod(shape) for shape in layers]
     total = sum(sizes)
@@ -265,8 +265,8 @@ def select_by(
     flat = [jax.tree.leaves(tree) for tree in trees]
     gates = None if allowed is None else jax.tree.leaves(allowed)
     layer_masks, survivors, threshold, floored = solve(
-        tuple(tuple(part[i] for part in flat) for i in picked),
-        None if gates is None else tuple(gates[i] for i in picked),
+        tuple(tuple(part[i] for part in flat) for i in indices),
+        None if gates is None else tuple(gates[i] for i in indices),
         budget,
         # An array and not static: another floor is the same compiled program.
         jnp.int32(min_per_leaf),
@@ -276,7 +276,7 @@ def select_by(
         structures=structures,
     )
     masks = dict(
-        zip(picked, _roles.restacked(layer_masks, origin, shapes), strict=True)
+        zip(indices, _roles.restacked(layer_masks, origin, shapes), strict=True)
     )
     whole = [
         masks[i] if i in masks else jnp.ones_like(leaf, dtype=bool)

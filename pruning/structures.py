@@ -136,8 +136,8 @@ class _Grouped(Structure):
             wide = jnp.broadcast_to(
                 wide, (*wide.shape[: axis + 1], run, *wide.shape[axis + 2 :])
             )
-            merged = (*shape[: axis + 1], *kept.shape[axis + 1 :])
-            kept = jnp.reshape(wide, merged)
+            new_shape = (*shape[: axis + 1], *kept.shape[axis + 1 :])
+            kept = jnp.reshape(wide, new_shape)
         return kept
 
 

@@ -137,9 +137,9 @@ class _Flattener:
         for eqn in jaxpr.eqns:
             inputs = [read(atom) for atom in eqn.invars]
             scope = (*around, *_scopes(eqn))
-            wrapped = _WRAPPERS.get(eqn.primitive.name)
-            if wrapped is not None and wrapped in eqn.params and not self.keep(eqn):
-                inner = eqn.params[wrapped]
+            key = _WRAPPERS.get(eqn.primitive.name)
+            if key is not None and key in eqn.params and not self.keep(eqn):
+                inner = eqn.params[key]
                 closed = isinstance(inner, jex.ClosedJaxpr)
                 outputs = self.inline(
                     inner.jaxpr if closed else inner,

@@ -151,7 +151,7 @@ def _start_and_range(leaves: list[Array]) -> tuple[Array, Array, Array]:
     # As wide as the widest leaf: a least magnitude rounded upwards would cut a weight
     # at a loss that was never measured.
     wide = wide_dtype(jnp.float32, *(jnp.abs(leaf).dtype for leaf in leaves))
-    means, used, least, most = [], [], [], []
+    means, nonempty, least, most = [], [], [], []
     for leaf in leaves:
         size = jnp.abs(leaf).astype(wide)
         # Where a magnitude is inf or NaN no threshold lies between it and the rest.
@@ -159,10 +159,10 @@ def _start_and_range(leaves: list[Array]) -> tuple[Array, Array, Array]:
         # Counted in integers: a float32 sum of ones stops growing at 2^24.
         number = jnp.sum(alive, dtype=jnp.int32).astype(wide)
         means.append(jnp.sum(jnp.where(alive, size, 0)) / jnp.maximum(number, 1))
-        used.append(number > 0)
+        nonempty.append(number > 0)
         least.append(jnp.min(jnp.where(alive, size, jnp.inf)))
         most.append(jnp.max(jnp.where(alive, size, 0)))
-    layers = jnp.sum(jnp.stack(used), dtype=jnp.int32).astype(wide)
+    layers = jnp.sum(jnp.stack(nonempty), dtype=jnp.int32).astype(wide)
     # T0: the mean over leaves of the mean non-zero |w|; a leaf without any is left out.
     start = jnp.sum(jnp.stack(means)) / jnp.maximum(layers, 1)
     return start, jnp.min(jnp.stack(least)), jnp.max(jnp.stack(most))

@@ -89,7 +89,7 @@ def measured(steps: int) -> list[dict[str, Any]]:
     before = pruning.masks_of(carry[1])
     with tempfile.TemporaryDirectory() as place:
         folder = runs.RunFolder(Path(place))
-        began = time.monotonic()
+        start = time.monotonic()
         for tenth in range(10):
             revived = astray = 0
             for call in range(steps // 10 // EVERY):
@@ -113,7 +113,7 @@ def measured(steps: int) -> list[dict[str, Any]]:
                     "nonzero_pruned": astray,
                     "loss": float(losses[-1]),
                     "lines": len(runs.read_metrics(folder)),
-                    "seconds": round(time.monotonic() - began, 1),
+                    "seconds": round(time.monotonic() - start, 1),
                 }
             )
     return rows

@@ -145,7 +145,7 @@ def run(sizes: Sequence[int], repeats: int, limit: int) -> list[dict[str, Any]]:
     for size in sizes:
         limits = {"sort": limit, "top_k": limit // 10}
         base = None
-        for name, (make, moved) in ways(
+        for name, (make, traffic) in ways(
             jax.jit(weights, static_argnums=0)(size)
         ).items():
             if size > limits.get(name, size):
@@ -158,8 +158,8 @@ def run(sizes: Sequence[int], repeats: int, limit: int) -> list[dict[str, Any]]:
                     "weights": size,
                     "best_ms": 1e3 * best,
                     "over_select": best / base,
-                    "gb_s": moved * size / best / 1e9,
-                    "fraction": moved * size / best / rate,
+                    "gb_s": traffic * size / best / 1e9,
+                    "fraction": traffic * size / best / rate,
                     "stream_gb_s": rate / 1e9,
                     "peak": "",
                     "peak_xla": "",

@@ -194,9 +194,9 @@ def network_cases(name: str, steps: int, with_torch: bool) -> list[Case]:
     if not with_torch:
         return ours
     theirs = torch_trainer(name, params, host_batches)
-    reached, expected = theirs(), float(train(params, batches, 0)[1])
-    if not np.isclose(reached, expected, rtol=1e-2):
-        raise RuntimeError(f"{name}: PyTorch's loss is {reached}, ours {expected}")
+    loss, expected = theirs(), float(train(params, batches, 0)[1])
+    if not np.isclose(loss, expected, rtol=1e-2):
+        raise RuntimeError(f"{name}: PyTorch's loss is {loss}, ours {expected}")
     return [*ours, Case(theirs, "PyTorch", (f"{name} PyTorch", work), steps, flops)]
 
 

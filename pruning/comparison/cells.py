@@ -177,8 +177,8 @@ class Trainer:
         def loss_of(weights: PyTree) -> tuple[Array, Any]:
             if methods.behind_masks(method):
                 weights = straight_through(weights, masks_of(state.opt_state))
-            logits, moved = self._net.train(weights, state.stats, batch.image, key)
-            return cross_entropy(logits, batch.label).mean(), moved
+            logits, new_stats = self._net.train(weights, state.stats, batch.image, key)
+            return cross_entropy(logits, batch.label).mean(), new_stats
 
         value = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         (loss, stats), grads = value

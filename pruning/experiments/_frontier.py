@@ -66,11 +66,13 @@ def folded(model: str, params: Any, apply_fn: Any) -> dict[str, Any]:
     }
     x = jax.random.uniform(jax.random.key(0), (64, 28, 28, 1))
     before, after = apply_fn(params, x), apply_fn(small, x)
-    moved = float(jnp.abs(after - before).max() / jnp.abs(before).max())
-    if not moved <= 1e-5:
-        raise ValueError(f"params: folding moved the outputs by {moved:.1e} of them")
+    difference = float(jnp.abs(after - before).max() / jnp.abs(before).max())
+    if not difference <= 1e-5:
+        raise ValueError(
+            f"params: folding moved the outputs by {difference:.1e} of them"
+        )
     units = [int(one.sum()) for one in result.alive]
-    return {"kept": result.kept, "units": units, "moved": moved}
+    return {"kept": result.kept, "units": units, "moved": difference}
 
 
 def record_of(path: Path, experiment: str, name: str, seed: int) -> dict[str, Any]:

@@ -279,8 +279,8 @@ def _room(recorded: Mapping[str, Cells]) -> list[str]:
 def section() -> list[str]:
     """Return the section of the page on PSP."""
     lines = [f"## {TITLE}", ""]
-    recorded = {network: read(network) for network in NETWORKS}
-    if not any(recorded.values()):
+    cells_of = {network: read(network) for network in NETWORKS}
+    if not any(cells_of.values()):
         return [*lines, "No cell has been recorded yet.", ""]
     by_network = verdicts()
     lines += [
@@ -297,10 +297,10 @@ def section() -> list[str]:
             f"- PSP less L2, {name}: {text}: {own}."
             for name, (text, own) in by_network.items()
         ),
-        *_room(recorded),
+        *_room(cells_of),
         "",
     ]
-    for network, cells in recorded.items():
+    for network, cells in cells_of.items():
         if not cells:
             lines += [f"### {NETWORKS[network]}", "", "Not recorded yet.", ""]
             continue

@@ -90,9 +90,9 @@ def main(given: Sequence[str], prog: str = "python -m pruning") -> int:
         last=lambda config: "report.txt",
     ) as (job, folder):
         result = fit(job.config, folder, resume=job.run.resume, quiet=job.run.quiet)
-        written = _write(result)
+        names = _write(result)
     _show(result, time.monotonic() - started)
-    print(f"everything is in {folder}: {', '.join(written)}, ...")
+    print(f"everything is in {folder}: {', '.join(names)}, ...")
     return 0
 
 
@@ -199,9 +199,9 @@ def _points(result: Result) -> Any:
         name = "accepted" if target is None else f"target {target:g}x"
         rows[name] = [p for p in pruned if p.target == target]
     for name, own in rows.items():
-        missed = sum(not p.reached for p in own)
-        if missed:
-            name += f" (not reached by {missed} of {len(own)})"
+        misses = sum(not p.reached for p in own)
+        if misses:
+            name += f" (not reached by {misses} of {len(own)})"
         count = float(np.mean([sum(p.kept.values()) for p in own]))
         table.add_row(
             name,

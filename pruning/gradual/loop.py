@@ -231,8 +231,8 @@ def _step(
     params, stats, opt_state = carry
 
     def loss_of(weights: Any) -> tuple[Array, Any]:
-        logits, moved = net.train(weights, stats, batch.image, key)
-        return cross_entropy(logits, batch.label).mean(), moved
+        logits, new_stats = net.train(weights, stats, batch.image, key)
+        return cross_entropy(logits, batch.label).mean(), new_stats
 
     (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
     updates, opt_state = optax.with_extra_args_support(tx).update(

@@ -100,11 +100,11 @@ def report(run: Run, state: Any, started: float) -> None:
     dense = [(params, s) for params, _, s in (read_point(run, r) for r in records)]
     best = state.best.params, state.best.stats
     tuned = [host_replica(best, i) for i in range(len(pairs))]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
-    tested = np.asarray(errors(stacked, test))
-    validated = np.asarray(errors(stacked, validation))
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *dense, *tuned)
+    test_errors = np.asarray(errors(stack, test))
+    validation_errors = np.asarray(errors(stack, validation))
     points = [
-        _point(seed, 1.0, True, dense[i][0], records[i].error, tested[i])
+        _point(seed, 1.0, True, dense[i][0], records[i].error, test_errors[i])
         for i, seed in enumerate(config.seeds)
     ]
     for i, (snapshot, reached) in enumerate(pairs):
@@ -116,8 +116,8 @@ def report(run: Run, state: Any, started: float) -> None:
                 target,
                 reached,
                 tuned[i][0],
-                validated[errors_at],
-                tested[errors_at],
+                validation_errors[errors_at],
+                test_errors[errors_at],
             )
         )
     if processes.first():
@@ -234,15 +234,15 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
     folder = runs.RunFolder(Path(run_dir).expanduser().absolute())
     points = _results_of(folder)[0].points
     seeds = len({point.seed for point in points})
-    loaded = []
+    results = []
     for index, point in enumerate(points):
         dense = index < seeds
         where = folder.path / ("snapshots" if dense else "tuned")
         replica, name = (index, "dense") if dense else (index - seeds, "tuned")
         trees = snapshots.read_all(where, replica, name)
         params, mask, stats = jax.tree.map(jnp.asarray, trees)
-        loaded.append(Loaded(point, params, stats, mask))
-    return loaded
+        results.append(Loaded(point, params, stats, mask))
+    return results
 
 
 def load_network(run_dir: str | Path, **options: Any) -> models.Network:

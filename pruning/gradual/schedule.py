@@ -98,13 +98,13 @@ def epochs_of_targets(config: Config, net: Network, steps: int) -> dict[float, i
 
     epochs = np.arange(1, config.prune_epochs + 1)
     survivors = np.asarray(jax.vmap(kept_after)(jnp.asarray(epochs))) + fixed
-    reached = {}
+    first_epochs = {}
     for target in config.targets:
         there = epochs[survivors <= (total + fixed) / target]
         if not there.size:
             raise ValueError(f"targets: the schedule does not reach {target}x")
-        reached[target] = int(there[0])
-    return reached
+        first_epochs[target] = int(there[0])
+    return first_epochs
 
 
 def learning_rate(config: Config, steps: int) -> Callable[[Any], Array]:

@@ -217,10 +217,10 @@ def choose(
         (dense,) = (s for s in pool if s.name == "dense")
         good = [s for s in pool if s.error <= dense.error + accept]
         return max(good, key=lambda s: (s.compression, -s.loss)), True
-    reached = [s for s in pool if s.compression >= target]
-    if not reached:
+    candidates = [s for s in pool if s.compression >= target]
+    if not candidates:
         return max(pool, key=lambda s: s.compression), False
-    return min(reached, key=lambda s: s.loss), True
+    return min(candidates, key=lambda s: s.loss), True
 
 
 def _path(folder: Path, replica: int, name: str) -> Path:

@@ -159,13 +159,13 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
         tune_lr = schedule.learning_rate(config, steps)
 
     penalty = _penalty(run) if config.log_penalty else None
-    logged: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
 
     def write(number: int, state: Any, info: Any) -> None:
         if penalty is not None:
-            logged["penalty"] = penalty(state.params, state.stats)
+            extra["penalty"] = penalty(state.params, state.stats)
         if planned:
-            logged["compression"] = handover.compressions(state)
+            extra["compression"] = handover.compressions(state)
             handover.write_planned(run, number, state, info)
         else:
             handover.write_cuts(run, config.dense_epochs + number + 1, info)
@@ -188,7 +188,7 @@ def stages_of(run: Run, mesh: Mesh | None) -> list[training.Stage]:
             partial(from_snapshots, tuning=False),
             seeds,
             after_epoch=write,
-            record=lambda info: _record(info) | logged,
+            record=lambda info: _record(info) | extra,
             finish=lambda state: None if planned else handover.write_last(run, state),
         ),
         stage(

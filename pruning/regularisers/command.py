@@ -95,8 +95,8 @@ def configs(config: Comparison) -> dict[str, RegulariserConfig]:
         raise ValueError(
             f"methods: expected one or more, all different: {config.methods}"
         )
-    shared = {field.name for field in dataclasses.fields(RegulariserConfig)}
-    same = {k: v for k, v in vars(config).items() if k in shared}
+    fields = {field.name for field in dataclasses.fields(RegulariserConfig)}
+    same = {k: v for k, v in vars(config).items() if k in fields}
     pixels = (0.5, 0.5) if config.dataset == "fashion_mnist" else None  # the authors'
     by_method = {}
     for method in config.methods:
