@@ -108,11 +108,14 @@ class Trainer:
         epoch = self._programs[method]
         for number in range(config.budget):
             now = jnp.int32(number)
+            # Arrays and not constants: one program for all compressions and seeds.
             state, losses = epoch(state, now, key, jnp.float32(density), self._train)
             loss = float(losses.mean())
             if number + 1 < config.budget:
                 yield {"loss": loss}
         masks = masks_of(state.opt_state)
+        # Behind straight-through masks the dense weights live
+        # on: tested is what is kept.
         params = apply_mask(state.params, masks)
         yield {
             **cell._asdict(),

@@ -112,6 +112,7 @@ def verdicts(cells: Cells, examples: int) -> list[str]:
 
 
 def _variance(row: Row, examples: int) -> float:
+    # p (1 - p) / n of n test examples, and the square of the standard error over seeds.
     return row.mean * (1 - row.mean) / examples + (row.standard_error or 0.0) ** 2
 
 

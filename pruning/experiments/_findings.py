@@ -93,6 +93,7 @@ def _missed(variant: str, target: float, remembered: float) -> str:
     gap = 100 * error["mean"] - remembered
     if gap <= 0:
         return "reached"
+    # Two standard errors; a gap is in points, an error a fraction.
     if gap <= 200 * error["se"]:
         return f"{gap:.2f} points above, within 2 standard errors"
     return f"missed by {gap:.2f} points"

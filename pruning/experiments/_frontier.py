@@ -60,6 +60,7 @@ def folded(model: str, params: Any, apply_fn: Any) -> dict[str, Any]:
     """
     names = LAYERS[model]
     result = fold_dead_units([(params[n]["kernel"], params[n]["bias"]) for n in names])
+    # Folded in float64, computed in float32 as the run computes.
     small = {
         name: {"kernel": jnp.float32(kernel), "bias": jnp.float32(bias)}
         for name, (kernel, bias) in zip(names, result.layers, strict=True)

@@ -75,6 +75,7 @@ def compression_at(cell: Mapping[str, Any], level: float) -> float:
         return 1.0
     for (before, low), (after, high) in pairwise(points):
         if high > level:
+            # log c = (1 - share) log c_before + share log c_after.
             share = (level - low) / (high - low)
             return float(before ** (1 - share) * after**share)
     return points[-1][0]

@@ -66,6 +66,7 @@ def chain(name: str, density: float, apply_fn: Any, classes: int, steps: int) ->
     first, _, second = name.partition("+")
     decay = pruning.sensitivity_decay(RATE, sensitivity_fn=sensitivity, refresh=REFRESH)
     schedule = pruning.polynomial(BEGIN * steps, END * steps, density, every=50)
+    # L2 and PSP act on the gradient, before the learning rate; the decay after it.
     return optax.chain(
         *before.get(first, []),
         optax.sgd(LR),
@@ -118,6 +119,7 @@ def cell(
         )
     )
     loss, error = evaluate(state)
+    # Of the first seed: the schedule keeps as many weights in each.
     masks = jax.tree.map(lambda leaf: leaf[0], pruning.masks_of(state.opt_state))
     counted = pruning.count(masks)
     return {

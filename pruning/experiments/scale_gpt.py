@@ -199,6 +199,8 @@ def training(config: Config, mesh: Mesh) -> Training:
 
     def step(params: Any, state: Any, tokens: jax.Array) -> Any:
         def loss_of(params: Any) -> jax.Array:
+            # Each byte from those before it: (B, T + 1) -> (B,
+            # T) inputs and (B, T) labels.
             logits = nnx.merge(graph, params)(tokens[:, :-1])
             each = optax.softmax_cross_entropy_with_integer_labels
             return each(logits, tokens[:, 1:]).mean()

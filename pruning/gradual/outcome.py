@@ -236,6 +236,7 @@ def load_points(run_dir: str | Path) -> list[Loaded]:
     seeds = len({point.seed for point in points})
     results = []
     for index, point in enumerate(points):
+        # The dense networks come first, one for each seed: see report.
         dense = index < seeds
         where = folder.path / ("snapshots" if dense else "tuned")
         replica, name = (index, "dense") if dense else (index - seeds, "tuned")

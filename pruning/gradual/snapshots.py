@@ -216,6 +216,7 @@ def choose(
     if target is None:
         (dense,) = (s for s in pool if s.name == "dense")
         good = [s for s in pool if s.error <= dense.error + accept]
+        # Of equal compressions the one of lower loss.
         return max(good, key=lambda s: (s.compression, -s.loss)), True
     candidates = [s for s in pool if s.compression >= target]
     if not candidates:

@@ -46,6 +46,7 @@ def cells_of(
                 "test_error": float(test.error),
                 "test_loss": float(test.loss),
                 "mean_squares": {k: float(v) for k, v in test.mean_squares.items()},
+                # R = (1/L) sum_l mean(z_l^2), on the test set.
                 "penalty": float(np.mean(list(test.mean_squares.values()))),
                 "curves": _curves(records, index),
                 "weights": histogram(replica.params),
