@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from covid_cxr.metrics import Estimate, auc_interval, bootstrap
+from covid_cxr.metrics.inputs import binary, finite
+from synaptax.checks import check_number
 from synaptax.typing import Array
 
 REPLICATES = 1000
@@ -81,8 +82,11 @@ def transfer(
         >>> found.auc.value  # it tells pneumonia from none, without any COVID-19
         1.0
     """
-    pneumonia, score = np.asarray(pneumonia), np.asarray(score, np.float64)
-    data = {"ill": pneumonia == 1, "score": score, "called": score >= threshold}
+    pneumonia = binary(pneumonia)
+    score = finite("score", score, pneumonia.size)
+    fits = lambda given: given == given
+    check_number("threshold", threshold, "a number", fits)
+    data = {"ill": pneumonia, "score": score, "called": score >= threshold}
     found = bootstrap(_statistics, data, patient, key=key, replicates=replicates)
     return Transfer(
         auc_interval(pneumonia, score, patient=patient),

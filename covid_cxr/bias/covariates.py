@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from covid_cxr.bias.linear import logistic
+from covid_cxr.bias.types import labels_of
 from covid_cxr.index import Index, order
 from covid_cxr.metrics import Estimate, auc_interval
 
@@ -85,11 +86,22 @@ def sweep(
         >>> points[0].same.value > 0.9 > points[0].reversed.value
         True
     """
-    label, covariate = np.asarray(label).astype(int), np.asarray(covariate).astype(bool)
+    label, covariate = labels_of(label, len(index)), np.asarray(covariate)
+    if covariate.shape != label.shape or not np.isin(covariate, (0, 1)).all():
+        raise ValueError(
+            f"covariate: expected {len(index)} booleans, got "
+            f"{covariate.dtype}{covariate.shape}"
+        )
+    covariate = covariate.astype(bool)
     wrong = [ratio for ratio in ratios if not 0 <= ratio <= 1]
     if wrong:
         raise ValueError(f"ratios: expected in [0, 1], got {wrong[0]}")
     if classify is None:
+        features = np.asarray(features)
+        if features.ndim != 2 or len(features) != len(index):
+            raise ValueError(
+                f"features: expected ({len(index)}, k), got {features.shape}"
+            )
         classify = lambda train, test: logistic(features[train], label[train])(
             features[test]
         )

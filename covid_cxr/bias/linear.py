@@ -154,6 +154,12 @@ def scored(
     )
 
 
+def check_squares(images: np.ndarray) -> None:
+    """Raise a ValueError unless these are square radiographs of one channel."""
+    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+        raise ValueError(f"images: expected (n, S, S), got {images.shape}")
+
+
 def pixels(images: Any, side: int = SIDE) -> np.ndarray:
     """Return radiographs as features: means over blocks, (n, side * side) float64.
 
@@ -166,6 +172,7 @@ def pixels(images: Any, side: int = SIDE) -> np.ndarray:
         ValueError: for radiographs smaller than ``side``.
     """
     images = np.asarray(images)
+    check_squares(images)
     block = images.shape[1] // side
     if block < 1:
         raise ValueError(f"images: expected at least {side} pixels a side")

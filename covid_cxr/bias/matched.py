@@ -8,9 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from covid_cxr.bias.types import Probe
+from covid_cxr.bias.types import Probe, labels_of
 from covid_cxr.index import Index
 from covid_cxr.metrics import Estimate, bootstrap, weighted_auc
+from covid_cxr.metrics.inputs import finite
 from covid_cxr.metrics.roc import dense_ranks
 from synaptax.typing import Array
 
@@ -55,7 +56,8 @@ def same_source(
         >>> [(probe.name, probe.found.value) for probe in probes]
         [('same-source negatives', 1.0), ('gain from other sources', 0.0)]
     """
-    label = np.asarray(label)
+    label = labels_of(label, len(index))
+    score = finite("score", score, len(index))
     names = np.unique(index.source)
     member = index.source[:, None] == names[None, :]
     both = [np.unique(label[own]).size > 1 for own in member.T]
@@ -63,7 +65,7 @@ def same_source(
     if any(both):
         data = {
             "label": label == 1,
-            "rank": dense_ranks(np.asarray(score)),
+            "rank": dense_ranks(score),
             "member": member,
         }
         found = bootstrap(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from covid_cxr.bias.linear import probe
-from covid_cxr.bias.types import Probe
+from covid_cxr.bias.types import Probe, labels_of
 from covid_cxr.index import Index, order
 
 
@@ -77,6 +77,7 @@ def shuffled_within_source(
         >>> dealt.sum() == label.sum(), bool((dealt != label).any())
         (np.True_, True)
     """
+    labels_of(label, len(index))
     label = np.asarray(label)
     dealt = label.copy()
     for source in np.unique(index.source):

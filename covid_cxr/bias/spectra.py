@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_cxr.bias.linear import probe
+from covid_cxr.bias.linear import check_squares, probe
 from covid_cxr.bias.types import Probe
 from covid_cxr.index import Index
 
@@ -70,6 +70,7 @@ def texture(
         "texture, border only", where no disease shows, if S is at least 32.
     """
     images = np.asarray(images, np.float64)
+    check_squares(images)
     probes = [
         probe(
             "texture, whole radiograph",

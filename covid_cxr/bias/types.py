@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
 from covid_cxr.metrics import Estimate
+from covid_cxr.metrics.inputs import binary
 from covid_cxr.metrics.intervals import quantile
 
 #: A probe that could see only leaks above this area is not called silent.
@@ -70,6 +71,14 @@ class Probe(NamedTuple):
         if self.smallest > WEAK:
             return f"a leak below {self.smallest:.2f} could not be seen"
         return f"silent; a leak of {self.smallest:.2f} would be seen"
+
+
+def labels_of(label: Any, count: int) -> np.ndarray:
+    """Return (count,) labels as int64; a ValueError for others than 0 and 1."""
+    known = binary(label).astype(np.int64)
+    if known.size != count:
+        raise ValueError(f"label: expected {count}, one an image, got {known.size}")
+    return known
 
 
 def smallest_area(positives: int, negatives: int) -> float:

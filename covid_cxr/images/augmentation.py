@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
 from covid_cxr.images.resizing import check_image
-from synaptax.checks import wide_dtype
+from synaptax.checks import check_number, wide_dtype
 from synaptax.typing import Array, Float, Key
 
 
@@ -38,13 +39,13 @@ class Augmentation:
     zoom: float = 1.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip: expected a probability, got {self.flip}")
-        if not (self.degrees >= 0 and 0 <= self.shift < 1 and self.zoom >= 1):
-            raise ValueError(
-                "augmentation: expected degrees >= 0, shift in [0, 1) and zoom >= 1, "
-                f"got {self.degrees}, {self.shift}, {self.zoom}"
-            )
+        for name, expected, fits in (
+            ("flip", "a probability", lambda given: 0 <= given <= 1),
+            ("degrees", "degrees >= 0", lambda given: 0 <= given < math.inf),
+            ("shift", "a share in [0, 1)", lambda given: 0 <= given < 1),
+            ("zoom", "a zoom >= 1", lambda given: 1 <= given < math.inf),
+        ):
+            check_number(name, getattr(self, name), expected, fits)
 
 
 PUBLISHED = Augmentation()

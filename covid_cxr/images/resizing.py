@@ -43,19 +43,21 @@ def check_image(
         raise ValueError(f"{name}: expected {kind}, got {given}")
 
 
-def check_pixels(image: Shaped, *, stacked: bool = False) -> None:
+def check_pixels(image: Shaped, *, stacked: bool = False, name: str = "image") -> None:
     """Raise a ValueError unless an image has floats in [0, 1]; traced, it may have any.
 
     A resize may leave the range by rounding, so a thousandth over it is let pass.
     """
-    check_image(image, stacked=stacked)
+    check_image(image, stacked=stacked, name=name)
     if is_traced(image):
         return
     low, high = float(image.min()), float(image.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # nor NaN
-        raise ValueError(f"image: expected values in [0, 1], got {low:g} to {high:g}")
+        raise ValueError(f"{name}: expected values in [0, 1], got {low:g} to {high:g}")
     if not image.dtype.isnative:  # under jit its bytes would be taken as they are
-        raise ValueError(f"image: expected the machine's byte order, got {image.dtype}")
+        raise ValueError(
+            f"{name}: expected the machine's byte order, got {image.dtype}"
+        )
 
 
 @functools.cache

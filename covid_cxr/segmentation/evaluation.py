@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
+from covid_cxr.metrics.inputs import finite
 from covid_cxr.metrics.intervals import Estimate
 from covid_cxr.metrics.resampling import Replicates, bootstrap
 from covid_cxr.segmentation.inference import predict
 from covid_cxr.segmentation.inputs import Radiographs
 from covid_cxr.segmentation.postprocess import clean
 from covid_cxr.segmentation.train import Segmenter
+from synaptax.checks import check_number
 from synaptax.typing import Array
 
 MEASURES = ("dice", "iou", "hd95")
@@ -58,6 +60,7 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
         >>> covid_cxr.segmentation.dice(first, second)
         0.5
     """
+    _check(predicted, truth)
     total = int(predicted.sum()) + int(truth.sum())
     return 2 * int((predicted & truth).sum()) / total if total else 1.0
 
@@ -70,6 +73,7 @@ def iou(predicted: np.ndarray, truth: np.ndarray) -> float:
         >>> round(covid_cxr.segmentation.iou(first, second), 3)
         0.333
     """
+    _check(predicted, truth)
     union = int((predicted | truth).sum())
     return int((predicted & truth).sum()) / union if union else 1.0
 
@@ -96,12 +100,25 @@ def hausdorff95(
         >>> covid_cxr.segmentation.hausdorff95(first, second, spacing=0.5)
         1.0
     """
+    _check(predicted, truth)
+    check_number("spacing", spacing, "a length > 0", lambda given: given > 0)
     if not predicted.any() or not truth.any():
         return 0.0 if not predicted.any() and not truth.any() else float("nan")
     first, second = border(predicted), border(truth)
     away = ndimage.distance_transform_edt
     there, back = away(~second)[first], away(~first)[second]  # pyright: ignore
     return float(np.quantile(np.concatenate([there, back]), 0.95)) * spacing
+
+
+def _check(predicted: np.ndarray, truth: np.ndarray) -> None:
+    """Raise a ValueError unless two masks are booleans of one shape."""
+    for name, mask in (("predicted", predicted), ("truth", truth)):
+        kind = getattr(mask, "dtype", None)
+        if kind != np.dtype(bool) or mask.shape != np.shape(predicted):
+            raise ValueError(
+                f"{name}: expected bool{np.shape(predicted)}, "
+                f"got {kind or type(mask).__name__}{np.shape(mask)}"
+            )
 
 
 def border(mask: np.ndarray) -> np.ndarray:
@@ -154,7 +171,7 @@ def agreement(
     if predicted.shape != truth.shape:
         raise ValueError(f"truth: expected {predicted.shape}, got {truth.shape}")
     count = len(truth)
-    sides = np.ones(count) if spacing is None else np.asarray(spacing, np.float64)
+    sides = np.ones(count) if spacing is None else finite("spacing", spacing, count)
     patient = np.arange(count) if patient is None else np.asarray(patient)
     pairs = list(zip(predicted, truth, sides, strict=True))
     per_radiograph = {

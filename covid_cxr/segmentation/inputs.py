@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from covid_cxr.images.augmentation import Augmentation
+from covid_cxr.images.resizing import check_pixels
 from covid_cxr.segmentation.unet import UNetConfig
+from synaptax.checks import check_flags, check_integer, check_number
 from synaptax.cli.fields import NotHelp
 from synaptax.typing import Array
 
@@ -97,11 +100,17 @@ def prepared(
 def check(config: SegmentConfig) -> None:
     """Raise a ValueError that names the first field that makes no sense."""
     for name in ("side", "epochs", "batch", "checkpoint_every"):
-        value = getattr(config, name)
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-    if not config.rate > 0:
-        raise ValueError(f"rate: expected > 0, got {config.rate}")
+        check_integer(name, getattr(config, name), 1, expected="at least 1")
+    check_number("rate", config.rate, "> 0", lambda given: 0 < given < math.inf)
+    for name in ("weight_decay", "dice_weight"):
+        fits = lambda given: 0 <= given < math.inf
+        check_number(name, getattr(config, name), ">= 0", fits)
+    check_integer("seed", config.seed)
+    check_flags(exposure=config.exposure)
+    if not isinstance(config.augmentation, Augmentation | None):
+        raise ValueError(
+            f"augmentation: expected an Augmentation, got {config.augmentation!r}"
+        )
     if config.select not in ("last", "best"):
         raise ValueError(f"select: expected last or best, got {config.select!r}")
 
@@ -123,5 +132,6 @@ def checked_images(net: UNetConfig, image: Any, name: str) -> Array:
     if np.ndim(image) != 3 or not image.shape[0] or image.dtype != np.float32:
         kind = f"{getattr(image, 'dtype', type(image).__name__)}{np.shape(image)}"
         raise ValueError(f"{name}: expected float32 (N, H, W), N >= 1, got {kind}")
+    check_pixels(image, stacked=True, name=name)
     net.check_side(*image.shape[1:])
     return jnp.asarray(image)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from synaptax.checks import check_number
+
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label the 8-connected parts of a mask.
@@ -76,6 +78,12 @@ def clean(probability: Any, *, threshold: float = 0.5) -> np.ndarray:
         raise ValueError(
             f"probability: expected (1 or 2, H, W), got {probability.shape}"
         )
+    if (
+        probability.dtype.kind not in "biuf"
+        or not ((probability >= 0) & (probability <= 1)).all()
+    ):
+        raise ValueError("probability: expected numbers in [0, 1]")
+    check_number("threshold", threshold, "in (0, 1]", lambda given: 0 < given <= 1)
     mask = probability >= threshold
     if len(mask) == 2:
         right = probability[0] >= probability[1]
@@ -103,6 +111,8 @@ def two_lungs(mask: np.ndarray) -> np.ndarray:
         >>> covid_cxr.segmentation.two_lungs(mask).sum(axis=(1, 2)).tolist()
         [32, 32]
     """
+    if np.ndim(mask) != 2 or mask.dtype != bool:
+        raise ValueError(f"mask: expected bool (H, W), got shape {np.shape(mask)}")
     labels, sizes = components(mask)
     out = np.zeros((2, *mask.shape), bool)
     if not sizes.size:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid_cxr.segmentation.postprocess import clean, components, two_lungs
+from synaptax.checks import check_integer, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Limits:
     parts: int = 3
     balance: float = 0.35
     confidence: float = 0.85
+
+    def __post_init__(self) -> None:
+        low, high = self.area
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"area: expected two shares that rise, got {self.area}")
+        check_integer("parts", self.parts, 1)
+        for name in ("balance", "confidence"):
+            fits = lambda given: 0 <= given <= 1
+            check_number(name, getattr(self, name), "in [0, 1]", fits)
 
 
 LIMITS = Limits()

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synaptax.checks import check_number
 from synaptax.typing import Array, Bool, Float
 
 VARIANTS = ("lungs_only", "lungs_removed", "boxed_out", "framed", "border_only")
@@ -31,8 +32,7 @@ def blurred(mask: Bool[Array, "H W"], radius: float) -> Float[Array, "H W"]:
     Raises:
         ValueError: for a negative radius.
     """
-    if radius < 0:
-        raise ValueError(f"radius: expected >= 0, got {radius}")
+    check_number("radius", radius, ">= 0", lambda given: 0 <= given < math.inf)
     weight = mask.astype(jnp.float32)
     if radius == 0:
         return weight
@@ -60,6 +60,7 @@ def lungs_only(
         >>> float(covid_cxr.segmentation.lungs_only(image, mask).sum())
         64.0
     """
+    _check(image, mask)
     return image * blurred(mask, blur)
 
 
@@ -74,6 +75,7 @@ def lungs_removed(
         >>> float(covid_cxr.segmentation.lungs_removed(image, mask).sum())
         192.0
     """
+    _check(image, mask)
     return image * (1 - blurred(mask, blur))
 
 
@@ -88,6 +90,7 @@ def boxed_out(
         >>> float(covid_cxr.segmentation.boxed_out(image, mask).sum())
         112.0
     """
+    _check(image, mask)
     return jnp.where(box(mask), 0, image)
 
 
@@ -100,6 +103,7 @@ def framed(image: Float[Array, "H W"], mask: Bool[Array, "H W"]) -> Float[Array,
         >>> float(covid_cxr.segmentation.framed(image, mask).sum())
         144.0
     """
+    _check(image, mask)
     return jnp.where(box(mask), image, 0)
 
 
@@ -156,6 +160,14 @@ def variants(images: Any, masks: Any) -> dict[str, Float[Array, "N H W"]]:
             f"masks: expected {images.shape}, the images', got {masks.shape}"
         )
     return _all(jnp.asarray(images), jnp.asarray(masks))
+
+
+def _check(image: Array, mask: Array) -> None:
+    """Raise a ValueError unless a mask is its image's: 255 would be a factor of 255."""
+    if mask.dtype != bool or mask.shape != image.shape:
+        raise ValueError(
+            f"mask: expected bool{image.shape}, got {mask.dtype}{mask.shape}"
+        )
 
 
 def _spanned(line: Array) -> Array:

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from covid_cxr.models.convolution import Convolution
 from covid_cxr.models.norms import Norm
+from synaptax.checks import check_integer
 from synaptax.typing import Array, Float
 
 
@@ -33,9 +34,7 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "outputs"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+            check_integer(name, getattr(self, name), 1, expected="at least 1")
         if self.width % 2:
             raise ValueError(f"width: expected an even number, got {self.width}")
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from covid_cxr.images.resizing import check_pixels
 from covid_cxr.models.networks import Network
 from covid_cxr.train.losses import loss_function
 from covid_cxr.train.stages import StageConfig
@@ -57,7 +58,11 @@ def images(name: str, image: Any) -> Any:
         raise ValueError(
             f"{name}: expected uint8, uint16 or float32, got {image.dtype}"
         )
-    return image if isinstance(image, Streamed) else jnp.asarray(image)
+    if isinstance(image, Streamed):
+        return image
+    if image.dtype == np.float32:
+        check_pixels(image, stacked=True, name=name)
+    return jnp.asarray(image)
 
 
 def classes_of(config: StageConfig, label: Array) -> list[Array]:

@@ -9,9 +9,11 @@ best epoch on validation and several seeds. Each difference is a field.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from covid_cxr.images.augmentation import PUBLISHED, PUBLISHED_PRETRAINING, Augmentation
 from covid_cxr.train.losses import LOSSES
+from synaptax.checks import check_flags, check_integer, check_number
 
 _CHOICES = {
     "loss": LOSSES,
@@ -20,6 +22,15 @@ _CHOICES = {
     "select": ("last", "best"),
     "sampling": ("shuffled", "balanced"),
     "seed_axis": ("auto", "map", "vmap"),
+}
+_POSITIVE = ("> 0", lambda given: 0 < given < math.inf)
+_NOT_NEGATIVE = (">= 0", lambda given: 0 <= given < math.inf)
+_NUMBERS = {
+    **dict.fromkeys(("rate", "std"), _POSITIVE),
+    **dict.fromkeys(("gamma", "weight_decay", "trunk_rate"), _NOT_NEGATIVE),
+    "momentum": ("in [0, 1)", lambda given: 0 <= given < 1),
+    "factor": ("in (0, 1)", lambda given: 0 < given < 1),
+    "mean": ("a finite number", math.isfinite),
 }
 _LEAST = {"batch": 1, "epochs": 1, "patience": 0, "checkpoint_every": 1}
 
@@ -88,17 +99,13 @@ def check(config: StageConfig) -> None:
             wanted = ", ".join(choices)
             raise ValueError(f"{name}: expected one of {wanted}, got {value!r}")
     for name, least in _LEAST.items():
-        value = getattr(config, name)
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
-    for name in ("rate", "std"):
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name}: expected > 0, got {getattr(config, name)}")
-    for name in ("gamma", "weight_decay", "trunk_rate"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"{name}: expected >= 0, got {getattr(config, name)}")
-    if not 0 <= config.momentum < 1 or not 0 < config.factor < 1:
-        raise ValueError("momentum: expected in [0, 1); factor: expected in (0, 1)")
+        value, expected = getattr(config, name), f"at least {least}"
+        check_integer(name, value, least, expected=expected)
+    for name, (expected, fits) in _NUMBERS.items():
+        check_number(name, getattr(config, name), expected, fits)
+    check_flags(freeze_trunk=config.freeze_trunk)
+    for seed in config.seeds:
+        check_integer("seeds", seed)
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
         raise ValueError(f"seeds: expected different numbers, got {config.seeds}")
 

@@ -23,6 +23,7 @@ from synaptax import runs
 from synaptax.data.images import Batch
 from synaptax.data.streaming import Streamed
 from synaptax.training import NonFiniteError
+from tests import unchecked
 from tests.covid_cxr.train.tiny import SIDE, films, tiny
 
 pytestmark = pytest.mark.runs
@@ -182,17 +183,28 @@ def test_radiographs_may_stay_in_their_files_with_the_same_bits(whole):
         ("seeds", (), "seeds: expected different numbers"),
         ("batch", 64, "batch: 64 is more than the 32 images"),
         ("batch", 5, "batch: expected a multiple of 2"),
+        ("batch", 4.0, "batch: expected an integer"),
+        ("rate", float("inf"), "rate: expected > 0"),
+        ("mean", float("nan"), "mean: expected a finite number"),
+        ("factor", "0.1", "factor: expected in"),
+        ("seeds", (0, 1.5), "seeds: expected an integer"),
+        ("freeze_trunk", "no", "freeze_trunk: expected True or False"),
     ],
 )
 def test_bad_configs(field, value, message):
-    config = dataclasses.replace(FIXED, **{field: value})
-    with pytest.raises(ValueError, match=message):
+    with unchecked():
+        config = dataclasses.replace(FIXED, **{field: value})
+    with unchecked(), pytest.raises(ValueError, match=message):
         fit(NET, config, TRAIN, VALIDATION)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"image": TRAIN.image.astype(np.float32)},
+            r"train.image: expected values in \[0, 1\], got 0 to 1",
+        ),
         ({"image": TRAIN.image[..., 0]}, r"train.image: expected \(N, H, W, 1\)"),
         ({"image": TRAIN.image.astype(int)}, "train.image: expected uint8, uint16"),
         ({"label": TRAIN.label[:-1]}, "train.label: expected 32 integers"),
