@@ -58,9 +58,9 @@ def embed(
     if (values == values[0]).all():
         raise ValueError("features: expected rows that differ, all are alike")
     if method == "tsne":
-        wanted = f"in (0, {len(values)}), the number of images"
+        domain = f"in (0, {len(values)}), the number of images"
         fits = lambda given: 0 < given < len(values)
-        check_number("perplexity", perplexity, wanted, fits)
+        check_number("perplexity", perplexity, domain, fits)
     try:
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE
@@ -102,11 +102,11 @@ def figure(
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError(f"points: expected finite (N, 2), got {points.shape}")
     groups = []
-    for name, given, most in (
+    for name, column, most in (
         ("colours", colours, len(COLOURS)),
         ("shapes", shapes if shapes is not None else [""] * len(points), len(_MARKERS)),
     ):
-        one = np.asarray(given).astype(str)
+        one = np.asarray(column).astype(str)
         kinds = np.unique(one)
         if one.shape != (len(points),):
             raise ValueError(f"{name}: expected ({len(points)},), got {one.shape}")
@@ -114,8 +114,8 @@ def figure(
             raise ValueError(f"{name}: {len(kinds)} groups, at most {most} can be told")
         groups.append((one, kinds))
     (coloured, hues), (shaped, kinds) = groups
-    drawn = blank(6.0, 5.0, extra="cxr")
-    axes = drawn.subplots()
+    canvas = blank(6.0, 5.0, extra="cxr")
+    axes = canvas.subplots()
     for hue, colour in zip(hues, COLOURS, strict=False):
         for kind, marker in zip(kinds, _MARKERS, strict=False):
             rows = (coloured == hue) & (shaped == kind)
@@ -126,5 +126,5 @@ def figure(
                     linewidths=0, label=f"{label} ({rows.sum()})",
                 )  # fmt: skip
     axes.set(title=title, xlabel=note, xticks=[], yticks=[])
-    drawn.legend(loc="outside right upper", frameon=False, fontsize=8)
-    return drawn
+    canvas.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return canvas

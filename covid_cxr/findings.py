@@ -73,8 +73,8 @@ def labels(index: Index, names: Sequence[str]) -> np.ndarray:
         raise ValueError(f"names: expected different labels, got {list(names)}")
     for name in names:
         if (index.label(name) == UNKNOWN).all():
-            known = ", ".join(sorted(index.labels)) or "none"
-            raise ValueError(f"names: no image knows {name!r}; the table has {known}")
+            there = ", ".join(sorted(index.labels)) or "none"
+            raise ValueError(f"names: no image knows {name!r}; the table has {there}")
     return np.stack([index.label(name) for name in names], axis=1)
 
 
@@ -113,11 +113,11 @@ def masked_cross_entropy(
         values = np.asarray(label)
         if not ((values < 0) | (values == 0) | (values == 1)).all():
             raise ValueError("label: expected 1, 0, or a negative number for unknown")
-    known = label >= 0
+    mask = label >= 0
     # A valid target where nothing is known, so that no gradient there is NaN.
-    target = jnp.where(known, label, 0).astype(logits.dtype)
-    loss = jnp.where(known, optax.sigmoid_binary_cross_entropy(logits, target), 0)
-    count = jnp.maximum(known.sum(axis=1), 1).astype(logits.dtype)
+    target = jnp.where(mask, label, 0).astype(logits.dtype)
+    loss = jnp.where(mask, optax.sigmoid_binary_cross_entropy(logits, target), 0)
+    count = jnp.maximum(mask.sum(axis=1), 1).astype(logits.dtype)
     return loss.sum(axis=1) / count
 
 
@@ -166,19 +166,19 @@ def areas(
     who = None if patient is None else np.asarray(patient)
     if who is not None and who.shape != label.shape[:1]:
         raise ValueError(f"patient: expected ({len(label)},), got {who.shape}")
-    found = {}
+    findings = {}
     for column, name in enumerate(names):
-        known = label[:, column] != UNKNOWN
-        one = label[known, column]
+        rows = label[:, column] != UNKNOWN
+        one = label[rows, column]
         if one.size:
             area = auc_interval(
                 one,
-                score[known, column],
-                patient=None if who is None else who[known],
+                score[rows, column],
+                patient=None if who is None else who[rows],
                 level=level,
             )
         else:
             area = Estimate(float("nan"), note="no image knows it")
-        sizes = int(known.sum()), int((one == 1).sum()), int((~known).sum())
-        found[name] = Finding(area, *sizes)
-    return found
+        sizes = int(rows.sum()), int((one == 1).sum()), int((~rows).sum())
+        findings[name] = Finding(area, *sizes)
+    return findings

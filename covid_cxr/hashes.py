@@ -80,7 +80,7 @@ def near_duplicates(
             raise ValueError(f"{name}: expected uint64 (n, 4), of perceptual_hashes")
     inner = second is None
     other = first if second is None else second
-    found = []
+    pairs = []
     step = max(_AT_ONCE // max(len(other), 1), 1)
     for start in range(0, len(first), step):
         block = first[start : start + step, None]
@@ -88,8 +88,8 @@ def near_duplicates(
         for row, column in np.argwhere(differ <= within):
             if not inner or start + row < column:
                 bits = int(differ[row, column])
-                found.append(Pair(start + int(row), int(column), bits))
-    return found
+                pairs.append(Pair(start + int(row), int(column), bits))
+    return pairs
 
 
 def _cosines() -> np.ndarray:

@@ -118,7 +118,7 @@ class Index:
         for name, column in self.labels.items():
             if column.dtype != np.int8 or not np.isin(column, (-1, 0, 1)).all():
                 raise ValueError(f"labels[{name!r}]: expected int8 of -1, 0 and 1")
-        for name, fits, wanted in (
+        for name, fits, domain in (
             ("age", (self.age >= 0) & (self.age <= 150), "0 to 150 years, or NaN"),
             ("spacing", (self.spacing > 0) & (self.spacing < np.inf), "> 0, or NaN"),
             ("height", self.height >= 0, ">= 0"),
@@ -127,7 +127,7 @@ class Index:
             column = getattr(self, name)
             wrong = column[~(fits | np.isnan(column))]
             if wrong.size:
-                raise ValueError(f"{name}: expected {wanted}, got {wrong[0]:g}")
+                raise ValueError(f"{name}: expected {domain}, got {wrong[0]:g}")
         _check_among("view", self.view, VIEWS)
         _check_among("sex", self.sex, ("", "M", "F"))
         for name in ("path", "patient", "source"):
@@ -183,8 +183,8 @@ class Index:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "biu"):
-                given = f"{rows.dtype}{rows.shape}"
-                raise ValueError(f"rows: expected booleans or positions, got {given}")
+                kind = f"{rows.dtype}{rows.shape}"
+                raise ValueError(f"rows: expected booleans or positions, got {kind}")
             if rows.size == 0 and rows.dtype != bool:
                 rows = rows.astype(np.intp)
             if rows.dtype == bool and rows.shape != self.path.shape:
@@ -391,9 +391,9 @@ def concatenate(tables: Sequence[Index]) -> Index:
 
 
 def _column(table: Index, group: str, name: str) -> np.ndarray:
-    known = getattr(table, group)
-    if name in known:
-        return known[name]
+    columns = getattr(table, group)
+    if name in columns:
+        return columns[name]
     return np.full(len(table), _UNSAID[group], _DTYPES[group])
 
 

@@ -140,10 +140,10 @@ def read(path: str | Path) -> Manifest:
     path = Path(path)
     try:
         content = json.loads(path.read_text())
-        said = content.pop("sha256")
+        digest = content.pop("sha256")
         version = content["version"]
         images = {uid: (part, who) for uid, (part, who) in content["images"].items()}
-        found = Manifest(
+        manifest = Manifest(
             {uid: part for uid, (part, _) in images.items()},
             {uid: who for uid, (_, who) in images.items()},
             content["index"],
@@ -155,9 +155,9 @@ def read(path: str | Path) -> Manifest:
         ) from error
     if version != _VERSION:
         raise ManifestError(f"{path}: version {version}, expected {_VERSION}")
-    if said != _digest(content):
+    if digest != _digest(content):
         raise ManifestError(f"{path}: was changed after it was written")
-    return found
+    return manifest
 
 
 def _digest(content: Mapping[str, Any]) -> str:

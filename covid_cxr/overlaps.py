@@ -106,8 +106,8 @@ def between(first: Iterable[str], second: Iterable[str]) -> tuple[Overlap, ...]:
     """
     here, there = set(map(set_of, first)), set(map(set_of, second))
     return tuple(
-        known
-        for known in KNOWN
-        if (known.first in here and known.second in there)
-        or (known.second in here and known.first in there)
+        entry
+        for entry in KNOWN
+        if (entry.first in here and entry.second in there)
+        or (entry.second in here and entry.first in there)
     )

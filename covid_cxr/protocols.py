@@ -42,10 +42,10 @@ def split(index: Index, *, published: bool = False, seed: int = 42) -> dict[str,
     Returns:
         "train", "validation" and "test".
     """
-    known = index.select(index.label("covid") != UNKNOWN)
+    table = index.select(index.label("covid") != UNKNOWN)
     cut_up = assign_images if published else assign
-    parts = cut_up(known, seed=seed)
-    return {name: known.select(parts == name) for name in PARTS}
+    parts = cut_up(table, seed=seed)
+    return {name: table.select(parts == name) for name in PARTS}
 
 
 def mix(
@@ -109,12 +109,12 @@ def balanced(index: Index, *, seed: int = 42) -> Index:
 def cut(index: Index, count: int, *, seed: int = 42) -> Index:
     """Return at most ``count`` radiographs of each class, drawn by seed and name."""
     check_integer("count", count, 0)
-    covid, kept = index.label("covid"), np.zeros(len(index), bool)
+    covid, members = index.label("covid"), np.zeros(len(index), bool)
     for value in (POSITIVE, NEGATIVE):
         rows = np.flatnonzero(covid == value)
-        chosen = order(index.uid[rows].tolist(), seed)[:count]
-        kept[rows[chosen]] = True
-    return index.select(kept)
+        first = order(index.uid[rows].tolist(), seed)[:count]
+        members[rows[first]] = True
+    return index.select(members)
 
 
 def padded(index: Index, source: Index, *, seed: int = 42) -> Index:

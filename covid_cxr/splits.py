@@ -92,9 +92,9 @@ def assign(
         here = here[np.argsort(-sizes[here], kind="stable")]
         lacking = shares * sizes[here].sum()
         for person in here:
-            chosen = int(np.argmax(lacking))
-            lacking[chosen] -= sizes[person]
-            part[person] = chosen
+            emptiest = int(np.argmax(lacking))
+            lacking[emptiest] -= sizes[person]
+            part[person] = emptiest
     return np.array(names, str)[part[member]]
 
 
@@ -150,14 +150,14 @@ def assign_images(
     if (covid == UNKNOWN).any():
         raise ValueError("covid: expected to be known in every row")
     parts = np.full(len(index), "train", "U10")
-    left = order(index.uid.tolist(), seed)
+    rest = order(index.uid.tolist(), seed)
     for name, share in (("test", test), ("validation", validation)):
-        wanted = int(np.ceil(len(left) * share - 1e-9))
-        classes = [left[covid[left] == value] for value in (0, 1)]
-        counts = _in_proportion([len(rows) for rows in classes], wanted)
+        size = int(np.ceil(len(rest) * share - 1e-9))
+        classes = [rest[covid[rest] == value] for value in (0, 1)]
+        counts = _in_proportion([len(rows) for rows in classes], size)
         for rows, count in zip(classes, counts, strict=True):
             parts[rows[:count]] = name
-        left = left[parts[left] == "train"]
+        rest = rest[parts[rest] == "train"]
     return parts
 
 
@@ -180,24 +180,24 @@ def shared(
     Returns:
         At most one entry a kind; none if the parts are clean.
     """
-    found = []
+    leaks = []
     for kind, first, second in (
         ("images", train.uid, test.uid),
         ("patients", train.patient, test.patient),
     ):
         both = np.intersect1d(first, second)
         if both.size:
-            found.append(Overlapping(kind, int(both.size), str(both[0])))
-    known = _unsettled(train, test)
-    if known:
-        text = f"{known[0].first} and {known[0].second}: {known[0].note}"
-        found.append(Overlapping("sources", len(known), text))
+            leaks.append(Overlapping(kind, int(both.size), str(both[0])))
+    entries = _unsettled(train, test)
+    if entries:
+        text = f"{entries[0].first} and {entries[0].second}: {entries[0].note}"
+        leaks.append(Overlapping("sources", len(entries), text))
     loose = np.intersect1d(
         train.source[train.flag("ungrouped")], test.source[test.flag("ungrouped")]
     )
     if loose.size:
         text = f"{loose[0]}, whose patients are not known"
-        found.append(Overlapping("grouping", int(loose.size), text))
+        leaks.append(Overlapping("grouping", int(loose.size), text))
     if hashes is not None:
         for part, own in zip((train, test), hashes, strict=True):
             if np.shape(own) != (len(part), 4):
@@ -208,8 +208,8 @@ def shared(
         if pairs:
             first, second, bits = pairs[0]
             text = f"{train.uid[first]} and {test.uid[second]} ({bits} bits apart)"
-            found.append(Overlapping("duplicates", len(pairs), text))
-    return tuple(found)
+            leaks.append(Overlapping("duplicates", len(pairs), text))
+    return tuple(leaks)
 
 
 def check_pair(
@@ -240,14 +240,14 @@ def check_pair(
     unknown = sorted(set(allow) - set(_KINDS))
     if unknown:
         raise ValueError(f"allow: expected some of {_KINDS}, got {unknown[0]!r}")
-    found = shared(train, test, hashes=hashes, within=within)
-    refused = [one for one in found if one.kind not in allow]
+    leaks = shared(train, test, hashes=hashes, within=within)
+    refused = [one for one in leaks if one.kind not in allow]
     if refused:
         raise OverlapError(
             f"the two parts overlap: {'; '.join(map(str, refused))}. Split again, or "
             f"pass allow={tuple(one.kind for one in refused)!r}"
         )
-    return found
+    return leaks
 
 
 def _shares(fractions: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
@@ -298,12 +298,12 @@ def _in_proportion(sizes: Sequence[int], wanted: int) -> list[int]:
 
 def _unsettled(train: Index, test: Index) -> tuple[overlaps.Overlap, ...]:
     """Return known overlaps of sources that the patients' names do not settle."""
-    found = []
-    for known in overlaps.between(train.source, test.source):
+    entries = []
+    for entry in overlaps.between(train.source, test.source):
         matched = []
         for part in (train, test):
-            own = [overlaps.set_of(one) == known.first for one in part.source.tolist()]
+            own = [overlaps.set_of(one) == entry.first for one in part.source.tolist()]
             matched.append(bool(part.flag("matched")[np.array(own, bool)].all()))
         if not all(matched):
-            found.append(known)
-    return tuple(found)
+            entries.append(entry)
+    return tuple(entries)

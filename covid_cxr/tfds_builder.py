@@ -172,13 +172,13 @@ def prepare(
         OSError: naming a folder, table or radiograph that is absent or broken.
         ValueError: for an unknown config, or a table that cannot be read.
     """
-    chosen = builder_class()
-    known = [one.name for one in chosen.BUILDER_CONFIGS]
-    if config not in known:
-        raise ValueError(f"config: expected one of {', '.join(known)}, got {config!r}")
+    builder_type = builder_class()
+    names = [one.name for one in builder_type.BUILDER_CONFIGS]
+    if config not in names:
+        raise ValueError(f"config: expected one of {', '.join(names)}, got {config!r}")
     import tensorflow_datasets as tfds
 
-    builder = chosen(config=config, data_dir=data_dir, file_format="array_record")
+    builder = builder_type(config=config, data_dir=data_dir, file_format="array_record")
     options = tfds.download.DownloadConfig(manual_dir=manual_dir)
     builder.download_and_prepare(download_config=options)
     return builder

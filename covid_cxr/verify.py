@@ -58,9 +58,9 @@ def verify(
         OSError: naming the folder or table that is absent.
         ValueError: for a layout that is not clear, or a table that cannot be read.
     """
-    chosen = detect(root) if source == "auto" else by_name(source)
-    built = chosen.build(folder_of(root), **_OPTIONS.get(chosen.name, {}))
-    return examined(chosen, built, decode=decode, progress=progress)
+    layout = detect(root) if source == "auto" else by_name(source)
+    built = layout.build(folder_of(root), **_OPTIONS.get(layout.name, {}))
+    return examined(layout, built, decode=decode, progress=progress)
 
 
 def examined(
@@ -81,13 +81,13 @@ def examined(
             problems.add(kind, path, detail)
             # A broken mask does not make its image useless.
             whole[row] &= path != index.path[row]
-    kept = index.select(whole)
+    usable = index.select(whole)
     for first, second, bits in near_duplicates(hashes[whole]):
-        same = kept.patient[first] == kept.patient[second]
+        same = usable.patient[first] == usable.patient[second]
         who = "one patient" if same else "two patients"
-        detail = f"looks like {kept.path[second]} ({who}; {bits} of 255 bits differ)"
-        problems.add("duplicate", str(kept.path[first]), detail)
-    return Report(chosen.name, kept, problems, len(index))
+        detail = f"looks like {usable.path[second]} ({who}; {bits} of 255 bits differ)"
+        problems.add("duplicate", str(usable.path[first]), detail)
+    return Report(chosen.name, usable, problems, len(index))
 
 
 def _image_problems(

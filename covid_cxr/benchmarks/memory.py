@@ -77,9 +77,9 @@ def measure(images: int, side: int, width: int, batch: int) -> dict[str, Any]:
     )
     started, before = time.monotonic(), anonymous()
     with tempfile.TemporaryDirectory() as folder, Peak() as peak:
-        held = library(config, Path(folder))
+        data = library(config, Path(folder))
         prepared_s, preparation = time.monotonic() - started, peak.bytes
-        whole = held.select(held.whole["drawn"])
+        whole = data.select(data.whole["drawn"])
         stage = StageConfig(epochs=1, batch=batch, seeds=(0,))
         train = whole.batch()
         trained = fit(

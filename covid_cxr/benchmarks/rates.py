@@ -71,18 +71,18 @@ Calls = dict[str, Callable[[], Any]]
 
 def modules() -> dict[str, Any]:
     """Return the peers that are installed, by name, on as many threads as cores."""
-    found = {}
+    peers = {}
     for name, module in PEERS.items():
         try:
-            found[name] = importlib.import_module(module)
+            peers[name] = importlib.import_module(module)
         except ImportError:
             continue
     cores = len(os.sched_getaffinity(0))
-    if "OpenCV" in found:
-        found["OpenCV"].setNumThreads(cores)
-    if "PyTorch" in found:
-        found["PyTorch"].set_num_threads(cores)
-    return found
+    if "OpenCV" in peers:
+        peers["OpenCV"].setNumThreads(cores)
+    if "PyTorch" in peers:
+        peers["PyTorch"].set_num_threads(cores)
+    return peers
 
 
 def drawn(folder: Path, count: int) -> list[Path]:
@@ -108,14 +108,16 @@ def reading(paths: Sequence[Path], peers: Mapping[str, Any]) -> Calls:
     if "scikit-image" in peers:
         from skimage import io, util
 
-        read = lambda path: util.img_as_float32(io.imread(path, as_gray=True))
-        calls["scikit-image"] = lambda: list(map(read, paths))
+        by_skimage = lambda path: util.img_as_float32(io.imread(path, as_gray=True))
+        calls["scikit-image"] = lambda: list(map(by_skimage, paths))
     if "torchvision" in peers:
         from torchvision import io as tv  # pyright: ignore[reportMissingImports]
 
         grey = tv.ImageReadMode.GRAY
-        shown = lambda path: tv.decode_image(str(path), grey)[0].numpy() * scale
-        calls["torchvision"] = lambda: list(map(shown, paths))
+        by_torchvision = lambda path: (
+            tv.decode_image(str(path), grey)[0].numpy() * scale
+        )
+        calls["torchvision"] = lambda: list(map(by_torchvision, paths))
     return calls
 
 
@@ -125,8 +127,8 @@ def equalising(stack: np.ndarray, peers: Mapping[str, Any]) -> Calls:
     Raises:
         RuntimeError: if OpenCV says otherwise by more than it rounds.
     """
-    ours, given = jax.jit(jax.vmap(images.equalise)), jnp.asarray(stack)
-    calls: Calls = {OURS: lambda: ours(given)}
+    ours, array = jax.jit(jax.vmap(images.equalise)), jnp.asarray(stack)
+    calls: Calls = {OURS: lambda: ours(array)}
     if cv2 := peers.get("OpenCV"):
         scale = np.float32(1 / 255)
         stored = [cv2.convertScaleAbs(image, alpha=255) for image in stack]
@@ -157,10 +159,10 @@ def moving(stack: np.ndarray, peers: Mapping[str, Any]) -> Calls:
     Raises:
         RuntimeError: if OpenCV says otherwise by more than its fixed point.
     """
-    keys, given = jax.random.split(jax.random.key(0), len(stack)), jnp.asarray(stack)
+    keys, array = jax.random.split(jax.random.key(0), len(stack)), jnp.asarray(stack)
     motions = np.asarray(jax.vmap(partial(draw, config=PUBLISHED))(keys), np.float64)
     pairs = [(image, whole(m)) for image, m in zip(stack, motions, strict=True)]
-    calls: Calls = {OURS: lambda: images.augment(keys, given)}
+    calls: Calls = {OURS: lambda: images.augment(keys, array)}
     if cv2 := peers.get("OpenCV"):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         one = lambda image, m: cv2.warpAffine(image, m[:2], (SIDE, SIDE), flags=flags)
@@ -277,15 +279,15 @@ def _steps(
     if theirs is None:
         return calls
     channels_first = lambda a: np.moveaxis(np.array(a, np.float32), -1, 1).copy()
-    images_, wanted = (torch.from_numpy(channels_first(a)) for a in (x, target))
-    if wanted.ndim == 2:
-        wanted = wanted.reshape(-1, 1)
+    images_, targets = (torch.from_numpy(channels_first(a)) for a in (x, target))
+    if targets.ndim == 2:
+        targets = targets.reshape(-1, 1)
     sgd = torch.optim.SGD(theirs.parameters(), 0.01, momentum=0.9)
     cross = torch.nn.BCEWithLogitsLoss()
 
     def peer() -> Any:
         sgd.zero_grad()
-        value = cross(theirs(images_), wanted)
+        value = cross(theirs(images_), targets)
         value.backward()
         sgd.step()
         return value.item()

@@ -143,9 +143,9 @@ def inside(maps: Any, lungs: Any) -> np.ndarray:
     size = np.abs(np.asarray(maps, np.float64))
     lungs = np.asarray(lungs)
     total = size.sum(axis=(1, 2))
-    held = (size * lungs).sum(axis=(1, 2))
+    within = (size * lungs).sum(axis=(1, 2))
     flat = lungs.mean(axis=(1, 2))
-    return np.where(total > 0, held / np.where(total > 0, total, 1), flat)
+    return np.where(total > 0, within / np.where(total > 0, total, 1), flat)
 
 
 def pointing(maps: Any, lungs: Any) -> np.ndarray:
@@ -212,7 +212,7 @@ def saliency(
     weights, draws = jax.random.split(key)
     cascade = list(redrawn(net, params, weights, x.shape[1]).items())
     changed = dict(cascade[stage] for stage in stages)
-    found = []
+    results = []
     for name, method in zip(METHODS, (grad_cam, integrated_gradients), strict=True):
         maps = np.asarray(method(net, params, stats, x))
         data = {"inside": inside(maps, lungs), "pointing": pointing(maps, lungs)}
@@ -221,7 +221,7 @@ def saliency(
             part: correlation(maps, np.asarray(method(net, other, stats, x)))
             for part, other in changed.items()
         }
-        found.append(
+        results.append(
             Saliency(
                 name,
                 means.estimate("inside"),
@@ -231,7 +231,7 @@ def saliency(
                 len(maps),
             )
         )
-    return found
+    return results
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -84,8 +84,8 @@ def _border(pixels: np.ndarray) -> np.ndarray:
     rows, columns = (side // _TILE for side in pixels.shape)
     if not rows or not columns:
         return np.zeros((0, _TILE, _TILE), np.float32)
-    cut = pixels[: rows * _TILE, : columns * _TILE].astype(np.float32)
-    tiles = cut.reshape(rows, _TILE, columns, _TILE).swapaxes(1, 2)
+    grid = pixels[: rows * _TILE, : columns * _TILE].astype(np.float32)
+    tiles = grid.reshape(rows, _TILE, columns, _TILE).swapaxes(1, 2)
     depth = max(min(pixels.shape) // _SHARE // _TILE, 1)
     edge = np.ones((rows, columns), bool)
     edge[depth : rows - depth, depth : columns - depth] = False

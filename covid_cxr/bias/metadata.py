@@ -34,9 +34,11 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
         if name in ("age", "spacing", "date"):
             parts.append(_number(getattr(index, name).astype(np.float64)))
         elif name == "aspect":
-            known = (index.height > 0) & (index.width > 0)
-            ratio = np.where(known, index.width, 1) / np.where(known, index.height, 1)
-            parts.append(_number(np.where(known, np.log(ratio), np.nan)))
+            has_size = (index.height > 0) & (index.width > 0)
+            ratio = np.where(has_size, index.width, 1) / np.where(
+                has_size, index.height, 1
+            )
+            parts.append(_number(np.where(has_size, np.log(ratio), np.nan)))
         elif name == "view":
             parts.append(_categories(index.view, VIEWS))
         elif name == "sex":
@@ -94,8 +96,8 @@ def source_only(index: Index, label: np.ndarray, *, seed: int = 0) -> Probe:
         >>> covid_cxr.bias.source_only(index, index.label("covid")).fires
         False
     """
-    found = features(index, ("source",))
-    return probe("name of the source only", index, found, label, seed=seed)
+    columns = features(index, ("source",))
+    return probe("name of the source only", index, columns, label, seed=seed)
 
 
 def _number(values: np.ndarray) -> np.ndarray:

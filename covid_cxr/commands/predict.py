@@ -71,10 +71,10 @@ def main(given: Sequence[str], prog: str = "python -m covid_cxr predict") -> int
     if options.view and options.view not in VIEWS:
         expected = ", ".join(VIEWS)
         raise ValueError(f"view: expected one of {expected}, got {options.view!r}")
-    kept, files = load(options.model), _files(options.files)
-    told = predictions(kept, files, view=options.view, source=options.source)
-    rows = [_row(one) for one in told]
-    print(f"{CAUTION}\n\n{_about(kept)}\n")
+    networks, files = load(options.model), _files(options.files)
+    results = predictions(networks, files, view=options.view, source=options.source)
+    rows = [_row(one) for one in results]
+    print(f"{CAUTION}\n\n{_about(networks)}\n")
     print("\n".join(markdown(_HEAD, rows)))
     if options.csv is not None:
         text = io.StringIO()
@@ -100,12 +100,12 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 
 def _about(kept: Kept) -> str:
-    card, seen = kept.card, kept.card["seen"]
+    card, training = kept.card, kept.card["seen"]
     share = card["validation_share"]
     return (
         f"{len(card['seeds'])} networks of the study {card['study']!r}, trained to "
-        f"tell {card['label']!r} on {seen['images']} radiographs of "
-        f"{seen['patients']} patients. Calibrated: at temperature "
+        f"tell {card['label']!r} on {training['images']} radiographs of "
+        f"{training['patients']} patients. Calibrated: at temperature "
         f"{card['temperature']:.2f}, as likely as among its validation radiographs, of "
         f"which {share:.0%} are positive; elsewhere it is another share, and another "
         f"probability. Threshold: {card['threshold']['value']:.3f} "

@@ -172,19 +172,19 @@ def train(options: Train) -> None:
     )
     save(trained, options.out)
     patient = index.patient[part == "test"]
-    found = evaluate(trained, sets[1], key=jax.random.key(0), patient=patient)
-    write_json(options.out / "report.json", summary(found))
-    _show(found, f"{options.data}, patients held out")
+    agreement = evaluate(trained, sets[1], key=jax.random.key(0), patient=patient)
+    write_json(options.out / "report.json", summary(agreement))
+    _show(agreement, f"{options.data}, patients held out")
 
 
 def judge(options: Evaluate) -> None:
     """Print how a network does on other radiographs."""
     net = load(options.net)
     radiographs, index = radiographs_of(options.data, net.config.side, None)
-    found = evaluate(net, radiographs, key=jax.random.key(0), patient=index.patient)
+    agreement = evaluate(net, radiographs, key=jax.random.key(0), patient=index.patient)
     if options.json is not None:
-        write_json(options.json, summary(found))
-    _show(found, options.data)
+        write_json(options.json, summary(agreement))
+    _show(agreement, options.data)
 
 
 def apply(options: Apply) -> None:
@@ -256,20 +256,20 @@ def _apply_one(name: str, target: str, net: Any, options: Apply) -> tuple[Any, .
         return name, "no", "", "", "", error.reason
     small = square(pixels, net.config.side).astype(np.float32)
     probability = predict(net, small[None])[0]
-    found = checked(probability)
-    quality = found.quality
+    result = checked(probability)
+    quality = result.quality
     numbers = [f"{x:.3f}" for x in (quality.area, quality.balance, quality.confidence)]
     if not quality.accepted:
         return name, "no", *numbers, "; ".join(quality.reasons)
-    mask = placed(found.mask, pixels.shape)
+    mask = placed(result.mask, pixels.shape)
     _write_png(options.out / "masks" / target, mask * np.uint8(255))
     if options.radiographs != "none":
         change = lungs_only if options.radiographs == "lungs" else lungs_removed
         radiograph = np.asarray(
             change(jnp.asarray(pixels), jnp.asarray(mask), options.blur)
         )
-        shown = np.round(255 * radiograph).clip(0, 255).astype(np.uint8)
-        _write_png(options.out / options.radiographs / target, shown)
+        grey = np.round(255 * radiograph).clip(0, 255).astype(np.uint8)
+        _write_png(options.out / options.radiographs / target, grey)
     return name, "yes", *numbers, ""
 
 
@@ -306,12 +306,12 @@ def radiographs_of(
         ValueError: for a folder without masks.
     """
     if data == PHANTOM:
-        drawn = generate(
+        phantom = generate(
             jax.random.key(0), Cohort(patients=_PHANTOM_PATIENTS, size=side)
         )
-        whole = drawn.lungs.any(axis=1, keepdims=True)
-        mask = whole if outputs == 1 else drawn.lungs
-        return Radiographs(drawn.images, mask), drawn.index
+        whole = phantom.lungs.any(axis=1, keepdims=True)
+        mask = whole if outputs == 1 else phantom.lungs
+        return Radiographs(phantom.images, mask), phantom.index
     index = build(data).index
     names = ("right_lung", "left_lung") if outputs == 2 else ("lungs",)
     rows = [

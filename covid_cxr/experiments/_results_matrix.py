@@ -129,7 +129,7 @@ def _changed(record: Mapping[str, Any]) -> str:
         if row["test"] == "own"
     }
     base = own(record["studies"].get("as published", {"rows": ()}))
-    told = [
+    changes = [
         f"{name}, {title} on {place[0]}: {interval(row[key], digits=2)} for "
         f"{interval(base[place][key], digits=2)}"
         for name, study in record["studies"].items()
@@ -139,7 +139,7 @@ def _changed(record: Mapping[str, Any]) -> str:
     ]
     return (
         "**What a repair changes alone**, by more than the 95 % intervals (AUC, "
-        f"sensitivity, specificity): {'; '.join(told) or 'nothing'}. The rest is "
+        f"sensitivity, specificity): {'; '.join(changes) or 'nothing'}. The rest is "
         "within them. They are over patients; chance in training, which the areas of "
         "the seeds show, is not in them."
     )
@@ -153,9 +153,11 @@ def _apart(one: Any, other: Any) -> bool:
 
 def _unrecorded(record: Mapping[str, Any]) -> list[str]:
     """Say which studies of the matrix are not recorded, or not to the end."""
-    held = record["studies"]
-    lacking = [name for name in STUDIES if name not in held]
-    lacking += [f"{k} of {name}" for name, one in held.items() for k in one["missing"]]
+    studies = record["studies"]
+    lacking = [name for name in STUDIES if name not in studies]
+    lacking += [
+        f"{k} of {name}" for name, one in studies.items() for k in one["missing"]
+    ]
     return [f"Not recorded yet: {'; '.join(lacking)}.", ""] if lacking else []
 
 
@@ -167,9 +169,9 @@ def _time(record: Mapping[str, Any]) -> str:
 def cell(rows: Rows, mix: str, test: str, key: str = "auc", **where: str) -> Any:
     """Return a recorded estimate, of a ResNet-18 from random weights if not said."""
     usual = {"encoder": "resnet18", "pretraining": "none", "preprocessing": "none"}
-    wanted = {**usual, **where, "mix": mix, "test": test}
+    keys = {**usual, **where, "mix": mix, "test": test}
     return next(
-        (row[key] for row in rows if all(row[n] == v for n, v in wanted.items())), None
+        (row[key] for row in rows if all(row[n] == v for n, v in keys.items())), None
     )
 
 
@@ -184,12 +186,12 @@ def _verdict(lower: Any, higher: Any) -> str:
 
 def _believed(rows: Rows) -> str:
     """Say which of the paper's warnings the record bears out."""
-    told = ["**Which warnings are borne out** (ResNet-18 from random weights)."]
+    texts = ["**Which warnings are borne out** (ResNet-18 from random weights)."]
 
     def warn(text: str, lower: Any, higher: Any) -> None:
         if lower is not None and higher is not None:
             numbers = (interval(one, digits=2) for one in (lower, higher))
-            told.append(text.format(*numbers) + f": {_verdict(lower, higher)}.")
+            texts.append(text.format(*numbers) + f": {_verdict(lower, higher)}.")
 
     own = cell(rows, "target", "own")
     called = cell(rows, "target", "own", "specificity")
@@ -242,7 +244,7 @@ def _believed(rows: Rows) -> str:
         own,
         cell(rows, "target", "own", encoder="resnet50"),
     )
-    return " ".join(told)
+    return " ".join(texts)
 
 
 def figure() -> Any:
@@ -261,8 +263,8 @@ def figure() -> Any:
     names = list(dict.fromkeys((row["mix"], row["encoder"]) for row in rows))
     starts = list(dict.fromkeys(row["pretraining"] for row in rows))
     middle = (len(starts) - 1) / 2
-    drawn = blank(13.0, 0.42 * len(names) + 1.6)
-    axes = drawn.subplots(1, len(panels), sharey=True)
+    canvas = blank(13.0, 0.42 * len(names) + 1.6)
+    axes = canvas.subplots(1, len(panels), sharey=True)
     for panel, (test, key, title) in zip(axes, panels, strict=True):
         for row in rows:
             at_home = row["test"] == "own" and row["mix"] == test
@@ -283,5 +285,5 @@ def figure() -> Any:
     for kind, name in enumerate(starts):
         start = "random weights" if name == "none" else f"pneumonia of {name}"
         axes[0].plot([], [], "osD"[kind], color=COLOURS[kind], label=f"from {start}")
-    drawn.legend(loc="outside lower center", ncols=len(starts), frameon=False)
-    return drawn
+    canvas.legend(loc="outside lower center", ncols=len(starts), frameon=False)
+    return canvas

@@ -41,12 +41,12 @@ def fired(probes: Mapping[str, Any]) -> list[str]:
 
 def sections() -> list[str]:
     """Return the section's Markdown lines; nothing if nothing was recorded."""
-    held = record()
-    if held is None:
+    data = record()
+    if data is None:
         return []
     rates = [
         [name, len(draws), sum(map(bool, draws)), ", ".join(_names(draws)) or "none"]
-        for name, draws in held["rates"].items()
+        for name, draws in data["rates"].items()
     ]
     lines = [
         "## Planted shortcuts: what the probes of data see",
@@ -54,16 +54,16 @@ def sections() -> list[str]:
         "Radiographs with classes dealt among patients at random, so that nothing "
         "tells them, and a shortcut planted in one class at the stored size (512 "
         "pixels; "
-        f"{held['stored']['phantom']} in synthetic ones), before they are reduced to "
-        f"{held['side']}. How often a probe raises an alarm, 1,000 radiographs a draw:",
+        f"{data['stored']['phantom']} in synthetic ones), before they are reduced to "
+        f"{data['side']}. How often a probe raises an alarm, 1,000 radiographs a draw:",
         "",
         *markdown(("planted", "draws", "with an alarm", "by"), rates),
         "",
     ]
-    columns = list(held["table"])
+    columns = list(data["table"])
     if columns:
-        lines += _table(held["table"], columns)
-    return [*lines, f"`{held['command']}`", ""]
+        lines += _table(data["table"], columns)
+    return [*lines, f"`{data['command']}`", ""]
 
 
 def _table(table: Mapping[str, Any], columns: list[str]) -> list[str]:
@@ -100,15 +100,15 @@ def _unseen(part: Mapping[str, Any]) -> str:
 
 def _over_the_lung(table: Mapping[str, Any]) -> str:
     """Return the area that the whole radiograph gives for the strongest device."""
-    said = []
+    texts = []
     for part, rows in table.items():
         if "device over the lung" in rows:
             probes = rows["device over the lung"][STRENGTHS[-1]]
             value, low, high = map(float, probes["linear, whole radiograph"][:3])
             ends = "none" if low != low else f"{low:.2f} to {high:.2f}"
-            said.append(f"{part}: {value:.2f} ({ends})")
+            texts.append(f"{part}: {value:.2f} ({ends})")
     head = "a strong device over the lung, AUC with its 95 % interval: "
-    return head + ", ".join(said)
+    return head + ", ".join(texts)
 
 
 def _letters(probes: Mapping[str, Any]) -> str:
@@ -121,14 +121,14 @@ def _names(draws: list[list[str]]) -> list[str]:
 
 def figure() -> Any:
     """Draw the largest area of a probe that may raise an alarm, by shortcut."""
-    held = record()
-    if held is None:
+    data = record()
+    if data is None:
         raise FileNotFoundError(f"{RECORDED}: no {NAME}.json")
-    table, columns = held["table"], list(held["table"])
+    table, columns = data["table"], list(data["table"])
     names = list(dict.fromkeys(name for part in table.values() for name in part))
     areas = np.full((len(names), 3 * len(columns)), np.nan)
-    drawn = blank(1.9 * len(columns) + 3.4, 0.27 * len(names) + 1.9)
-    axis = drawn.subplots()
+    canvas = blank(1.9 * len(columns) + 3.4, 0.27 * len(names) + 1.9)
+    axis = canvas.subplots()
     for i, name in enumerate(names):
         for j, part in enumerate(columns):
             for k, word in enumerate(STRENGTHS):
@@ -163,8 +163,8 @@ def figure() -> Any:
         "Largest AUC of a probe that may raise an alarm", pad=20, fontsize=11
     )
     axis.set_xlabel("strength of the shortcut")
-    drawn.colorbar(image, label="AUC (0.5: chance)")
+    canvas.colorbar(image, label="AUC (0.5: chance)")
     key = [f"{letter}: {name}" for name, letter in LETTERS.items()]
     rows = [", ".join(key[k : k + 4]) for k in range(0, len(key), 4)]
-    drawn.supxlabel("letters, alarms of " + "\n".join(rows), fontsize=9)
-    return drawn
+    canvas.supxlabel("letters, alarms of " + "\n".join(rows), fontsize=9)
+    return canvas

@@ -67,9 +67,9 @@ def recorded(config: StudyConfig, folder: Path) -> dict[str, Any]:
         config: the study.
         folder: its run folder.
     """
-    found = collect(config, folder)
+    results = collect(config, folder)
     rows: list[dict[str, Any]] = []
-    for row in found.rows:
+    for row in results.rows:
         mix = config.mixes[row.cell.mix]
         if row.test in (mix.target, mix.other) and _same(row, rows):
             continue  # its own test part once more
@@ -79,16 +79,16 @@ def recorded(config: StudyConfig, folder: Path) -> dict[str, Any]:
         if ordinary is not None:
             name = f"{row.test}: pneumonia taken for it"
             rows.append(one | {"test": name, "seeds": []} | figures(ordinary))
-    told = ("core_s", "wall_s", "train", "stage_one", "epoch", "overlaps_let_pass")
+    fields = ("core_s", "wall_s", "train", "stage_one", "epoch", "overlaps_let_pass")
     return {
         "config": {"epochs": config.epochs, "seeds": config.seeds, "side": config.side},
         "rows": rows,
         "records": {
-            key: {name: one[name] for name in told}
-            for key, one in found.records.items()
+            key: {name: one[name] for name in fields}
+            for key, one in results.records.items()
             if "stage" in one
         },
-        "missing": [cell.key for cell in found.missing],
+        "missing": [cell.key for cell in results.missing],
     }
 
 
@@ -128,9 +128,9 @@ def _other(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     for key, value in own.items():
         if value != defaults[key]:
             listed = value if isinstance(value, list) else [value]
-            shown = ["FOLDER"] if isinstance(value, Path) else map(str, listed)
-            shown = [] if value is True else shown
-            texts.append(" ".join((f" --{key.replace('_', '-')}", *shown)))
+            words = ["FOLDER"] if isinstance(value, Path) else map(str, listed)
+            words = [] if value is True else words
+            texts.append(" ".join((f" --{key.replace('_', '-')}", *words)))
     return "".join(texts)
 
 
@@ -158,22 +158,22 @@ def main(
     parser.add_argument("--record-only", action="store_true")
     options = parser.parse_args(arguments)
     options.run_dir = options.run_dir.absolute()
-    held = studies(options)
-    wrong = sorted(set(options.only or ()) - set(held))
+    configs = studies(options)
+    wrong = sorted(set(options.only or ()) - set(configs))
     if wrong:
-        parser.error(f"--only: expected some of {list(held)}, got {wrong[0]!r}")
+        parser.error(f"--only: expected some of {list(configs)}, got {wrong[0]!r}")
     target = RECORDED / f"{name}.json"
     own = {key: value for key, value in vars(options).items() if key not in _COMMON}
     parts = dict(runs.read_json(target)["studies"]) if target.exists() else {}
-    for one in held if options.only is None else options.only:
+    for one in configs if options.only is None else options.only:
         place = options.run_dir / one.replace(" ", "-")
         wall, core = time.monotonic(), time.process_time()
         if not options.record_only:
-            run(held[one], place, report=lambda text: print(text, flush=True))
+            run(configs[one], place, report=lambda text: print(text, flush=True))
         if not (place / "cells").is_dir():
             continue
         spent = parts.get(one, {}).get("core_s", 0)
-        parts[one] = recorded(held[one], place) | {
+        parts[one] = recorded(configs[one], place) | {
             "wall_s": round(time.monotonic() - wall, 1),
             "core_s": round(spent + time.process_time() - core, 1),
         }
@@ -181,7 +181,7 @@ def main(
         record = {
             "command": command + _other(defaults, own),
             **{key: value for key, value in own.items() if key != "segmenter"},
-            "studies": {one: parts[one] for one in held if one in parts},
+            "studies": {one: parts[one] for one in configs if one in parts},
             **runs.environment(),
         }
         runs.write_json(target, record)

@@ -92,11 +92,11 @@ def sets(data: Path, folder: Path) -> dict[str, Any]:
 def children(folder: Path) -> dict[str, Any]:
     """Write radiographs of the children, each in the folder of its class, once."""
     if not folder.is_dir():
-        held = load("pneumonia_mnist_rebuilt", progress=False)
-        image = (held.train.image * held.std[0] + held.mean[0]) * 255
+        data = load("pneumonia_mnist_rebuilt", progress=False)
+        image = (data.train.image * data.std[0] + data.mean[0]) * 255
         for label in (0, 1):
             (folder / f"{label}").mkdir(parents=True)
-            for row in np.flatnonzero(held.train.label == label)[:CHILDREN]:
+            for row in np.flatnonzero(data.train.label == label)[:CHILDREN]:
                 pixels = np.rint(image[row, ..., 0]).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{label}" / f"{row}.png")
     return {
@@ -112,7 +112,7 @@ def children(folder: Path) -> dict[str, Any]:
 
 def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
     """Return the studies: by what is trained on, by encoder and by preparation."""
-    held = sets(options.data.absolute(), options.run_dir / "sets")
+    tables = sets(options.data.absolute(), options.run_dir / "sets")
     narrow = {"resnet18": {"architecture": "resnet18", "width": options.width}}
     deep = {"resnet50": {"architecture": "resnet50", "width": options.width // 2}}
     first = {
@@ -120,19 +120,19 @@ def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
         for name, one in PRETRAININGS.items()
     }
     plain = {"none": first.pop("none")}
-    found: dict[str, dict[str, Any]] = {}
+    configs: dict[str, dict[str, Any]] = {}
     for name, mixes in GROUPS.items():
         one = {"mixes": mixes, "encoders": narrow, "pretrainings": plain}
-        found[name] = one
+        configs[name] = one
         if options.all or name == "target":
             few = {"pretrainings": first, "seeds": options.seeds[: options.first_seeds]}
             # At 28 pixels radiographs of two children may have one hash.
             let = {"allow": ["duplicates"]}
-            found[f"{name}, pre-trained"] = {**one, **few, **let}
+            configs[f"{name}, pre-trained"] = {**one, **few, **let}
             deeper = {"encoders": deep, "mixes": mixes if options.all else mixes[:1]}
-            found[f"{name}, resnet50"] = {**one, **deeper}
+            configs[f"{name}, resnet50"] = {**one, **deeper}
     if options.segmenter:
-        found["target, lungs"] = {
+        configs["target, lungs"] = {
             "mixes": GROUPS["target"][:2],
             "encoders": narrow,
             "pretrainings": plain,
@@ -141,7 +141,7 @@ def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
             "preprocessing": ["masked", "lungs-equalised"],
         }
     common = {
-        "sets": held,
+        "sets": tables,
         "tests": list(TESTS),
         "side": options.side,
         "seeds": options.seeds,
@@ -161,7 +161,7 @@ def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
                 "mixes": {mix: MIXES[mix] for mix in one["mixes"]},
             }
         )
-        for name, one in found.items()
+        for name, one in configs.items()
     }
 
 

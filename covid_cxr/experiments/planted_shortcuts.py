@@ -100,8 +100,8 @@ def shown(images: Sequence[np.ndarray]) -> Shown:
     """Return 8-bit images as probes get them."""
     grey = [image.astype(np.float32) / 255 for image in images]
     files = np.stack([acquired(Radiograph(x, 8, frozenset())) for x in grey])
-    cut = np.stack([square(x, SIDE) for x in grey])
-    return Shown(np.clip(cut, 0, 1), files)
+    small = np.stack([square(x, SIDE) for x in grey])
+    return Shown(np.clip(small, 0, 1), files)
 
 
 def asked(
@@ -111,20 +111,20 @@ def asked(
     used = np.flatnonzero(label >= 0)
     some = None if lungs is None else lungs[used]
     images, files = data.images[used], data.files[used]
-    found = of_data(index.select(used), label[used], images, some, files=files)
-    return {"images": int(used.size), "probes": recorded(found)}
+    probes = of_data(index.select(used), label[used], images, some, files=files)
+    return {"images": int(used.size), "probes": recorded(probes)}
 
 
 def alarms(index: Index, label: np.ndarray, data: Shown) -> dict[str, Any]:
     """Put those probes of data that may raise an alarm, of one source, no lungs."""
     border = pixels(variants.radiographs_of(data.images, None)["border_only"])
-    found = [
+    probes = [
         metadata_only(index, label),
         probe("linear, border only", index, border, label),
         *spectra.texture(index, label, data.images)[1:],
         *acquisition(index, label, data.files),
     ]
-    return {"images": len(index), "probes": recorded(found)}
+    return {"images": len(index), "probes": recorded(probes)}
 
 
 class Planted:
@@ -150,7 +150,7 @@ def rates(real: Planted) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
             lambda seed=seed: alarms(real.index, classes(real.index, seed), real.plain),
         )
     for name, strength in RATES:
-        held: list[Shown] = []
+        cache: list[Shown] = []
 
         def draw(name: str, strength: int, held: list[Shown], seed: int) -> Any:
             if not held:  # made once for all draws
@@ -163,7 +163,7 @@ def rates(real: Planted) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
 
         for seed in range(EACH):
             key = f"rates|{name}, {STRENGTHS[strength]}|{seed}"
-            yield key, lambda a=(name, strength, held, seed): draw(*a)
+            yield key, lambda a=(name, strength, cache, seed): draw(*a)
 
 
 def table(
@@ -180,7 +180,7 @@ def table(
     """
     for name in PLANTED:
         for strength, word in enumerate(STRENGTHS):
-            held: list[Shown] = []
+            cache: list[Shown] = []
 
             def one(name: str, strength: int, held: list[Shown], size: int) -> Any:
                 deal = lambda size: classes(of.index, 0, size)
@@ -193,7 +193,7 @@ def table(
 
             for size in sizes:
                 key = f"{part}, {size}|{name}|{word}"
-                yield key, lambda a=(name, strength, held, size): one(*a)
+                yield key, lambda a=(name, strength, cache, size): one(*a)
 
 
 def traits() -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
@@ -211,10 +211,10 @@ def traits() -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
         else:
             shortcut = {TRAITS[name]: tied}
             cohort = Cohort(PHANTOMS, size=SIDE, contrast=0.0, shortcuts=shortcut)
-        drawn = generate(jax.random.key(0), cohort)
-        label = drawn.index.label("covid").astype(int)
-        data = Shown(drawn.images, np.full((len(label), COLUMNS), np.nan))
-        return asked(drawn.index, label, data, drawn.lungs.any(axis=1))
+        phantom = generate(jax.random.key(0), cohort)
+        label = phantom.index.label("covid").astype(int)
+        data = Shown(phantom.images, np.full((len(label), COLUMNS), np.nan))
+        return asked(phantom.index, label, data, phantom.lungs.any(axis=1))
 
     for name in (*TRAITS, "hospital"):
         for tied, word in zip(TIED, STRENGTHS, strict=True):
@@ -225,13 +225,13 @@ def traits() -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
 def phantoms() -> tuple[Planted, np.ndarray, np.ndarray]:
     """Return synthetic radiographs without a disease, their classes and their lungs."""
     cohort = Cohort(PHANTOMS, size=STORED, contrast=0.0)
-    drawn = generate(jax.random.key(0), cohort)
-    images = [np.rint(255 * one).astype(np.uint8) for one in drawn.images]
+    phantom = generate(jax.random.key(0), cohort)
+    images = [np.rint(255 * one).astype(np.uint8) for one in phantom.images]
     lungs = np.stack(
-        [square(m.astype(np.float32), SIDE) for m in np.asarray(drawn.lungs.any(1))]
+        [square(m.astype(np.float32), SIDE) for m in np.asarray(phantom.lungs.any(1))]
     )
-    label = drawn.index.label("covid").astype(int)
-    return Planted(drawn.index, images), label, lungs >= 0.5
+    label = phantom.index.label("covid").astype(int)
+    return Planted(phantom.index, images), label, lungs >= 0.5
 
 
 def sample(folder: Path) -> Planted:
@@ -246,7 +246,7 @@ def measured(folder: Path, data: Path, parts: Sequence[str]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "measured.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
-    done = dict(map(json.loads, lines))
+    results = dict(map(json.loads, lines))
     real: list[Planted] = []
 
     def work() -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
@@ -263,14 +263,14 @@ def measured(folder: Path, data: Path, parts: Sequence[str]) -> dict[str, Any]:
                 yield from table("phantom", of, (PHANTOMS,), label, lungs)
 
     for key, measure in work():
-        if key in done:
+        if key in results:
             continue
         core = time.process_time()
-        done[key] = measure() | {"core_s": round(time.process_time() - core, 2)}
+        results[key] = measure() | {"core_s": round(time.process_time() - core, 2)}
         with log.open("a") as file:
-            file.write(json.dumps([key, done[key]]) + "\n")
-        print(key, done[key]["core_s"], flush=True)
-    return done
+            file.write(json.dumps([key, results[key]]) + "\n")
+        print(key, results[key]["core_s"], flush=True)
+    return results
 
 
 def alarmed(one: dict[str, Any]) -> list[str]:
@@ -311,8 +311,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run-dir", type=Path, default=Path("runs/planted-shortcuts"))
     parser.add_argument("--parts", nargs="*", default=["rates", "real", "phantom"])
     options = parser.parse_args(arguments)
-    done = measured(options.run_dir, options.data_dir, options.parts)
-    runs.write_json(RECORDED / f"{NAME}.json", record_of(done))
+    results = measured(options.run_dir, options.data_dir, options.parts)
+    runs.write_json(RECORDED / f"{NAME}.json", record_of(results))
 
 
 if __name__ == "__main__":

@@ -78,16 +78,16 @@ def studies(options: argparse.Namespace) -> dict[str, StudyConfig]:
         "tests": ["own", "nih-three"],
     }
     switched = {AS_PUBLISHED: (), **{one: (one,) for one in SINGLE}, ALL: SINGLE}
-    found = {}
+    configs = {}
     for name, repairs in switched.items():
         ours = OURS if "optimizer" in repairs else {}
         one = {**base, **ours, "name": name, "repairs": list(repairs)}
         if options.segmenter and name == AS_PUBLISHED:
-            cut = {"segmenter": str(options.segmenter.absolute()), "segment": "all"}
+            lungs = {"segmenter": str(options.segmenter.absolute()), "segment": "all"}
             kinds = ["masked", "lungs-equalised"]
-            found["order"] = {**one, **cut, "name": "order", "preprocessing": kinds}
-        found[name] = one
-    return {name: parse(one) for name, one in found.items()}
+            configs["order"] = {**one, **lungs, "name": "order", "preprocessing": kinds}
+        configs[name] = one
+    return {name: parse(one) for name, one in configs.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -93,9 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     probability = np.zeros(radiographs.image.shape, np.float32)
     names = np.unique(fold) if options.only is None else [options.only]
     for name in names:
-        held, place = fold == name, options.run_dir / str(name)
-        net, core = trained(radiographs, held, place)
-        probability[held] = predict(net, radiographs.image[held])[:, 0]
+        test, place = fold == name, options.run_dir / str(name)
+        net, core = trained(radiographs, test, place)
+        probability[test] = predict(net, radiographs.image[test])[:, 0]
         if not (place / "core.json").exists():
             write_json(place / "core.json", round(core, 1))
     if options.only is None:
@@ -118,19 +118,19 @@ def record_of(
     judged = [checked(one[None]) for one in probability]
     masks = np.stack([one.mask for one in judged])
     truth, key = np.asarray(radiographs.mask)[:, 0], jax.random.key(0)
-    found = agreement(masks, truth, key=key, patient=index.patient)
+    result = agreement(masks, truth, key=key, patient=index.patient)
     accepted = np.array([one.quality.accepted for one in judged])
-    dice = found.per_radiograph["dice"]
+    dice = result.per_radiograph["dice"]
     return {
         "command": "python -m covid_cxr.experiments.segmentation_covid --data-dir DIR",
         "seeds": [CONFIG.seed],
         "config": CONFIG,
         "side": SIDE,
         "folds": FOLDS,
-        "films": found.radiographs,
-        "patients": found.patients,
+        "films": result.radiographs,
+        "patients": result.patients,
         "core_s": round(sum(cores), 1),
-        "mean": found.mean,
+        "mean": result.mean,
         "worst": np.sort(dice)[:5].round(3),
         "median": float(np.median(dice)),
         "by_fold": {str(f): float(dice[fold == f].mean()) for f in np.unique(fold)},
@@ -153,14 +153,14 @@ def _across(
     phantom: str | os.PathLike[str],
 ) -> dict[str, Any]:
     """Return what either network makes of the other's radiographs."""
-    key, drawn = jax.random.key(1), cohort(1, 64)
-    there = Radiographs(drawn.images, drawn.lungs)
-    found = {"real on phantom": evaluate(last, there, key=key).mean["dice"]}
+    key, synthetic = jax.random.key(1), cohort(1, 64)
+    there = Radiographs(synthetic.images, synthetic.lungs)
+    dice = {"real on phantom": evaluate(last, there, key=key).mean["dice"]}
     if Path(phantom).exists():
-        found["phantom on real"] = evaluate(
+        dice["phantom on real"] = evaluate(
             load(phantom), radiographs, key=key, patient=index.patient
         ).mean["dice"]
-    return found
+    return dice
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def cohort(seed: int, patients: int, trait: str | None = None) -> Phantom:
     """Return synthetic radiographs, all of them with a trait if one is named."""
     traits = {} if trait is None else {trait: 1.0}
     one = Hospital("phantom", traits=traits)
-    wanted = Cohort(patients=patients, size=SIDE, hospitals=(one,))
-    return generate(jax.random.key(seed), wanted)
+    config = Cohort(patients=patients, size=SIDE, hospitals=(one,))
+    return generate(jax.random.key(seed), config)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run-dir", type=Path, default=Path("runs/segment-phantom"))
     options = parser.parse_args(arguments)
-    drawn = cohort(0, TRAIN)
+    train = cohort(0, TRAIN)
     wall, core = time.monotonic(), time.process_time()
-    trained = fit(CONFIG, Radiographs(drawn.images, drawn.lungs), quiet=False)
+    trained = fit(CONFIG, Radiographs(train.images, train.lungs), quiet=False)
     wall, core = time.monotonic() - wall, time.process_time() - core
     save(trained, options.run_dir)
     sets = {}
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Radiographs(radiographs.images, radiographs.lungs),
             radiographs.index.patient,
         )
-    found = across_sources(trained, sets, key=jax.random.key(0))
+    agreements = across_sources(trained, sets, key=jax.random.key(0))
     record = {
         "command": "python -m covid_cxr.experiments.segmentation_phantom",
         "seeds": [CONFIG.seed],
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "training_core_s": round(core, 1),
         "sets": {
             name: {"films": one.radiographs, "unit": one.unit, "mean": one.mean}
-            for name, one in found.items()
+            for name, one in agreements.items()
         },
         **runs.environment(),
     }

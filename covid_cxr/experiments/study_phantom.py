@@ -44,8 +44,8 @@ CONFOUNDED = (
 def cohort(seed: int, shortcut: str, strength: float) -> Phantom:
     """Return radiographs in which one shortcut, or none, goes with the disease."""
     tied = {} if shortcut == "none" else {shortcut: strength}
-    wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, shortcuts=tied)
-    return generate(jax.random.key(seed), wanted)
+    config = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, shortcuts=tied)
+    return generate(jax.random.key(seed), config)
 
 
 def linear(home: Phantom, away: Phantom) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def linear(home: Phantom, away: Phantom) -> dict[str, Any]:
 def probed(radiographs: Phantom) -> list[dict[str, Any]]:
     """Return the records of all probes that need no network."""
     lungs = radiographs.lungs.any(axis=1)
-    found = of_data(radiographs.index, _label(radiographs), radiographs.images, lungs)
-    return [recorded(one) for one in found]
+    probes = of_data(radiographs.index, _label(radiographs), radiographs.images, lungs)
+    return [recorded(one) for one in probes]
 
 
 def networks() -> StudyConfig:
@@ -112,8 +112,8 @@ def probes_record() -> dict[str, Any]:
             "linear": linear(home, cohort(2, name, -STRENGTH)),
             "probes": probed(home),
         }
-    wanted = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, hospitals=CONFOUNDED)
-    tied = generate(jax.random.key(3), wanted)
+    config = Cohort(PATIENTS, size=SIDE, contrast=CONTRAST, hospitals=CONFOUNDED)
+    tied = generate(jax.random.key(3), config)
     rows["hospital"] = {"probes": probed(tied)}
     return {
         "command": f"python -m covid_cxr.experiments.{NAME}",
@@ -133,7 +133,7 @@ def networks_record(folder: Path) -> dict[str, Any]:
     """Train the networks that are not trained yet, and return what is recorded."""
     config = networks()
     run(config, folder, report=lambda text: print(text, flush=True))
-    found = collect(config, folder)
+    results = collect(config, folder)
     rows = [
         {
             "mix": row.cell.mix,
@@ -142,10 +142,10 @@ def networks_record(folder: Path) -> dict[str, Any]:
             "auc": row.report.metrics["auc"],
             "seeds": row.seeds,
         }
-        for row in found.rows
+        for row in results.rows
         if row.test in ("own", f"away-{row.cell.mix}")
     ]
-    cores = [one["core_s"] for one in found.records.values() if "core_s" in one]
+    cores = [one["core_s"] for one in results.records.values() if "core_s" in one]
     return {"networks": rows, "networks_core_s": round(sum(cores), 1)}
 
 
@@ -166,7 +166,7 @@ def claims(record: Mapping[str, Any]) -> dict[str, bool]:
         if "linear" in one
         for kind in ("whole", "masked")
     }
-    found = {
+    verdicts = {
         "off, no probe fires": not fired["none"],
         "on, probes fire for every shortcut": all(fired[name] for name in TRAITS),
         "on, the linear area elsewhere falls below chance": all(
@@ -184,7 +184,7 @@ def claims(record: Mapping[str, Any]) -> dict[str, bool]:
         border, bright = (
             {kind: areas[name, kind] for kind in KINDS} for name in NETWORKS[1:]
         )
-        found |= {
+        verdicts |= {
             "network, the area elsewhere falls below chance": _below(border["none"])
             and _below(bright["none"]),
             "network, the lungs alone: the border is gone": _above(border["lungs"]),
@@ -200,7 +200,7 @@ def claims(record: Mapping[str, Any]) -> dict[str, bool]:
             )
             and _above(bright["lungs-equalised"]),
         }
-    return found
+    return verdicts
 
 
 def _below(found: Any) -> bool:

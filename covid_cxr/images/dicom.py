@@ -280,8 +280,8 @@ def _convert(
         pixels = luminance(stored) / (2**bits - 1)
         return finished(header.path, pixels, bits, flags | {"rgb"}, spacing)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
-        named = kind if kind in _TERMS else "another interpretation"
-        raise ImageError(header.path, f"expected grey pixels, got {named}")
+        interpretation = kind if kind in _TERMS else "another interpretation"
+        raise ImageError(header.path, f"expected grey pixels, got {interpretation}")
     padding = _padding(header, stored)
     values, low, high = _modality(header, stored, bits, flags)
     pixels = _display(header, values, (low, high), flags, window)
@@ -349,8 +349,10 @@ def _display(
         flags.add("windowed")
         function = header.text("VOILUTFunction") or "LINEAR"
         if function not in _WINDOWS:
-            known = ", ".join(_WINDOWS)
-            raise ImageError(header.path, f"VOILUTFunction: expected one of {known}")
+            functions = ", ".join(_WINDOWS)
+            raise ImageError(
+                header.path, f"VOILUTFunction: expected one of {functions}"
+            )
         return _WINDOWS[function](values, centre[0], width[0])
     return (values - ends[0]) / (ends[1] - ends[0])
 

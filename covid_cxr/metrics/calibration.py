@@ -138,10 +138,10 @@ def reliability(
     number = mass_bins(p, bins)
     points = []
     for index in np.unique(number):
-        chosen = number == index
-        hits, count = int(truth[chosen].sum()), int(chosen.sum())
+        members = number == index
+        hits, count = int(truth[members].sum()), int(members.sum())
         points.append(
-            Bin(count, float(p[chosen].mean()), wilson(hits, count, level=level))
+            Bin(count, float(p[members].mean()), wilson(hits, count, level=level))
         )
     return points
 

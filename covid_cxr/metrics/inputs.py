@@ -96,9 +96,9 @@ def finite(name: str, values: Any, count: int) -> np.ndarray:
     if values.dtype.kind in "iu" and np.any((values > _EXACT) | (values < -_EXACT)):
         raise ValueError(f"{name}: integers beyond 2^53 are not told apart")
     values = values.astype(np.float64)
-    bad = int(np.sum(~np.isfinite(values)))
-    if bad:
-        raise ValueError(f"{name}: {bad} of {count} values are not finite")
+    non_finite = int(np.sum(~np.isfinite(values)))
+    if non_finite:
+        raise ValueError(f"{name}: {non_finite} of {count} values are not finite")
     return values
 
 

@@ -114,11 +114,11 @@ def holm(p_values: Any) -> list[float]:
         p = np.asarray(p_values, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"p_values: expected numbers: {error}") from error
-    known = ~np.isnan(p)
-    if p.ndim != 1 or np.any((p[known] < 0) | (p[known] > 1)):
+    valid = ~np.isnan(p)
+    if p.ndim != 1 or np.any((p[valid] < 0) | (p[valid] > 1)):
         raise ValueError("p_values: expected shape (K,) in [0, 1]")
     out = np.full(p.shape, NAN)
-    order = np.flatnonzero(known)[np.argsort(p[known], kind="stable")]
+    order = np.flatnonzero(valid)[np.argsort(p[valid], kind="stable")]
     factors = np.arange(order.size, 0, -1)
     out[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
     return out.tolist()

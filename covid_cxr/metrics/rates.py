@@ -197,8 +197,8 @@ def odds_ratio(cells: Confusion) -> Any:
     """
     cells = _floats(cells)
     tp, fp, tn, fn = (cell + CORRECTION for cell in cells)
-    known = (cells.tp + cells.fn) * (cells.tn + cells.fp)
-    return _ratio(known, known) * (tp * tn) / (fp * fn)
+    pairs = (cells.tp + cells.fn) * (cells.tn + cells.fp)
+    return _ratio(pairs, pairs) * (tp * tn) / (fp * fn)
 
 
 def bounded_odds(cells: Confusion) -> Any:
@@ -276,5 +276,5 @@ def _float(name: str, cell: Any) -> Any:
 def _ratio(part: Any, whole: Any) -> Any:
     """Return part / whole, NaN where whole is zero; in NumPy or JAX as given."""
     xp = jnp if isinstance(whole, jax.Array) else np
-    known = whole > 0
-    return xp.where(known, part / xp.where(known, whole, 1), xp.nan)
+    nonzero = whole > 0
+    return xp.where(nonzero, part / xp.where(nonzero, whole, 1), xp.nan)

@@ -116,19 +116,19 @@ def evaluate(
     prevalences = tuple(fraction("prevalences", one) for one in prevalences)
     cells = rates.confusion(data.label, data.score, value_of(threshold))
     likely = bool(data.score.min() >= 0 and data.score.max() <= 1)
-    found = _replicated(data, threshold, likely, key, replicates, stratified)
+    resamples = _replicated(data, threshold, likely, key, replicates, stratified)
     point = {"auc": auc(data.label, data.score)}
     point |= {name: float(rate(cells)) for name, rate in RATES.items()}
     if likely:
         point["brier"] = calibration.brier(data.label, data.score)
         point["ece"] = calibration.ece(data.label, data.score, bins=_BINS)
     metrics = {
-        name: found._replace(value={name: value}).estimate(name, level=level)
+        name: resamples._replace(value={name: value}).estimate(name, level=level)
         for name, value in point.items()
     }
     metrics |= _extreme(data, metrics, level)
     for prevalence in prevalences:
-        metrics |= _predictive(cells, found, prevalence, level)
+        metrics |= _predictive(cells, resamples, prevalence, level)
     return Report(
         images=data.label.size,
         patients=data.patients,
@@ -191,10 +191,10 @@ def compare_auc(
         0.5
     """
     scores = (first, second)
-    found = auc_draws(
+    areas = auc_draws(
         label, scores, key=key, patient=patient, replicates=replicates, m=comparisons
     )
-    return found.difference(0, 1, level=level)
+    return areas.difference(0, 1, level=level)
 
 
 class AucDraws(NamedTuple):
@@ -216,14 +216,14 @@ class AucDraws(NamedTuple):
         """Return what :func:`compare_auc` does, of two of the models."""
         value = float(self.area[first] - self.area[second])
         draws = self.draws[first] - self.draws[second]
-        known = draws[~np.isnan(draws)]
-        if value == 0 and known.size and not known.any():  # both rank the images alike
+        valid = draws[~np.isnan(draws)]
+        if value == 0 and valid.size and not valid.any():  # both rank the images alike
             return Estimate(0.0, 0.0, 0.0), 1.0
         estimate = percentile(value, draws, patients=self.patients, level=level)
-        if not known.size or np.isnan(estimate.low):
+        if not valid.size or np.isnan(estimate.low):
             return estimate, NAN
-        sides = [np.mean(known < 0), np.mean(known > 0)]
-        p = 2 * (min(sides) + np.mean(known == 0) / 2)
+        sides = [np.mean(valid < 0), np.mean(valid > 0)]
+        p = 2 * (min(sides) + np.mean(valid == 0) / 2)
         return estimate, float(np.clip(p, 1 / draws.size, 1))
 
 
@@ -251,7 +251,7 @@ def auc_draws(
     models = [scored(label, score, patient) for score in scores]
     one = models[0]
     ranks = np.stack([dense_ranks(model.score) for model in models], axis=1)
-    found = bootstrap(
+    resamples = bootstrap(
         _areas,
         {"label": one.label, "rank": ranks},
         one.patient,
@@ -259,9 +259,9 @@ def auc_draws(
         replicates=max(replicates, _EACH * m),
         stratum=one.label,
     )
-    draws = np.stack([found.draws[f"{i}"] for i in range(len(models))])
+    draws = np.stack([resamples.draws[f"{i}"] for i in range(len(models))])
     areas = np.array([auc(label, score) for score in scores])
-    return AucDraws(areas, draws, found.patients)
+    return AucDraws(areas, draws, resamples.patients)
 
 
 def _areas(data: Any, weight: Array) -> dict[str, Array]:
@@ -349,11 +349,11 @@ def _predictive(
     """Return both predictive values at a prevalence."""
     out = {}
     hit, clear = found.draws["sensitivity"], found.draws["specificity"]
-    drawn = Confusion(hit, 1 - clear, clear, 1 - hit)  # rates in place of counts
+    rate_draws = Confusion(hit, 1 - clear, clear, 1 - hit)  # rates in place of counts
     for name, rate in (("ppv", rates.ppv_at), ("npv", rates.npv_at)):
         out[f"{name}@{prevalence:g}"] = percentile(
             float(rate(cells, prevalence)),
-            rate(drawn, prevalence),
+            rate(rate_draws, prevalence),
             patients=found.patients,
             level=level,
         )

@@ -95,13 +95,13 @@ def percentile(
         return Estimate(NAN, note="undefined on this sample")
     if patients < 2:
         return Estimate(float(value), note="fewer than 2 patients")
-    known = draws[~np.isnan(draws)]
-    lost = 1 - known.size / draws.size
+    valid = draws[~np.isnan(draws)]
+    lost = 1 - valid.size / draws.size
     if lost > _TOLERATED:
         return Estimate(
             float(value), note=f"undefined on {100 * lost:.0f} % of the resamples"
         )
-    low, high = np.quantile(known, [tail, 1 - tail])
+    low, high = np.quantile(valid, [tail, 1 - tail])
     if low == high:
         return Estimate(float(value), note="no variance observed")
     note = f"{100 * lost:.1f} % of the resamples left out" if lost else ""
@@ -129,9 +129,9 @@ def plan(patient: Any, stratum: Any = None) -> Plan:
     group = np.zeros(own.max() + 1, np.int64)
     if stratum is not None:
         kind = numbered("stratum", stratum, count)
-        held = np.zeros((group.size, kind.max() + 1), bool)
-        held[own, kind] = True
-        group = np.unique(held, axis=0, return_inverse=True)[1].reshape(-1)
+        has_kind = np.zeros((group.size, kind.max() + 1), bool)
+        has_kind[own, kind] = True
+        group = np.unique(has_kind, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.argsort(group, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
@@ -205,11 +205,11 @@ def bootstrap(
     """
     check_key(key)
     replicates = whole("replicates", replicates, 1)
-    drawn, count = plan(patient, stratum), np.size(patient)
-    padded = jax.tree.map(lambda leaf: _pad(leaf, count, drawn.patient.size), data)
+    draw_plan, count = plan(patient, stratum), np.size(patient)
+    padded = jax.tree.map(lambda leaf: _pad(leaf, count, draw_plan.patient.size), data)
     # Whole chunks: a remainder would be compiled once more.
     keys = jax.random.split(key, -(-replicates // _CHUNK) * _CHUNK)
-    sample, draws = _run(statistic, padded, drawn, keys)
+    sample, draws = _run(statistic, padded, draw_plan, keys)
     return Replicates(
         {n: float(v) for n, v in sample.items()},
         {

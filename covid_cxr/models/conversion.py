@@ -101,23 +101,23 @@ def convert(
     """
     if grey not in GREY:
         raise ValueError(f"grey: expected one of {GREY}, got {grey!r}")
-    given = read_state(state)
+    arrays = read_state(state)
     dense = "norm5" in params
     if head and "hidden" in params["fc"]:
         raise ValueError("head: torchvision's is linear, this network's is not")
-    wanted = {
+    names = {
         name: torch_name(name, dense=dense)
         for tree in (params, stats)
         for name, _ in named_leaves(tree)
     }
     if not head:
-        wanted = {ours: name for ours, name in wanted.items() if "fc/" not in ours}
-    _check_names(set(wanted.values()), set(given), dense, bool(stats))
+        names = {ours: name for ours, name in names.items() if "fc/" not in ours}
+    _check_names(set(names.values()), set(arrays), dense, bool(stats))
 
     def taken(name: str, leaf: Any) -> Any:
-        if name not in wanted:
+        if name not in names:
             return leaf
-        return jnp.asarray(_fitted(wanted[name], given[wanted[name]], leaf.shape, grey))
+        return jnp.asarray(_fitted(names[name], arrays[names[name]], leaf.shape, grey))
 
     return map_named(taken, params), map_named(taken, stats)
 
@@ -171,8 +171,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many classes
-        said = " ".join(str(error).split())[:200]
-        raise FileError(f"state: {path} is not a PyTorch file: {said}") from error
+        cause = " ".join(str(error).split())[:200]
+        raise FileError(f"state: {path} is not a PyTorch file: {cause}") from error
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -56,17 +56,18 @@ def from_torchxrayvision(
     """
     if not (np.isfinite(std) and std > 0):
         raise ValueError(f"std: expected a positive number, got {std}")
-    made = {
+    arrays = {
         name.removeprefix("model."): value
         for name, value in read_state(state).items()
         if name != "op_threshs"
     }
-    first = next((name for name in _FIRST if name in made), None)
+    first = next((name for name in _FIRST if name in arrays), None)
     if first is None:
         raise ValueError(f"state: has neither {_FIRST[0]} nor {_FIRST[1]}")
-    if made[first].ndim != 4 or made[first].shape[1] != 1:
+    if arrays[first].ndim != 4 or arrays[first].shape[1] != 1:
         raise ValueError(
-            f"state: {first} has shape {made[first].shape}, expected one input channel"
+            f"state: {first} has shape {arrays[first].shape}, expected one input "
+            "channel"
         )
-    made[first] = made[first] * np.float32(2 * _HALF * std)
-    return made
+    arrays[first] = arrays[first] * np.float32(2 * _HALF * std)
+    return arrays

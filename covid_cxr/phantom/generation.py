@@ -295,8 +295,8 @@ def generate(key: Key[Array, ""], cohort: Cohort | None = None) -> Phantom:
     images = np.empty((len(whole.finding), *shape), np.float32)
     lungs = np.empty((len(images), 2, *shape), bool)
     opacity = np.empty_like(images)
-    for rows, drawn in stacks(whole, cohort):
-        images[rows], lungs[rows], opacity[rows] = map(np.asarray, drawn)
+    for rows, stack in stacks(whole, cohort):
+        images[rows], lungs[rows], opacity[rows] = map(np.asarray, stack)
     return Phantom(
         images,
         lungs,

@@ -66,12 +66,12 @@ def load(path: str | os.PathLike[str]) -> Segmenter:
     content = runs.read_json(folder / "segmenter.json")
     try:
         fields = dict(content["config"])
-        moved = fields["augmentation"]
+        motion = fields["augmentation"]
         config = SegmentConfig(
             **{
                 **fields,
                 "net": UNetConfig(**fields["net"]),
-                "augmentation": None if moved is None else Augmentation(**moved),
+                "augmentation": None if motion is None else Augmentation(**motion),
             }
         )
     except (KeyError, TypeError) as error:

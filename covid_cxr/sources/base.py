@@ -234,10 +234,10 @@ class Listing:
         if folder not in self._known:
             try:
                 with os.scandir(self.root / folder) as entries:
-                    found = {e.name for e in entries if not _JUNK.match(e.name)}
+                    files = {e.name for e in entries if not _JUNK.match(e.name)}
             except OSError:
-                found = set()
-            self._known[folder] = found
+                files = set()
+            self._known[folder] = files
         return self._known[folder]
 
     def has(self, path: str) -> bool:
@@ -258,7 +258,7 @@ class Listing:
 
         With None, whatever their suffix, and links to folders, which are not followed.
         """
-        found = []
+        paths = []
         for base, folders, names in os.walk(self.root / folder):
             folders[:] = sorted(name for name in folders if not _JUNK.match(name))
             linked = [name for name in folders if os.path.islink(Path(base) / name)]
@@ -266,8 +266,8 @@ class Listing:
                 suffix = PurePosixPath(name).suffix.lower()
                 listed = suffixes is None or suffix in suffixes
                 if listed and not _JUNK.match(name):
-                    found.append((Path(base) / name).relative_to(self.root).as_posix())
-        return sorted(found)
+                    paths.append((Path(base) / name).relative_to(self.root).as_posix())
+        return sorted(paths)
 
 
 class Rows:
@@ -323,15 +323,15 @@ class Rows:
 
     def _masks(self, masks: Any, where: str) -> dict[str, str]:
         """Return the masks that are there; those that a rule expects may lack."""
-        kept = {}
+        paths = {}
         for name, path in masks.items():
             if not self._safe(path, where):
                 continue
             if self.files and not self.listing.has(path):
                 self.problems.add("missing", path, f"the {name} mask of {where}")
                 continue
-            kept[name] = path
-        return kept
+            paths[name] = path
+        return paths
 
     def unlisted(self, paths: Sequence[str]) -> None:
         """Say which files no row was made of."""
@@ -404,10 +404,10 @@ def view_of(text: str, where: str, problems: Problems, **known: str) -> str:
     Returns:
         One of :data:`covid_cxr.index.VIEWS`.
     """
-    named = {"": "UNKNOWN", "PA": "PA", "AP": "AP"} | known
-    if text.upper() not in named:
+    views = {"": "UNKNOWN", "PA": "PA", "AP": "AP"} | known
+    if text.upper() not in views:
         problems.add("bad value", where, f"view: {text!r} is not known")
-    return named.get(text.upper(), "UNKNOWN")
+    return views.get(text.upper(), "UNKNOWN")
 
 
 def doubtful(names: Iterable[str]) -> str:

@@ -83,10 +83,10 @@ def build(
     problems = Problems()
     name = _release(root)
     if name is None:
-        wanted = " or ".join(LABELS.values())
-        raise FileNotFoundError(f"{root}: no {wanted}")
+        tables = " or ".join(LABELS.values())
+        raise FileNotFoundError(f"{root}: no {tables}")
     people = _participants(root, problems)
-    said = _reports(root / LABELS[name], problems)
+    reports = _reports(root / LABELS[name], problems)
     joined = _joined(root, join, name, problems)
     rows = Rows(name, root, problems, files)
     radiographs = [
@@ -94,27 +94,27 @@ def build(
     ]
     claimed = set()
     for path in radiographs:
-        named = _named(path, people, problems)
-        if named is None:
+        fields = _named(path, people, problems)
+        if fields is None:
             continue
-        claimed.add(named.person)
+        claimed.add(fields.person)
         tags = _side_file(root, path, rows, problems)
-        view = _view(tags, named.view, path, problems)
+        view = _view(tags, fields.view, path, problems)
         if view == "L" and not lateral:
             problems.add("not a radiograph", path, "lateral")
             continue
-        found = said.get((named.person, named.session), {})
-        if not found:
+        findings = reports.get((fields.person, fields.session), {})
+        if not findings:
             problems.add("unlabelled", path, "no report says what is in it")
-        age, sex = people[named.person]
+        age, sex = people[fields.person]
         row = Row(
             path,
-            joined.get(named.person, f"bimcv/{named.person}"),
+            joined.get(fields.person, f"bimcv/{fields.person}"),
             name,
             view=view,
             sex=sex,
             age=age,
-            labels={**found, "covid": int(name == POSITIVE_NAME)},
+            labels={**findings, "covid": int(name == POSITIVE_NAME)},
             flags=child(age) | _flags(tags, bool(joined)),
         )
         rows.add(row, path)
@@ -149,8 +149,8 @@ def _named(path: str, people: Mapping[str, Any], problems: Problems) -> _Named |
 def _flags(tags: dict[str, Any] | None, joined: bool) -> set[str]:
     """Return what is to be known of a radiograph beside its labels."""
     turned = str(_tag(tags or {}, _TURN, "0")) not in ("0", "0.0", "")
-    said = {"no_json": tags is None, "turned": turned, "matched": joined}
-    return {name for name, holds in said.items() if holds}
+    flags = {"no_json": tags is None, "turned": turned, "matched": joined}
+    return {name for name, holds in flags.items() if holds}
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -251,7 +251,7 @@ def _reports(path: Path, problems: Problems) -> dict[tuple[str, str], dict[str, 
     table = read_table(
         path, problems, need=("PatientID", "ReportID", "Labels"), delimiter="\t"
     )
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    by_session: dict[tuple[str, str], dict[str, int]] = {}
     last: dict[str, dict[str, int]] = {}
     for where, get in sorted(table.rows(), key=lambda row: _session(row[1])):
         one = labels(get("Labels"))
@@ -268,8 +268,8 @@ def _reports(path: Path, problems: Problems) -> dict[tuple[str, str], dict[str, 
             if not one:
                 problems.add("unlabelled", where, "'unchanged', and nothing before")
         last[person] = one
-        found[person, session] = one
-    return found
+        by_session[person, session] = one
+    return by_session
 
 
 def _session(get: Get) -> tuple[str, str]:
@@ -347,9 +347,9 @@ def _view(
 ) -> str:
     """Return the view: the tag's, else the series' description, else the name's."""
     from_name = _VIEWS.get(named, "UNKNOWN")
-    shown = str(_tag(tags or {}, _SHOWN, "")).strip().lower()
+    position = str(_tag(tags or {}, _SHOWN, "")).strip().lower()
     series = str(_tag(tags or {}, _SERIES, "")).lower()
-    view = _VIEWS.get(shown)
+    view = _VIEWS.get(position)
     if view is None and re.search(r"\blat", series):
         view = "L"
     if view is None:

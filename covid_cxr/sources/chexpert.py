@@ -107,13 +107,13 @@ def build(
 
 def _view(get: Get, where: str, problems: Problems) -> str:
     """Return the view: AP or PA of a frontal radiograph, L of a lateral one."""
-    side, shown = get("Frontal/Lateral"), get("AP/PA")
+    side, position = get("Frontal/Lateral"), get("AP/PA")
     if side == "Lateral":
         return "L"
-    known = {"AP": "AP", "PA": "PA", "LL": "L", "RL": "L"}
-    if side != "Frontal" or shown not in (*known, ""):
-        problems.add("bad value", where, f"view: {side!r}, {shown!r}")
-    return known.get(shown, "UNKNOWN")
+    views = {"AP": "AP", "PA": "PA", "LL": "L", "RL": "L"}
+    if side != "Frontal" or position not in (*views, ""):
+        problems.add("bad value", where, f"view: {side!r}, {position!r}")
+    return views.get(position, "UNKNOWN")
 
 
 def labels_of(
@@ -122,13 +122,13 @@ def labels_of(
     """Return the findings; a blank, and a cell that is no label, is unknown."""
     meaning = {"": UNKNOWN, "1": POSITIVE, "0": NEGATIVE}
     meaning["-1"] = POLICY[str(uncertain)]
-    found = {}
+    findings = {}
     for name in FINDINGS:
         cell = get(name).removesuffix(".0")
         if cell not in meaning:
             problems.add("bad value", where, f"{name}: {get(name)!r} is no label")
-        found[name.lower().replace(" ", "_")] = meaning.get(cell, UNKNOWN)
-    return found | {"covid": NEGATIVE}
+        findings[name.lower().replace(" ", "_")] = meaning.get(cell, UNKNOWN)
+    return findings | {"covid": NEGATIVE}
 
 
 def _detect(root: Path) -> bool:

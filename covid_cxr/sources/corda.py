@@ -130,10 +130,10 @@ def _place(rows: Rows, renders: list[str], path: str) -> str:
 
 def _label(text: str, column: str, where: str, problems: Problems) -> int:
     """Return a label of 0, 1 or blank."""
-    known = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": UNKNOWN, "nan": UNKNOWN}
-    if text.lower() not in known:
+    values = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": UNKNOWN, "nan": UNKNOWN}
+    if text.lower() not in values:
         problems.add("bad value", where, f"{column}: {text!r} is no label")
-    return known.get(text.lower(), UNKNOWN)
+    return values.get(text.lower(), UNKNOWN)
 
 
 SOURCE = Source(

@@ -89,8 +89,8 @@ def findings(text: str) -> tuple[str, ...]:
 
 def unknown_parts(text: str) -> tuple[str, ...]:
     """Return the parts of a finding that are none of the set's: misspelt, or new."""
-    known = _PNEUMONIAS | _OTHERS | set(_UNLABELLED)
-    return tuple(part for part in findings(text) if part not in known)
+    vocabulary = _PNEUMONIAS | _OTHERS | set(_UNLABELLED)
+    return tuple(part for part in findings(text) if part not in vocabulary)
 
 
 def labels(text: str) -> dict[str, int]:
@@ -149,14 +149,14 @@ def build(
     rows = Rows(NAME, root, problems, files)
     modern = table.has("modality")
     for where, get in table.rows():
-        kind, shown = get("modality"), get("view")
-        view = _VIEWS.get(shown.upper())
+        kind, cell = get("modality"), get("view")
+        view = _VIEWS.get(cell.upper())
         other = modern and kind.lower() not in ("x-ray", "")
         if other or view is None or (view == "L" and not lateral):
             problems.add(
                 "not a radiograph",
                 get("filename") or where,
-                f"{where}: modality {kind!r}, view {shown!r}",
+                f"{where}: modality {kind!r}, view {cell!r}",
             )
             continue
         path = _image(rows, get("folder") or "images", get("filename"), where)
@@ -176,12 +176,12 @@ def build(
 
 def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) -> Row:
     """Return an image's row; a finding that is no label leaves all labels unknown."""
-    found = labels(get("finding"))
+    values = labels(get("finding"))
     unknown = unknown_parts(get("finding"))
     if unknown:
         detail = f"{where}: finding {get('finding')!r}: {unknown[0]!r} is not known"
         rows.problems.add("bad value", path, detail)
-    elif not found:
+    elif not values:
         rows.problems.add("unlabelled", path, f"{where}: finding {get('finding')!r}")
     age = age_of(get("age"), where, rows.problems)
     return Row(
@@ -193,7 +193,7 @@ def _row(rows: Rows, path: str, person: str, view: str, get: Get, where: str) ->
         sex=sex_of(get("sex")),
         licence=get("license"),
         age=age,
-        labels=found,
+        labels=values,
         masks=_mask(rows, path) if rows.files else {},
         flags=child(age),
     )

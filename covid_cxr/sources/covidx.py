@@ -81,17 +81,17 @@ def build(root: Path, *, files: bool = True) -> Built:
 
 def _tables(root: Path) -> dict[str, Path]:
     """Return each part's list; two of one part are a ValueError."""
-    found: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     for path in sorted(root.glob("*.txt")):
         match = _TABLE.fullmatch(path.name)
         if match and path.is_file():
-            if match[1] in found:
-                names = f"{found[match[1]].name} and {path.name}"
+            if match[1] in tables:
+                names = f"{tables[match[1]].name} and {path.name}"
                 raise ValueError(f"{root}: two lists of one part, {names}")
-            found[match[1]] = path
-    if not found:
+            tables[match[1]] = path
+    if not tables:
         raise FileNotFoundError(f"{root}: no list such as train_COVIDx9B.txt")
-    return found
+    return tables
 
 
 def _lines(path: Path) -> list[str]:

@@ -75,7 +75,7 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
         raise ValueError("files: the names of the files are this set's only table")
     problems = Problems()
     rows = Rows(NAME, root, problems, files)
-    seen: dict[tuple[str, ...], str] = {}
+    places: dict[tuple[str, ...], str] = {}
     schemes: dict[str, str] = {}
     walked = rows.listing.walk(".")
     for path in sorted(walked, key=lambda p: (p.count("/"), p)):
@@ -83,23 +83,23 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
         if len(parts) < 3 or parts[-2] not in _FOLDERS or parts[-3] not in _SPLITS:
             problems.add("unlisted", path, "not in a folder of this layout")
             continue
-        named = parse(PurePosixPath(path).stem)
-        if named is None:
+        entry = parse(PurePosixPath(path).stem)
+        if entry is None:
             problems.add("bad value", path, "the name has neither form of this set")
             continue
-        if (named.finding == "normal") != (parts[-2] == "NORMAL"):
-            problems.add("ambiguous", path, f"a {named.finding} name in {parts[-2]}")
+        if (entry.finding == "normal") != (parts[-2] == "NORMAL"):
+            problems.add("ambiguous", path, f"a {entry.finding} name in {parts[-2]}")
             continue
-        if scheme not in ("any", named.scheme):
-            problems.add("unlisted", path, f"named by scheme ({named.scheme})")
+        if scheme not in ("any", entry.scheme):
+            problems.add("unlisted", path, f"named by scheme ({entry.scheme})")
             continue
-        schemes.setdefault(named.scheme, path)
-        first = seen.setdefault(parts[-3:], path)
+        schemes.setdefault(entry.scheme, path)
+        first = places.setdefault(parts[-3:], path)
         if first != path:  # archives that hold the whole folder once more
             problems.add("duplicate", path, f"the same place as {first}")
             continue
-        rows.add(_row(path, named, parts[-3]), path)
-    if not seen and not problems:
+        rows.add(_row(path, entry, parts[-3]), path)
+    if not places and not problems:
         raise FileNotFoundError(
             f"{root}: no radiographs in train/NORMAL or train/PNEUMONIA"
         )

@@ -61,8 +61,10 @@ def build(
         path = f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"
         view = _view(get)
         if view == "" or (view == "L" and not lateral):
-            shown = get("ViewPosition")
-            problems.add("not a radiograph", path, f"{where}: no frontal view {shown}")
+            position = get("ViewPosition")
+            problems.add(
+                "not a radiograph", path, f"{where}: no frontal view {position}"
+            )
             continue
         labels = findings.get((subject, study))
         if labels is None:
@@ -88,11 +90,11 @@ def build(
 
 def _view(get: Get) -> str:
     """Return PA, AP, L or UNKNOWN, "" for another; a blank position by the code."""
-    shown = get("ViewPosition").upper()
-    if shown in ("LATERAL", "LL", "RL", "XTABLE LATERAL"):
+    position = get("ViewPosition").upper()
+    if position in ("LATERAL", "LL", "RL", "XTABLE LATERAL"):
         return "L"
-    if shown:
-        return _FRONTAL.get(shown, "")
+    if position:
+        return _FRONTAL.get(position, "")
     code = get("ViewCodeSequence_CodeMeaning").lower()
     return "L" if "lateral" in code else _CODES.get(code, "UNKNOWN" if not code else "")
 
@@ -102,14 +104,14 @@ def _findings(
 ) -> dict[tuple[str, str], dict[str, int]]:
     """Return a study's findings; of a study that is there twice, unknown ones."""
     need = ("subject_id", "study_id", *FINDINGS)
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    by_study: dict[tuple[str, str], dict[str, int]] = {}
     for where, get in _table(root, "chexpert", need, problems).rows():
         study = get("subject_id"), get("study_id")
         labels = labels_of(get, where, uncertain, problems)
-        if found.setdefault(study, labels) != labels:
+        if by_study.setdefault(study, labels) != labels:
             problems.add("ambiguous", where, "contradicts an earlier row of its study")
-            found[study] = dict.fromkeys(labels, UNKNOWN)
-    return found
+            by_study[study] = dict.fromkeys(labels, UNKNOWN)
+    return by_study
 
 
 def _official(root: Path, problems: Problems) -> frozenset[str]:

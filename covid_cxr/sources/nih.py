@@ -79,9 +79,11 @@ def labels(text: str) -> dict[str, int] | str:
         return f"unknown finding {wrong[0]!r}" if wrong else "no finding named"
     if "No Finding" in names and len(names) > 1:
         return f"'No Finding' beside a finding: {text!r}"
-    known = {name.lower(): POSITIVE if name in names else NEGATIVE for name in FINDINGS}
+    findings = {
+        name.lower(): POSITIVE if name in names else NEGATIVE for name in FINDINGS
+    }
     # All radiographs are older than the disease.
-    return known | {"no_finding": int("No Finding" in names), "covid": NEGATIVE}
+    return findings | {"no_finding": int("No Finding" in names), "covid": NEGATIVE}
 
 
 def build(root: Path, *, files: bool = True) -> Built:
@@ -104,12 +106,12 @@ def build(root: Path, *, files: bool = True) -> Built:
     rows = Rows(NAME, root, problems, files)
     places = _places(rows.listing) if files and not table.has("file") else {}
     official = _official(root)
-    seen: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for where, get in table.rows():
         name = get("Image Index")
         path = get("file") or places.get(name, f"images/{name}")
-        if table.has("file") and seen.setdefault(name, path) != path:
-            problems.add("ambiguous", path, f"{where}: {name} is also {seen[name]}")
+        if table.has("file") and paths.setdefault(name, path) != path:
+            problems.add("ambiguous", path, f"{where}: {name} is also {paths[name]}")
             continue
         patient = _patient(get("Patient ID"), name)
         if patient is None:
@@ -130,10 +132,10 @@ def build(root: Path, *, files: bool = True) -> Built:
 
 def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> Row:
     """Return a radiograph's row; what its cells do not say is unknown."""
-    found = labels(get("Finding Labels"))
-    if isinstance(found, str):
-        problems.add("bad value", path, f"{where}: {found}")
-        found = {}
+    findings = labels(get("Finding Labels"))
+    if isinstance(findings, str):
+        problems.add("bad value", path, f"{where}: {findings}")
+        findings = {}
     age = age_of(get("Patient Age").rstrip("Yy"), where, problems)
     return Row(
         path,
@@ -147,7 +149,7 @@ def _row(path: str, patient: int, get: Get, where: str, problems: Problems) -> R
         spacing=_spacing(get, where, problems),
         height=_side(get("Height]"), where, problems),
         width=_side(get("OriginalImage[Width"), where, problems),
-        labels=found,
+        labels=findings,
         flags=child(age),
     )
 
@@ -171,17 +173,17 @@ def boxes(root: Path) -> dict[str, list[Box]]:
         problems,
         need=("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"),
     )
-    found: dict[str, list[Box]] = {}
+    by_radiograph: dict[str, list[Box]] = {}
     for where, get in table.rows():
         sides = [
             number(get(column), where, column, problems)
             for column in ("Bbox [x", "y", "w", "h]")
         ]
         label = get("Finding Label").replace("Infiltrate", "Infiltration")
-        found.setdefault(get("Image Index"), []).append(Box(label, *sides))
+        by_radiograph.setdefault(get("Image Index"), []).append(Box(label, *sides))
     if problems:
         raise ValueError(f"BBox_List_2017.csv: {problems[0]}")
-    return found
+    return by_radiograph
 
 
 def _table(root: Path, problems: Problems) -> Table:

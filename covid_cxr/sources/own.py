@@ -95,10 +95,10 @@ class Columns:
     def __post_init__(self) -> None:
         if not self.image:
             raise ValueError("image: expected the name of a column, got none")
-        taken = {}  # a label may be told by another field, such as the sex
+        owners = {}  # a label may be told by another field, such as the sex
         for field in dataclasses.fields(self):
             called = str(getattr(self, field.name)).strip().lower()
-            other = taken.setdefault(called or field.name, field.name)
+            other = owners.setdefault(called or field.name, field.name)
             both = {other, field.name}
             if len(both) > 1 and ("label" not in both or both & {"image", "patient"}):
                 raise ValueError(f"{field.name}: {called!r} is the column of {other}")
@@ -133,8 +133,8 @@ class Label:
     def value(self, text: str) -> int | None:
         """Return 1, 0 or -1, or None for a spelling that nothing names."""
         spelt = _spelling(text)
-        for value, known in ((1, self.positive), (0, self.negative)):
-            if spelt in map(_spelling, known):
+        for value, spellings in ((1, self.positive), (0, self.negative)):
+            if spelt in map(_spelling, spellings):
                 return value
         return UNKNOWN if spelt in ("", *map(_spelling, self.unknown)) else None
 
@@ -185,31 +185,31 @@ def build(
     except re.error as error:
         raise ValueError(f"patients: {patients!r} is no pattern: {error}") from error
     if table is None:
-        entries, known = _in_folders(rows, bool(labels)), set()
+        entries, fields = _in_folders(rows, bool(labels)), set()
     else:
-        read = read_any(table, problems)
-        known = _columns(read, columns, labels, pattern, problems)
-        entries = _in_table(read, columns, rows)
-    if pattern is None and "patient" not in known:
+        sheet = read_any(table, problems)
+        fields = _columns(sheet, columns, labels, pattern, problems)
+        entries = _in_table(sheet, columns, rows)
+    if pattern is None and "patient" not in fields:
         detail = (
             "every image counts as its own patient, and a study will not split them: "
             "name a column for the patient, or a pattern, see `patients`"
         )
         problems.add("grouping", table.name if table else ".", detail)
-    named: set[str] = set()
+    paths: set[str] = set()
     for entry in entries:
-        row = _row(entry, rows, columns, known, labels, pattern)
-        named.add(entry.path)
+        row = _row(entry, rows, columns, fields, labels, pattern)
+        paths.add(entry.path)
         if row is not None:
             rows.add(row, entry.where)
-            named |= set(row.masks.values())
-    if not named:
+            paths |= set(row.masks.values())
+    if not paths:
         raise FileNotFoundError(f"{table or root}: no image in it")
     if table is not None and files:
-        files_there = set(rows.listing.walk(".", None)) - named
+        files_there = set(rows.listing.walk(".", None)) - paths
         rows.unlisted([p for p in sorted(files_there) if shows(root / p)])
     built = rows.built()
-    if pattern is not None or "patient" in known:
+    if pattern is not None or "patient" in fields:
         _spelt_alike(built)
     return built
 
@@ -235,13 +235,13 @@ def _columns(
     problems: Problems,
 ) -> set[str]:
     """Return the fields that a table has; what it must have and lacks is an error."""
-    known, lacking = set(), []
+    fields, lacking = set(), []
     own = {field.name for field in dataclasses.fields(columns)} - {"label"}
     optional = own - {"image", "patient"}
     for field in sorted(own):
         called = getattr(columns, field)
         if called and table.has(called):
-            known.add(field)
+            fields.add(field)
         elif field == "patient" and (pattern is not None or not called):
             continue
         elif field in optional and called in ("", field):
@@ -253,7 +253,7 @@ def _columns(
     if lacking:
         detail = f"{', '.join(lacking)}: known by a DICOM header at most"
         problems.add("no column", table.name, detail)
-    return known
+    return fields
 
 
 def _in_table(table: Table, columns: Columns, rows: Rows) -> Iterator[_Entry]:
@@ -330,10 +330,10 @@ def _row(
         problems.add("bad value", where, f"sex: {cell('sex')!r} is not known")
     written = dicom.age_in_years(cell("age"))
     age = age_of(cell("age"), where, problems) if math.isnan(written) else written
-    height, width, said = _header(rows, entry.path)
-    if said is not None:
-        view = said.view if view == "UNKNOWN" else view
-        age = said.age if math.isnan(age) else age
+    height, width, header = _header(rows, entry.path)
+    if header is not None:
+        view = header.view if view == "UNKNOWN" else view
+        age = header.age if math.isnan(age) else age
     if view == "L":
         problems.add("not a radiograph", entry.path, f"{where}: a lateral view")
         return None
@@ -349,9 +349,9 @@ def _row(
         f"{rows.source}/{patient}",
         f"{rows.source}/{source}" if source else rows.source,
         view=view,
-        sex=sex_of(cell("sex")) or (said.sex if said else ""),
+        sex=sex_of(cell("sex")) or (header.sex if header else ""),
         age=age,
-        spacing=said.spacing if said else math.nan,
+        spacing=header.spacing if header else math.nan,
         date=_date(cell("date"), where, problems),
         height=height,
         width=width,
@@ -393,8 +393,8 @@ def _header(rows: Rows, path: str) -> tuple[int, int, dicom.Attributes | None]:
     try:
         file = rows.root / path
         if _is_dicom(file):
-            said = dicom.attributes(file)
-            return said.height, said.width, said
+            attributes = dicom.attributes(file)
+            return attributes.height, attributes.width, attributes
         return *stored_size(file), None
     except ImageError:  # said, with its reason, when it is read
         return 0, 0, None

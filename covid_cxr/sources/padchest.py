@@ -43,14 +43,14 @@ def labels(text: str) -> dict[str, int] | None:
         return None
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         return None
-    known = {name.strip().lower() for name in names} - {"", "exclude", "unchanged"}
-    if not known:
+    findings = {name.strip().lower() for name in names} - {"", "exclude", "unchanged"}
+    if not findings:
         return {}
-    ill = any("pneumonia" in name.split() for name in known)
-    absent = UNKNOWN if doubtful(sorted(known)) else 0
+    ill = any("pneumonia" in name.split() for name in findings)
+    absent = UNKNOWN if doubtful(sorted(findings)) else 0
     return {
         "pneumonia": 1 if ill else absent,
-        "no_finding": 1 if known == {"normal"} else 0 if ill else absent,
+        "no_finding": 1 if findings == {"normal"} else 0 if ill else absent,
         "covid": NEGATIVE,
     }
 
@@ -84,12 +84,12 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
         if not get("PatientID"):
             problems.add("bad value", where, "PatientID: expected text, got none")
             continue
-        found = labels(get("Labels"))
-        if found is None:
+        values = labels(get("Labels"))
+        if values is None:
             problems.add("bad value", where, f"Labels: {get('Labels')[:40]!r}: no list")
-        elif not found:
+        elif not values:
             problems.add("unlabelled", name, where)
-        elif UNKNOWN in found.values():
+        elif UNKNOWN in values.values():
             problems.add(
                 "bad value", where, f"Labels: {get('Labels')[:40]!r}: misspelt"
             )
@@ -113,7 +113,7 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
                 age=age,
                 height=_whole(get("Rows_DICOM")),
                 width=_whole(get("Columns_DICOM")),
-                labels=found or dict.fromkeys(("pneumonia", "no_finding"), UNKNOWN),
+                labels=values or dict.fromkeys(("pneumonia", "no_finding"), UNKNOWN),
                 flags=flags,
             ),
             where,
@@ -123,10 +123,10 @@ def build(root: Path, *, files: bool = True, lateral: bool = False) -> Built:
 
 def _age(day: str, birth: str, where: str, problems: Problems) -> float:
     """Return the age at the study, from a date 20140915 and a year 1930.0."""
-    born = number(birth, where, "PatientBirth", problems)
-    if math.isnan(born) or not day[:4].isdecimal():
+    birth_year = number(birth, where, "PatientBirth", problems)
+    if math.isnan(birth_year) or not day[:4].isdecimal():
         return math.nan
-    years = int(day[:4]) - born
+    years = int(day[:4]) - birth_year
     return years if 0 <= years <= 120 else math.nan
 
 

@@ -95,7 +95,7 @@ def _examples(root: str, part: str) -> Any:
         needs = "needs: pip install 'synaptax[cxr]'"
         raise ImportError(f"reading a prepared set {needs}") from error
     builder: Any = tfds.builder_from_directory(root)
-    wanted = {
+    names = {
         "image",
         "lungs",
         "age",
@@ -106,7 +106,7 @@ def _examples(root: str, part: str) -> Any:
         "flags",
         *_LABELS,
     }
-    if builder.info.features is None or not wanted <= set(builder.info.features):
+    if builder.info.features is None or not names <= set(builder.info.features):
         raise ValueError(f"{root}: expected a set of covid_cxr.tfds_builder")
     return builder.as_data_source(part)
 

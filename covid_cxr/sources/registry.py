@@ -94,10 +94,10 @@ def detect(root: str | os.PathLike[str]) -> Source:
     folder = folder_of(root)
     fits = [one for one in SOURCES.values() if one.detect(folder)]
     if len(fits) != 1:
-        found = ", ".join(one.name for one in fits) or "none of them"
+        names = ", ".join(one.name for one in fits) or "none of them"
         raise ValueError(
             f"{folder}: expected the layout of one of {', '.join(SOURCES)}; it has "
-            f"that of {found}. Name its source, 'folders' for images of your own; "
+            f"that of {names}. Name its source, 'folders' for images of your own; "
             "`study --check` looks at a table of your own too"
         )
     return fits[0]
@@ -128,8 +128,8 @@ def build(root: str | os.PathLike[str], source: str = "auto", **options: Any) ->
         >>> covid_cxr.sources.build("kermany").index.path.tolist()
         ['train/NORMAL/IM-0115-0001.jpeg']
     """
-    chosen = detect(root) if source == "auto" else by_name(source)
-    return chosen.build(folder_of(root), **options)
+    layout = detect(root) if source == "auto" else by_name(source)
+    return layout.build(folder_of(root), **options)
 
 
 def read(index: Index, row: int) -> Radiograph:

@@ -106,13 +106,13 @@ def build(
         if kind and _CLASS.get(kind, target) != target:
             problems.add("ambiguous", path, f"target {target}, but class {kind!r}")
             continue
-        said = _Said()
+        header = _Said()
         if headers and files and rows.listing.has(path):
-            said = _header(root, path, problems)
-            if said is None:
+            header = _header(root, path, problems)
+            if header is None:
                 continue
         unsure = negatives == "normal" and kind == "No Lung Opacity / Not Normal"
-        row = _row(path, UNKNOWN if unsure else target, kind, said)
+        row = _row(path, UNKNOWN if unsure else target, kind, header)
         if name in people:
             row = row._replace(patient=people[name], flags=row.flags | {"matched"})
         else:
@@ -250,13 +250,13 @@ def _people(root: Path, match: Path | None, problems: Problems) -> dict[str, str
         return {}
     people = {}
     for name, radiograph in _pairs(match, problems):
-        found = re.match(r"(\d{8})_\d{3}", radiograph)
-        if found is None:
+        hit = re.match(r"(\d{8})_\d{3}", radiograph)
+        if hit is None:
             problems.add(
                 "bad value", match.name, f"{name}: {radiograph!r} is no NIH file"
             )
         else:
-            people[name] = f"nih/{int(found[1])}"
+            people[name] = f"nih/{int(hit[1])}"
     return people
 
 
@@ -285,11 +285,11 @@ def _pairs(match: Path, problems: Problems) -> list[tuple[str, str]]:
 def _header(root: Path, path: str, problems: Problems) -> _Said | None:
     """Return what a radiograph's header says, or None if it is no radiograph."""
     try:
-        said = dicom.attributes(root / path)
+        attributes = dicom.attributes(root / path)
     except ImageError as error:
         problems.add("corrupt", path, error.reason)
         return None
-    return _Said(said.view, said.sex, said.age, said.spacing)
+    return _Said(attributes.view, attributes.sex, attributes.age, attributes.spacing)
 
 
 SOURCE = Source(

@@ -69,8 +69,8 @@ def build(root: Path, *, files: bool = True, headers: bool = True) -> Built:
                 problems.add("corrupt", path, error.reason)
                 continue
         rows.add(row._replace(flags=child(row.age) | {"ungrouped"}), image)
-    named = {places.get(image) for image in areas}
-    rows.unlisted(sorted(path for path in places.values() if path not in named))
+    table_paths = {places.get(image) for image in areas}
+    rows.unlisted(sorted(path for path in places.values() if path not in table_paths))
     detail = "ids are images, of NIH's patients: siblings, and NIH's own, are not told"
     problems.add("grouping", name, detail)
     return rows.built()

@@ -47,7 +47,9 @@ def build(root: Path, *, files: bool = True, headers: bool = True) -> Built:
         part = "test" if name == TABLES[1] else "train"
         for image, votes in _votes(root / name, problems).items():
             path = _path(rows, part, image)
-            labels = {finding: _label(given) for finding, given in votes.items()}
+            labels = {
+                finding: _label(per_reader) for finding, per_reader in votes.items()
+            }
             if UNKNOWN in labels.values():
                 unsure = [one for one, value in labels.items() if value == UNKNOWN]
                 problems.add("unlabelled", path, f"readers differ: {', '.join(unsure)}")
@@ -80,13 +82,13 @@ def _votes(path: Path, problems: Problems) -> dict[str, dict[str, list[int]]]:
             problems.add("duplicate", where, f"{image}: its reader a second time")
             continue
         readers.add((image, reader))
-        given = votes.setdefault(image, {})
+        by_finding = votes.setdefault(image, {})
         for column, finding in findings.items():
             cell = get(column).removesuffix(".0")
             if cell not in ("0", "1"):
                 problems.add("bad value", where, f"{column}: expected 0 or 1")
             vote = {"0": NEGATIVE, "1": POSITIVE}.get(cell, UNKNOWN)
-            given.setdefault(_SPELT.get(finding, finding), []).append(vote)
+            by_finding.setdefault(_SPELT.get(finding, finding), []).append(vote)
     return votes
 
 
@@ -105,12 +107,12 @@ def _path(rows: Rows, part: str, image: str) -> str:
 
 def _with_header(row: Row, file: Path, problems: Problems) -> Row:
     try:
-        said: Mapping[str, object] = dicom.attributes(file)._asdict()
+        header: Mapping[str, object] = dicom.attributes(file)._asdict()
     except ImageError as error:
         if file.suffix in (".dicom", ".dcm"):
             problems.add("corrupt", row.path, error.reason)
         return row
-    return row._replace(**said)
+    return row._replace(**header)
 
 
 SOURCE = Source(

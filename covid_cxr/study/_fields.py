@@ -21,12 +21,12 @@ def make(kind: type[_T], given: Any, where: str) -> _T:
     """Return a dataclass of a table, or raise a ValueError naming the wrong field."""
     table = mapping(given, where)
     fields: Any = dataclasses.fields(kind)  # pyright: ignore
-    known = {field.name for field in fields}
-    unknown = sorted(set(table) - known)
+    names = {field.name for field in fields}
+    unknown = sorted(set(table) - names)
     if unknown:
         raise ValueError(
             f"{where}: unknown field {unknown[0]!r}, expected some of "
-            f"{', '.join(sorted(known))}"
+            f"{', '.join(sorted(names))}"
         )
     types = {field.name: str(field.type) for field in fields}
     values = {

@@ -59,7 +59,7 @@ def _on_radiographs(
     """Return what is asked of the radiographs: whose, which, split, prepared how."""
     size = sum(one["images"] for one in sets.values())
     people = sum(one["patients"] for one in sets.values())
-    left = {name: one["left_out"] for name, one in sets.items()}
+    omissions = {name: one["left_out"] for name, one in sets.items()}
     split = (
         "by image, as published: radiographs of a patient are on both sides"
         if config.keeps("split")
@@ -68,7 +68,7 @@ def _on_radiographs(
     return [
         ("Sources of the radiographs", _sources(sets)),
         ("Eligibility, time and place", f"as the sources chose; {OPEN}"),
-        ("Radiographs left out", _left(left)),
+        ("Radiographs left out", _left(omissions)),
         (
             "Reference standard",
             f"label {config.label!r} as the sources give it; {OPEN}",
@@ -177,17 +177,17 @@ def _model(name: str, model: ModelConfig) -> str:
 
 def _protocol(config: StudyConfig) -> str:
     """Return what is done as in the paper, how that is known, and what is not."""
-    kept = [
+    choices = [
         f"{name}: {one.published} ({one.evidence})"
         for name, one in CHOICES.items()
         if config.keeps(name)
     ]
     repaired = f"; repaired: {', '.join(config.repairs)}" if config.repairs else ""
-    return config.protocol + (f": {'; '.join(kept)}" if kept else "") + repaired
+    return config.protocol + (f": {'; '.join(choices)}" if choices else "") + repaired
 
 
 def _starts(config: StudyConfig) -> str:
-    told = []
+    texts = []
     for name, one in config.pretrainings.items():
         label = ", ".join(one.names)
         text = f"{label} on {one.set}, {one.epochs} epochs" if one.set else "random"
@@ -195,8 +195,8 @@ def _starts(config: StudyConfig) -> str:
             file = Path(one.weights).name
             start = f"from {file}; {OPEN}: which radiographs they have seen"
             text = f"{text}, {start}" if one.set else start
-        told.append(f"{name}: {text}")
-    return "; ".join(told)
+        texts.append(f"{name}: {text}")
+    return "; ".join(texts)
 
 
 def _training(config: StudyConfig, stages: list[Any]) -> str:

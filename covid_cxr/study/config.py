@@ -170,11 +170,11 @@ class StudyConfig:
 
     def encoder(self, name: str) -> ModelConfig:
         """Return a network of the study, with the published head where it is kept."""
-        given = self.encoders[name]
+        model = self.encoders[name]
         if not self.keeps("head"):
-            return given
-        theirs = published(int(given.architecture.removeprefix("resnet")), given.width)
-        return dataclasses.replace(given, hidden=theirs.hidden)
+            return model
+        theirs = published(int(model.architecture.removeprefix("resnet")), model.width)
+        return dataclasses.replace(model, hidden=theirs.hidden)
 
 
 class Cell(NamedTuple):
@@ -231,13 +231,13 @@ def read(path: Path) -> StudyConfig:
     text = path.read_bytes()
     try:
         if path.suffix.lower() == ".toml":
-            given = tomllib.loads(text.decode())
+            content = tomllib.loads(text.decode())
         else:
-            given = json.loads(text)
+            content = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     try:
-        return parse(given, folder=path.parent)
+        return parse(content, folder=path.parent)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -331,11 +331,11 @@ def check(config: StudyConfig) -> None:
         raise ValueError(f"sets: {OWN!r} is the test part of a mix, so no set's name")
     for name, one in config.sets.items():
         check_own(name, one, config.label)
-    drawn: dict[int, str] = {}
+    owners: dict[int, str] = {}
     for name, one in config.sets.items():
-        if one.phantom is not None and drawn.setdefault(one.seed, name) != name:
+        if one.phantom is not None and owners.setdefault(one.seed, name) != name:
             raise ValueError(
-                f"sets.{name}.seed: {one.seed} is that of {drawn[one.seed]!r} too: "
+                f"sets.{name}.seed: {one.seed} is that of {owners[one.seed]!r} too: "
                 "they would share patients"
             )
     _check_scalars(config)

@@ -65,8 +65,8 @@ class Radiographs(NamedTuple):
     @property
     def known_lungs(self) -> np.ndarray | None:
         """Return the lungs, or None if those of some radiograph are not known."""
-        known = len(self.masked) and self.masked.all()
-        return np.asarray(self.lungs) if known else None
+        complete = len(self.masked) and self.masked.all()
+        return np.asarray(self.lungs) if complete else None
 
     def pixels(self) -> np.ndarray:
         """Return (n, S, S) float32 in [0, 1], in memory."""
@@ -309,8 +309,8 @@ def _open(
     identity["table"] = index.digest()
     # Named by what it follows from, so that studies may share a folder.
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    read = partial(source.parts, index)
-    make = partial(fill, config=config, count=len(index), parts=read)
+    reader = partial(source.parts, index)
+    make = partial(fill, config=config, count=len(index), parts=reader)
     return index, source.problems, open_cache(folder, key, identity, make)
 
 
@@ -330,8 +330,8 @@ def _synthetic(one: SetConfig, side: int) -> _Source:
 
     def parts(index: Index) -> Iterator[Part]:
         assert len(index) == len(whole.index)  # all labels of a phantom are known
-        for rows, drawn in stacks(whole, cohort, size=AT_ONCE):
-            yield Part(rows, drawn.image, np.asarray(drawn.lungs).any(axis=1))
+        for rows, stack in stacks(whole, cohort, size=AT_ONCE):
+            yield Part(rows, stack.image, np.asarray(stack.lungs).any(axis=1))
 
     return _Source(
         whole.index, {}, {"cohort": jsonable(cohort), "seed": one.seed}, parts

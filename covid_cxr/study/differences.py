@@ -58,7 +58,7 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
     for i, j in pairs:
         if i not in draws:
             alike = [k for k, row in enumerate(rows) if _alike(rows[i], row)]
-            found = auc_draws(
+            areas = auc_draws(
                 rows[i].label,
                 [rows[k].score for k in alike],
                 key=jax.random.key(0),
@@ -67,9 +67,9 @@ def differences(rows: Sequence[Row], replicates: int) -> list[Difference]:
                 m=len(pairs),
             )
             place = {k: number for number, k in enumerate(alike)}
-            draws |= dict.fromkeys(alike, (found, place))
-        found, place = draws[i]
-        estimate, p = found.difference(place[j], place[i])
+            draws |= dict.fromkeys(alike, (areas, place))
+        areas, place = draws[i]
+        estimate, p = areas.difference(place[j], place[i])
         cells = rows[i].cell, rows[j].cell
         compared.append(Difference(rows[i].test, *cells, estimate, p, p))
     adjusted = holm([one.p for one in compared])

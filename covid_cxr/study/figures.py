@@ -90,14 +90,14 @@ def panel(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         size = np.abs(arrays[maps])
         # A map that is 0 throughout stays 0.
         share = size / np.maximum(size.max(axis=(1, 2), keepdims=True), 1e-12)
-        drawn = axis.imshow(
+        layer = axis.imshow(
             np.hstack(list(share)), cmap="inferno", alpha=0.5, vmin=0, vmax=1
         )
     pairs = zip(arrays["number"], arrays["positive"], strict=True)
     names = [f"row {n}, {'positive' if ill else 'negative'}" for n, ill in pairs]
     axes[0, 0].xaxis.tick_top()
     axes[0, 0].set_xticklabels(names, fontsize=8)
-    figure.colorbar(drawn, ax=axes[1:, 0], label="share of the map's own maximum")
+    figure.colorbar(layer, ax=axes[1:, 0], label="share of the map's own maximum")
     _save(figure, path)
 
 
@@ -126,8 +126,8 @@ def _strip(axis: Any, images: np.ndarray, names: Sequence[str], *, top: float) -
 
 
 def _name(row: Row) -> str:
-    found = row.report.metrics["auc"].text(2)
-    return f"{', '.join(row.cell)}: {found}"
+    area = row.report.metrics["auc"].text(2)
+    return f"{', '.join(row.cell)}: {area}"
 
 
 def _drawn(rows: int, columns: int, size: tuple[float, float]) -> Any:

@@ -95,11 +95,11 @@ def trained_on(config: StudyConfig) -> set[str]:
 
 def taught(index: Index, one: Pretraining) -> np.ndarray:
     """Return (n,) int64, the class that stage 1 learns for each row, -1 if unknown."""
-    known = np.stack([index.label(name).astype(np.int64) for name in one.names])
+    values = np.stack([index.label(name).astype(np.int64) for name in one.names])
     if not one.labels:
-        return known[0]
-    unsure = (known < 0).any(axis=0) | (known.sum(axis=0) > 1)  # or two at once
-    return np.where(unsure, UNKNOWN, (known == 1).T @ np.arange(1, len(known) + 1))
+        return values[0]
+    unsure = (values < 0).any(axis=0) | (values.sum(axis=0) > 1)  # or two at once
+    return np.where(unsure, UNKNOWN, (values == 1).T @ np.arange(1, len(values) + 1))
 
 
 def _scaled(

@@ -93,9 +93,9 @@ def run(
         return place
     report("loading radiographs")
     try:
-        held = library(config, _prepared_in(place))
-        seen = {  # of all cells, before anything is trained
-            pair: tables(config, held, *pair)
+        radiographs = library(config, _prepared_in(place))
+        cell_tables = {  # of all cells, before anything is trained
+            pair: tables(config, radiographs, *pair)
             for pair in dict.fromkeys((cell.mix, cell.pretraining) for cell in todo)
         }
     except (OSError, ValueError):
@@ -104,13 +104,13 @@ def run(
         raise
     (place / "cells").mkdir(exist_ok=True)
     with replacing(place / CONTACT) as file:
-        np.savez_compressed(file, **_contact(held))  # pyright: ignore
-    runs.write_json(place / "sets.json", held.described)
+        np.savez_compressed(file, **_contact(radiographs))  # pyright: ignore
+    runs.write_json(place / "sets.json", radiographs.described)
     for number, cell in enumerate(todo, start=1):
         report(f"cell {number} of {len(todo)} to do: {', '.join(cell)}")
-        own = seen[cell.mix, cell.pretraining]
+        own = cell_tables[cell.mix, cell.pretraining]
         label = config.pretrainings[cell.pretraining].names[0]
-        data = held.for_cell(own, cell.preprocessing, label)
+        data = radiographs.for_cell(own, cell.preprocessing, label)
         scores, record = train_cell(config, place, cell, data, quiet=quiet)
         record["overlaps_let_pass"] = own.overlaps
         target = path_of(place, cell.key)
@@ -120,8 +120,8 @@ def run(
         shutil.rmtree(place / TRAINING, ignore_errors=True)
     for key, mix, kind in looks:
         report(f"probes of {mix}, {kind}")
-        whole = concatenate(list(mixture(config, held, mix).values()))
-        record = probes.of_mix(held.select(whole, kind))
+        whole = concatenate(list(mixture(config, radiographs, mix).values()))
+        record = probes.of_mix(radiographs.select(whole, kind))
         runs.write_json(path_of(place, key), study.own(runs.jsonable(record)))
     shutil.rmtree(place / PREPARED, ignore_errors=True)
     return place
@@ -133,8 +133,8 @@ def _contact(held: Library) -> dict[str, np.ndarray]:
     for name, table in held.whole.items():
         for label in (1, 0):
             rows = np.flatnonzero(table.label("covid") == label)
-            shown = rows[order(table.uid[rows].tolist(), 0)[:_SHOWN]]
-            data = held.select(table.select(shown))
+            sample = rows[order(table.uid[rows].tolist(), 0)[:_SHOWN]]
+            data = held.select(table.select(sample))
             kind = f"{name}/{'positive' if label else 'negative'}"
             out[f"{kind}/image"] = np.rint(255 * data.pixels()).astype(np.uint8)
             out[f"{kind}/row"] = data.row

@@ -165,15 +165,15 @@ def find(path: str | os.PathLike[str]) -> Path:
     folder = Path(path).expanduser()
     if (folder / _FILE).is_file():
         return folder
-    held = sorted(one.parent for one in (folder / MODELS).glob(f"*/{_FILE}"))
-    if not held:
+    folders = sorted(one.parent for one in (folder / MODELS).glob(f"*/{_FILE}"))
+    if not folders:
         raise FileNotFoundError(
             f"{folder}: expected {_FILE}, or a study that has kept its networks"
         )
-    if len(held) > 1:
-        names = ", ".join(f"{MODELS}/{one.name}" for one in held)
+    if len(folders) > 1:
+        names = ", ".join(f"{MODELS}/{one.name}" for one in folders)
         raise ValueError(f"{folder}: has several networks, name one of {names}")
-    return held[0]
+    return folders[0]
 
 
 def load(path: str | os.PathLike[str]) -> Kept:
@@ -206,14 +206,14 @@ def load(path: str | os.PathLike[str]) -> Kept:
 
 def _check_card(card: Mapping[str, Any]) -> None:
     """Raise a KeyError or TypeError for what ``predict`` could not use."""
-    seen, threshold = card["seen"], card["threshold"]
+    training, threshold = card["seen"], card["threshold"]
     numbers = [card["temperature"], card["validation_share"], threshold["value"]]
-    numbers += [seen["images"], seen["patients"]]
+    numbers += [training["images"], training["patients"]]
     for name in STATISTICS:
-        low, high = seen["ranges"][name]
+        low, high = training["ranges"][name]
         numbers += [low, high]
     texts = [card["study"], card["label"], card["segmenter"], threshold["rule"]]
-    texts += [card["cell"]["preprocessing"], *seen["views"], *seen["sources"]]
+    texts += [card["cell"]["preprocessing"], *training["views"], *training["sources"]]
     for kind, values in ((int | float, numbers), (str, texts)):
         for value in values:
             if not isinstance(value, kind):

@@ -133,8 +133,8 @@ def _some(
             numbers = (math.nan,) * 4
         score, low, high, likely = map(float, numbers)
         above = score >= threshold  # false where there is no score
-        said = tuple(warnings[row])
-        yield Prediction(file, score, low, high, likely, above, said)
+        texts = tuple(warnings[row])
+        yield Prediction(file, score, low, high, likely, above, texts)
 
 
 def _trained_on(
@@ -150,8 +150,8 @@ def _trained_on(
         yield from ((row, text) for row in rows)
         return
     own = perceptual_hashes(images[rows])
-    for part, known in hashes.items():
-        pairs = near_duplicates(own, known, within=ALIKE)
+    for part, theirs in hashes.items():
+        pairs = near_duplicates(own, theirs, within=ALIKE)
         nearest: dict[int, int] = {}
         for row, _, bits in pairs:
             nearest[row] = min(bits, nearest.get(row, bits))
@@ -166,14 +166,14 @@ def _of_file(
     """Return in what a file differs from those trained on: view, source and size."""
     with file.open("rb") as content:
         bare = dicom.recognised(content.read(512))
-    said = dicom.attributes(file).view if bare else "UNKNOWN"
-    shown = said if said != "UNKNOWN" else view or "UNKNOWN"
+    header_view = dicom.attributes(file).view if bare else "UNKNOWN"
+    own_view = header_view if header_view != "UNKNOWN" else view or "UNKNOWN"
     out = []
     views, sources = card["seen"]["views"], card["seen"]["sources"]
-    if shown == "UNKNOWN" and set(views) != {"UNKNOWN"}:
+    if own_view == "UNKNOWN" and set(views) != {"UNKNOWN"}:
         out.append(f"view not known; trained on {', '.join(views)}")
-    elif shown not in views:
-        out.append(f"view {shown}; trained on {', '.join(views)}")
+    elif own_view not in views:
+        out.append(f"view {own_view}; trained on {', '.join(views)}")
     if source not in sources:
         of = f"source {source!r}" if source else "source not named"
         out.append(f"{of}; trained on {', '.join(sources)}")

@@ -90,10 +90,10 @@ def fill(
     for rows in spans(count, AT_ONCE):
         hashes[rows] = perceptual_hashes(unit(images[rows, ..., 0]))
     for kind in set(config.preprocessing) - {NONE}:
-        made = create(f"image~{kind}", images.shape, np.uint16)
+        output = create(f"image~{kind}", images.shape, np.uint16)
         for rows in spans(count, AT_ONCE):
             stack = unit(images[rows, ..., 0])
-            made[rows, ..., 0] = quantised(preprocess_stack(kind, stack, lungs[rows]))
+            output[rows, ..., 0] = quantised(preprocess_stack(kind, stack, lungs[rows]))
     return {"problems": dict(problems), "segmented": segmented}
 
 

@@ -142,15 +142,15 @@ def _saliency(
         net, params, stats, x, np.asarray(some.lungs), patient, key=jax.random.key(_KEY)
     )
     # Positives first: a map of a negative says what speaks against.
-    shown = np.argsort(-some.label, kind="stable")[:_IN_PANEL]
-    cam = np.asarray(bias.grad_cam(net, params, stats, x))[shown]
-    path = np.asarray(bias.integrated_gradients(net, params, stats, x))[shown]
+    panel_rows = np.argsort(-some.label, kind="stable")[:_IN_PANEL]
+    cam = np.asarray(bias.grad_cam(net, params, stats, x))[panel_rows]
+    path = np.asarray(bias.integrated_gradients(net, params, stats, x))[panel_rows]
     panel = {
-        "image": some.pixels()[shown],
-        "lungs": np.asarray(some.lungs)[shown],
+        "image": some.pixels()[panel_rows],
+        "lungs": np.asarray(some.lungs)[panel_rows],
         "cam": cam,
         "gradients": path,
-        "positive": some.label[shown],
-        "number": some.row[shown],
+        "positive": some.label[panel_rows],
+        "number": some.row[panel_rows],
     }
     return jsonable(judged), {"panel": panel}

@@ -55,17 +55,17 @@ def write(config: StudyConfig, folder: Path) -> tuple[Path, Path]:
     Raises:
         ValueError: if no cell is finished.
     """
-    found = collect(config, folder)
-    if not found.rows:
+    results = collect(config, folder)
+    if not results.rows:
         raise ValueError(f"{folder}: no finished cell to report")
-    blocks = _blocks(config, folder, found, read_json(folder / "sets.json"))
+    blocks = _blocks(config, folder, results, read_json(folder / "sets.json"))
     paths = folder / "report.md", folder / "report.html"
     texts = as_markdown(blocks, folder), as_html(blocks, f"Study {config.name}")
     for path, text in zip(paths, texts, strict=True):
         with replacing(path) as file:
             file.write(text.encode())
     with replacing(folder / "results.csv") as file:
-        file.write(_csv(found).encode())
+        file.write(_csv(results).encode())
     return paths
 
 
@@ -83,12 +83,12 @@ def _blocks(
     config: StudyConfig, folder: Path, found: Finished, sets: Mapping[str, Any]
 ) -> list[Block]:
     total = len(cells(config))
-    done = total - len(found.missing)
+    count = total - len(found.missing)
     blocks: list[Block] = [
         Heading(1, f"Study {config.name}"),
         Text(CAUTION, caution=True),
         Text(
-            f"Label: {config.label}. {done} of {total} cells are finished. Intervals "
+            f"Label: {config.label}. {count} of {total} cells are finished. Intervals "
             "are 95 %, by a bootstrap over patients; the score of a radiograph is the "
             f"mean over the seeds {', '.join(map(str, config.seeds))}. With this few "
             "patients most differences between cells cannot be told from chance."
@@ -131,13 +131,13 @@ def _radiographs(sets: Mapping[str, Any]) -> list[Block]:
         ]
         for name, one in sets.items()
     ]
-    asked = {name: one for name, one in sets.items() if "segmented" in one}
-    if not asked:
+    by_network = {name: one for name, one in sets.items() if "segmented" in one}
+    if not by_network:
         return [Table(head, rows)]
     bullets = [
         f"{name}: the lungs of {one['segmented']} radiographs are a network's; it "
         f"abstained on {one['abstained']}"
-        for name, one in asked.items()
+        for name, one in by_network.items()
     ]
     return [Table(head, rows), Bullets(bullets)]
 
@@ -166,10 +166,10 @@ def _first_stage(config: StudyConfig, found: Finished) -> list[Block]:
     for cell in cells(config):
         one = found.records.get(cell.key, {}).get("stage_one")
         if one:
-            made = (cell.encoder, cell.pretraining, cell.preprocessing)
+            key = (cell.encoder, cell.pretraining, cell.preprocessing)
             areas = ", ".join(f"{float(area):.2f}" for area in one["validation_auc"])
             size = (one["train"]["images"], one["validation"]["images"])
-            rows[made] = [*made, one["label"], *size, areas]
+            rows[key] = [*key, one["label"], *size, areas]
     if not rows:
         return []
     head = ("encoder", "pre-training", "preparation", "label", "trained on")
@@ -278,7 +278,7 @@ def _calibrated(found: Finished) -> list[Block]:
         if "brier" in row.report.metrics
     ]
     head = (*_AXES, "test", "Brier score", "calibration error", "calibration slope")
-    told = (
+    note = (
         "Slope 1 and intercept 0 are calibrated; a slope below 1 is too extreme. The "
         "temperature divides the scores' log-odds so that the validation part is "
         "calibrated best; the figures are without it."
@@ -286,7 +286,7 @@ def _calibrated(found: Finished) -> list[Block]:
     return [
         Heading(3, "Calibration"),
         Table((*head, "intercept", "temperature"), rows),
-        Text(told),
+        Text(note),
     ]
 
 
@@ -319,8 +319,8 @@ def _contact(folder: Path) -> list[Block]:
     if not (folder / CONTACT).is_file():
         return []
     path = folder / "figures" / "contact.png"
-    with np.load(folder / CONTACT) as held:
-        figures.contact(path, {name: held[name] for name in held.files})
+    with np.load(folder / CONTACT) as archive:
+        figures.contact(path, {name: archive[name] for name in archive.files})
     return [Figure(path, "Radiographs of each set, by class, by row of its table")]
 
 
@@ -330,12 +330,14 @@ def _csv(found: Finished) -> str:
     head = ["encoder", "pretraining", "mix", "preprocessing", "test", "metric"]
     writer.writerow([*head, "value", "low", "high", "radiographs", "patients"])
     for row in found.rows:
-        named = {**row.report.metrics, "dor": row.report.dor_analytic}
+        estimates = {**row.report.metrics, "dor": row.report.dor_analytic}
         line = row.report.recalibration
         if line is not None:
-            named["calibration_slope"] = Estimate(line.slope, note=line.note)
-            named["calibration_intercept"] = Estimate(line.intercept, note=line.note)
-        for name, one in named.items():
+            estimates["calibration_slope"] = Estimate(line.slope, note=line.note)
+            estimates["calibration_intercept"] = Estimate(
+                line.intercept, note=line.note
+            )
+        for name, one in estimates.items():
             numbers = (one.value, one.low, one.high)
             size = (row.report.images, row.report.patients)
             writer.writerow([*row.cell, row.test, name, *numbers, *size])

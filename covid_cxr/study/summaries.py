@@ -100,11 +100,11 @@ def collect(config: StudyConfig, place: Path) -> Finished:
             missing.append(cell)
             continue
         record = records[cell.key] = read_json(path_of(place, cell.key))
-        found = predictions(place, cell.key)
-        if "panel" in found:
-            panels[cell.key] = found["panel"]
+        arrays = predictions(place, cell.key)
+        if "panel" in arrays:
+            panels[cell.key] = arrays["panel"]
         for test in record["tests"]:
-            one = found[test]
+            one = arrays[test]
             rows.append(_row(config, cell, test, one, record))
     for path in sorted((place / "cells").glob("data~*.json")):
         records[path.stem] = read_json(path)
@@ -128,7 +128,7 @@ def roc_band(row: Row, replicates: int) -> dict[str, np.ndarray]:
         "label": row.label[order] == 1,
         "last": np.append(np.diff(row.score[order]) != 0, True),
     }
-    found = bootstrap(
+    resamples = bootstrap(
         _sensitivities,
         data,
         row.patient[order],
@@ -136,7 +136,7 @@ def roc_band(row: Row, replicates: int) -> dict[str, np.ndarray]:
         replicates=replicates,
         stratum=row.label[order],
     )
-    draws = np.stack([found.draws[f"{i:02d}"] for i in range(GRID)])
+    draws = np.stack([resamples.draws[f"{i:02d}"] for i in range(GRID)])
     low, high = np.nanquantile(draws, [0.025, 0.975], axis=1)
     y = np.interp(grid, curve.false_positive_rate, curve.sensitivity)
     return {"x": grid, "y": y, "low": np.minimum(low, y), "high": np.maximum(high, y)}
@@ -172,7 +172,7 @@ def _row(
 ) -> Row:
     label, patient, scores = found["label"], found["patient"], found["score"]
     threshold = record["threshold"]
-    chosen = Threshold(
+    point = Threshold(
         float(threshold["value"]),
         threshold["rule"],
         int(threshold["chosen_on"]),
@@ -185,7 +185,7 @@ def _row(
         score,
         key=jax.random.key(0),
         patient=patient,
-        threshold=chosen,
+        threshold=point,
         replicates=config.replicates,
     )
     seeds = np.array([auc(label, one) for one in scores])

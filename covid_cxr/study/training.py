@@ -84,13 +84,13 @@ def train_cell(
     truth, mean = validation.label, scores["validation"]["score"].mean(axis=0)
     threshold, heat = _threshold(config, truth, mean), heat_of(truth, mean)
     if config.keep:
-        said = {
+        card = {
             "threshold": threshold,
             "temperature": heat,
             "validation_share": float(truth.mean()),
             "seen": seen(train.index, _sample(data.plain)),
         }
-        keep(place, config, cell, trained, said, data.hashes)
+        keep(place, config, cell, trained, card, data.hashes)
     record = {
         **cell._asdict(),
         "train": summary(train.index),
@@ -167,8 +167,8 @@ def _first_network(config: StudyConfig, one: Pretraining, net: Network) -> Netwo
     Its trunk is that of stage 2's, whose head is drawn anew.
     """
     hidden = 0 if config.keeps("head") else net.config.hidden
-    wanted = dataclasses.replace(net.config, classes=one.classes, hidden=hidden)
-    return net if wanted == net.config else network(wanted)
+    model = dataclasses.replace(net.config, classes=one.classes, hidden=hidden)
+    return net if model == net.config else network(model)
 
 
 def _threshold(config: StudyConfig, truth: np.ndarray, score: np.ndarray) -> Threshold:

@@ -43,11 +43,11 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
     # Full chunks, the last one filled up from the front: one program for all sets.
     rows = np.arange(-(-count // CHUNK) * CHUNK).reshape(-1, CHUNK) % count
     states = [trained.replica(index) for index in range(len(config.seeds))]
-    found = [
+    by_chunk = [
         [_logits(net, *state, part, scale) for state in states]
         for part in (jnp.asarray(image[some]) for some in rows)
     ]
-    logits = np.concatenate(np.asarray(found), axis=1)[:, :count]
+    logits = np.concatenate(np.asarray(by_chunk), axis=1)[:, :count]
     if net.config.classes == 1:
         return np.asarray(jax.nn.sigmoid(logits[..., 0]))
     return np.asarray(jax.nn.softmax(logits, axis=-1))

@@ -71,8 +71,8 @@ def loss_function(
     if name not in LOSSES:
         raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}")
     if (classes == 1) != (name in ("bce", "focal")):
-        wanted = "one output" if name in ("bce", "focal") else "two outputs or more"
-        raise ValueError(f"loss: {name} needs {wanted}, the network has {classes}")
+        outputs = "one output" if name in ("bce", "focal") else "two outputs or more"
+        raise ValueError(f"loss: {name} needs {outputs}, the network has {classes}")
     if name == "focal":
         return lambda logits, label: focal(logits, label, gamma)
     return {

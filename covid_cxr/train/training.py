@@ -173,9 +173,9 @@ def _starting(
 
 def _of_seed(start: Any, fresh: Any, index: int, seeds: Sequence[int]) -> Any:
     """Return the starting weights of one seed."""
-    given, single = jax.tree.leaves(start)[0], jax.tree.leaves(fresh)[0]
-    if np.ndim(given) == np.ndim(single):
+    leaf, single = jax.tree.leaves(start)[0], jax.tree.leaves(fresh)[0]
+    if np.ndim(leaf) == np.ndim(single):
         return start
-    if len(given) != len(seeds):
-        raise ValueError(f"start: has {len(given)} networks for {len(seeds)} seeds")
+    if len(leaf) != len(seeds):
+        raise ValueError(f"start: has {len(leaf)} networks for {len(seeds)} seeds")
     return training.replica_of(start, index)
