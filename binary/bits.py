@@ -55,6 +55,8 @@ def words(
     count, half = -(-whole.shape[-1] // WORD), WORD // 2
     short = count * WORD - whole.shape[-1]
     padded = jnp.pad(whole, [(0, 0)] * (whole.ndim - 1) + [(0, short)])
+    # (..., planes, half, bit, word): entry ((16 half + bit) W + word). As uint32 a
+    # negative integer keeps its bits: two's complement.
     runs = padded.reshape(*whole.shape[:-1], 1, 2, half, count).astype(jnp.uint32)
     shape = (*whole.shape[:-1], planes, 2, count)
     plane = lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 3)
@@ -68,6 +70,7 @@ def words(
 
 def sign_product(rows: Shaped[Array, "M words"], up: Bool[Array, " N"]) -> Array:
     """Return the exact int32 products of the rows with +1 where ``up``, else -1."""
+    # x . s = N - 2 |X xor S|; the bits of padding are 0 in both and do not differ.
     differ = lax.population_count(rows ^ words(up, 1))
     return up.size - 2 * jnp.sum(differ.astype(jnp.int32), axis=-1)
 
@@ -82,22 +85,27 @@ def product(
         vector: real; its largest magnitude sets the unit of rounding.
         planes: bits kept, the sign's included; see :func:`check_planes`.
     """
+    # The same range on both sides of 0, so that rounding is odd in the vector.
     top = 2 ** (planes - 1) - 1
     largest = jnp.max(jnp.abs(vector))
+    # At least the smallest normal number: a vector of zeros is not divided by 0.
     unit = jnp.maximum(largest, jnp.finfo(vector.dtype).tiny * top) / top
     whole = jnp.round(vector / unit).astype(jnp.int32)
     masks = words(whole, planes)
     shared = jnp.zeros(rows.shape, jnp.int32)
     for plane in range(planes):  # unrolled, so that the rows are read once
         count = lax.population_count(rows & masks[plane][None]).astype(jnp.int32)
+        # The sign bit of two's complement weighs -2^(P-1).
         weight = -(2**plane) if plane == planes - 1 else 2**plane
         shared = shared + weight * count
+    # x . j = 2 sum_p w_p |X and b_p| - sum_i j_i, all in int32
     exact = 2 * jnp.sum(shared, axis=-1) - jnp.sum(whole)
     return exact.astype(vector.dtype) * unit
 
 
 def check_planes(planes: int, size: int) -> None:
     """Raise unless the products of ``planes`` bits over ``size`` entries fit int32."""
+    # |2 sum_p w_p |X and b_p|| <= 2 N 2^(P-1); and 24 bits are what a float32 holds.
     if not 2 <= planes <= 24 or size * 2**planes > 2**31:
         raise ValueError(
             f"planes: expected at least 2 bits and size * 2^planes <= 2^31, got "

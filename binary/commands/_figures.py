@@ -36,6 +36,7 @@ def course(traces: Mapping[str, tuple[np.ndarray, np.ndarray]], patterns: int) -
         right.plot(overlap, color=colour, label=name)
         for axes, value in ((left, 100 * wrong[-1] / patterns), (right, overlap[-1])):
             axes.plot(len(wrong) - 1, value, MARKERS[index % 7], color=colour)
+    # symlog, since epoch 0 is on the axis.
     left.set(xlabel="epoch", ylabel="wrong patterns of sign(m) (%)", xscale="symlog")
     right.set(xlabel="epoch", ylabel="self-overlap q*", ylim=(0, 1.02), xscale="symlog")
     left.set(xlim=(0, None), ylim=(0, None))

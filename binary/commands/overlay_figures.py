@@ -97,6 +97,7 @@ def _smooth(axes: Any, x: Any, y: Any, **style: Any) -> None:
     finite = np.isfinite(x) & np.isfinite(y)
     order = np.argsort(x[finite])
     x, y = x[finite][order], y[finite][order]
+    # PCHIP and no spline: it does not overshoot between points that rise or fall.
     fine = np.linspace(x[0], x[-1], 300)
     axes.plot(fine, PchipInterpolator(x, y)(fine), **style)
 

@@ -67,6 +67,7 @@ def ensemble_error(
         def one(total: Array, key: Array) -> tuple[Array, None]:
             field = model.run_signs(layers, model.draw(params, key), part.image)
             width = objective.last_inputs(params)
+            # model.logits at v = 0: drawn weights are certain.
             return total + jax.nn.softmax(field / (0.05 * width) ** 0.5), None
 
         start = jnp.zeros((part.label.shape[0], layers[-1].units))  # pyright: ignore
@@ -85,6 +86,7 @@ def packed(
 
 def pixels_of(data: Dataset, image: Any) -> np.ndarray:
     """Return the raw pixels, int32, of images of :func:`dataset_of`."""
+    # The product is the raw pixel, a whole number, but for the last digits of float32.
     return np.rint(np.asarray(image) * np.float32(_unit(data))).astype(np.int32)
 
 

@@ -73,6 +73,7 @@ def dense(
     if signs:
         variance = m.shape[0] - jnp.square(inputs) @ jnp.square(m)
     else:
+        # Not 1 - m^2, which loses its digits where |m| is near 1.
         variance = jnp.square(inputs) @ ((1 - m) * (1 + m))
     return Moments(mean, jnp.maximum(variance, FLOOR * m.shape[0]))
 
@@ -97,6 +98,7 @@ def convolution(
         fill: what ``"SAME"`` pads with: a given zero, or a sign of +1 or -1.
     """
     m, inputs = widened(m), widened(m, inputs)
+    # lax pads with zeros alone. A given +-1 is a term like any other: it counts in v.
     if padding == "SAME" and fill:
         inputs = padded(inputs, m.shape[0], stride, fill)
         padding = "VALID"
@@ -133,6 +135,7 @@ def padded(inputs: Array, size: int, stride: int, fill: int) -> Array:
 
 def border(length: int, size: int, stride: int) -> tuple[int, int]:
     """Return what ``"SAME"`` adds before and after a side, so that ceil(L / s) fit."""
+    # Of an odd border the larger part comes after, as lax has it.
     short = max((-(-length // stride) - 1) * stride + size - length, 0)
     return short // 2, short - short // 2
 

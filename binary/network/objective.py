@@ -74,6 +74,7 @@ def raise_overlaps(params: PyTree, target: Array) -> PyTree:
     """
 
     def one(m: Array) -> Array:
+        # Never scaled down: where the gradient has raised q* above the target it stays.
         factor = jnp.sqrt(target / jnp.mean(jnp.square(m)))
         return jnp.clip(jnp.maximum(factor, 1) * m, -1, 1)
 
@@ -89,4 +90,6 @@ def drop_inputs(x: Array, share: float, key: Array) -> Array:
     """Return inputs of which each is zero with probability ``share``."""
     if not share:
         return x
+    # Not scaled up as dropout is: mu / sqrt(v) does not depend on the scale of x (the
+    # bias apart).
     return jnp.where(jax.random.bernoulli(key, share, x.shape), 0, x)

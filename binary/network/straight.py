@@ -60,6 +60,7 @@ def run(
     inputs, last, norms = model.numbers(x), len(layers) - 1, []
     for index, layer in enumerate(layers):
         own = params[f"layer_{index}"]
+        # The bias comes after the normalisation, which would take it out.
         bare = {"m": straight_sign(own["m"]), "bias": jnp.zeros_like(own["bias"])}
         field = model.field_of(layer, bare, inputs, signs=False).mean
         field = field / model.fan_in(own) ** 0.5

@@ -81,8 +81,10 @@ def epoch(
     order = epoch_order(key, train.label.shape[0], config.batch)
     steps = len(order)
     tx = optimiser(config, config.epochs * steps)
+    # Real shadows are no means: they have no certainty to raise.
     certainty = "none" if config.method == "straight-through" else config.certainty
     pulled = config.pull if certainty == "pull" else 0.0
+    # q* at the start of the schedule: the second moment that the initial weights have.
     first = initial.second_moment(len(config.widths), config.signal)
 
     def step(carry: tuple[Any, Any], batch: Batch, place: Array) -> Any:
@@ -100,6 +102,7 @@ def epoch(
         (_, loss), grads = jax.value_and_grad(total, has_aux=True)(params)
         updates, opt_state = tx.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
+        # After the projection: the scale is found for what the cube leaves of the step.
         if certainty == "anneal":
             target = objective.overlap_target(height, jnp.asarray(first), config.power)
             params = objective.raise_overlaps(params, target)
@@ -171,7 +174,6 @@ def _record(info: tuple[Any, Look]) -> dict[str, Any]:
     loss, evaluation = info
     return {
         "train_loss": loss,
-        "validation_loss": loss,
         "validation_error": evaluation.binarised,
         **evaluation._asdict(),
     }

@@ -54,6 +54,7 @@ def ascend(
     def one(given: tuple[Array, Instance]) -> Ascent:
         key, problem = given
         batch = batch_of(problem)
+        # Converted here once, as fields() would at each step; the bits are not used.
         batch = batch._replace(inputs=batch.inputs.astype(jnp.float32), packed=None)
 
         def level(m: Array, q_star: Array) -> tuple[Array, Ascent]:
@@ -68,6 +69,7 @@ def ascend(
 
             start = (rescale(m, q_star), jnp.float32(jnp.inf), jnp.int32(0))
             m, shift, steps = lax.while_loop(more, step, start)
+            # All inputs are +-1, so that S = sum_i (1 - m_i^2) is one number.
             delta = fields(m, batch) / jnp.sqrt(spreads(m, None))
             wrong = fields(jnp.where(m >= 0, 1.0, -1.0), batch) < 0
             return m, Ascent(
@@ -81,4 +83,5 @@ def ascend(
         m = initial_magnetisations(key, problem.patterns.shape[-1])
         return lax.scan(level, m, levels)[1]
 
+    # One after the other: a vmapped loop computes all of them until the slowest ends.
     return lax.map(one, (keys, instances))

@@ -19,6 +19,7 @@ from binary.theory import (
     teacher_student,
 )
 
+# That of the reference tables, and a cold one near the limit that ascent is.
 BETAS = (20.0, 1000.0)
 # the figures' references, each with the distance where its solutions end, or near it
 CENTRES = {
@@ -75,6 +76,7 @@ def theory_of(alpha: float) -> dict[str, Any]:
     beta, q_star = SAMPLED
     sampled = stochastic(alpha, q_star, beta)
     coupled = franz_parisi_coupled(sampled.ensemble, COUPLINGS)
+    # Above the spinodal, 1.4926, only the teacher is left.
     loads = [load for load in LOADS if load < 1.49]
     students = [teacher_student(load) for load in loads]
     return {
@@ -106,4 +108,5 @@ def sampled_flips(alpha: float, distances: Sequence[float]) -> list[float]:
 def z_scores(measured: Mapping[str, Any], expected: Any) -> list[float]:
     """Return (measured - expected) / standard error, element by element."""
     gap = np.asarray(measured["mean"]) - np.asarray(expected)
+    # Where all instances agree the standard error is 0.
     return (gap / np.maximum(np.asarray(measured["error"]), 1e-12)).tolist()

@@ -85,11 +85,13 @@ def _annealed(
     def move(
         state: AnnealedState, patterns: Batch, rate: Array, overlap: Array
     ) -> AnnealedState:
+        # Of real inputs it is m_i times sum_mu K Delta xi_i^2 / S, not parallel to m.
         radial = patterns.squares is not None
         slope = ascent_direction(state.m, patterns, radial=radial, planes=planes)
         velocity = rate * slope
         if state.velocity is not None:
             velocity = velocity + momentum * state.velocity
+        # In this order: the scale is found for what the cube leaves of the step.
         m = rescale(jnp.clip(state.m + velocity, -1, 1), overlap)
         return AnnealedState(m, velocity if momentum else None)
 

@@ -39,6 +39,7 @@ def epoch(
         return update(params, batch)
     count = batch.valid.size
     size = min(size, count)
+    # The last update has what is left over, so that every pattern is seen once.
     steps = -(-count // size)
     order = jax.random.permutation(key, count)
     # Rows past the end repeat the first one, with no weight.

@@ -12,6 +12,7 @@ from binary.theory.iteration import bracketed_root
 from binary.theory.quadrature import gaussian_rule
 from binary.theory.special import hazard, log_2cosh, log_tail
 
+# Of q_hat: loads from 1.6e-9 to 1.18 at kappa = 0, on both sides of the capacity.
 _LOG_RANGE = (np.log(1e-9), np.log(60.0))
 
 
@@ -49,6 +50,7 @@ class GardnerPoint:
 
 def overlap(q_hat: float) -> float:
     """Return q as a function of its conjugate, the average of tanh^2."""
+    # q = int Dz tanh^2(sqrt(q_hat) z)
     z, w = gaussian_rule()
     return float(w @ np.tanh(np.sqrt(q_hat) * z) ** 2)
 
@@ -61,12 +63,15 @@ def reduced_fields(q: float, kappa: float) -> np.ndarray:
 def load(q_hat: float, kappa: float) -> float:
     """Return the load at which q_hat solves the saddle-point equations."""
     q = overlap(q_hat)
+    # q_hat = alpha / (1 - q) int Dz (G / H)^2(X), solved for alpha
     mean = gaussian_rule().weights @ hazard(reduced_fields(q, kappa)) ** 2
     return float(q_hat * (1 - q) / mean)
 
 
 def energetic(q: float, kappa: float) -> float:
     """Return the average of log H(X), which is also d entropy / d alpha."""
+    # G_E = int Dz log H(X); phi is stationary in q and q_hat, so that d phi / d alpha
+    # is what alpha multiplies.
     return float(gaussian_rule().weights @ log_tail(reduced_fields(q, kappa)))
 
 
@@ -85,6 +90,8 @@ def replicon(alpha: float, q: float, q_hat: float, kappa: float = 0.0) -> float:
     """Return the de Almeida-Thouless eigenvalue: RS is stable while it is below 1."""
     z, w = gaussian_rule()
     x = reduced_fields(q, kappa)
+    # lambda = alpha int Dz [GH (GH - X) / (1 - q)]^2 int Dz sech^4(sqrt(q_hat) z), with
+    # GH = G(X) / H(X)
     ratio = hazard(x)
     energetic_part = w @ (ratio * (ratio - x) / (1 - q)) ** 2
     entropic_part = w @ (1 - np.tanh(np.sqrt(q_hat) * z) ** 2) ** 2
@@ -122,6 +129,7 @@ def gardner(alpha: float, kappa: float = 0.0) -> GardnerPoint:
         (1989); Baldassi et al., arXiv 1710.09825.
     """
     alpha, kappa = check_alpha(alpha), check_margin(kappa)
+    # The load rises with q_hat over the whole range: the root is the only one.
     log_hat, calls = bracketed_root(
         lambda t: load(np.exp(t), kappa) - alpha, *_LOG_RANGE, name="gardner"
     )
@@ -147,6 +155,7 @@ def _capacity(kappa: float) -> GardnerPoint:
         q_hat = np.exp(log_hat)
         return free_entropy(load(q_hat, kappa), overlap(q_hat), q_hat, kappa)
 
+    # Along the saddle points phi falls from log 2 at load 0 to below 0 past capacity.
     log_hat, _ = bracketed_root(entropy, *_LOG_RANGE, name="capacity")
     return gardner(load(np.exp(log_hat), kappa), kappa)
 

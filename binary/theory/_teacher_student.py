@@ -13,7 +13,7 @@ from binary.theory.iteration import NotConverged, bracketed_root
 from binary.theory.quadrature import gaussian_rule
 from binary.theory.special import hazard, log_2cosh, log_tail, tail
 
-_LOWEST, _HIGHEST = np.log(1e-9), np.log(20.0)
+_LOWEST = np.log(1e-9)  # of R_hat, at load 1.6e-9
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,26 @@ class TeacherStudentPoint:
 
 def overlap(conjugate: float) -> float:
     """Return R as a function of its conjugate."""
+    # R = int Dz tanh(sqrt(R_hat) z + R_hat)
     z, w = gaussian_rule()
     return float(w @ np.tanh(np.sqrt(conjugate) * z + conjugate))
 
 
 def _fields(r: float) -> np.ndarray:
+    # X = sqrt(R / (1 - R)) z
     return np.sqrt(r / (1 - r)) * gaussian_rule().nodes
 
 
 def _information(r: float) -> float:
     x = _fields(r)
+    # 2 int Dz G^2 / H, as 2 int Dz (G / H)^2 H: G / H is good where both underflow.
     return float(2 * (gaussian_rule().weights @ (hazard(x) ** 2 * tail(x))))
 
 
 def load(conjugate: float) -> float:
     """Return the load at which the conjugate solves the saddle-point equations."""
     r = overlap(conjugate)
+    # R_hat = 2 alpha / (1 - R) int Dz G(X)^2 / H(X), solved for alpha
     return float(conjugate * (1 - r) / _information(r))
 
 
@@ -76,12 +80,15 @@ def energetic(r: float) -> float:
 def free_entropy(alpha: float, r: float, conjugate: float) -> float:
     """Return the Bayes-optimal free entropy at any order parameters."""
     z, w = gaussian_rule()
+    # phi = -R_hat (1 + R) / 2 + int Dz log 2 cosh(sqrt(R_hat) z + R_hat) + alpha G_E
     entropic = w @ log_2cosh(np.sqrt(conjugate) * z + conjugate)
     return float(-0.5 * conjugate * (1 + r) + entropic + alpha * energetic(r))
 
 
 @cache
 def _turning_point() -> tuple[float, float]:
+    # The load of the state R < 1 rises with R_hat up to the spinodal, where R_hat is
+    # 3.3, and falls beyond: the first fall on a grid brackets the maximum.
     grid = np.linspace(np.log(0.05), np.log(8.0), 60)
     loads = [load(np.exp(t)) for t in grid]
     first = int(np.argmax(np.diff(loads) < 0))
@@ -142,6 +149,8 @@ def teacher_student(alpha: float, *, branch: str = "metastable") -> TeacherStude
         raise ValueError(
             f"branch: expected 'metastable' or 'equilibrium', got {branch!r}"
         )
+    # From there on the teacher alone, phi = 0, outweighs the state R < 1, whose phi is
+    # negative.
     if branch == "equilibrium" and alpha > first_order_point().alpha:
         return TeacherStudentPoint(alpha, 1.0, float("inf"), 0.0, 0.0, 0.0, 0, 0.0)
     top, highest = _turning_point()
@@ -150,6 +159,7 @@ def teacher_student(alpha: float, *, branch: str = "metastable") -> TeacherStude
             f"teacher_student: no state with R < 1 at alpha = {alpha:g}, above the "
             f"spinodal {highest:.5f}"
         )
+    # Up to the turning point the load rises with R_hat, so that there is one root.
     log_hat, calls = bracketed_root(
         lambda t: load(np.exp(t)) - alpha, _LOWEST, top, name="teacher_student"
     )
@@ -169,6 +179,7 @@ def first_order_point() -> TeacherStudentPoint:
         conjugate = np.exp(log_hat)
         return free_entropy(load(conjugate), overlap(conjugate), conjugate)
 
+    # At R_hat = 1/2, load 0.60, phi is still positive; at the spinodal it is negative.
     top, _ = _turning_point()
     log_hat, calls = bracketed_root(entropy, np.log(0.5), top, name="first_order_point")
     return _state(log_hat, load(np.exp(log_hat)), calls)

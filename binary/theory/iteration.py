@@ -69,15 +69,20 @@ def fixed_point(
     for iteration in range(1, limit + 1):
         f = np.atleast_1d(step(x)) - x
         residual = float(np.max(np.abs(f)))
+        # NaN is neither below the tolerance nor above it: it would go on to the limit.
         if not np.isfinite(residual):
             break
         if residual < tolerance:
             return FixedPoint(x, iteration, residual)
         xs, fs = [*xs, x][-memory - 1 :], [*fs, f][-memory - 1 :]
         move = damping * f
+        # x <- x + f - (dX + dF) c with the c that minimises |f - dF c|: dX and dF of
+        # shape (n, differences). The first two steps have too few differences.
         if len(xs) > 2:
             dx = np.diff(np.stack(xs, 1), axis=1)
             df = np.diff(np.stack(fs, 1), axis=1)
+            # Near the solution differences become parallel; those below rcond are left
+            # out.
             mix, *_ = np.linalg.lstsq(df, f, rcond=1e-12)
             move = f - (dx + df) @ mix
         x = project(x + move)
@@ -101,6 +106,7 @@ def bracketed_root(
         NotConverged: when there is no change of sign, so no solution in range.
     """
     at_low, at_high = function(low), function(high)
+    # Not "> 0": an end that is NaN has to fail, too.
     if not at_low * at_high <= 0:
         raise NotConverged(
             f"{name}: no solution in range (ends give {at_low:.3g} and {at_high:.3g})"
@@ -110,6 +116,7 @@ def bracketed_root(
         low,
         high,
         xtol=tolerance,
+        # brentq refuses an rtol below four units in the last place.
         rtol=np.float64(max(tolerance, 1e-14)),
         full_output=True,
         disp=False,

@@ -51,6 +51,12 @@ def test_the_network_learns_and_becomes_certain(run):
         assert abs(one["integer_error"] - one["test_binarised"]) < 0.003
 
 
+def test_the_training_loss_is_not_kept_under_the_name_of_another(run):
+    with open(run[1] / "metrics.jsonl") as lines:
+        record = json.loads(next(lines))
+    assert "train_loss" in record and "validation_loss" not in record
+
+
 def test_the_packed_network_is_that_of_the_run(run):
     data = training.dataset_of(SMALL)
     params, layers = training.trained(run[1], SMALL, data)
