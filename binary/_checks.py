@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+from synaptax.checks import check_number
+from synaptax.typing import Array
+
+_REAL = jnp.bool_, jnp.integer, jnp.floating
 
 
 def concrete(value: Any) -> np.ndarray | None:
@@ -18,65 +24,92 @@ def concrete(value: Any) -> np.ndarray | None:
 
 def wide(dtype: Any) -> Any:
     """Return a floating dtype of at least 32 bits: sums overflow or round in fewer."""
-    return jax.numpy.float32 if jax.numpy.finfo(dtype).bits < 32 else dtype
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
 
 
-def check_magnetisations(m: Any, size: int | None = None, name: str = "m") -> None:
-    """Raise unless m is floating, of length ``size`` and within [-1, 1]."""
-    if not jax.numpy.issubdtype(m.dtype, jax.numpy.floating):
+def numbers(value: Any, name: str, expected: str = "finite numbers") -> Any:
+    """Return real, finite numbers as an array of NumPy or JAX; else raise."""
+    kind = type(value).__name__
+    if not isinstance(value, jax.Array | np.ndarray):
+        try:
+            value = np.asarray(value)
+        except (TypeError, ValueError):  # ragged
+            value = np.asarray(None)
+    dtype = value.dtype
+    kind = kind if dtype == np.dtype(object) else dtype
+    if not any(jnp.issubdtype(dtype, real) for real in _REAL):
+        raise ValueError(f"{name}: expected real numbers, got {kind}")
+    values = concrete(value) if jnp.issubdtype(dtype, jnp.floating) else None
+    if values is not None and not np.isfinite(values).all():
+        odd = values[~np.isfinite(values)].flat[0]
+        raise ValueError(f"{name}: expected {expected}, got {odd}")
+    return value
+
+
+def array(value: Any, name: str, expected: str = "finite numbers") -> Array:
+    """Return real, finite numbers as an array of JAX; else raise.
+
+    JAX's default integers have 32 bits: 2^32 + 1 would come in as 1.
+    """
+    given = numbers(value, name, expected)
+    if isinstance(given, np.ndarray):
+        with np.errstate(over="ignore"):
+            narrow = given.astype(jax.dtypes.canonicalize_dtype(given.dtype))
+        whole = not jnp.issubdtype(narrow.dtype, jnp.floating)
+        if not (np.array_equal(narrow, given) if whole else np.isfinite(narrow).all()):
+            raise ValueError(
+                f"{name}: expected numbers within {narrow.dtype}, got up to "
+                f"{np.abs(given).max()}"
+            )
+        given = narrow
+    return jnp.asarray(given)
+
+
+def magnetisations(m: Any, size: int | None = None, name: str = "m") -> Array:
+    """Return floating numbers within [-1, 1]; else raise.
+
+    Args:
+        m: the magnetisations.
+        size: N, of a vector; None for any shape.
+        name: for messages.
+    """
+    m = array(m, name, "magnetisations in [-1, 1]")
+    if not jnp.issubdtype(m.dtype, jnp.floating):
         raise ValueError(f"{name}: expected a floating array, got {m.dtype}")
-    if size is not None and (m.ndim == 0 or m.shape[-1] != size):
+    if size is not None and m.shape != (size,):
         raise ValueError(f"{name}: expected {size} entries, got shape {m.shape}")
     values = concrete(m)
-    if values is not None and not np.all(np.abs(values) <= 1):
+    # A step's update rounds: m + (clip(m + u) - m) may leave the cube by an ulp.
+    if values is not None and not np.all(np.abs(values) <= 1 + 1e-5):
         raise ValueError(
             f"{name}: expected magnetisations in [-1, 1], got {np.max(np.abs(values))}"
         )
+    return m
 
 
 def check_binary(values: Any, name: str) -> None:
     """Raise unless every entry is +1 or -1."""
-    found = concrete(values)
-    if found is not None and not np.all(np.abs(found) == 1):
-        odd = found[np.abs(found) != 1].flat[0]
+    entries = concrete(numbers(values, name))
+    if entries is not None and not np.all(np.abs(entries) == 1):
+        odd = entries[np.abs(entries) != 1].flat[0]
         raise ValueError(f"{name}: expected only +1 and -1, got {odd}")
 
 
-def check_overlap(q: Any, name: str = "q") -> None:
-    """Raise unless a self-overlap lies in [0, 1)."""
-    found = concrete(q)
-    if found is not None and not np.all((found >= 0) & (found < 1)):
-        raise ValueError(f"{name}: expected a self-overlap in [0, 1), got {found}")
+def number(
+    name: str,
+    value: Any,
+    expected: str = "a finite number",
+    fits: Callable[[float], bool] = math.isfinite,
+) -> float:
+    """Return a real scalar that fits as a float; a flag, text or traced value is none.
 
-
-def number(value: Any, name: str) -> float:
-    """Return a real scalar, NumPy's and JAX's too, as a float; else raise."""
-    kind = getattr(value, "dtype", type(value))  # neither a boolean nor text
-    real = jax.numpy.floating, jax.numpy.integer
-    try:
-        if np.ndim(value) == 0 and any(jax.numpy.issubdtype(kind, k) for k in real):
-            return float(value)
-    except (TypeError, ValueError, OverflowError):
-        pass  # traced, ragged, beyond a float
-    raise ValueError(f"{name}: expected a number, got {value!r}")
-
-
-def finite(value: Any, name: str) -> float:
-    """Return a real scalar that is neither infinite nor NaN as a float; else raise."""
-    found = number(value, name)
-    if not math.isfinite(found):
-        raise ValueError(f"{name}: expected a finite number, got {found}")
-    return found
-
-
-def whole(value: Any, name: str, least: int, unit: str) -> int:
-    """Return a whole number of at least ``least``; else raise. True is none."""
-    try:
-        count = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        count = None
-    if count is None or count < least:
-        raise ValueError(
-            f"{name}: expected a whole number, at least {least} {unit}, got {value!r}"
-        )
-    return count
+    Args:
+        name: what holds it, for messages.
+        value: a number, NumPy's and JAX's too.
+        expected: what it has to be, for messages.
+        fits: says whether it is that.
+    """
+    if isinstance(value, Tracer | bool) or getattr(value, "dtype", None) == np.bool_:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    check_number(name, value, expected, fits)
+    return float(value)

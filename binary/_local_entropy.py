@@ -24,8 +24,9 @@ import numpy as np
 from jax import lax
 from jax.scipy.special import erfc, log_ndtr
 
-from binary._checks import check_binary
-from binary.instances import Instance
+from binary._checks import check_binary, number, numbers
+from binary.instances import Instance, check_instance
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -207,10 +208,15 @@ def local_entropy(
         >>> around.entropy.shape, bool(around.distance[1] < around.distance[0])
         ((2,), True)
     """
-    weights = np.asarray(weights)
-    gammas = np.asarray(couplings, np.float64)
-    shape = instances.patterns.shape
-    _check(shape, weights, gammas, damping, sweeps, width)
+    check_instance(instances, "instances", (2, 3))
+    check_binary(weights, "weights")
+    weights, shape = np.asarray(weights), instances.patterns.shape
+    gammas = np.asarray(numbers(couplings, "couplings"), np.float64)
+    _check(shape, weights, gammas)
+    damping = number("damping", damping, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    expected = "a finite number > 0"
+    tolerance = number("tolerance", tolerance, expected, lambda x: 0 < x < math.inf)
+    sweeps, width = check_integer("sweeps", sweeps, 1), check_integer("width", width, 1)
     single = len(shape) == 2
     host = jax.tree.map(np.asarray, instances)
     graphs = _Graph(
@@ -224,9 +230,9 @@ def local_entropy(
         found = _run(
             graphs,
             jnp.asarray(gammas),
-            float(damping),
+            damping,
             sweeps,
-            float(tolerance),
+            tolerance,
             width,
         )
     columns = [np.asarray(leaf)[0] if single else np.asarray(leaf) for leaf in found]
@@ -242,27 +248,13 @@ def local_entropy(
     )
 
 
-def _check(
-    shape: tuple[int, ...],
-    weights: np.ndarray,
-    gammas: np.ndarray,
-    damping: float,
-    sweeps: int,
-    width: int,
-) -> None:
-    if len(shape) not in (2, 3) or weights.shape != (*shape[:-2], shape[-1]):
+def _check(shape: tuple[int, ...], weights: np.ndarray, gammas: np.ndarray) -> None:
+    if weights.shape != (*shape[:-2], shape[-1]):
         raise ValueError(
             f"weights: expected one vector an instance, {(*shape[:-2], shape[-1])}, "
             f"got {weights.shape}"
         )
-    check_binary(weights, "weights")
     if gammas.ndim != 1 or not gammas.size or not np.all((gammas >= 0) & (gammas < 50)):
         raise ValueError(
             f"couplings: expected at least one number in [0, 50), got {gammas}"
-        )
-    if not 0 <= damping < 1:
-        raise ValueError(f"damping: expected a number in [0, 1), got {damping}")
-    if sweeps < 1 or width < 1:
-        raise ValueError(
-            f"sweeps, width: expected at least 1 each, got {sweeps} and {width}"
         )

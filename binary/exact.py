@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from binary._checks import check_binary
-from binary.instances import Instance
+from binary.instances import Instance, check_instance
 
 LARGEST = 27
 
 
 def _halves(one: Instance) -> tuple[np.ndarray, list[np.ndarray], float]:
     """Return valid patterns, all weight vectors of both halves, and the threshold."""
-    valid = np.asarray(one.valid)
-    if valid.ndim != 1:
-        raise ValueError(f"one: expected a single instance, got a batch {valid.shape}")
-    patterns = np.asarray(one.patterns)[valid]
+    check_instance(one)
+    patterns = np.asarray(one.patterns)[np.asarray(one.valid)]
     if np.issubdtype(patterns.dtype, np.integer):
         patterns = patterns.astype(np.int32)
     size = patterns.shape[1]
@@ -31,7 +28,8 @@ def _halves(one: Instance) -> tuple[np.ndarray, list[np.ndarray], float]:
     for count in (size // 2, size - size // 2):
         codes = np.arange(2**count)[:, None] >> np.arange(count)
         parts.append((2 * (codes & 1) - 1).astype(np.int32))
-    return patterns, parts, float(one.margin) * math.sqrt(size)
+    # float32, as the solvers compare: kappa sqrt(N) may be a whole number to rounding.
+    return patterns, parts, float(np.float32(one.margin) * np.float32(size**0.5))
 
 
 def _blocks(one: Instance) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -105,11 +103,12 @@ def distance_counts(one: Instance, centre: Any) -> np.ndarray:
         >>> binary.distance_counts(one, [1, 1, 1]).tolist()  # itself, and one flip
         [1, 3, 0, 0]
     """
+    check_instance(one)
+    check_binary(centre, "centre")
     centre = np.asarray(centre)
     size = np.asarray(one.patterns).shape[-1]
     if centre.shape != (size,):
         raise ValueError(f"centre: expected shape ({size},), got {centre.shape}")
-    check_binary(centre, "centre")
     counts = np.zeros(size + 1, np.int64)
     for weights, right, solved in _blocks(one):
         cut = len(weights)

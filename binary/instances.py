@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from binary._checks import check_binary, concrete
+from binary._checks import array, check_binary, concrete, number, numbers, wide
+from synaptax.checks import check_boolean, check_flags, check_integer, check_key
 from synaptax.typing import Array, Bool, Float, Int, Key, Shaped
 
 
@@ -66,32 +67,31 @@ def instance(
         >>> one.patterns.tolist()  # labels folded in
         [[1, -1, 1], [1, 1, -1]]
     """
-    inputs = jnp.asarray(inputs)
+    inputs, margin = array(inputs, "inputs"), _margin(margin)
     if inputs.ndim != 2:
         raise ValueError(f"inputs: expected a matrix (M, N), got shape {inputs.shape}")
     if 0 in inputs.shape:
         raise ValueError(
             f"inputs: expected at least one pattern and one column, got {inputs.shape}"
         )
-    labels = jnp.ones(len(inputs), jnp.int8) if labels is None else jnp.asarray(labels)
+    labels = (
+        jnp.ones(len(inputs), jnp.int8) if labels is None else array(labels, "labels")
+    )
     if labels.shape != inputs.shape[:1]:
         raise ValueError(
             f"labels: expected {len(inputs)}, one a pattern, got shape {labels.shape}"
         )
     check_binary(labels, "labels")
-    if not (np.isfinite(margin) and margin >= 0):
-        raise ValueError(f"margin: expected a number >= 0, got {margin}")
+    real = jnp.issubdtype(inputs.dtype, jnp.floating)
     if binary is None:
-        binary = not jnp.issubdtype(inputs.dtype, jnp.floating)
+        binary = not real
+    check_flags(binary=binary)
     if binary:
         check_binary(inputs, "inputs")
-        _check_odd(inputs.shape[1], margin)
+        check_odd(inputs.shape[1], margin)
         inputs = inputs.astype(jnp.int8)
     else:
-        inputs = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
-        found = concrete(inputs)
-        if found is not None and not np.all(np.isfinite(found)):
-            raise ValueError("inputs: expected finite numbers")
+        inputs = inputs.astype(wide(inputs.dtype) if real else jnp.float32)
     return _make(inputs, labels.astype(jnp.int8), margin, None)
 
 
@@ -118,10 +118,12 @@ def storage(
         >>> one.patterns.shape
         (50, 101)
     """
-    count = _count(size, load)
+    count, margin = pattern_count(size, load), _margin(margin)
+    check_flags(real=real)
+    check_key(key)
     keys = jax.random.split(key)
     if not real:
-        _check_odd(size, margin)
+        check_odd(size, margin)
     inputs = _inputs(keys[0], count, size, real)
     labels = random_signs(keys[1], (count,))
     return _make(inputs, labels, margin, None)
@@ -149,10 +151,12 @@ def teacher_student(
         >>> int(binary.errors(one.teacher, one))
         0
     """
-    count = _count(size, load)
+    count = pattern_count(size, load)
+    check_flags(real=real)
+    check_key(key)
     keys = jax.random.split(key)
     if not real:
-        _check_odd(size, 0.0)
+        check_odd(size, 0.0)
     inputs = _inputs(keys[0], count, size, real)
     teacher = random_signs(keys[1], (size,))
     wide = inputs.dtype if real else jnp.int32
@@ -179,8 +183,14 @@ def stack(instances: Sequence[Instance]) -> Instance:
         >>> pair.patterns.shape, pair.valid.sum(axis=1).tolist()
         ((2, 4, 5), [2, 4])
     """
+    if isinstance(instances, Instance) or not isinstance(instances, Sequence):
+        raise ValueError(
+            f"instances: expected a list of them, got {type(instances).__name__}"
+        )
     if not instances:
         raise ValueError("instances: expected at least one")
+    for one in instances:
+        check_instance(one, "instances")
     kinds = {(one.patterns.shape[-1], one.patterns.dtype) for one in instances}
     if len(kinds) > 1:
         raise ValueError(f"instances: expected one size and dtype, got {sorted(kinds)}")
@@ -220,16 +230,58 @@ def random_signs(key: Array, shape: tuple[int, ...]) -> Array:
     return 2 * bits.astype(jnp.int8) - 1
 
 
-def _count(size: int, load: float) -> int:
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, got {size}")
+def pattern_count(size: Any, load: Any) -> int:
+    """Return M = round(load * N), at least 1; else raise."""
+    size = check_integer("size", size, 1, expected="at least 1")
+    load = number("load", load, "a number", lambda x: True)
     count = round(load * size) if np.isfinite(load) else 0
     if count < 1:
         raise ValueError(f"load: {load} at size {size} leaves no pattern")
     return count
 
 
-def _check_odd(size: int, margin: float) -> None:
+def _margin(margin: Any) -> float:
+    """Return kappa as float32 holds it: one that rounds to 0 lets ties be."""
+    value = number("margin", margin, "a finite number >= 0", lambda x: 0 <= x < 3e38)
+    return float(np.float32(value))
+
+
+def check_instance(one: Any, name: str = "one", ranks: tuple[int, ...] = (2,)) -> None:
+    """Raise unless this is an instance, of parts that fit each other.
+
+    Args:
+        one: the instance.
+        name: for messages.
+        ranks: of its patterns: 2 for a single one, 3 for a batch.
+    """
+    if not isinstance(one, Instance):
+        raise ValueError(
+            f"{name}: expected an Instance, such as binary.storage(key, 101, 0.5), got "
+            f"{type(one).__name__}"
+        )
+    patterns = numbers(one.patterns, f"{name}.patterns")
+    if patterns.ndim not in ranks:
+        expected = "patterns of shape (M, N)" + " or (B, M, N)" * (3 in ranks)
+        if patterns.ndim == 3:
+            raise ValueError(
+                f"{name}: expected a single instance, got a batch {patterns.shape}"
+            )
+        raise ValueError(f"{name}: expected {expected}, got {patterns.shape}")
+    batch = patterns.shape[:-2]
+    for part, shape in (("valid", patterns.shape[:-1]), ("margin", batch)):
+        given = numbers(getattr(one, part), f"{name}.{part}").shape
+        if given != shape:
+            raise ValueError(f"{name}.{part}: expected shape {shape}, got {given}")
+    check_boolean(one.valid, f"{name}.valid")
+    margin = concrete(one.margin)
+    if margin is not None and np.any(margin < 0):
+        raise ValueError(f"{name}.margin: expected numbers >= 0, got {margin.min()}")
+    if not jnp.issubdtype(patterns.dtype, jnp.floating):
+        check_binary(patterns, name)
+
+
+def check_odd(size: int, margin: float) -> None:
+    """Raise for an even size without a margin, where W . x may be 0."""
     if size % 2 == 0 and margin == 0:
         raise ValueError(
             f"size: {size} is even, so that W . x may be 0, a tie; expected an odd "

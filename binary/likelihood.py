@@ -19,15 +19,18 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-from binary._checks import check_magnetisations
+from binary._checks import magnetisations, wide
 from binary.bits import Packed, check_planes, pack, product
-from binary.instances import Instance
+from binary.instances import Instance, check_instance
+from synaptax.checks import check_flags
 from synaptax.typing import Array, Float, Shaped
 
 FLOOR = 1e-5  # of the variance, in units of N
+_FAR = -50.0
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -43,7 +46,24 @@ def self_overlap(m: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
 
 def inverse_mills(delta: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """Return K = G(Delta) / Phi(Delta), finite and accurate far into the left tail."""
-    return jnp.exp(-jnp.square(delta) / 2 - _LOG_ROOT_2PI - log_ndtr(delta))
+    near = jnp.maximum(delta, _FAR)
+    ratio = jnp.exp(-jnp.square(near) / 2 - _LOG_ROOT_2PI - log_ndtr(near))
+    # Further left the exponent is a small difference of numbers near delta^2 / 2, all
+    # rounding in float32; there K = t + 1/t - 2/t^3 + 10/t^5 - ..., with t = -delta.
+    t = jnp.maximum(-delta, -_FAR)
+    square = jnp.square(t)
+    return jnp.where(delta < _FAR, t + (1 - (2 - 10 / square) / square) / t, ratio)
+
+
+@jax.custom_jvp
+def log_phi(delta: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """Return log Phi(Delta); its derivative is :func:`inverse_mills`."""
+    return log_ndtr(delta)
+
+
+@log_phi.defjvp
+def _log_phi_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return log_phi(*primals), inverse_mills(*primals) * tangents[0]
 
 
 def is_binary(one: Instance) -> bool:
@@ -74,10 +94,17 @@ def stabilities(m: Shaped[Array, " N"], one: Instance) -> Float[Array, " M"]:
         >>> [round(float(delta), 3) for delta in binary.stabilities(m, one)]
         [0.302, 0.302]
     """
-    check_magnetisations(m, one.patterns.shape[-1])
+    m, dtype = _checked(m, one)
     batch = batch_of(one, m.dtype)
     spread = spreads(m, batch.squares)
-    return (fields(m, batch) - batch.threshold) / jnp.sqrt(spread)
+    return ((fields(m, batch) - batch.threshold) / jnp.sqrt(spread)).astype(dtype)
+
+
+def _checked(m: Any, one: Instance) -> tuple[Array, Any]:
+    """Return m for the patterns of one instance, widened, and its own dtype."""
+    check_instance(one)
+    m = magnetisations(m, one.patterns.shape[-1])
+    return m.astype(wide(m.dtype)), m.dtype
 
 
 def threshold(one: Instance, dtype: Any) -> Array:
@@ -100,8 +127,9 @@ def log_likelihood(m: Shaped[Array, " N"], one: Instance) -> Float[Array, ""]:
         >>> round(float(binary.log_likelihood(jnp.zeros(3), one)), 4)  # 2 log(1/2)
         -1.3863
     """
-    terms = log_ndtr(stabilities(m, one))
-    return jnp.sum(jnp.where(one.valid, terms, 0))
+    m, dtype = _checked(m, one)
+    terms = log_phi(stabilities(m, one))
+    return jnp.sum(jnp.where(one.valid, terms, 0)).astype(dtype)
 
 
 def gradient(
@@ -129,8 +157,10 @@ def gradient(
         >>> slope.shape, bool(slope[0] > 0), float(slope[1])
         ((3,), True, 0.0)
     """
-    check_magnetisations(m, one.patterns.shape[-1])
-    return ascent_direction(m, batch_of(one, m.dtype), radial=not detach)
+    check_flags(detach=detach)
+    m, dtype = _checked(m, one)
+    slope = ascent_direction(m, batch_of(one, m.dtype), radial=not detach)
+    return slope.astype(dtype)
 
 
 class Batch(NamedTuple):

@@ -9,10 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from binary._checks import check_binary, check_magnetisations, concrete, wide
+from binary._checks import array, check_binary, concrete, magnetisations, wide
 from binary._signs import sign
-from binary.instances import Instance, instance, stack, storage, teacher_student
+from binary.instances import (
+    Instance,
+    check_instance,
+    instance,
+    stack,
+    storage,
+    teacher_student,
+)
 from binary.likelihood import is_binary, threshold
+from synaptax.checks import check_key
 from synaptax.typing import Array, Float, Int, Key, Shaped
 
 __all__ = [
@@ -52,7 +60,7 @@ def mode(m: Float[Array, "*batch N"]) -> Int[Array, "*batch N"]:
         >>> binary.mode(jnp.array([0.2, -0.9, 0.0])).tolist()
         [1, -1, 1]
     """
-    return sign(m, jnp.int8)
+    return sign(array(m, "m"), jnp.int8)
 
 
 def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
@@ -69,7 +77,9 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
         >>> binary.draw(jax.random.key(0), jnp.array([1.0, -1.0, 1.0])).tolist()
         [1, -1, 1]
     """
-    check_magnetisations(m)
+    check_key(key)
+    m = magnetisations(m)
+    m = m.astype(wide(m.dtype))  # uniform numbers of 16 bits are too coarse
     up = jax.random.uniform(key, m.shape, m.dtype) < (1 + m) / 2
     return jnp.where(up, 1, -1).astype(jnp.int8)
 
@@ -82,15 +92,18 @@ def predict(weights: Int[Array, " N *K"], inputs: Shaped[Array, "M N"]) -> Array
         inputs: of any real dtype; sums of integers are exact.
 
     Raises:
-        ValueError: for inputs that are not finite, or whose sums overflow int32.
+        ValueError: for weights that are not +-1, inputs that are not finite or of
+            another size, or whose sums overflow int32.
 
     Example:
         >>> x = jnp.array([[1, 1, -1], [-1, -1, 1]], jnp.int8)
         >>> binary.predict(jnp.ones(3, jnp.int8), x).tolist()
         [1, -1]
     """
+    weights, inputs = _signs(weights), array(inputs, "inputs")
+    _check_size(inputs, len(weights))
     fields = _fields(weights, inputs)
-    return sign(majority(fields) if fields.ndim == 2 else fields, jnp.int8)
+    return sign(majority(fields) if weights.ndim == 2 else fields, jnp.int8)
 
 
 def majority(fields: Array, axis: int = -1) -> Array:
@@ -109,13 +122,20 @@ def majority(fields: Array, axis: int = -1) -> Array:
 def mean_predict(m: Float[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
     """Return the labels sign(m . x) of the averaged predictor, as int8; a tie is +1.
 
+    Raises:
+        ValueError: for m outside [-1, 1], or inputs not finite or of another size.
+
     Example:
         >>> x = jnp.array([[1, 1, -1], [-1, -1, 1]], jnp.int8)
         >>> binary.mean_predict(jnp.array([0.1, 0.1, 0.9]), x).tolist()
         [-1, 1]
     """
+    m, inputs = magnetisations(m), array(inputs, "inputs")
+    if m.ndim != 1:
+        raise ValueError(f"m: expected shape (N,), got {m.shape}")
+    _check_size(inputs, len(m))
     dtype = wide(m.dtype)
-    return sign(_finite(inputs.astype(dtype)) @ m.astype(dtype), jnp.int8)
+    return sign(inputs.astype(dtype) @ m.astype(dtype), jnp.int8)
 
 
 def errors(weights: Int[Array, " N *K"], one: Instance) -> Int[Array, ""]:
@@ -127,11 +147,24 @@ def errors(weights: Int[Array, " N *K"], one: Instance) -> Int[Array, ""]:
         weights: (N,) of +-1, or (N, K) of a committee.
         one: the instance.
 
+    Raises:
+        ValueError: for weights that are not +-1 or do not fit, a batch of instances,
+            or a committee asked for a margin.
+
     Example:
         >>> one = binary.instance([[1, 1, 1], [1, -1, -1]])
         >>> int(binary.errors(jnp.array([1, 1, 1], jnp.int8), one))
         1
     """
+    check_instance(one)
+    weights = _signs(weights)
+    if len(weights) != one.patterns.shape[-1]:
+        raise ValueError(
+            f"weights: expected {one.patterns.shape[-1]} entries, got {weights.shape}"
+        )
+    margin = concrete(one.margin)
+    if weights.ndim == 2 and margin is not None and margin != 0:
+        raise ValueError(f"one: expected no margin for a committee, got {margin}")
     if is_binary(one):
         fields = _integer_fields(weights, one.patterns).astype(jnp.float32)
     else:
@@ -159,12 +192,13 @@ def verify(weights: Any, one: Instance) -> Verdict:
         >>> binary.verify([1, 1, 1], one).errors
         1
     """
+    check_instance(one)
     if not is_binary(one):
         raise ValueError("one: expected an instance with +-1 inputs, got real ones")
     check_binary(weights, "weights")
     patterns = np.asarray(one.patterns)
     size, weights = patterns.shape[-1], np.asarray(weights)
-    if weights.shape[:1] != (size,) or weights.ndim > 2:
+    if weights.shape[:1] != (size,) or weights.ndim > 2 or not weights.size:
         raise ValueError(f"weights: expected {size} entries, got shape {weights.shape}")
     kept = np.packbits(patterns[np.asarray(one.valid)] > 0, axis=-1)
     columns = weights.reshape(size, -1).T > 0
@@ -186,11 +220,25 @@ def verify(weights: Any, one: Instance) -> Verdict:
     return Verdict(wrong == 0, wrong, len(kept))
 
 
+def _signs(weights: Any) -> Array:
+    """Return weights of +-1, (N,) or (N, K); else raise."""
+    check_binary(weights, "weights")
+    weights = jnp.asarray(weights)
+    if weights.ndim not in (1, 2):
+        raise ValueError(f"weights: expected (N,) or (N, K), got shape {weights.shape}")
+    return weights
+
+
+def _check_size(inputs: Array, size: int) -> None:
+    if inputs.ndim == 0 or inputs.shape[-1] != size:
+        raise ValueError(f"inputs: expected {size} columns, got shape {inputs.shape}")
+
+
 def _fields(weights: Array, inputs: Array) -> Array:
     """Return W . x: exact for integers, else in at least float32."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
         dtype = wide(inputs.dtype)
-        return _finite(inputs.astype(dtype)) @ weights.astype(dtype)
+        return inputs.astype(dtype) @ weights.astype(dtype)
     if inputs.dtype == jnp.int8:
         return _integer_fields(weights, inputs)
     values = concrete(inputs)
@@ -199,13 +247,6 @@ def _fields(weights: Array, inputs: Array) -> Array:
         if largest * inputs.shape[-1] >= 2**31:
             raise ValueError(f"inputs: up to {largest}, so that sums overflow int32")
     return inputs.astype(jnp.int32) @ weights.astype(jnp.int32)
-
-
-def _finite(inputs: Array) -> Array:
-    values = concrete(inputs)
-    if values is not None and not np.all(np.isfinite(values)):
-        raise ValueError("inputs: expected finite numbers")
-    return inputs
 
 
 def _integer_fields(weights: Array, inputs: Array) -> Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from binary._checks import check_overlap
+from binary._checks import number, wide
 from synaptax.typing import Array, PyTree
 
 _ROUNDS = 50
@@ -54,7 +54,8 @@ def project_magnetisations(
         [1.0, 0.3]
     """
     if overlap is not None and not callable(overlap):
-        check_overlap(overlap, "overlap")
+        expected = "a self-overlap in [0, 1)"
+        overlap = number("overlap", overlap, expected, lambda q: 0 <= q < 1)
 
     def init(params: PyTree) -> ProjectMagnetisationsState:
         del params
@@ -71,9 +72,17 @@ def project_magnetisations(
         count = state.project_magnetisations_count
 
         def leaf(update: Array, m: Array) -> Array:
+            for name, dtype in (("updates", update.dtype), ("params", m.dtype)):
+                if not jnp.issubdtype(dtype, jnp.floating):  # integers would round
+                    raise ValueError(f"{name}: expected floating leaves, got {dtype}")
             moved = clip(m + update.astype(m.dtype))
             if overlap is not None:
                 target = overlap(count) if callable(overlap) else overlap
+                if jnp.shape(target):
+                    raise ValueError(
+                        "overlap: expected a schedule that gives a scalar, got shape "
+                        f"{jnp.shape(target)}"
+                    )
                 moved = rescale(moved, jnp.asarray(target).astype(m.dtype))
             return (moved - m).astype(update.dtype)
 
@@ -102,8 +111,10 @@ def rescale(m: Array, overlap: Array) -> Array:
         m: in [-1, 1].
         overlap: q* in [0, 1].
     """
+    dtype = m.dtype
+    m = m.astype(wide(dtype))  # q* N leaves the range of float16
     squares = jnp.square(m)
-    wanted = overlap * m.size
+    wanted = jnp.asarray(overlap, m.dtype) * m.size
 
     def scale(saturated: Array) -> Array:
         rest = jnp.sum(jnp.where(saturated, 0, squares))
@@ -126,4 +137,4 @@ def rescale(m: Array, overlap: Array) -> Array:
     none = jnp.zeros(m.shape, bool)
     start = (jnp.zeros((), jnp.int32), none, scale(none))
     _, saturated, c = lax.while_loop(more, again, start)
-    return jnp.where(saturated, jnp.sign(m), clip(c * m))
+    return jnp.where(saturated, jnp.sign(m), clip(c * m)).astype(dtype)

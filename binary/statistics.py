@@ -6,6 +6,9 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 
+from binary._checks import number
+from synaptax.checks import check_integer
+
 
 class Proportion(NamedTuple):
     """A proportion with its Wilson score interval.
@@ -40,13 +43,10 @@ def wilson(count: int, total: int, *, level: float = 0.95) -> Proportion:
         Wilson, Probable inference, the law of succession, and statistical inference,
         JASA 22 (1927).
     """
-    if total < 1:
-        raise ValueError(f"total: expected at least 1 trial, got {total}")
-    if not 0 <= count <= total:
-        raise ValueError(f"count: expected a number in [0, {total}], got {count}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number in (0, 1), got {level}")
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    total = check_integer("total", total, 1)
+    count = check_integer("count", count, 0, total)
+    level = number("level", level, "a number in (0, 1)", lambda x: 0 < x < 1)
+    z = -NormalDist().inv_cdf((1 - level) / 2)
     share = count / total
     shrink = 1 + z * z / total
     centre = (share + z * z / (2 * total)) / shrink

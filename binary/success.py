@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from binary.instances import Instance, storage
+from binary._checks import number
+from binary.instances import Instance, pattern_count, storage
 from binary.methods import METHODS
 from binary.solvers import solve
 from binary.statistics import wilson
 from synaptax import runs
+from synaptax.checks import check_choice, check_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Point:
     method: str
     load: float
     instances: int
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError that names an attribute out of range."""
+        check_choice("method", self.method, METHODS)
+        number("load", self.load, "a finite load > 0", lambda a: 0 < a < math.inf)
+        check_integer("instances", self.instances, 1)
 
 
 class Chunk(NamedTuple):
@@ -61,6 +70,7 @@ def drawn(
 
 def chunks(points: Iterable[Point], first_seed: int, size: int) -> list[Chunk]:
     """Return the points cut into chunks of at most ``size`` seeds."""
+    size = check_integer("size", size, 1)
     found = []
     for point in points:
         for start in range(0, point.instances, size):
@@ -73,8 +83,10 @@ def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
     """Solve the instances of a chunk; return what the metrics file keeps of it."""
     method = METHODS[chunk.point.method]
     seeds = jax.numpy.arange(chunk.first, chunk.first + chunk.count)
-    count = jax.numpy.int32(round(chunk.point.load * size))
-    batch, keys = drawn(seeds, size, rows, count)
+    count = pattern_count(size, chunk.point.load)
+    if count > rows:
+        raise ValueError(f"rows: expected at least {count} patterns, got {rows}")
+    batch, keys = drawn(seeds, size, rows, jax.numpy.int32(count))
     started, used = time.perf_counter(), time.process_time()
     found = jax.device_get(
         solve(
@@ -120,13 +132,13 @@ def run(
     for record in runs.read_metrics(folder):
         folder.check_own(record, folder.metrics)
         done[_name(record)] = record
-    rows = max(round(one.point.load * size) for one in wanted)
+    rows = max(pattern_count(size, one.point.load) for one in wanted)
     found = []
-    for number, one in enumerate(wanted):
+    for place, one in enumerate(wanted):
         name = (one.point.method, one.point.load, one.first, one.count)
         if name not in done:
             if report is not None:
-                report(one, number, len(wanted))
+                report(one, place, len(wanted))
             done[name] = folder.own(measure(one, size, rows))
             runs.append_metrics(folder, done[name])
         found.append(done[name])

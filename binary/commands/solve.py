@@ -65,6 +65,8 @@ def main(given: Sequence[str], prog: str = "python -m binary") -> int:
         prog: what was typed to get here.
     """
     config = parse(Config, given, prog, _DESCRIPTION)
+    if not config.methods:
+        raise ValueError("methods: expected at least one")
     started = time.perf_counter()
     one, key = _instance(config)
     found = {name: _run(config, name, one, key) for name in config.methods}
@@ -104,7 +106,9 @@ def _run(config: Config, name: str, one: Instance, key: jax.Array) -> Result:
     rate = 0.3 if config.rate is None else config.rate
     if rate <= 0:
         raise ValueError(f"rate: expected a number > 0, got {rate}")
-    epochs = config.epochs or {"free": 300, "annealed": 1000}[name]
+    epochs = config.epochs
+    if epochs is None:
+        epochs = {"free": 300, "annealed": 1000}[name]
     return jax.device_get(
         solve(solver, one, key, rates=rate, epochs=epochs, trace=True)
     )

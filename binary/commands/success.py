@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from binary.commands import _figures
+from binary.instances import check_odd, pattern_count
 from binary.methods import METHODS
 from binary.success import Chunk, Point, curves, run
 from synaptax import runs
+from synaptax.checks import check_integer
 from synaptax.cli.options import NEW, Run, run_of
 
 _DESCRIPTION = f"""Measure how many random instances are solved at each load.
@@ -67,12 +69,9 @@ def main(given: Sequence[str], prog: str = "python -m binary success") -> int:
     ) as (job, path):
         config = job.config
         folder = runs.create(path, config, resume=job.run.resume)
-        points = [
-            Point(m, a, config.instances) for m in config.methods for a in config.loads
-        ]
         records = run(
             folder,
-            points,
+            points_of(config),
             size=config.size,
             first_seed=config.first_seed,
             chunk=config.chunk,
@@ -91,6 +90,11 @@ def main(given: Sequence[str], prog: str = "python -m binary success") -> int:
     show(rows)
     print(f"wall time {wall:.1f} s; everything is in {path}")
     return 0
+
+
+def points_of(config: Config) -> list[Point]:
+    """Return what is to be measured."""
+    return [Point(m, a, config.instances) for m in config.methods for a in config.loads]
 
 
 def labels() -> dict[str, str]:
@@ -152,8 +156,7 @@ def _check(config: Config) -> None:
         )
     if not config.methods or not config.loads:
         raise ValueError("methods, loads: expected at least one of each")
-    for name in ("instances", "chunk"):
-        if getattr(config, name) < 1:
-            raise ValueError(
-                f"{name}: expected at least 1, got {getattr(config, name)}"
-            )
+    check_integer("chunk", config.chunk, 1, expected="at least 1")
+    for point in points_of(config):
+        pattern_count(config.size, point.load)
+    check_odd(config.size, 0.0)

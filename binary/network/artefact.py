@@ -25,9 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from binary._checks import number
+from binary.network import model
 from binary.network.layers import Conv, Layer
 from binary.network.moments import border
-from binary.network.packed import Packed, PackedLayer, Window, check
+from binary.network.packed import Packed, PackedLayer, Window, check, check_packed
+from synaptax.checks import check_integer
 from synaptax.runs.files import FileError, replacing
 
 _FORMAT = "synaptax binary network 2"
@@ -71,17 +74,11 @@ def pack(
         >>> packed.layers[0].bits.shape, packed.layers[0].inputs  # 9 weights in 2 bytes
         ((2, 2), 9)
     """
+    model.check(layers, params)
     packed = []
     for index, layer in enumerate(layers):
-        own = params.get(f"layer_{index}")
-        if own is None or set(own) != {"m", "bias"}:
-            raise ValueError(f"params: expected m and bias in layer_{index}")
+        own = params[f"layer_{index}"]
         m, bias = np.asarray(own["m"]), np.asarray(own["bias"])
-        if not np.isfinite(m).all():
-            raise ValueError(f"params: layer_{index}/m: expected finite numbers")
-        expected = 4 if isinstance(layer, Conv) else 2
-        if m.ndim != expected:
-            raise ValueError(f"params: {layer} cannot have weights {m.shape}")
         inputs, window = math.prod(m.shape[:-1]), None
         if isinstance(layer, Conv):
             same = int(layer.padding == "SAME")
@@ -92,7 +89,7 @@ def pack(
         wide = np.promote_types(bias.dtype, np.float32)
         offset = bias.astype(wide) * wide.type(inputs**0.5)
         packed.append(PackedLayer(bits, inputs, offset, window))
-    network = Packed(tuple(packed), float(scale), float(shift))
+    network = Packed(tuple(packed), number("scale", scale), number("shift", shift))
     check(network)
     return network
 
@@ -128,6 +125,8 @@ def predict(network: Packed, pixels: np.ndarray, *, chunk: int = 500) -> np.ndar
         >>> binary.network.predict(packed, np.ones((4, 9), np.uint8)).tolist()
         [0, 0, 0, 0]
     """
+    check_packed(network)
+    chunk = check_integer("chunk", chunk, 1)
     pixels = _shaped(network.layers[0], np.asarray(pixels))
     words = [_words(layer.bits.T) for layer in network.layers]
     parts = [np.empty(0, np.int64)]
@@ -149,7 +148,9 @@ def _shaped(first: PackedLayer, pixels: np.ndarray) -> np.ndarray:
     """Return the pixels in the shape that the first layer takes."""
     if first.window is None:
         channels, wanted = first.inputs, f"{first.inputs} integers an image"
-        shaped = pixels.reshape(len(pixels), -1) if pixels.ndim > 1 else pixels
+        shaped = pixels
+        if pixels.ndim > 1:
+            shaped = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     else:
         channels = first.inputs // first.window.size**2
         wanted, shaped = f"integers (B, H, W, {channels})", pixels

@@ -14,13 +14,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr
 
-from binary._checks import check_binary
-from binary._signs import sign
+from binary._checks import array, check_binary, magnetisations
+from binary.likelihood import log_phi
 from binary.network import artefact, moments
 from binary.network.layers import Dense
 from binary.network.packed import Packed
+from binary.perceptron import mode, predict
 from synaptax.typing import Array, Float, Int, Shaped
 
 
@@ -35,7 +35,8 @@ def stabilities(
         y: labels, +-1.
 
     Raises:
-        ValueError: if K is even, so that votes could tie.
+        ValueError: for arguments that do not fit each other, labels that are not +-1,
+            or an even K, whose votes could tie.
 
     Example:
         >>> m, x, y = jnp.ones((5, 3)) / 2, jnp.ones((2, 5)), jnp.array([1.0, -1.0])
@@ -43,8 +44,24 @@ def stabilities(
         >>> deltas.shape, bool(deltas[0] > 0 > deltas[1])
         ((2,), True)
     """
+    m, x, y = _checked(m, x, y)
+    votes_ = votes(moments.dense(m, x, signs=False))
+    return y.astype(votes_.dtype) * votes_
+
+
+def _checked(m: Any, x: Any, y: Any) -> tuple[Array, Array, Array]:
+    """Return arrays of a committee's magnetisations, inputs and labels; else raise."""
+    m, x = magnetisations(m), array(x, "x")
+    check_binary(y, "y")
+    y = array(y, "y")
+    if m.ndim != 2:
+        raise ValueError(f"m: expected shape (N, K), got {m.shape}")
     check_units(m.shape[1])
-    return y * votes(moments.dense(m, x, signs=False))
+    if x.ndim != 2 or x.shape[1] != len(m):
+        raise ValueError(f"x: expected shape (M, {len(m)}), got {x.shape}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y: expected {len(x)} labels, got shape {y.shape}")
+    return m, x, y
 
 
 def votes(fields: moments.Moments) -> Float[Array, " M"]:
@@ -64,7 +81,7 @@ def log_likelihood(
     m: Float[Array, "N K"], x: Float[Array, "M N"], y: Float[Array, " M"]
 ) -> Float[Array, ""]:
     """Return the sum over patterns of log Phi(stability); see :func:`stabilities`."""
-    return log_ndtr(stabilities(m, x, y)).sum()
+    return log_phi(stabilities(m, x, y)).sum()
 
 
 def errors(
@@ -74,8 +91,8 @@ def errors(
 
     N has to be odd for fields never to be zero.
     """
-    votes = sign(x.astype(jnp.int32) @ sign(m, jnp.int32)).sum(axis=1)
-    return (votes * y.astype(jnp.int32) <= 0).sum()
+    m, x, y = _checked(m, x, y)
+    return (predict(mode(m), x) != y.astype(jnp.int8)).sum()
 
 
 def pack(weights: Any) -> Packed:
@@ -95,8 +112,8 @@ def pack(weights: Any) -> Packed:
         >>> binary.network.predict(packed, np.array([[1] * 5, [-1] * 5])).tolist()
         [1, 0]
     """
+    check_binary(weights, "weights")
     m = np.asarray(weights)
-    check_binary(m, "weights")
     if m.ndim not in (1, 2):
         raise ValueError(f"weights: expected (N,) or (N, K), got shape {m.shape}")
     m = m.reshape(len(m), -1).astype(np.float32)
@@ -112,7 +129,7 @@ def pack(weights: Any) -> Packed:
     return artefact.pack((Dense(units), Dense(2)), params)
 
 
-def check_units(units: int) -> None:
+def check_units(units: int, name: str = "m") -> None:
     """Raise unless the number of hidden units is odd, so that votes cannot tie."""
     if units < 1 or units % 2 == 0:
-        raise ValueError(f"m: expected an odd number of hidden units, got {units}")
+        raise ValueError(f"{name}: expected an odd number of hidden units, got {units}")

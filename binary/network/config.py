@@ -6,7 +6,8 @@ import dataclasses
 from typing import Literal
 
 from binary.network.objective import Method
-from synaptax.cli.fields import check_at_least, check_choices, check_finite, check_seeds
+from synaptax.checks import check_integer
+from synaptax.cli.fields import check_choices, check_finite, check_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,10 @@ def check(config: Config) -> None:
         ValueError: naming the field, its value and what was expected.
     """
     check_choices(config)
-    ones = ("epochs", "batch", "checkpoint_every", "draws")
-    check_at_least(config, dict.fromkeys(ones, 1))
+    for name in ("epochs", "batch", "checkpoint_every", "draws"):
+        check_integer(name, getattr(config, name), 1, expected="at least 1")
+    if config.limit is not None:
+        check_integer("limit", config.limit, 1)
     check_finite(config, ("lr", "pull", "power"))
     if not 0 <= config.start < config.full <= 1:
         raise ValueError(
@@ -76,6 +79,8 @@ def check(config: Config) -> None:
         raise ValueError(f"drop: expected a share in [0, 1), got {config.drop}")
     if not 0 < config.signal < 1:
         raise ValueError(f"signal: expected a number in (0, 1), got {config.signal}")
-    if not config.widths or min(config.widths) < 1:
+    if not config.widths:
         raise ValueError(f"widths: expected one or more >= 1, got {config.widths}")
+    for width in config.widths:
+        check_integer("widths", width, 1, expected="one or more >= 1")
     check_seeds(config.seeds)

@@ -92,7 +92,7 @@ def c_header(network: Packed, examples: Any, *, name: str = "network") -> str:
         raise ValueError("network: expected dense layers, got a convolution")
     if first.inputs >= 2**22:
         raise ValueError(f"network: expected under 2^22 inputs, got {first.inputs}")
-    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+    if not (isinstance(name, str) and re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)):
         raise ValueError(f"name: expected an identifier of C, got {name!r}")
     if not np.size(examples):
         raise ValueError("examples: expected at least one")

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from binary._checks import number
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -40,10 +42,8 @@ def second_moment(depth: int, wanted: float) -> float:
     Raises:
         ValueError: naming the argument out of range.
     """
-    if depth < 1:
-        raise ValueError(f"depth: expected at least 1 hidden layer, got {depth}")
-    if not 0 < wanted < 1:
-        raise ValueError(f"wanted: expected a signal in (0, 1), got {wanted}")
+    depth = check_integer("depth", depth, 1, expected="at least 1 hidden layer")
+    wanted = number("wanted", wanted, "a signal in (0, 1)", lambda q: 0 < q < 1)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2

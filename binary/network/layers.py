@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
+from binary._checks import magnetisations, numbers
 from binary.network import moments
+from synaptax.checks import check_integer
 from synaptax.typing import Array
+
+_OWN = {"m", "bias"}  # the parameters of a stochastic layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +28,10 @@ class Dense:
     """
 
     units: int
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError unless there is a unit."""
+        check_integer("units", self.units, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +62,8 @@ class Conv:
     def __post_init__(self) -> None:
         """Raise a ValueError that names an attribute out of range."""
         for name in ("filters", "size", "stride", "pool"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1 in {self}")
+            expected = f"at least 1 in {self}"
+            check_integer(name, getattr(self, name), 1, expected=expected)
         if self.padding not in ("VALID", "SAME") or self.fill not in (-1, 0, 1):
             raise ValueError(
                 f"padding, fill: expected VALID or SAME and -1, 0 or 1 in {self}"
@@ -68,6 +78,29 @@ def kernel_shape(layer: Layer, inputs: tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(layer, Dense):
         return (math.prod(inputs[1:]), layer.units)
     return (layer.size, layer.size, inputs[-1], layer.filters)
+
+
+def check_layers(layers: Any) -> None:
+    """Raise unless this is a sequence of layers, one at least."""
+    listed = isinstance(layers, tuple | list)
+    if not (listed and layers and all(isinstance(one, Layer) for one in layers)):
+        raise ValueError(f"layers: expected Dense and Conv layers, got {layers!r}")
+
+
+def check_own(name: str, layer: Layer, own: Any) -> None:
+    """Raise unless these are the parameters of a layer."""
+    if not isinstance(own, Mapping) or set(own) != _OWN:
+        given = sorted(own) if isinstance(own, Mapping) else type(own).__name__
+        raise ValueError(f"params: {name}: expected m and bias, got {given}")
+    shape = magnetisations(own["m"], name=f"params: {name}/m").shape
+    bias = numbers(own["bias"], f"params: {name}/bias").shape
+    conv = isinstance(layer, Conv)
+    sides, units = (2 * (layer.size,), layer.filters) if conv else ((), layer.units)
+    fits = len(shape) == len(sides) + 2 and shape[:-2] == sides and shape[-1] == units
+    if not fits or bias != (units,):
+        raise ValueError(
+            f"params: {layer} cannot have weights {shape} and bias {bias}: {name}"
+        )
 
 
 def pooled(layer: Layer, signs: Array) -> Array:

@@ -15,23 +15,31 @@ gives logits. Three ways to run it:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from binary._checks import concrete
+from binary._checks import array, check_binary, wide
+from binary._checks import magnetisations as cube
 from binary._signs import sign
 from binary.network import initial, moments
-from binary.network.layers import Conv, Dense, Layer, kernel_shape, pooled
+from binary.network.layers import (
+    _OWN,
+    Conv,
+    Dense,
+    Layer,
+    check_layers,
+    check_own,
+    kernel_shape,
+    pooled,
+)
+from synaptax.checks import check_integer, check_key
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Key, PyTree, Shaped
-
-_OWN = {"m", "bias"}  # the parameters of a stochastic layer
 
 
 class StochasticLayer(nn.Module):
@@ -123,10 +131,15 @@ def init(
         >>> jax.tree.map(jnp.shape, params)["layer_0"]
         {'bias': (5,), 'm': (9, 5)}
     """
+    check_key(key)
+    check_layers(layers)
+    if isinstance(input_shape, int) or not input_shape:
+        raise ValueError(f"input_shape: expected a tuple of sides, got {input_shape}")
+    input_shape = tuple(check_integer("input_shape", n, 1) for n in input_shape)
     if len(layers) < 2:
         raise ValueError(f"layers: expected at least two, got {len(layers)}")
     moment = initial.second_moment(len(layers) - 1, wanted)
-    model = BinaryNetwork(layers, moment)
+    model = BinaryNetwork(tuple(layers), moment)
     return model.init(key, jnp.zeros((1, *input_shape)))["params"]
 
 
@@ -153,7 +166,7 @@ def propagate(
     """
     check(layers, params)
     x = numbers(x)
-    return BinaryNetwork(layers).apply({"params": params}, x)  # pyright: ignore
+    return BinaryNetwork(tuple(layers)).apply({"params": params}, x)  # pyright: ignore
 
 
 def sampled(
@@ -183,6 +196,7 @@ def sampled(
         (2, 3)
     """
     check(layers, params)
+    check_key(key)
     inputs, last = numbers(x), len(layers) - 1
     for index, layer in enumerate(layers):
         field = field_of(layer, params[f"layer_{index}"], inputs, signs=False)
@@ -212,6 +226,7 @@ def logits(field: moments.Moments, inputs: int) -> Array:
         >>> binary.network.logits(field, 4).shape
         (2, 3)
     """
+    inputs = check_integer("inputs", inputs, 1)
     return field.mean / jnp.sqrt(field.variance + 0.05 * inputs)
 
 
@@ -242,6 +257,7 @@ def run_signs(
     inputs, field = numbers(x), None
     for index, layer in enumerate(layers):
         own = weights[f"layer_{index}"]
+        check_binary(own["m"], f"weights: layer_{index}/m")
         field = field_of(layer, own, inputs, signs=False).mean
         inputs = pooled(layer, sign(field))
     return field  # pyright: ignore
@@ -283,11 +299,13 @@ def magnetisations(params: PyTree) -> PyTree:
 
 def over_magnetisations(function: Callable[[Array], Array], params: PyTree) -> PyTree:
     """Return any tree with a function applied to each of its magnetisations."""
-    return jax.tree.map(
-        lambda here, leaf: function(leaf) if here else leaf,
-        magnetisations(params),
-        params,
-    )
+
+    def one(here: bool, leaf: Any) -> Any:
+        if here:
+            cube(leaf, name="params: m")
+        return function(leaf) if here else leaf
+
+    return jax.tree.map(one, magnetisations(params), params)
 
 
 def mode(params: PyTree) -> PyTree:
@@ -309,12 +327,14 @@ def draw(params: PyTree, key: Key[Array, ""]) -> PyTree:
         >>> binary.network.draw(params, jax.random.key(0))["layer_0"]["m"].tolist()
         [[1.0, -1.0]]
     """
+    check_key(key)
     count = sum(jax.tree.leaves(magnetisations(params)))
     keys = iter(jax.random.split(key, count))
 
     def one(m: Array) -> Array:
-        uniform = jax.random.uniform(next(keys), m.shape, m.dtype, -1, 1)
-        return jnp.where(uniform < m, 1.0, -1.0).astype(m.dtype)
+        dtype = wide(m.dtype)  # uniform numbers of 16 bits are too coarse
+        uniform = jax.random.uniform(next(keys), m.shape, dtype, -1, 1)
+        return jnp.where(uniform < m.astype(dtype), 1.0, -1.0).astype(m.dtype)
 
     return over_magnetisations(one, params)
 
@@ -328,6 +348,7 @@ def self_overlaps(params: PyTree) -> dict[str, Array]:
         0.5
     """
     here = jax.tree.leaves(magnetisations(params))
+    over_magnetisations(lambda m: m, params)  # which checks them
     return {
         name.removesuffix("/value").rpartition("/")[0]: jnp.mean(jnp.square(leaf))
         for is_m, (name, leaf) in zip(here, named_leaves(params), strict=True)
@@ -343,7 +364,10 @@ def pull(params: PyTree) -> Array:
         >>> float(binary.network.pull(params))
         0.5
     """
-    return sum((1 - q for q in self_overlaps(params).values()), jnp.zeros(()))
+    total = jnp.zeros(())
+    return sum(
+        ((1 - q).astype(total.dtype) for q in self_overlaps(params).values()), total
+    )
 
 
 def check(layers: tuple[Layer, ...], params: PyTree) -> None:
@@ -352,38 +376,22 @@ def check(layers: tuple[Layer, ...], params: PyTree) -> None:
     Raises:
         ValueError: naming the layer and what was expected.
     """
-    expected = {f"layer_{index}" for index in range(len(layers))}
-    if not isinstance(params, dict) or set(params) != expected:
+    check_layers(layers)
+    expected = [f"layer_{index}" for index in range(len(layers))]
+    if not isinstance(params, Mapping) or set(params) != set(expected):
+        given = sorted(params) if isinstance(params, Mapping) else type(params).__name__
         raise ValueError(
-            f"params: expected {len(layers)} layers {sorted(expected)}, got "
-            f"{sorted(params) if isinstance(params, dict) else type(params).__name__}"
+            f"params: expected {len(layers)} layers {expected}, got {given}"
         )
-    for name, own in params.items():
-        if set(own) != _OWN:
-            raise ValueError(f"params: {name}: expected m and bias, got {sorted(own)}")
-        m = concrete(own["m"])
-        # A step's update rounds: m + (clip(m + u) - m) may leave the cube by an ulp.
-        if m is not None and not np.all(np.abs(m) <= 1 + 1e-5):
-            raise ValueError(
-                f"params: {name}/m: expected magnetisations in [-1, 1], got "
-                f"{np.max(np.abs(m))}"
-            )
+    for name, layer in zip(expected, layers, strict=True):
+        check_own(name, layer, params[name])
 
 
 def numbers(x: Any) -> Array:
-    """Return inputs as an array.
-
-    Raises:
-        ValueError: unless they are real numbers, finite where that can be seen.
-    """
-    x = jnp.asarray(x)
-    if not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool):
-        raise ValueError(f"x: expected real numbers, got {x.dtype}")
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise ValueError(f"x: expected real numbers, got {x.dtype}")
-    values = concrete(x)  # NumPy's: under jit even a constant's jnp result is traced
-    if values is not None and not np.isfinite(values).all():
-        raise ValueError("x: expected finite numbers")
+    """Return a batch of real, finite inputs as an array; else raise."""
+    x = array(x, "x")
+    if x.ndim < 2:
+        raise ValueError(f"x: expected a batch (B, ...), got shape {x.shape}")
     return x
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,12 +64,21 @@ class Packed(NamedTuple):
     shift: float
 
 
+def check_packed(network: Any) -> None:
+    """Raise unless this is a packed network; its parts are left alone."""
+    if not isinstance(network, Packed):
+        raise ValueError(
+            f"network: expected what pack() returns, got {type(network).__name__}"
+        )
+
+
 def check(network: Packed) -> None:
     """Raise unless the parts of a packed network are whole and fit each other.
 
     Raises:
         ValueError: naming the layer and what was expected.
     """
+    check_packed(network)
     if not network.layers:
         raise ValueError("no layers")
     if not (math.isfinite(network.scale) and math.isfinite(network.shift)):

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import binary
+from binary._checks import number
 from binary._local_entropy import local_entropy
 from binary.instances import Instance
 from binary.overlay.ascent import ascend
 from binary.overlay.sampler import sample
+from synaptax.checks import check_integer
 
 LEVELS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CHAINS = ((5.0, 0.5), (5.0, 0.8), (10.0, 0.8), (10.0, 0.9), (20.0, 0.5), (20.0, 0.7))
@@ -89,17 +91,15 @@ class Job(NamedTuple):
 
 def check(config: Overlay) -> None:
     """Raise a ValueError that names a field out of range."""
-    if not 0 < config.alpha < 0.83:
-        raise ValueError(
-            f"alpha: expected a load between 0 and 0.83, got {config.alpha}"
-        )
+    expected = "a load between 0 and 0.83"
+    number("alpha", config.alpha, expected, lambda a: 0 < a < 0.83)
+    twice = dict.fromkeys(("instances", "chains", "sweeps", "teacher_instances"), 2)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        least = {"seed": 0, "instances": 2, "chains": 2, "sweeps": 2}.get(field.name, 1)
+        least = {"seed": 0, **twice}.get(field.name, 1)
         if field.name == "alpha":
             continue
-        if value < least:
-            raise ValueError(f"{field.name}: expected at least {least}, got {value}")
+        check_integer(field.name, value, least, expected=f"at least {least}")
         if field.name.endswith("size") and value % 2 == 0:
             raise ValueError(f"{field.name}: expected an odd number, got {value}")
 

@@ -16,8 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import log_ndtr
 
-from binary.instances import Instance
+from binary.instances import Instance, check_instance
+from binary.likelihood import is_binary
 from binary.projection import rescale
+from binary.theory.checks import check_beta, check_q_star
+from synaptax.checks import check_integer, check_key
 from synaptax.typing import Array
 
 _ANGLE = 0.6
@@ -141,7 +144,17 @@ def sample(
         beta: inverse temperature, > 0.
         warm: sweeps (N proposals each) before measuring.
         kept: sweeps measured.
+
+    Raises:
+        ValueError: for instances of another kind, or an argument out of range.
     """
+    check_key(key)
+    check_instance(instances, "instances", (3,))
+    plain = is_binary(instances) and not jnp.any(instances.margin != 0)
+    if not (plain and jnp.all(instances.valid)):
+        raise ValueError("instances: expected +-1 patterns of one load, no margin")
+    q_star, beta = check_q_star(q_star), check_beta(beta)
+    warm, kept = check_integer("warm", warm, 0), check_integer("kept", kept, 1)
     keys = jax.random.split(key, len(instances.patterns))
     q = jnp.float32(q_star)
     return _run(keys, instances.patterns, q, jnp.float32(beta), warm, kept)

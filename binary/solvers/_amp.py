@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from binary._checks import number, whole
+from binary._checks import number
 from binary.instances import random_signs
 from binary.likelihood import Batch, fields, inverse_mills, pulls
-from binary.solvers.types import Clock, Problem, Solver, need_binary
+from binary.solvers._free import check_planes
+from binary.solvers.types import Clock, Problem, Solver, check_rate, need_binary
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 _FLOOR = 1e-6  # of the mean variance
@@ -99,17 +101,11 @@ def amp(
         >>> solver.name, solver.rate
         ('reinforced AMP', 0.01)
     """
-    planes = None if planes is None else whole(planes, "planes", 2, "bits")
-    cycle = None if cycle is None else whole(cycle, "cycle", 1, "pass")
-    rate, start = number(rate, "rate"), number(start, "start")
-    field = number(field, "field")
-    if not 0 <= rate < math.inf:
-        raise ValueError(f"rate: expected a finite number >= 0, got {rate}")
-    if not 0 <= start < 1:
-        raise ValueError(f"start: expected a reinforcement in [0, 1), got {start}")
-    if not 0 <= field < math.inf:
-        raise ValueError(f"field: expected a finite number >= 0, got {field}")
-    return _amp(planes, rate, cycle, start, field)
+    cycle = None if cycle is None else check_integer("cycle", cycle, 1)
+    start = number("start", start, "a reinforcement in [0, 1)", lambda r: 0 <= r < 1)
+    expected = "a finite number >= 0"
+    field = number("field", field, expected, lambda x: 0 <= x < math.inf)
+    return _amp(check_planes(planes), check_rate(rate), cycle, start, field)
 
 
 @functools.cache  # one solver an option set, so that solve() compiles once

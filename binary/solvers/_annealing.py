@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from binary._checks import finite
 from binary.bits import sign_product
-from binary.solvers.types import Clock, Problem, Solver, need_binary
+from binary.solvers.types import Clock, Problem, Solver, check_rate, need_binary
 from synaptax.typing import Array
 
 
@@ -51,10 +50,7 @@ def annealing(*, energy: str = "distance", rate: float = 1.0) -> Solver:
     """
     if energy not in ("distance", "errors"):
         raise ValueError(f"energy: expected 'distance' or 'errors', got {energy!r}")
-    rate = finite(rate, "rate")
-    if rate < 0:
-        raise ValueError(f"rate: expected a temperature >= 0, got {rate}")
-    return _annealing(energy, rate)
+    return _annealing(energy, check_rate(rate))
 
 
 @functools.cache  # one solver an option set, so that solve() compiles once

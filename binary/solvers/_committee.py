@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
 
-from binary._checks import finite, whole
-from binary.likelihood import Batch, fields, pulls
+from binary.likelihood import Batch, fields, log_phi, pulls
 from binary.network.committee import check_units, votes
 from binary.network.moments import FLOOR, Moments
 from binary.projection import rescale
+from binary.solvers._free import check_planes
 from binary.solvers._sweep import initial_magnetisations
 from binary.solvers.schedules import Schedule, check_schedule
-from binary.solvers.types import Clock, Problem, Solver
+from binary.solvers.types import Clock, Problem, Solver, check_rate
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -65,12 +65,11 @@ def committee(
         >>> solver.units, solver.rate
         (3, 0.3)
     """
-    units = whole(units, "units", 1, "hidden unit")
-    check_units(units)
+    units = check_integer("units", units)
+    check_units(units, "units")
     if schedule is not None:
         check_schedule(schedule)
-    planes = None if planes is None else whole(planes, "planes", 2, "bits")
-    return _committee(units, schedule, planes, finite(rate, "rate"))
+    return _committee(units, schedule, check_planes(planes), check_rate(rate))
 
 
 @functools.cache  # one solver an option set, so that solve() compiles once
@@ -120,7 +119,7 @@ def ascent_direction(m: Array, batch: Batch, planes: int | None) -> Array:
 
     def likelihood(mean: Array, variance: Array) -> Array:
         floored = jnp.maximum(variance, FLOOR * len(m))
-        each = log_ndtr(votes(Moments(mean, floored)))
+        each = log_phi(votes(Moments(mean, floored)))
         return jnp.sum(jnp.where(batch.valid, each, 0))
 
     pull, widen = jax.grad(likelihood, (0, 1))(mean, variance)

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from binary._checks import number, whole
+from binary._checks import number
 from binary.solvers._amp import AmpState, replies
+from binary.solvers._free import check_planes
 from binary.solvers.schedules import Schedule, check_schedule, linear
 from binary.solvers.types import Clock, Problem, Solver, need_binary
 from synaptax.typing import Array
@@ -55,11 +56,8 @@ def focusing(
         ('focusing AMP', 0.8)
     """
     check_schedule(schedule)
-    planes = None if planes is None else whole(planes, "planes", 2, "bits")
-    rate = number(rate, "rate")
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate: expected the largest rho in [0, 1], got {rate}")
-    return _focusing(schedule, planes, rate)
+    rate = number("rate", rate, "the largest rho in [0, 1]", lambda x: 0 <= x <= 1)
+    return _focusing(schedule, check_planes(planes), rate)
 
 
 @functools.cache  # one solver an option set, so that solve() compiles once
@@ -80,7 +78,8 @@ def _focusing(schedule: Schedule, planes: int | None, rate: float) -> Solver:
         h = (1 - rho) * (a + through_centre(a, rho)) + rho * state.h
         return AmpState(h, g)
 
-    return Solver("focusing AMP", init, step, lambda state: jnp.tanh(state.h), rate)
+    m = lambda state: jnp.tanh(state.h)
+    return Solver("focusing AMP", init, step, m, rate, largest=1.0)
 
 
 def through_centre(a: Array, rho: Array) -> Array:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from binary._checks import finite, whole
+from binary._checks import number
 from binary.likelihood import Batch, ascent_direction
 from binary.solvers._sweep import epoch, initial_magnetisations
-from binary.solvers.types import Clock, Problem, Solver
+from binary.solvers.types import Clock, Problem, Solver, check_rate
+from synaptax.checks import check_flags, check_integer
 from synaptax.typing import Array
 
 
@@ -67,9 +69,8 @@ def free(
         ('free on h', True)
     """
     batch, planes, momentum, rate = check_options(batch, planes, momentum, rate)
-    scale = finite(scale, "scale")
-    if not scale > 0:
-        raise ValueError(f"scale: expected a number > 0, got {scale}")
+    check_flags(detach=detach)
+    scale = number("scale", scale, "a number > 0", lambda x: 0 < x < math.inf)
     if on not in ("m", "h"):
         raise ValueError(f"on: expected 'm' or 'h', got {on!r}")
     return _free(on, batch, momentum, bool(detach), scale, planes, rate)
@@ -127,9 +128,11 @@ def check_options(
     batch: Any, planes: Any, momentum: Any, rate: Any
 ) -> tuple[int | None, int | None, float, float]:
     """Return the options of ascent as plain numbers, or raise naming the wrong one."""
-    batch = None if batch is None else whole(batch, "batch", 1, "pattern")
-    planes = None if planes is None else whole(planes, "planes", 2, "bits")
-    momentum = finite(momentum, "momentum")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum: expected a number in [0, 1), got {momentum}")
-    return batch, planes, momentum, finite(rate, "rate")
+    batch = None if batch is None else check_integer("batch", batch, 1)
+    momentum = number("momentum", momentum, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    return batch, check_planes(planes), momentum, check_rate(rate)
+
+
+def check_planes(planes: Any) -> int | None:
+    """Return the bits that products keep, None for float32; else raise."""
+    return None if planes is None else check_integer("planes", planes, 2)

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from binary._checks import finite, whole
+from binary._checks import number
 from binary.likelihood import Batch, ascent_direction
 from binary.projection import rescale
+from binary.solvers._free import check_planes
 from binary.solvers._sweep import initial_magnetisations
 from binary.solvers.schedules import Schedule, check_schedule, linear, power
-from binary.solvers.types import Clock, Problem, Solver
+from binary.solvers.types import Clock, Problem, Solver, check_rate
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -69,9 +71,8 @@ def replicated(
         >>> solver.name, solver.rate
         ('5 replicas, pull 2', 0.3)
     """
-    replicas = whole(replicas, "replicas", 1, "replica")
-    planes = None if planes is None else whole(planes, "planes", 2, "bits")
-    pull, rate = finite(pull, "pull"), finite(rate, "rate")
+    replicas, planes = check_integer("replicas", replicas, 1), check_planes(planes)
+    pull, rate = number("pull", pull), check_rate(rate)
     if pull < 0 or rate * pull > 1:
         raise ValueError(
             f"pull: expected a number >= 0, at most 1 / rate = "
@@ -79,7 +80,7 @@ def replicated(
         )
     schedule = power(3.0) if schedule is None else schedule
     check_schedule(schedule)
-    check_schedule(coupling)
+    check_schedule(coupling, "coupling")
     return _replicated(replicas, pull, schedule, coupling, planes, rate)
 
 
@@ -119,4 +120,5 @@ def _replicated(
         return ReplicatedState(jax.vmap(rescale, (0, None))(moved, overlap))
 
     name = f"{replicas} replicas, pull {pull:g}"
-    return Solver(name, init, step, lambda state: jnp.mean(state.m, axis=0), rate)
+    m = lambda state: jnp.mean(state.m, axis=0)
+    return Solver(name, init, step, m, rate, largest=1 / pull if pull else math.inf)

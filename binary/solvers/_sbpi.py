@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from binary._checks import finite, whole
+from binary._checks import number
 from binary.solvers.types import Clock, Problem, Solver, need_binary
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -49,11 +50,9 @@ def sbpi(*, bound: int = 61, threshold: float = 1, rate: float = 0.3) -> Solver:
         >>> solver.name, solver.rate
         ('SBPI, |h| <= 21', 0.3)
     """
-    bound = whole(bound, "bound", 0, "unit")
-    threshold, rate = finite(threshold, "threshold"), finite(rate, "rate")
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate: expected a probability in [0, 1], got {rate}")
-    if bound % 2 == 0 or bound > 32001:
+    bound, threshold = check_integer("bound", bound), number("threshold", threshold)
+    rate = number("rate", rate, "a probability in [0, 1]", lambda p: 0 <= p <= 1)
+    if bound % 2 == 0 or not 0 < bound <= 32001:
         raise ValueError(f"bound: expected an odd number in [1, 32001], got {bound}")
     return _sbpi(bound, threshold, rate)
 
@@ -93,4 +92,5 @@ def _sbpi(bound: int, threshold: float, rate: float) -> Solver:
     def magnetisations(state: SbpiState) -> Array:
         return state.hidden.astype(jnp.float32) / bound
 
-    return Solver(f"SBPI, |h| <= {bound}", init, step, magnetisations, rate)
+    name = f"SBPI, |h| <= {bound}"
+    return Solver(name, init, step, magnetisations, rate, largest=1.0)

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from binary._checks import check_binary
+from binary._checks import array
 from binary.bits import sign_product
-from binary.instances import Instance
+from binary.instances import Instance, check_instance
 from binary.likelihood import batch_of, is_binary, self_overlap
 from binary.perceptron import errors, majority, mode, verify
 from binary.solvers.types import Clock, Problem, Result, Solver
+from synaptax.checks import check_flags, check_integer
 from synaptax.typing import Array
 
 
@@ -64,8 +65,8 @@ def solve(
         The results, of the shape of ``keys``.
 
     Raises:
-        ValueError: for shapes that do not fit, fewer than 1 epoch, rates that are not
-            finite, or inputs that are not +-1 where they are int8.
+        ValueError: for shapes that do not fit, fewer than 1 epoch, rates that the
+            solver would not take, or inputs that are not +-1 where they are int8.
         AssertionError: if a recount differs, which would be a bug.
 
     Example:
@@ -75,7 +76,16 @@ def solve(
         >>> bool(result.solved), binary.verify(result.weights, one).errors
         (True, 0)
     """
-    _check(instances, keys, epochs, slack, width)
+    if not isinstance(solver, Solver):
+        raise ValueError(
+            f"solver: expected a Solver, such as binary.free(), got {solver!r}"
+        )
+    _check(instances, keys)
+    check_flags(trace=trace)
+    epochs = check_integer("epochs", epochs, 1, expected="at least 1")
+    slack = check_integer("slack", slack, 0)
+    if width is not None:
+        width = check_integer("width", width, 1, expected="at least 1")
     if solver.units > 1 and np.any(np.asarray(instances.margin) != 0):
         raise ValueError(f"instances: {solver.name} knows no margin; expected 0")
     single = instances.patterns.ndim == 2
@@ -84,9 +94,7 @@ def solve(
         instances = jax.tree.map(lambda leaf: leaf[None], instances)
         keys = keys[None]
     keys = keys.reshape(keys.shape[0], -1)
-    rates = jnp.asarray(solver.rate if rates is None else rates, jnp.float32)
-    if not np.all(np.isfinite(rates)):
-        raise ValueError("rates: expected finite numbers")
+    rates = _rates(solver, rates)
     try:
         rates = jnp.broadcast_to(rates, shape).reshape(keys.shape)
     except ValueError as error:
@@ -99,30 +107,29 @@ def solve(
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), result)
 
 
-def _check(
-    instances: Instance, keys: Array, epochs: int, slack: int, width: int | None
-) -> None:
-    if instances.patterns.ndim not in (2, 3):
+def _rates(solver: Solver, rates: Any) -> Array:
+    """Return the rates of runs, float32, each one that the solver takes."""
+    rates = array(solver.rate if rates is None else rates, "rates").astype(jnp.float32)
+    top = np.float32(solver.largest)
+    if not np.all((rates >= 0) & (rates <= top)):
         raise ValueError(
-            "instances: expected patterns of shape (M, N) or (B, M, N), got "
-            f"{instances.patterns.shape}"
+            f"rates: expected numbers from 0 to {top:g} for {solver.name}, got {rates}"
         )
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"keys: expected typed keys, got {keys.dtype}")
+    return rates
+
+
+def _check(instances: Instance, keys: Array) -> None:
+    check_instance(instances, "instances", (2, 3))
+    typed = isinstance(keys, jax.Array)
+    if not (typed and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)):
+        given = keys.dtype if typed else type(keys).__name__
+        raise ValueError(f"keys: expected typed keys, got {given}")
     batched = instances.patterns.ndim == 3
     count = len(instances.patterns) if batched else None
     wrong = keys.ndim > 1 + batched or (batched and keys.shape[:1] != (count,))
     if wrong:
         wanted = f"({count},) or ({count}, R)" if batched else "() or (R,)"
         raise ValueError(f"keys: expected shape {wanted}, got {keys.shape}")
-    if epochs < 1 or slack < 0:
-        raise ValueError(
-            f"epochs: expected at least 1, with slack >= 0; got {epochs} and {slack}"
-        )
-    if width is not None and width < 1:
-        raise ValueError(f"width: expected at least 1, got {width}")
-    if is_binary(instances):
-        check_binary(instances.patterns, "instances")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7))

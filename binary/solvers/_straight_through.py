@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from binary._checks import finite, whole
+from binary._checks import number
 from binary.likelihood import Batch, fields, pulls
 from binary.solvers._sweep import epoch
-from binary.solvers.types import Clock, Problem, Solver
+from binary.solvers.types import Clock, Problem, Solver, check_rate
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 
@@ -51,11 +52,10 @@ def straight_through(
         >>> solver.name, solver.rate
         ('straight-through', 0.05)
     """
-    batch = None if batch is None else whole(batch, "batch", 1, "pattern")
-    sharpness, rate = finite(sharpness, "sharpness"), finite(rate, "rate")
-    if not sharpness > 0:
-        raise ValueError(f"sharpness: expected a number > 0, got {sharpness}")
-    return _straight_through(batch, sharpness, rate)
+    batch = None if batch is None else check_integer("batch", batch, 1)
+    expected = "a number > 0"
+    sharpness = number("sharpness", sharpness, expected, lambda x: 0 < x < math.inf)
+    return _straight_through(batch, sharpness, check_rate(rate))
 
 
 @functools.cache  # one solver an option set, so that solve() compiles once

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from binary._checks import finite
+from binary._checks import number
 from synaptax.typing import Array
 
 Schedule = Callable[[Array], Array]
@@ -43,15 +44,11 @@ def power(exponent: float, *, start: float = 0.0, end: float = 1.0) -> Schedule:
         >>> [float(schedule(jnp.array(t))) for t in (0.0, 0.5, 1.0)]
         [0.0, 0.75, 1.0]
     """
-    exponent = finite(exponent, "exponent")
-    start, end = finite(start, "start"), finite(end, "end")
-    if not exponent > 0:
-        raise ValueError(f"exponent: expected a number > 0, got {exponent}")
-    if not 0 <= start < 1:
-        raise ValueError(f"start: expected a self-overlap in [0, 1), got {start}")
-    if not start < end <= 1:
-        raise ValueError(f"end: expected a self-overlap in ({start}, 1], got {end}")
-
+    expected = "a number > 0"
+    exponent = number("exponent", exponent, expected, lambda p: 0 < p < math.inf)
+    start = number("start", start, "a self-overlap in [0, 1)", lambda q: 0 <= q < 1)
+    expected = f"a self-overlap in ({start}, 1]"
+    end = number("end", end, expected, lambda q: start < q <= 1)
     return _power(exponent, start, end)
 
 
@@ -66,15 +63,17 @@ def _power(exponent: float, start: float, end: float) -> Schedule:
     return schedule
 
 
-def check_schedule(schedule: Any) -> None:
+def check_schedule(schedule: Any, name: str = "schedule") -> None:
     """Raise unless progress gives a scalar; ``power`` uncalled gives a function."""
     try:
         share = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), jnp.float32))
-        fits, cause = getattr(share, "shape", None) == (), None
-    except TypeError as error:
+        shape, dtype = getattr(share, "shape", None), getattr(share, "dtype", complex)
+        real = not jnp.issubdtype(dtype, jnp.complexfloating)
+        fits, cause = real and shape == (), None
+    except (TypeError, ValueError) as error:
         fits, cause = False, error
     if not fits:
         raise ValueError(
-            "schedule: expected a function of progress that gives a scalar, such as "
+            f"{name}: expected a function of progress that gives a scalar, such as "
             f"binary.power(2.0), got {schedule!r}"
         ) from cause

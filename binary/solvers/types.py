@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from binary._checks import number
 from binary.instances import Instance
 from binary.likelihood import Batch
 from synaptax.typing import Array
@@ -57,6 +59,7 @@ class Solver(NamedTuple):
         rate: the default of the one knob that runs may be batched over.
         tolerance: a run ends when no m moves by more than this; 0 for never.
         units: K, of a committee; a perceptron has one.
+        largest: rate that the solver takes; the least is 0.
 
     Example:
         >>> solver = binary.free(rate=0.1)
@@ -71,6 +74,7 @@ class Solver(NamedTuple):
     rate: float
     tolerance: float = 0.0
     units: int = 1
+    largest: float = math.inf
 
 
 class Result(NamedTuple):
@@ -107,6 +111,11 @@ class Result(NamedTuple):
     m: Array
     overlap: Array
     trace: tuple[Array, Array] | None
+
+
+def check_rate(rate: Any) -> float:
+    """Return a step or temperature as a float; else raise."""
+    return number("rate", rate, "a finite number >= 0", lambda x: 0 <= x < math.inf)
 
 
 def need_binary(problem: Problem, solver: str) -> None:

@@ -14,7 +14,7 @@ from binary.theory.checks import check_alpha, check_beta, check_q_star
 from binary.theory.ensembles import _Z_POINTS, Ensemble, binary_weights
 from binary.theory.fields import tilted_fields
 from binary.theory.iteration import NotConverged
-from binary.theory.quadrature import Rule, gaussian_rule
+from binary.theory.quadrature import Rule, check_window, gaussian_rule
 from binary.theory.special import log_2cosh
 
 
@@ -54,6 +54,7 @@ def control(
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
+    check_window(window)
     z = gaussian_rule(_Z_POINTS)
     gain = float(np.sqrt(q_star / (1 - q_star)))
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from binary._checks import number
 from binary.theory._gardner import gardner
-from binary.theory.checks import check_distance
-from binary.theory.ensembles import Ensemble
+from binary.theory.checks import check_distance, listed
+from binary.theory.ensembles import Ensemble, check_ensemble
 from binary.theory.iteration import NotConverged, fixed_point
 from binary.theory.quadrature import gaussian_rule
 from binary.theory.special import hazard, log_2cosh, log_tail
@@ -109,6 +110,7 @@ class _Saddle:
     """The saddle-point equations around one ensemble."""
 
     def __init__(self, ensemble: Ensemble) -> None:
+        check_ensemble(ensemble)
         self.of = ensemble
         z = ensemble.z.weights[:, None]
         self.field_weights = z * ensemble.u.weights
@@ -281,7 +283,7 @@ def franz_parisi_curve(
         >>> round(curve[0].entropy, 4)
         0.2705
     """
-    wanted = [check_distance(d) for d in distances]
+    wanted = [check_distance(d) for d in listed(distances, "distances")]
     if not wanted or min(wanted) == 0:
         raise ValueError(
             "distance: expected fractions in (0, 0.5], at least one, got "
@@ -387,9 +389,13 @@ def franz_parisi_coupled(
         >>> points[0].coupling, points[0].converged
         (0.5, True)
     """
-    wanted = [float(g) for g in couplings]
-    if not all(np.isfinite(g) and g >= 0 for g in wanted):
-        raise ValueError(f"couplings: expected finite numbers >= 0, got {wanted}")
+    expected = "finite numbers >= 0"
+    wanted = [
+        number("couplings", g, expected, lambda x: 0 <= x < np.inf)
+        for g in listed(couplings, "couplings")
+    ]
+    if not wanted:
+        raise ValueError("couplings: expected at least one number")
     saddle = _Saddle(ensemble)
     solved: dict[float, FranzParisiPoint] = {}
     start = saddle.guess(ensemble.q)

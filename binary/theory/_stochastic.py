@@ -17,7 +17,14 @@ from binary.theory.ensembles import (
 )
 from binary.theory.fields import tilted_fields
 from binary.theory.iteration import NotConverged, bracketed_root
-from binary.theory.quadrature import SPAN, Rule, gaussian_rule, split_rule
+from binary.theory.quadrature import (
+    SPAN,
+    Rule,
+    check_window,
+    gaussian_rule,
+    split_rule,
+)
+from synaptax.checks import check_integer
 
 _RISE = float(np.log(4 / 3))
 _FINEST, _RESOLVED = 4, 1.2
@@ -181,6 +188,9 @@ def stochastic(
     """
     alpha, q_star = check_alpha(alpha), check_q_star(q_star)
     beta = check_beta(beta)
+    check_window(window)
+    if grid is not None:
+        grid = check_integer("grid", grid, 1)
     if grid is not None or window is not None:
         return _solve(alpha, q_star, beta, grid or 1, window)
     size = 1
@@ -267,8 +277,9 @@ def critical_beta(
         >>> round(line.beta, 1), round(line.replicon, 3)
         (26.3, 1.0)
     """
-    check_beta(low)
-    check_beta(high)
+    low, high = check_beta(low, "low"), check_beta(high, "high")
+    if low > high:
+        raise ValueError(f"high: expected at least low = {low:g}, got {high:g}")
 
     def at(log_beta: float) -> StochasticPoint:
         return stochastic(alpha, q_star, float(np.exp(log_beta)))

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from binary._checks import number
 
 
-def _fail(name: str, wanted: str, value: object) -> None:
-    raise ValueError(f"{name}: expected {wanted}, got {value!r}")
-
-
-def check_alpha(alpha: float) -> float:
+def check_alpha(alpha: Any) -> float:
     """Return a load alpha > 0 as a float."""
-    alpha = float(alpha)
-    if not (math.isfinite(alpha) and alpha > 0):
-        _fail("alpha", "a finite load > 0", alpha)
-    return alpha
+    return number("alpha", alpha, "a finite load > 0", lambda a: 0 < a < inf)
 
 
-def check_beta(beta: float) -> float:
+def check_beta(beta: Any, name: str = "beta") -> float:
     """Return an inverse temperature beta > 0 as a float."""
-    beta = float(beta)
-    if not (math.isfinite(beta) and beta > 0):
-        _fail("beta", "a finite inverse temperature > 0", beta)
-    return beta
+    expected = "a finite inverse temperature > 0"
+    return number(name, beta, expected, lambda b: 0 < b < inf)
 
 
-def check_q_star(q_star: float) -> float:
+def check_q_star(q_star: Any) -> float:
     """Return a squared norm q* strictly between 0 and 1 as a float."""
-    q_star = float(q_star)
-    if not 0 < q_star < 1:
-        _fail("q_star", "a number strictly between 0 and 1", q_star)
-    return q_star
+    expected = "a number strictly between 0 and 1"
+    return number("q_star", q_star, expected, lambda q: 0 < q < 1)
 
 
-def check_margin(kappa: float) -> float:
+def check_margin(kappa: Any) -> float:
     """Return a finite margin as a float."""
-    kappa = float(kappa)
-    if not math.isfinite(kappa):
-        _fail("kappa", "a finite margin", kappa)
-    return kappa
+    return number("kappa", kappa, "a finite margin")
 
 
-def check_distance(distance: float) -> float:
+def check_distance(distance: Any) -> float:
     """Return a Hamming distance per weight in [0, 0.5] as a float."""
-    distance = float(distance)
-    if not 0 <= distance <= 0.5:
-        _fail("distance", "a fraction of weights in [0, 0.5]", distance)
-    return distance
+    expected = "a fraction of weights in [0, 0.5]"
+    return number("distance", distance, expected, lambda d: 0 <= d <= 0.5)
+
+
+def listed(values: Any, name: str) -> list[Any]:
+    """Return the values of a sequence or an array; else raise naming it."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name}: expected a list of numbers, got {values!r}")
+    return list(values)

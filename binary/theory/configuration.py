@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from binary.theory.checks import check_distance
-from binary.theory.ensembles import Ensemble
+from binary.theory.ensembles import Ensemble, check_ensemble
 from binary.theory.special import log_tail, tail
 
 
@@ -17,6 +17,7 @@ def mode_overlaps(ensemble: Ensemble) -> tuple[float, float]:
         >>> [round(v, 4) for v in binary.theory.mode_overlaps(spherical)]
         [0.7979, 0.2453]
     """
+    check_ensemble(ensemble)
     m = ensemble.m
     p_m = ensemble.outer(ensemble.weight_average(np.abs(m)))
     t = ensemble.outer(ensemble.weight_average(m) * ensemble.weight_average(np.sign(m)))
@@ -78,6 +79,7 @@ def draw_energy(ensemble: Ensemble) -> float:
         >>> round(binary.theory.draw_energy(binary.theory.typical(0.5)), 4)
         0.0
     """
+    check_ensemble(ensemble)
     error = tail(ensemble.gain * ensemble.field)
     return ensemble.outer(ensemble.field_average(error))
 
@@ -89,6 +91,7 @@ def loss(ensemble: Ensemble) -> float:
         >>> round(binary.theory.loss(binary.theory.spherical(0.5)), 4)
         0.0
     """
+    check_ensemble(ensemble)
     cost = -log_tail(-ensemble.gain * ensemble.field)
     return ensemble.outer(ensemble.field_average(cost))
 
@@ -103,6 +106,7 @@ def replicon(ensemble: Ensemble) -> float:
         >>> binary.theory.replicon(binary.theory.typical(0.5)) < 1
         True
     """
+    check_ensemble(ensemble)
     u, m = ensemble.u.nodes, ensemble.m
     var_u = ensemble.field_average(u**2) - ensemble.field_average(u) ** 2
     var_m = ensemble.weight_average(m**2) - ensemble.weight_average(m) ** 2

@@ -9,9 +9,11 @@ that completes a pattern's field sqrt(q) z0 + sqrt(V) u given z0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from binary._checks import number
 from binary.theory._gardner import gardner
 from binary.theory.checks import check_alpha
 from binary.theory.fields import normalised, satisfied_fields
@@ -83,6 +85,15 @@ class Ensemble:
         return float(self.z.weights @ values)
 
 
+def check_ensemble(ensemble: Any) -> None:
+    """Raise unless this is an ensemble; of a point it is the attribute."""
+    if not isinstance(ensemble, Ensemble):
+        raise ValueError(
+            "ensemble: expected an Ensemble, such as typical(0.5) or the .ensemble of "
+            f"a point, got {type(ensemble).__name__}"
+        )
+
+
 def real_weights(
     multiplier: float, q_hat: float, z: np.ndarray, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +147,8 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
 
     Args:
         alpha: patterns per weight, below 2.
-        cut: the weights, of unit variance, are integrated over [-cut, cut].
+        cut: the weights, of unit variance, are integrated over [-cut, cut]; from 6 to
+            20.
 
     Raises:
         ValueError: for a load that is not positive.
@@ -147,6 +159,8 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
         0.3074
     """
     alpha = check_alpha(alpha)
+    # outside, G holds less than 1e-8 of <m^2>; over more, 240 nodes are too few
+    cut = number("cut", cut, "a number from 6 to 20", lambda c: 6 <= c <= 20)
     wide = gaussian_rule()
 
     def gap(q: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,14 @@ class Rule(NamedTuple):
 
     nodes: np.ndarray
     weights: np.ndarray
+
+
+def check_window(window: Any) -> None:
+    """Raise unless a window for u is a rule, or left out."""
+    if not (window is None or isinstance(window, Rule)):
+        raise ValueError(
+            f"window: expected a Rule or None, got {type(window).__name__}"
+        )
 
 
 def _frozen(nodes: np.ndarray, weights: np.ndarray) -> Rule:

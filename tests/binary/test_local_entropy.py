@@ -132,7 +132,7 @@ def test_what_has_not_converged_says_so(instances, centres):
         ({"couplings": [-0.1]}, "couplings: expected at least one number"),
         ({"couplings": []}, "couplings: expected at least one number"),
         ({"damping": 1.0}, "damping: expected a number in"),
-        ({"sweeps": 0}, "sweeps, width: expected at least 1"),
+        ({"sweeps": 0}, "sweeps: expected an integer >= 1"),
         ({"weights": np.ones(20, np.int8)}, "weights: expected one vector"),
         ({"weights": np.zeros(SIZE, np.int8)}, "weights"),
     ],

@@ -65,7 +65,7 @@ def test_bad_input_is_named(network, pixels, tmp_path):
         artefact.predict(packed, pixels[:, :2])
     with pytest.raises(ValueError, match=r"params: Conv.* cannot have weights"):
         artefact.pack((model.Conv(2, 3), *LAYERS[1:]), network)
-    with pytest.raises(ValueError, match="params: expected m and bias in layer_2"):
+    with pytest.raises(ValueError, match=r"params: expected 3 layers .*layer_2"):
         artefact.pack((*LAYERS, model.Dense(3)), network)
     other = tmp_path / "other.npz"
     other.write_bytes(b"not a zip")
@@ -205,7 +205,8 @@ def test_zeros_among_signs_are_refused():
     with pytest.raises(ValueError, match="layer 1: zeros at the border are no signs"):
         artefact.pack(layers, drawn(layers, (9, 8, 2)))
     with pytest.raises(ValueError, match="layers: expected the last to be dense"):
-        artefact.pack(layers[:1], drawn(layers, (9, 8, 2)))
+        first = {"layer_0": drawn(layers, (9, 8, 2))["layer_0"]}
+        artefact.pack(layers[:1], first)
 
 
 def test_images_of_another_size_are_refused():

@@ -151,13 +151,13 @@ def test_schedules():
         (lambda: solvers.free(on="w"), "on: expected 'm' or 'h', got 'w'"),
         (
             lambda: solvers.free(batch=0),
-            "batch: expected a whole number, at least 1 pattern",
+            "batch: expected an integer >= 1",
         ),
         (lambda: solvers.free(momentum=1.0), "momentum: expected a number in"),
         (lambda: solvers.free(scale=0.0), "scale: expected a number > 0"),
         (
             lambda: solvers.annealed(batch=0),
-            "batch: expected a whole number, at least 1 pattern",
+            "batch: expected an integer >= 1",
         ),
         (lambda: solvers.power(0.0), "exponent: expected a number > 0"),
         (lambda: solvers.power(1.0, start=1.0), "start: expected a self-overlap"),

@@ -108,7 +108,7 @@ def test_bad_options_are_refused():
             solvers.amp(**{name: value})
     with pytest.raises(ValueError, match="energy: expected 'distance' or"):
         solvers.annealing(energy="heat")
-    with pytest.raises(ValueError, match="batch: expected a whole number, at least 1"):
+    with pytest.raises(ValueError, match="batch: expected an integer >= 1"):
         solvers.straight_through(batch=0)
     with pytest.raises(ValueError, match="sharpness: expected a number > 0"):
         solvers.straight_through(sharpness=0.0)

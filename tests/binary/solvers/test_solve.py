@@ -160,7 +160,7 @@ def test_bad_calls_are_refused(ones, keys):
         (ones[0], keys, {}, r"keys: expected shape \(\) or \(R,\)"),
         (ones[0], jnp.zeros(2), {}, "keys: expected typed keys"),
         (ones[0], keys[0], {"epochs": 0}, "epochs: expected at least 1"),
-        (ones[0], keys[0], {"slack": -1}, "epochs: expected at least 1, with slack"),
+        (ones[0], keys[0], {"slack": -1}, "slack: expected an integer >= 0"),
         (ones[0], keys[0], {"width": 0}, "width: expected at least 1"),
         (ones[0], keys[0], {"rates": jnp.ones(3)}, r"rates: .* \(2,\), got \(3,\)"),
         (ones[0], keys[0], {"rates": jnp.nan}, "rates: expected finite"),
