@@ -64,6 +64,7 @@ class Attributes(NamedTuple):
 
 def linear(x: np.ndarray, centre: float, width: float) -> np.ndarray:
     """Return the window LINEAR: ((x - (c - 1/2)) / (w - 1) + 1/2), in [0, 1]."""
+    # At w = 1 the equation is a step at c - 1/2 (PS3.3, C.11.2.1.2.1).
     if width <= 1:
         return (x > centre - 0.5).astype(np.float32)
     return np.clip((x - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
@@ -76,6 +77,7 @@ def linear_exact(x: np.ndarray, centre: float, width: float) -> np.ndarray:
 
 def sigmoid(x: np.ndarray, centre: float, width: float) -> np.ndarray:
     """Return the window SIGMOID: 1 / (1 + exp(-4 (x - c) / w))."""
+    # 1 / (1 + exp(-2 t)) = (1 + tanh t) / 2: exp would overflow far below the centre.
     return 0.5 * (1 + np.tanh(2 * (x - centre) / width))
 
 
@@ -104,6 +106,7 @@ def recognised(data: bytes) -> bool:
     Old modalities and dumps of network transfers lack the preamble; then the first
     element is of group 2 or 8, with its kind of value or a length that fits.
     """
+    # 128 bytes of preamble, then four letters (PS3.10, 7.1).
     if data[128:132] == b"DICM":
         return True
     if data[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08") or len(data) < 8:
@@ -243,6 +246,7 @@ def _inflated(data: bytes, path: Path) -> bytes:
         return data
     if inflated_size([data[at:]], MAX_INFLATED, -zlib.MAX_WBITS) > MAX_INFLATED:
         raise ImageError(path, f"inflates to more than {MAX_INFLATED} bytes")
+    # Filled up with zero bytes, so that no length in the meta header changes.
     plain = _EXPLICIT.ljust(len(_DEFLATED), b"\0")
     body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:])
     return data[:at].replace(_DEFLATED, plain) + body
@@ -280,11 +284,15 @@ def _convert(
         pixels = luminance(stored) / (2**bits - 1)
         return finished(header.path, pixels, bits, flags | {"rgb"}, spacing)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        # Only a term of the standard is repeated: a tag may hold a name.
         interpretation = kind if kind in _TERMS else "another interpretation"
         raise ImageError(header.path, f"expected grey pixels, got {interpretation}")
+    # Before the LUT, for PixelPaddingValue is one of the stored values.
     padding = _padding(header, stored)
     values, low, high = _modality(header, stored, bits, flags)
     pixels = _display(header, values, (low, high), flags, window)
+    # After the window: the standard shows the lowest value white "after any VOI gray
+    # scale transformations" (PS3.3, C.7.6.3.1.2).
     if kind == "MONOCHROME1":
         pixels, flags = 1 - pixels, flags | {"inverted"}
     # Padding may be any number at all, infinite after the LUT, so it goes first.
@@ -311,10 +319,13 @@ def _modality(
         from pydicom.pixels.processing import apply_modality_lut
 
         flags.add("rescaled")
+        # The descriptor's third number is the bits of an entry (PS3.3, C.11.1.1).
         depth = int(header.dataset.ModalityLUTSequence[0].LUTDescriptor[2])
         values = apply_modality_lut(stored, header.dataset)
         return values.astype(np.float64), 0.0, float(2**depth - 1)
     signed = header.integer("PixelRepresentation", 0) == 1
+    # The range of the stored bits, not of the pixels: equal values of two files of one
+    # detector stay equal.
     low, high = (
         (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     )
@@ -342,8 +353,10 @@ def _display(
         from pydicom.pixels.processing import apply_voi
 
         flags.add("windowed")
+        # A table is indexed by whole numbers.
         depth = int(header.dataset.VOILUTSequence[0].LUTDescriptor[2])
         return apply_voi(values.astype(np.int64), header.dataset) / (2**depth - 1)
+    # Several windows are alternative views, of which the first is taken.
     centre, width = header.numbers("WindowCenter"), header.numbers("WindowWidth")
     if window and centre and width and width[0] > 0:
         flags.add("windowed")
@@ -359,6 +372,8 @@ def _display(
 
 def _spacing(header: _Header) -> float:
     """Return the pixel spacing in millimetres, NaN unless given and square."""
+    # PixelSpacing may be calibrated to the patient; the other is at the detector's
+    # face.
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         sides = header.numbers(name)
         if len(sides) not in (0, 2):

@@ -69,12 +69,14 @@ def _equalise(image: Array, mask: Array | None, *, levels: int, lowest: str) -> 
     counted = jnp.ones_like(image, dtype=bool) if mask is None else mask
     cumulative = jnp.cumsum(_histogram(level, counted, levels))
     total = cumulative[-1]
+    # F at the darkest level that a counted pixel has.
     first = jnp.min(jnp.where(cumulative > 0, cumulative, total))
     start = first if lowest == "zero" else jnp.zeros_like(first)
     span = total - start
     wide = _wide(image)  # half precision ends at a count of 65504
     rank = (cumulative - start).astype(wide) / jnp.maximum(span, 1).astype(wide)
     rank = jnp.clip(rank, 0, 1).astype(image.dtype)
+    # A single level has no span, and its rank, 0, would paint it black.
     changed = counted & (span > 0)
     return jnp.where(changed, _look_up(rank, level), image)
 
@@ -129,6 +131,7 @@ def _clahe(image: Array, clip: float | Array, *, tiles: int, levels: int) -> Arr
     height, width = image.shape
     level = _levels(image, levels)
     padding = [(0, -side % tiles) for side in image.shape]
+    # Mirrored without the edge pixel itself, OpenCV's BORDER_REFLECT_101.
     padded = jnp.pad(level, padding, mode="reflect")
     rows, columns = (side // tiles for side in padded.shape)
     tiled = padded.reshape(tiles, rows, tiles, columns).swapaxes(1, 2)
@@ -145,6 +148,7 @@ def _clahe(image: Array, clip: float | Array, *, tiles: int, levels: int) -> Arr
 
     top = look(up, left) * (1 - dx) + look(up, right) * dx
     bottom = look(down, left) * (1 - dx) + look(down, right) * dx
+    # Rounded to a level, as OpenCV's bytes are.
     steps = jnp.round(top * (1 - dy) + bottom * dy)
     return (steps / (levels - 1)).astype(image.dtype)
 
@@ -174,6 +178,8 @@ def _histogram(level: Array, counted: Array, levels: int) -> Int[Array, " levels
     """Return how many counted pixels each level has."""
 
     def count(level: Array, counted: Array) -> Array:
+        # In int32: float32 stops counting at 2^24, and a radiograph of 4096x4096 has as
+        # many pixels.
         bins, one = jnp.zeros(levels, jnp.int32), counted.astype(jnp.int32)
         # Levels are clipped to [0, levels - 1] where they are made.
         return bins.at[level].add(one, mode="promise_in_bounds")
@@ -193,20 +199,26 @@ def _look_up(table: Array, level: Array) -> Array:
 def _tile_map(tile: Array, clip: float | Array, levels: int) -> Int[Array, " levels"]:
     """Return a tile's map from level to level."""
     counts = _histogram(tile, jnp.ones_like(tile, dtype=bool), levels)
+    # A whole count of at least 1, cut off and not rounded, as in OpenCV.
     limit = jnp.asarray(clip) * tile.size / levels
     limit = jnp.maximum(limit.astype(jnp.int32), 1)
     excess = jnp.sum(jnp.maximum(counts - limit, 0))
     counts = jnp.minimum(counts, limit) + excess // levels
+    # What does not share out evenly goes to every step-th level from 0 on, one count
+    # each.
     left_over = excess % levels
     step = jnp.maximum(levels // jnp.maximum(left_over, 1), 1)
     place = jnp.arange(levels, dtype=jnp.int32)
     counts += ((place % step == 0) & (place // step < left_over)).astype(jnp.int32)
+    # map(v) = round((L - 1) F(v)), F the cumulative share of the tile's pixels.
     rank = jnp.cumsum(counts).astype(jnp.float32) * ((levels - 1) / tile.size)
     return jnp.clip(jnp.round(rank), 0, levels - 1).astype(jnp.int32)
 
 
 def _neighbours(side: int, step: int, tiles: int) -> tuple[Array, Array, Array]:
     """Return each position's tile before, tile after, and weight of the latter."""
+    # A tile's map holds at its centre, half a tile in. Beyond the outermost centres
+    # both neighbours are the same tile.
     place = (jnp.arange(side, dtype=jnp.float32) / step) - 0.5
     before = jnp.floor(place)
     weight = place - before

@@ -100,6 +100,7 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
     """
     at = frame.find(b"\xff\x4f\xff\x51")  # start of a JPEG 2000 code stream, and SIZ
     if at >= 0 and len(frame) >= at + 24:
+        # SIZ gives the ends of the reference grid and the image's offset in it.
         width, height, left, top = struct.unpack_from(">IIII", frame, at + 8)
         return height - top, width - left
     at = 2

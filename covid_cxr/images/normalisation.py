@@ -44,6 +44,8 @@ def pooled(images: Iterable[Any]) -> Statistics:
     count, mean, square = 0, 0.0, 0.0
     for values in _each(images):
         # Of squares about the mean: the difference of two large sums would be rounding.
+        # Two parts joined (Chan, Golub and LeVeque 1979): with d = mean_b - mean_a, M =
+        # M_a + M_b + d^2 n_a n_b / (n_a + n_b) and mean = mean_a + d n_b / (n_a + n_b).
         both, step = count + values.size, float(values.mean()) - mean
         square += float(values.var()) * values.size
         square += step**2 * count * values.size / both

@@ -224,6 +224,7 @@ def _from_pillow(image: Any, path: Path) -> Radiograph:
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
     values = np.asarray(image)
+    # Pillow opens 16-bit grey as "I" or "I;16".
     bits = 1 if mode == "1" else 16 if mode.startswith("I") else 8
     if values.ndim == 3 and values.shape[2] in (2, 4):
         flags.add("alpha")

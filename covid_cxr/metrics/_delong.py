@@ -67,6 +67,9 @@ def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.nda
         Shares in [0, 1], in O(N log N), in the order of the images.
     """
     positive, negative = score[label], score[~label]
+    # A midrank R among all images less the midrank R' inside one's own class counts the
+    # other class below, ties one half: V10_i = (R_i - R'_i) / n for the m positives,
+    # V01_j = 1 - (R_j - R'_j) / m for the n negatives.
     ranks = rankdata(score)
     above = (ranks[label] - rankdata(positive)) / negative.size
     below = 1 - (ranks[~label] - rankdata(negative)) / positive.size
@@ -110,6 +113,8 @@ def delong(label: Any, scores: Any) -> Areas:
     area = above.mean(axis=1)
     if m < 2 or n < 2:
         return Areas(area, nothing)
+    # S = S10 / m + S01 / n, (K, K), of the placements (K, m) and (K, n). np.cov returns
+    # a scalar for a single reader.
     spread = np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
     return Areas(area, spread)
 
@@ -150,6 +155,8 @@ def auc_interval(
     if variance == 0 or not 0 < value < 1:
         note = "constant scores" if np.ptp(data.score) == 0 else "no variance observed"
         return Estimate(value, note=note)
+    # By the delta method sd(logit A) = sd(A) / (A (1 - A)). Back on A the ends stay
+    # inside (0, 1), as A -+ z sd(A) would not near 1.
     half = z * math.sqrt(variance) / (value * (1 - value))
     low, high = expit(logit(value) + np.array([-half, half]))
     return Estimate(value, float(low), float(high))
@@ -172,11 +179,18 @@ def clustered_variance(data: Scored) -> float:
     area, m, n = above.mean(), data.positives, data.negatives
     total = data.patients
     hit, clear = data.patient[data.label], data.patient[~data.label]
+    # Sums by patient of V10 - A over his m_i positives and of V01 - A over his n_i
+    # negatives, (patients,) each; a patient without one of the kinds has 0.
     first = np.bincount(hit, above - area, total)
     second = np.bincount(clear, below - area, total)
     with_hit, with_clear = np.unique(hit).size, np.unique(clear).size
     if with_hit < 2 or with_clear < 2:
         return NAN
+    # With I patients, I10 of them with a positive and I01 with a negative,
+    #   Var A = I10 / (I10 - 1) sum_i first_i^2 / m^2
+    #         + I01 / (I01 - 1) sum_i second_i^2 / n^2
+    #         + 2 I / (I - 1) sum_i first_i second_i / (m n);
+    # the last term is of the patients who have both.
     return float(
         with_hit / (with_hit - 1) * (first @ first) / m**2
         + with_clear / (with_clear - 1) * (second @ second) / n**2
@@ -211,10 +225,13 @@ def delong_test(
     both = [finite(n, s, label.size) for n, s in (("first", first), ("second", second))]
     area, spread = delong(label, np.stack(both))
     difference = float(area[0] - area[1])
+    # Var(A_1 - A_2) = S_11 + S_22 - 2 S_12: the readers see the same images.
     variance = float(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
     if math.isnan(variance):
         note = "fewer than 2 images of a class"
         return Comparison(Estimate(difference, note=note), NAN, NAN)
+    # S has entries up to 1/2, so 1e-15 is what rounding leaves of a difference that is
+    # 0.
     if variance <= 1e-15:
         if difference == 0:
             same = Estimate(0.0, 0.0, 0.0, "both rank the images alike")

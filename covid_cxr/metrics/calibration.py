@@ -71,6 +71,7 @@ def log_loss(label: Any, probabilities: Any) -> float:
         0.6931
     """
     truth, p = _pair(label, probabilities)
+    # A certain and wrong prediction costs 27.6 nats instead of infinity.
     p = np.clip(p, _EDGE, 1 - _EDGE)
     return float(-np.mean(np.where(truth, np.log(p), np.log1p(-p))))
 
@@ -78,6 +79,7 @@ def log_loss(label: Any, probabilities: Any) -> float:
 def mass_bins(probabilities: np.ndarray, bins: int = 10) -> np.ndarray:
     """Number bins of about equal mass, ties together: (N,) int64 in [0, bins)."""
     whole("bins", bins, 1)
+    # Of N images, one with r others below it is in bin floor(r B / N); ties share r.
     below = np.searchsorted(np.sort(probabilities), probabilities, "left")
     return below * bins // probabilities.size
 
@@ -182,6 +184,7 @@ def recalibration(label: Any, probabilities: Any) -> Recalibration:
         return Recalibration(NAN, NAN, large, "the predictions separate the classes")
     # Standardised: a timid model's logits span little, and its slope may be hundreds.
     centre, spread = x.mean(), x.std()
+    # a + b x = a' + b' (x - centre) / spread, solved for a and b in the last line.
     intercept, slope = _logistic(truth, (x - centre) / spread)
     return Recalibration(slope / spread, intercept - slope * centre / spread, large)
 
@@ -213,6 +216,8 @@ def temperature(label: Any, logits: Any) -> float:
     z = finite("logits", logits, truth.size)
     if truth.all() or not truth.any():
         raise ValueError("label: expected both classes to fit a temperature")
+    # With s = 1 / T the loss mean(log(1 + exp(s z)) - y s z) has the derivative
+    # mean((sigmoid(s z) - y) z), which rises with s.
     slope = lambda scale: float(np.mean((expit(scale * z) - truth) * z))
     low, high = 0.01, 100.0  # of 1 / T; the loss is convex in it
     if slope(low) >= 0:
@@ -256,6 +261,7 @@ def at_prevalence(probabilities: Any, trained: float, wanted: float) -> np.ndarr
         [0.01]
     """
     p = probability("probabilities", probabilities, np.size(probabilities))
+    # Bayes with p(x | y) unchanged: logit p' = logit p + logit q' - logit q.
     shift = logit(fraction("wanted", wanted)) - logit(fraction("trained", trained))
     return expit(logit(p) + shift)
 
@@ -272,12 +278,18 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 
 def _offset(truth: np.ndarray, x: np.ndarray) -> float:
     """Return the a for which the mean of sigmoid(a + x) is the share of positives."""
+    # The score equation of the intercept where the slope is 1: mean(sigmoid(a + x)) =
+    # mean(y).
     excess = lambda a: float(np.mean(expit(a + x)) - truth.mean())
+    # By _EDGE |x| <= 27.7, and |logit(k / N)| <= log N: the zero lies within 80 for any
+    # N below e^52.
     return _root(excess, -80.0, 80.0)
 
 
 def _logistic(truth: np.ndarray, x: np.ndarray) -> tuple[float, float]:
     """Return intercept and slope by damped Newton steps, for classes that overlap."""
+    # X = (1, x), (N, 2): loss mean(log(1 + exp(X w)) - y X w), gradient X^T (p - y) /
+    # N, Hessian X^T diag(p (1 - p)) X / N.
     design = np.stack([np.ones_like(x), x], axis=1)
     loss = lambda w: float(np.mean(np.logaddexp(0, design @ w) - truth * (design @ w)))
     weights = np.zeros(2)
@@ -285,8 +297,10 @@ def _logistic(truth: np.ndarray, x: np.ndarray) -> tuple[float, float]:
         p = expit(design @ weights)
         gradient = design.T @ (p - truth) / x.size
         hessian = (design * (p * (1 - p))[:, None]).T @ design / x.size
+        # Least squares, not solve: where all p are near 0 or 1 the Hessian is singular.
         step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         size = 1.0
+        # Halved until the loss does not rise; 1e-15 lets its rounding pass.
         while loss(weights - size * step) > loss(weights) + 1e-15 and size > 1e-8:
             size /= 2
         weights = weights - size * step

@@ -124,6 +124,7 @@ def numbered(name: str, identifiers: Any, count: int) -> np.ndarray:
             f"{name}: expected {count} identifiers, got shape {identifiers.shape}"
         )
     try:
+        # Integers and booleans have no missing value; NaN alone differs from itself.
         if identifiers.dtype.kind not in "biu":
             listed = identifiers.tolist()
             lost = sum(one in (None, "", b"") or one != one for one in listed)

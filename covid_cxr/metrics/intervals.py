@@ -119,6 +119,7 @@ def holm(p_values: Any) -> list[float]:
         raise ValueError("p_values: expected shape (K,) in [0, 1]")
     out = np.full(p.shape, NAN)
     order = np.flatnonzero(valid)[np.argsort(p[valid], kind="stable")]
+    # With p_(1) <= ... <= p_(K): p'_(i) = min(1, max_{j <= i} (K - j + 1) p_(j)).
     factors = np.arange(order.size, 0, -1)
     out[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
     return out.tolist()

@@ -198,6 +198,7 @@ def odds_ratio(cells: Confusion) -> Any:
     cells = _floats(cells)
     tp, fp, tn, fn = (cell + CORRECTION for cell in cells)
     pairs = (cells.tp + cells.fn) * (cells.tn + cells.fp)
+    # x / x is 1 where both classes are there, NaN where the pairs are 0.
     return _ratio(pairs, pairs) * (tp * tn) / (fp * fn)
 
 
@@ -238,6 +239,7 @@ def odds_ratio_interval(cells: Confusion, *, level: float = 0.95) -> Estimate:
     value = float(odds_ratio(cells))
     if math.isnan(value):
         return Estimate(NAN, note="one class is absent")
+    # Woolf: sd(log DOR) = sqrt(1/TP + 1/FP + 1/TN + 1/FN), of the corrected cells.
     spread = math.sqrt(sum(1 / (cell + CORRECTION) for cell in cells))
     factor = math.exp(quantile(level) * spread)
     return Estimate(value, value / factor, value * factor)
@@ -276,5 +278,6 @@ def _float(name: str, cell: Any) -> Any:
 def _ratio(part: Any, whole: Any) -> Any:
     """Return part / whole, NaN where whole is zero; in NumPy or JAX as given."""
     xp = jnp if isinstance(whole, jax.Array) else np
+    # Both branches of where are computed: the inner one keeps 0 / 0 out.
     nonzero = whole > 0
     return xp.where(nonzero, part / xp.where(nonzero, whole, 1), xp.nan)

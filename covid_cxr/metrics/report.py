@@ -117,14 +117,10 @@ def evaluate(
     cells = rates.confusion(data.label, data.score, value_of(threshold))
     likely = bool(data.score.min() >= 0 and data.score.max() <= 1)
     resamples = _replicated(data, threshold, likely, key, replicates, stratified)
-    point = {"auc": auc(data.label, data.score)}
-    point |= {name: float(rate(cells)) for name, rate in RATES.items()}
-    if likely:
-        point["brier"] = calibration.brier(data.label, data.score)
-        point["ece"] = calibration.ece(data.label, data.score, bins=_BINS)
+    # The point estimates are the sample's, in float64; the bootstrap's are float32.
     metrics = {
         name: resamples._replace(value={name: value}).estimate(name, level=level)
-        for name, value in point.items()
+        for name, value in _points(data, cells, likely).items()
     }
     metrics |= _extreme(data, metrics, level)
     for prevalence in prevalences:
@@ -223,6 +219,8 @@ class AucDraws(NamedTuple):
         if not valid.size or np.isnan(estimate.low):
             return estimate, NAN
         sides = [np.mean(valid < 0), np.mean(valid > 0)]
+        # p = 2 min(P*(d < 0), P*(d > 0)) + P*(d = 0) over the R resamples; none is
+        # below 1 / R.
         p = 2 * (min(sides) + np.mean(valid == 0) / 2)
         return estimate, float(np.clip(p, 1 / draws.size, 1))
 
@@ -285,6 +283,8 @@ def _statistics(data: Any, weight: Array) -> dict[str, Array]:
         gap = data["probability"] - label
         total = jnp.maximum(weight.sum(), 1)
         out["brier"] = (weight * gap**2).sum() / total
+        # The bins are the sample's, not each resample's, which keeps the shapes fixed:
+        # ECE = sum_b |sum_{i in b} w_i (p_i - y_i)| / sum_i w_i.
         gaps = jax.ops.segment_sum(weight * gap, data["bin"], _BINS)
         out["ece"] = jnp.abs(gaps).sum() / total
     return out
@@ -325,6 +325,8 @@ def _replicated(
     replicates: int,
     stratified: bool,
 ) -> Replicates:
+    # Called and ranked in float64: the bootstrap casts to 32 bits, which would join
+    # scores that differ, or move one over the threshold.
     arrays = {
         "label": data.label,
         "called": data.score >= threshold.value,

@@ -131,6 +131,8 @@ def plan(patient: Any, stratum: Any = None) -> Plan:
         kind = numbered("stratum", stratum, count)
         has_kind = np.zeros((group.size, kind.max() + 1), bool)
         has_kind[own, kind] = True
+        # Rows of (patients, kinds), numbered. Versions of NumPy differ in the inverse's
+        # shape.
         group = np.unique(has_kind, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.argsort(group, kind="stable")
     place = np.empty_like(order)
@@ -138,6 +140,7 @@ def plan(patient: Any, stratum: Any = None) -> Plan:
     sizes = np.bincount(group)
     starts = np.cumsum(sizes) - sizes
     images, patients = _padded(count), _padded(group.size)
+    # Padded images get the number one past the last patient.
     grown = np.full(images, patients, np.int32)
     grown[:count] = place[own]
     start, size = np.zeros((2, patients), np.int32)
@@ -152,12 +155,15 @@ def resample(key: Array, drawn: Plan) -> Array:
         key: typed PRNG key.
         drawn: the plan; each stratum is drawn from as often as it has patients.
     """
+    # Draw d takes patient start_d + floor(u_d size_d). In float32 u size may round up
+    # to size, of which there is no patient: hence the minimum.
     uniform = jax.random.uniform(key, drawn.start.shape)
     step = jnp.minimum(
         (uniform * drawn.size.astype(jnp.float32)).astype(jnp.int32),
         jnp.maximum(drawn.size - 1, 0),
     )
     times = jnp.zeros(drawn.start.size + 1, jnp.float32)
+    # Draws of the padding have size 0 and add nothing.
     times = times.at[drawn.start + step].add((drawn.size > 0).astype(jnp.float32))
     return times.at[-1].set(0)[drawn.patient]
 
@@ -222,6 +228,7 @@ def bootstrap(
 
 @partial(jax.jit, static_argnums=0)
 def _run(statistic: Statistic, data: Any, drawn: Plan, keys: Array) -> Any:
+    # The sample itself: each image once, the padding never.
     once = (drawn.patient < drawn.start.size).astype(jnp.float32)
     draws = lax.map(
         lambda key: statistic(data, resample(key, drawn)), keys, batch_size=_CHUNK

@@ -57,6 +57,8 @@ def auc(label: Any, score: Any) -> float:
     m, n = data.positives, data.negatives
     if not m or not n:
         return float("nan")
+    # Mann and Whitney: the positives' midranks sum to m (m + 1) / 2, which they have
+    # among themselves, plus the pairs won, ties one half.
     ranks = rankdata(data.score)[data.label].sum()
     return float((ranks - m * (m + 1) / 2) / (m * n))
 
@@ -90,6 +92,8 @@ def weighted_auc(
         raise ValueError(f"label: expected (N,), as rank and weight, got {shapes}")
     if not jnp.issubdtype(rank.dtype, jnp.integer):
         raise ValueError(f"rank: expected integers, got {rank.dtype}")
+    # By distinct score r, with P_r and N_r the weights of the two classes there:
+    #   A = sum_r P_r (sum_{s < r} N_s + N_r / 2) / (sum_r P_r sum_r N_r).
     sums = partial(jax.ops.segment_sum, segment_ids=rank, num_segments=rank.size)
     positive, negative = sums(weight * label), sums(weight * (1 - label))
     beaten = jnp.cumsum(negative) - negative / 2
@@ -120,6 +124,8 @@ def roc_curve(label: Any, score: Any) -> Curve:
     data = both_classes(scored(label, score))
     order = np.argsort(-data.score, kind="stable")
     ordered = data.score[order]
+    # The last image of each run of equal scores: a threshold takes all of a run or
+    # none.
     last = np.append(np.flatnonzero(np.diff(ordered)), ordered.size - 1)
     hits = np.cumsum(data.label[order])[last]
     alarms = last + 1 - hits

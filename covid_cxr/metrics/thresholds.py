@@ -60,6 +60,8 @@ def youden(label: Any, score: Any) -> Threshold:
         0.5
     """
     curve = roc_curve(label, score)
+    # argmax takes the first, and thresholds fall along the curve: of equal ones the
+    # highest.
     index = int(np.argmax(curve.sensitivity - curve.false_positive_rate))
     return _at(curve, index, "youden", np.size(label))
 
@@ -86,6 +88,7 @@ def at_sensitivity(label: Any, score: Any, wanted: float) -> Threshold:
     """
     wanted = fraction("wanted", wanted)
     curve = roc_curve(label, score)
+    # 1e-12: by the rounding of 0.1 + 0.2, say, no further positive shall be asked for.
     index = int(np.argmax(curve.sensitivity >= wanted - 1e-12))
     return _at(curve, index, f"sensitivity >= {wanted:g}", np.size(label))
 
@@ -114,8 +117,10 @@ def _at(curve: Any, index: int, rule: str, count: int) -> Threshold:
     """Return point ``index`` of a curve, its threshold between the scores."""
     values = curve.threshold
     if index == 0:
+        # Nothing is called: just above the highest score.
         value = float(np.nextafter(values[1], np.inf))
     elif index + 1 == values.size:
+        # Everything is called: no lower score is there to lie midway to.
         value = float(values[index])
     else:
         upper, lower = values[index], values[index + 1]
