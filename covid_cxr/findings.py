@@ -163,6 +163,7 @@ def areas(
         raise ValueError("label: expected 1, 0, or -1 for unknown")
     if score.dtype.kind not in "biuf" or not np.isfinite(score).all():
         raise ValueError(f"score: expected finite numbers, got {score.dtype}")
+    # None stays None: auc_interval then takes images for independent.
     who = None if patient is None else np.asarray(patient)
     if who is not None and who.shape != label.shape[:1]:
         raise ValueError(f"patient: expected ({len(label)},), got {who.shape}")

@@ -54,9 +54,12 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images: expected finite numbers, got {images.dtype}")
     small = resize(images.astype(np.float32), (_SIDE, _SIDE))
     basis = _cosines()
+    # Z = C X C^T, (16, 32) (32, 32) (32, 16): the lowest coefficients alone.
     spectrum = np.einsum("ki,nij,lj->nkl", basis, small, basis, optimize=True)
+    # Without the mean: brightness that is added moves it alone.
     low = spectrum.reshape(len(images), _LOW * _LOW)[:, 1:]
     bits = np.zeros((len(images), _LOW * _LOW), bool)
+    # Against their median: about half of the bits are set, whatever the contrast.
     bits[:, 1:] = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)
 

@@ -420,5 +420,6 @@ def order(names: Iterable[str], seed: int) -> np.ndarray:
         (n,) integers; the order of ``names`` makes no difference to who comes first.
     """
     seed = check_integer("seed", seed)
+    # Of the name, not of its place: rows added later leave the order of the others.
     keys = [hashlib.sha256(f"{seed}\x00{name}".encode()).digest() for name in names]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp)

@@ -161,5 +161,6 @@ def read(path: str | Path) -> Manifest:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
+    # Keys sorted, no spaces: one text for one content, on any system.
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

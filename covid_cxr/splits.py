@@ -89,6 +89,8 @@ def assign(
     for stratum in sorted(set(strata)):
         here = np.array([i for i, one in enumerate(strata) if one == stratum])
         here = here[order(people[here].tolist(), seed)]
+        # Largest first: the small ones, dealt last, even out what the large ones left.
+        # Stable, so that the seed's order decides among equals.
         here = here[np.argsort(-sizes[here], kind="stable")]
         lacking = shares * sizes[here].sum()
         for person in here:
@@ -152,6 +154,8 @@ def assign_images(
     parts = np.full(len(index), "train", "U10")
     rest = order(index.uid.tolist(), seed)
     for name, share in (("test", test), ("validation", validation)):
+        # 1e-9: n times a share may come out a rounding above a whole number, and ceil
+        # would add one.
         size = int(np.ceil(len(rest) * share - 1e-9))
         classes = [rest[covid[rest] == value] for value in (0, 1)]
         counts = _in_proportion([len(rows) for rows in classes], size)
@@ -279,6 +283,7 @@ def _strata(
             sources[person].add(str(source))
         columns.append(["+".join(sorted(own)) for own in sources])
     for name in labels:
+        # -1 < 0 < 1: the maximum is present before absent before unknown.
         top = np.full(len(people), UNKNOWN, np.int8)
         np.maximum.at(top, member, index.label(name))
         columns.append(top.tolist())
@@ -289,6 +294,7 @@ def _strata(
 
 def _in_proportion(sizes: Sequence[int], wanted: int) -> list[int]:
     """Share ``wanted`` out among classes in proportion, by largest remainders."""
+    # Largest remainders: floor(n_c m / n) each, then one more where most was cut off.
     exact = np.array(sizes, float) * wanted / max(sum(sizes), 1)
     counts = np.floor(exact).astype(int)
     most = np.argsort(counts - exact, kind="stable")

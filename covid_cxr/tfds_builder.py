@@ -194,6 +194,7 @@ def _png(pixels: np.ndarray) -> io.BytesIO:
     """Return values in [0, 1] as 8-bit PNG; TFDS's own encoder needs TensorFlow."""
     from PIL import Image
 
+    # Rounded, not cut off: 8 bits are within half a level.
     values = np.rint(np.clip(pixels.astype(np.float32), 0, 1) * 255)
     file = io.BytesIO()
     Image.fromarray(values.astype(np.uint8)).save(file, "PNG")

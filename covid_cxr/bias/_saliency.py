@@ -78,6 +78,8 @@ def grad_cam(
     """
     last = list(net.maps(params, stats, x).values())[-1]
     slope = jax.grad(lambda maps: net.head(params, stats, maps).sum())(last)
+    # (N, 1, 1, C) weights and (N, h, w, C) maps to (N, h, w): of channel c the mean
+    # slope over the places.
     weight = slope.mean(axis=(1, 2), keepdims=True)
     cam = jax.nn.relu((weight * last).sum(axis=-1))
     return jax.image.resize(cam, x.shape[:3], "linear")
@@ -119,6 +121,7 @@ def integrated_gradients(
         (2, 32, 32)
     """
     slope = jax.grad(lambda radiograph: net.apply(params, stats, radiograph).sum())
+    # Midpoints t_k = (k + 1/2) / K: (x - b) / K sum_k dz/dx(b + t_k (x - b)).
     times = (jnp.arange(steps, dtype=jnp.float32) + 0.5) / steps
     way = x - baseline
     total = jax.lax.fori_loop(
@@ -241,6 +244,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """
     values = []
     for a, b in zip(np.abs(first), np.abs(second), strict=True):
+        # Spearman's correlation: Pearson's of the ranks.
         ranks = np.stack([rankdata(a), rankdata(b)])
         flat = (ranks.std(axis=1) == 0).any()
         values.append(0.0 if flat else float(np.corrcoef(ranks)[0, 1]))

@@ -67,6 +67,9 @@ def detail(pixels: np.ndarray) -> np.ndarray:
     ring = np.minimum(_RING, _TILE // 2)
     rings = [power[:, ring == r].mean(axis=1) for r in range(1, _RINGS)]
     log = np.median(np.log(np.stack(rings, axis=1) + _FLOOR), axis=0)
+    # Step j lies between columns j and j + 1 (from 1); a tile begins on JPEG's grid, so
+    # those at multiples of 8 cross a block's border. 1e-4 keeps the logarithm
+    # finite.
     step = np.abs(np.diff(tiles, axis=2)).mean(axis=(0, 1)) + 1e-4
     across = np.arange(1, _TILE) % 8 == 0
     grid = np.log(step[across].mean() / step[~across].mean())
@@ -86,6 +89,7 @@ def _border(pixels: np.ndarray) -> np.ndarray:
         return np.zeros((0, _TILE, _TILE), np.float32)
     grid = pixels[: rows * _TILE, : columns * _TILE].astype(np.float32)
     tiles = grid.reshape(rows, _TILE, columns, _TILE).swapaxes(1, 2)
+    # At least one tile: a small image has a border too.
     depth = max(min(pixels.shape) // _SHARE // _TILE, 1)
     edge = np.ones((rows, columns), bool)
     edge[depth : rows - depth, depth : columns - depth] = False
@@ -126,6 +130,7 @@ def _filled(values: Any) -> np.ndarray:
     """Return columns with their means where they are unknown, and whether they are."""
     values = np.asarray(values, np.float64)
     unknown = np.isnan(values)
+    # A column that nobody knows has no mean: 0 stands for it.
     mean = np.nanmean(np.where(unknown.all(axis=0), 0, values), axis=0)
     missing = unknown.any(axis=1, keepdims=True).astype(float)
     return np.concatenate([np.where(unknown, mean, values), missing], axis=1)

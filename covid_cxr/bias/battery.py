@@ -48,6 +48,7 @@ def of_data(
     """
     small = pixels(images)
     probes = [metadata.metadata_only(index, label, seed=seed)]
+    # With one source its name tells nothing, and labels shuffled within it tell chance.
     several = np.unique(index.source).size > 1
     if several:
         probes.append(metadata.source_only(index, label, seed=seed))

@@ -33,6 +33,7 @@ def features(index: Index, columns: tuple[str, ...] = COLUMNS) -> np.ndarray:
             continue  # most tables have none
         if name in ("age", "spacing", "date"):
             parts.append(_number(getattr(index, name).astype(np.float64)))
+        # The logarithm of width / height: wide and tall differ by sign alone.
         elif name == "aspect":
             has_size = (index.height > 0) & (index.width > 0)
             ratio = np.where(has_size, index.width, 1) / np.where(

@@ -187,6 +187,7 @@ def _array(name: str, value: Any) -> np.ndarray:
 def _check_names(wanted: set[str], given: set[str], dense: bool, stats: bool) -> None:
     missing = sorted(wanted - given)
     final = "classifier." if dense else "fc."
+    # num_batches_tracked is a count that evaluation does not use.
     ignored = {n for n in given if n.startswith(final) or n.endswith("batches_tracked")}
     if not stats:
         ignored |= {n for n in given if n.endswith(("running_mean", "running_var"))}
@@ -203,9 +204,11 @@ def _fitted(name: str, value: np.ndarray, shape: tuple[int, ...], grey: str) -> 
         raise ValueError(f"state: {name} has values that are not finite")
     value = value.astype(np.float32)
     if value.ndim == 4:
+        # (O, C, k, k) of PyTorch to (k, k, C, O).
         value = value.transpose(2, 3, 1, 0)
         if shape[2] == 1 and value.shape[2] == 3:
             first = value[:, :, :1]
+            # sum_c w_c * x_c with x_1 = x_2 = x_3 is (sum_c w_c) * x.
             value = value.sum(axis=2, keepdims=True) if grey == "sum" else first
     elif value.ndim == 2:
         value = value.T

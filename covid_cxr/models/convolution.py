@@ -68,6 +68,8 @@ def _by_windows(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve padded images: columns of a window first, then its rows."""
     size, _, channels, filters = kernel.shape
     height, width = ((n - size) // stride + 1 for n in x.shape[1:3])
+    # y[b, p, q, o] = sum_ij x[b, s p + i, s q + j] . w[i, j, :, o]: windows (B, H', W',
+    # k C) of a row of the kernel, one product a row.
     across = [x[:, :, j : j + stride * (width - 1) + 1 : stride] for j in range(size)]
     wide = jnp.concatenate(across, axis=-1)
     rows = [wide[:, i : i + stride * (height - 1) + 1 : stride] for i in range(size)]

@@ -14,6 +14,7 @@ from synaptax.typing import Array
 
 def uniform(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
     """Return U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for a (fan_in, fan_out) kernel."""
+    # PyTorch's default of a linear layer: kaiming_uniform with a = sqrt(5).
     bound = 1 / math.sqrt(shape[0])
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 

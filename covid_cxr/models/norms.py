@@ -83,6 +83,7 @@ def _grouped(x: Array) -> Array:
 
 def _normalise(x: Array, mean: Array, var: Array, scale: Array, bias: Array) -> Array:
     """Return (x - mean) / sqrt(var + eps) * scale + bias as one product and sum."""
+    # (x - m) s + b = x s + (b - m s), s = scale / sqrt(var + eps), (C,).
     slope = scale * lax.rsqrt(var + EPSILON)
     return _affine(x, slope, bias - mean * slope)
 

@@ -32,8 +32,10 @@ def max_pool(x: Array) -> Array:
 
     By slices: XLA's windowed maximum has a slow gradient on a CPU.
     """
+    # -inf never wins: zeros would, over negative values.
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
     height, width = ((n - 1) // 2 for n in x.shape[1:3])
+    # The maximum of a window is that of its columns of the maxima of its rows.
     rows = [x[:, i : i + 2 * height - 1 : 2] for i in range(3)]
     x = functools.reduce(jnp.maximum, rows)
     columns = [x[:, :, j : j + 2 * width - 1 : 2] for j in range(3)]
@@ -72,6 +74,8 @@ class Block(nn.Module):
             y = Norm(self.norm, name=f"bn{index}")(conv(y), train)
             if index < len(layers):
                 y = nn.relu(y)
+        # A shortcut of its own only where stride or width changed the shape, as
+        # torchvision.
         if y.shape != x.shape:
             conv = Convolution(
                 y.shape[-1], 1, self.stride, method=self.method, name="downsample_conv"

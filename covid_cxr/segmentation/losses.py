@@ -41,6 +41,8 @@ def bce_dice(
     Reference:
         Milletari et al., V-Net, arXiv 1606.04797, for the Dice term.
     """
+    # (B, H, W, C) -> (B,): from logits, for log(sigmoid) of a sure pixel would be log
+    # 0.
     cross = optax.sigmoid_binary_cross_entropy(logits, mask).mean(axis=(1, 2, 3))
     overlap = soft_dice(jax.nn.sigmoid(logits), mask).mean(axis=1)
     return cross + dice_weight * (1 - overlap)
@@ -52,5 +54,6 @@ def hard_dice(
     """Return the Dice coefficient of masks, averaged over channels; 1 if both empty."""
     both = (predicted * mask).sum(axis=(1, 2))
     total = predicted.sum(axis=(1, 2)) + mask.sum(axis=(1, 2))
+    # 2 |A and B| / (|A| + |B|), (B, C).
     dice = jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1)
     return dice.mean(axis=1)

@@ -126,6 +126,7 @@ def _start(config: SegmentConfig, shape: tuple[int, ...]) -> _State:
     net, first = UNet(config.net), jax.random.fold_in(key, 0)
     params = initialised(net, first, (1, *shape[1:]))["params"]
     opt_state = _optimizer(config, shape[0]).init(params)
+    # A copy: the state is donated, and one buffer cannot be given away twice.
     best = jax.tree.map(jnp.copy, params)
     return _State(
         params, opt_state, jax.random.fold_in(key, 1), best, jnp.float32(-jnp.inf)
@@ -187,6 +188,7 @@ def moved(
 ) -> tuple[Array, Array]:
     """Move radiographs (B, H, W) at random, their masks (B, C, H, W) with them."""
     if config.augmentation is not None:
+        # The same keys move a radiograph and each of its masks.
         keys = jax.random.split(jax.random.fold_in(key, 0), image.shape[0])
         image = augment(keys, image, config.augmentation)
         stack = jnp.moveaxis(mask, 1, 0)
@@ -197,6 +199,7 @@ def moved(
         power = jax.random.uniform(
             jax.random.fold_in(key, 1), shape, minval=-_GAMMA, maxval=_GAMMA
         )
+        # x^(e^u), u uniform about 0: as often brighter as darker.
         image = jnp.clip(image, 1e-4, 1) ** jnp.exp(power)
     return image, mask
 
@@ -210,6 +213,7 @@ def _judged(
         target = jnp.moveaxis(chunk.mask.astype(jnp.float32), 1, -1)
         logits = logits_of(net, params, chunk.image)
         loss = bce_dice(logits, target, dice_weight)
+        # A logit above 0 is a probability above 1/2.
         return loss, hard_dice((logits > 0).astype(jnp.float32), target)
 
     loss, dice = chunked(part, radiographs, size=CHUNK)

@@ -42,6 +42,7 @@ def predict(net: Network, trained: Trained, image: Any) -> np.ndarray:
     count, scale = image.shape[0], scale_of(config)
     # Full chunks, the last one filled up from the front: one program for all sets.
     rows = np.arange(-(-count // CHUNK) * CHUNK).reshape(-1, CHUNK) % count
+    # Replica by replica, for the program of one network serves any number of seeds.
     states = [trained.replica(index) for index in range(len(config.seeds))]
     by_chunk = [
         [_logits(net, *state, part, scale) for state in states]

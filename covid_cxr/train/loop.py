@@ -92,6 +92,7 @@ def optimizer(config: StageConfig, norm: str) -> optax.GradientTransformation:
         A transform; its updates are multiplied by the rate of the epoch.
     """
     if config.optimizer == "adamw":
+        # AdamW decays outside the moments, SGD inside the gradient, as PyTorch's do.
         steps = [optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay)]
     else:
         steps = [optax.add_decayed_weights(config.weight_decay)]
@@ -101,9 +102,11 @@ def optimizer(config: StageConfig, norm: str) -> optax.GradientTransformation:
     def factor(name: str, leaf: Array) -> Array:
         if name.startswith(_HEAD):
             return leaf
+        # A norm's scale and bias are the leaves of one axis.
         fixed = config.freeze_trunk or (norm == "frozen" and leaf.ndim == 1)
         return leaf * (0.0 if fixed else config.trunk_rate)
 
+    # After the decay, so that a fixed leaf does not decay either.
     scaled = optax.stateless(lambda updates, params: map_named(factor, updates))
     return optax.chain(*steps, scaled, optax.scale(-1.0))
 
@@ -154,6 +157,7 @@ def epoch(
     Returns:
         The next state and what happened.
     """
+    # Folded from the epoch's number: a resumed run draws what the whole one would have.
     order_key, move_key = jax.random.split(jax.random.fold_in(replica.key, number))
     count = train.label.shape[0]
     if config.sampling == "balanced":
@@ -205,6 +209,8 @@ def _step(
 
     def objective(params: Any) -> tuple[Array, Any]:
         if config.freeze_trunk:
+            # Evaluation mode too: batch statistics would go on moving in a trunk that
+            # is fixed.
             params = {**lax.stop_gradient(params), "fc": params["fc"]}
             return loss_of(net.apply(params, stats, image), label).mean(), stats
         logits, new = net.train(params, stats, image)
@@ -232,8 +238,10 @@ def _look(
     area = jnp.float32(jnp.nan)
     if net.config.classes == 1:
         score, truth = logits[:, 0], data.label.astype(jnp.float32)
+        # Ranks by value: equal logits share one, as weighted_auc wants it.
         rank = jnp.searchsorted(jnp.sort(score), score).astype(jnp.int32)
         area = weighted_auc(truth, rank, jnp.ones_like(truth))
+        # A logit of 0 is a probability of 1/2.
         called = (score >= 0).astype(data.label.dtype)
     else:
         called = jnp.argmax(logits, axis=-1).astype(data.label.dtype)
@@ -254,9 +262,11 @@ def _selected(
     now = Best(params, stats, best.value, number.astype(jnp.int32) + 1)
     if config.select == "last":
         return now
+    # With several outputs there is no area: then the loss, the lower the better.
     value = jnp.where(
         jnp.isnan(info.validation_auc), -info.validation_loss, info.validation_auc
     )
+    # Strictly: of equal epochs the earlier is kept, and a NaN never is.
     better = value > best.value
     now = now._replace(value=value)
     return jax.tree.map(lambda new, old: jnp.where(better, new, old), now, best)

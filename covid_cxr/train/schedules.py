@@ -48,6 +48,7 @@ def plateau_step(
     Returns:
         The next state.
     """
+    # PyTorch's mode "min", threshold 1e-4 "rel": loss < best (1 - 1e-4).
     improved = loss < state.best * (1 - THRESHOLD)
     bad = jnp.where(improved, 0, state.bad + 1)
     reduced = bad > patience

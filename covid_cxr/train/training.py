@@ -162,6 +162,7 @@ def _starting(
     replicas = []
     for index, seed in enumerate(config.seeds):
         key = jax.random.key(seed)
+        # Initial weights and batches have streams of their own, 0 and 1 of the seed.
         fresh = net.init(jax.random.fold_in(key, 0), side)
         if start is not None:
             fresh = with_trunk(fresh, _of_seed(start, fresh, index, config.seeds))
