@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from covid_cxr.models.densenet import BLOCKS_121, DenseNet
 from covid_cxr.models.norms import KINDS
 from covid_cxr.models.resnet import ResNet
+from synaptax.checks import check_integer
 from synaptax.typing import Array
 
 ARCHITECTURES = ("resnet10", "resnet18", "resnet34", "resnet50", "densenet121")
@@ -129,10 +130,13 @@ def network(config: ModelConfig, *, method: str = "auto") -> Network:
     if config.norm not in KINDS:
         raise ValueError(f"norm: expected one of {KINDS}, got {config.norm!r}")
     for name in ("width", "classes"):
-        if getattr(config, name) < 1:
-            raise ValueError(
-                f"{name}: expected at least 1, got {getattr(config, name)}"
-            )
+        check_integer(name, getattr(config, name), 1, expected="at least 1")
+    check_integer("hidden", config.hidden, 0)
+    if config.architecture == "densenet121":
+        if not config.blocks:
+            raise ValueError("blocks: expected the layers of each, got none")
+        for count in config.blocks:
+            check_integer("blocks", count, 1)
     common = {
         "width": config.width,
         "classes": config.classes,

@@ -15,7 +15,7 @@ from covid_cxr.protocols import KINDS
 from covid_cxr.study._fields import located, make, mapping
 from covid_cxr.study.choices import CHOICES
 from covid_cxr.study.sets import SetConfig, check_own, set_of
-from synaptax.checks import check_choice
+from synaptax.checks import check_choice, check_integer
 
 PREPROCESSING = ("none", "equalised", "masked", "lungs", "lungs-equalised")
 MASKING = PREPROCESSING[2:]  # those that need the lungs
@@ -24,6 +24,7 @@ PUBLISHED_NETWORKS = ("resnet18", "resnet50")
 SEGMENT = ("missing", "all")
 NONE = "none"  # the pre-training that is none
 OWN = "own"  # the test part of the mix itself
+_LONGEST = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,40}")
 
 
@@ -309,6 +310,8 @@ def check(config: StudyConfig) -> None:
             check_choice(f"pretrainings.{name}.set", one.set, config.sets)
         if one.epochs < 1:
             raise ValueError(f"pretrainings.{name}.epochs: expected at least 1")
+        if one.set and not all(one.names):
+            raise ValueError(f"pretrainings.{name}.label: expected a name, got ''")
         if one.set and "covid" in one.names and config.label != "covid":
             raise ValueError(
                 f"pretrainings.{name}.label: 'covid' is {config.label!r} in this study"
@@ -347,6 +350,8 @@ def _check_scalars(config: StudyConfig) -> None:
         text = getattr(config, name)
         if not text.strip() or "/" in text or "\\" in text:
             raise ValueError(f"{name}: expected text without a slash, got {text!r}")
+        if not text.isprintable() or len(text) > _LONGEST:  # part of a file's name
+            raise ValueError(f"{name}: expected a short line of text, got {text!r}")
     if not config.rate > 0:
         raise ValueError(f"rate: expected a number above 0, got {config.rate}")
     _check_protocol(config)
@@ -356,6 +361,8 @@ def _check_scalars(config: StudyConfig) -> None:
     for name in ("side", "epochs", "batch", "replicates"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: expected at least 1")
+    for seed in config.seeds:
+        check_integer("seeds", seed, -(2**31), 2**32 - 1)
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
         raise ValueError(f"seeds: expected different numbers, got {config.seeds}")
     if config.side < 32:
