@@ -51,18 +51,18 @@ def array(value: Any, name: str, expected: str = "finite numbers") -> Array:
 
     JAX's default integers have 32 bits: 2^32 + 1 would come in as 1.
     """
-    given = numbers(value, name, expected)
-    if isinstance(given, np.ndarray):
+    values = numbers(value, name, expected)
+    if isinstance(values, np.ndarray):
         with np.errstate(over="ignore"):
-            narrow = given.astype(jax.dtypes.canonicalize_dtype(given.dtype))
+            narrow = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
         whole = not jnp.issubdtype(narrow.dtype, jnp.floating)
-        if not (np.array_equal(narrow, given) if whole else np.isfinite(narrow).all()):
+        if not (np.array_equal(narrow, values) if whole else np.isfinite(narrow).all()):
             raise ValueError(
                 f"{name}: expected numbers within {narrow.dtype}, got up to "
-                f"{np.abs(given).max()}"
+                f"{np.abs(values).max()}"
             )
-        given = narrow
-    return jnp.asarray(given)
+        values = narrow
+    return jnp.asarray(values)
 
 
 def magnetisations(m: Any, size: int | None = None, name: str = "m") -> Array:

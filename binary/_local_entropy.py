@@ -71,6 +71,7 @@ def _half_log_ratio(up: Array, down: Array) -> Array:
 
     Below -35 the ratio underflows; there log Phi(x) is -x^2 / 2 up to a logarithm.
     """
+    # jnp.where computes both sides: the unused one gets arguments of 0, no NaN.
     near = jnp.minimum(up, down) > -35
     safe_up, safe_down = jnp.where(near, up, 0), jnp.where(near, down, 0)
     root = math.sqrt(0.5)
@@ -81,6 +82,10 @@ def _half_log_ratio(up: Array, down: Array) -> Array:
 def _factor_messages(messages: Array, graph: _Graph) -> Array:
     """Return u, half the log-odds that each pattern sends to each weight."""
     x, squares = graph.patterns, graph.squares
+    # All (M, N), each the whole sum less the weight's own term:
+    #   omega_{mu->i} = sum_{j != i} x_j m_{j->mu} - kappa,
+    #   V_{mu->i} = sum_{j != i} x_j^2 (1 - m_{j->mu}^2),
+    #   u = [log Phi((omega + x_i) / sqrt V) - log Phi((omega - x_i) / sqrt V)] / 2.
     spread = squares * (1 - messages**2)
     field = jnp.sum(x * messages, axis=1, keepdims=True) - x * messages
     root = jnp.sqrt(jnp.sum(spread, axis=1, keepdims=True) - spread)
@@ -91,6 +96,8 @@ def _factor_messages(messages: Array, graph: _Graph) -> Array:
 
 def _weight_messages(u: Array, graph: _Graph, coupling: Array) -> tuple[Array, Array]:
     """Return the messages m to each pattern, and the full fields of the weights."""
+    # h_i = gamma What_i + sum_mu u_{mu->i}, (N,)
+    # m_{i->mu} = tanh(h_i - u_{mu->i}), (M, N)
     fields = coupling * graph.centre + jnp.sum(u, axis=0)
     return jnp.tanh(fields[None] - u), fields
 
@@ -101,6 +108,8 @@ def _log_2cosh(x: Array) -> Array:
 
 def _bethe(messages: Array, graph: _Graph, coupling: Array) -> tuple[Array, Array]:
     """Return the Bethe free entropy and the overlap with the centre, per weight."""
+    # N phi = sum_mu log Phi(omega_mu / sqrt V_mu) + sum_i log 2 cosh h_i
+    #         - sum_{i mu} log((1 + m_{i->mu} tanh u_{mu->i}) cosh u_{mu->i})
     u = _factor_messages(messages, graph)
     _, fields = _weight_messages(u, graph, coupling)
     x = graph.patterns
@@ -133,6 +142,7 @@ def _propagate(
             u = _factor_messages(old, graph)
             target, _ = _weight_messages(u, graph, coupling)
             new = damping * old + (1 - damping) * target
+            # Of the undamped message: a damped step is small far from convergence, too.
             residual = jnp.max(jnp.where(graph.valid, jnp.abs(target - old), 0))
             return new, residual, count + 1
 
@@ -140,9 +150,10 @@ def _propagate(
         messages, residual, count = lax.while_loop(more, sweep, start)
         phi, overlap = _bethe(messages, graph, coupling)
         # d = (1 - p) / 2 and S = phi - gamma p
-        found = (0.5 * (1 - overlap), phi - coupling * overlap, phi, count, residual)
-        return messages, found
+        point = (0.5 * (1 - overlap), phi - coupling * overlap, phi, count, residual)
+        return messages, point
 
+    # Weights as they are before any pattern speaks: m = tanh(gamma What).
     first = jnp.broadcast_to(
         jnp.tanh(couplings[0] * graph.centre), graph.patterns.shape
     )
@@ -224,10 +235,11 @@ def local_entropy(
     )
     if single:
         graphs = jax.tree.map(lambda leaf: leaf[None], graphs)
+    # In float64: V sums 1 - m^2, which float32 loses as messages saturate.
     with jax.enable_x64(True):
         graphs = jax.tree.map(jnp.asarray, graphs)
         graphs = graphs._replace(threshold=graphs.threshold.astype(jnp.float64))
-        found = _run(
+        outputs = _run(
             graphs,
             jnp.asarray(gammas),
             damping,
@@ -235,7 +247,7 @@ def local_entropy(
             tolerance,
             width,
         )
-    columns = [np.asarray(leaf)[0] if single else np.asarray(leaf) for leaf in found]
+    columns = [np.asarray(leaf)[0] if single else np.asarray(leaf) for leaf in outputs]
     distance, entropy, phi, count, residual = columns
     return LocalEntropy(
         coupling=np.broadcast_to(gammas, distance.shape),

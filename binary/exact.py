@@ -24,6 +24,7 @@ def _halves(one: Instance) -> tuple[np.ndarray, list[np.ndarray], float]:
         raise ValueError(
             f"one: expected at most {LARGEST} weights to enumerate, got {size}"
         )
+    # A field is the sum of its halves' fields: 2^(N/2) products of each half, not 2^N.
     parts = []
     for count in (size // 2, size - size // 2):
         codes = np.arange(2**count)[:, None] >> np.arange(count)
@@ -35,9 +36,9 @@ def _halves(one: Instance) -> tuple[np.ndarray, list[np.ndarray], float]:
 def _blocks(one: Instance) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield (left half, right halves, solved) for each left half of the weights."""
     patterns, (left, right), threshold = _halves(one)
-    cut = left.shape[1]
-    fields_left = left @ patterns[:, :cut].T
-    fields_right = right @ patterns[:, cut:].T
+    half = left.shape[1]
+    fields_left = left @ patterns[:, :half].T
+    fields_right = right @ patterns[:, half:].T
     for weights, fields in zip(left, fields_left, strict=True):
         yield weights, right, np.all(fields_right + fields > threshold, axis=1)
 
@@ -72,7 +73,7 @@ def solutions(one: Instance) -> np.ndarray:
         >>> binary.solutions(one).tolist()
         [[1, 1, -1], [1, -1, 1]]
     """
-    found = [
+    blocks = [
         np.concatenate(
             [
                 np.broadcast_to(weights, (int(solved.sum()), len(weights))),
@@ -82,7 +83,7 @@ def solutions(one: Instance) -> np.ndarray:
         )
         for weights, right, solved in _blocks(one)
     ]
-    return np.concatenate(found).astype(np.int8)
+    return np.concatenate(blocks).astype(np.int8)
 
 
 def distance_counts(one: Instance, centre: Any) -> np.ndarray:
@@ -111,8 +112,8 @@ def distance_counts(one: Instance, centre: Any) -> np.ndarray:
         raise ValueError(f"centre: expected shape ({size},), got {centre.shape}")
     counts = np.zeros(size + 1, np.int64)
     for weights, right, solved in _blocks(one):
-        cut = len(weights)
-        apart = np.sum(weights != centre[:cut])
-        distances = apart + np.sum(right[solved] != centre[cut:], axis=1)
+        half = len(weights)
+        apart = np.sum(weights != centre[:half])
+        distances = apart + np.sum(right[solved] != centre[half:], axis=1)
         counts += np.bincount(distances, minlength=size + 1)
     return counts

@@ -159,6 +159,7 @@ def teacher_student(
         check_odd(size, 0.0)
     inputs = _inputs(keys[0], count, size, real)
     teacher = random_signs(keys[1], (size,))
+    # int32: a sum of int8 overflows beyond 127 terms.
     wide = inputs.dtype if real else jnp.int32
     labels = jnp.sign(inputs.astype(wide) @ teacher.astype(wide)).astype(jnp.int8)
     return _make(inputs, labels, 0.0, teacher)
@@ -269,9 +270,9 @@ def check_instance(one: Any, name: str = "one", ranks: tuple[int, ...] = (2,)) -
         raise ValueError(f"{name}: expected {expected}, got {patterns.shape}")
     batch = patterns.shape[:-2]
     for part, shape in (("valid", patterns.shape[:-1]), ("margin", batch)):
-        given = numbers(getattr(one, part), f"{name}.{part}").shape
-        if given != shape:
-            raise ValueError(f"{name}.{part}: expected shape {shape}, got {given}")
+        actual = numbers(getattr(one, part), f"{name}.{part}").shape
+        if actual != shape:
+            raise ValueError(f"{name}.{part}: expected shape {shape}, got {actual}")
     check_boolean(one.valid, f"{name}.valid")
     margin = concrete(one.margin)
     if margin is not None and np.any(margin < 0):

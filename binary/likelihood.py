@@ -73,6 +73,7 @@ def is_binary(one: Instance) -> bool:
 
 def spreads(m: Float[Array, " N"], squares: Array | None) -> Float[Array, ...]:
     """Return S, floored: a scalar if all squares are 1 (None), else one a pattern."""
+    # Not 1 - m^2, which loses its digits where |m| is near 1.
     single = (1 - m) * (1 + m)
     spread = jnp.sum(single) if squares is None else squares @ single
     return jnp.maximum(spread, FLOOR * m.size)

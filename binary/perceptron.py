@@ -80,6 +80,7 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
     check_key(key)
     m = magnetisations(m)
     m = m.astype(wide(m.dtype))  # uniform numbers of 16 bits are too coarse
+    # Uniform on [0, 1), so that m = 1 is +1 and m = -1 is -1 with certainty.
     up = jax.random.uniform(key, m.shape, m.dtype) < (1 + m) / 2
     return jnp.where(up, 1, -1).astype(jnp.int8)
 
@@ -200,10 +201,10 @@ def verify(weights: Any, one: Instance) -> Verdict:
     size, weights = patterns.shape[-1], np.asarray(weights)
     if weights.shape[:1] != (size,) or weights.ndim > 2 or not weights.size:
         raise ValueError(f"weights: expected {size} entries, got shape {weights.shape}")
-    kept = np.packbits(patterns[np.asarray(one.valid)] > 0, axis=-1)
+    rows = np.packbits(patterns[np.asarray(one.valid)] > 0, axis=-1)
     columns = weights.reshape(size, -1).T > 0
     differ = [
-        np.bitwise_count(kept ^ np.packbits(up)).sum(-1, dtype=np.int64)
+        np.bitwise_count(rows ^ np.packbits(up)).sum(-1, dtype=np.int64)
         for up in columns
     ]
     fields = size - 2 * np.stack(differ)
@@ -217,7 +218,7 @@ def verify(weights: Any, one: Instance) -> Verdict:
     # float32, as the solvers compare: kappa sqrt(N) may be a whole number to rounding.
     bound = np.float32(one.margin) * np.float32(np.sqrt(size))
     wrong = int(np.sum(fields <= bound))
-    return Verdict(wrong == 0, wrong, len(kept))
+    return Verdict(wrong == 0, wrong, len(rows))
 
 
 def _signs(weights: Any) -> Array:

@@ -86,8 +86,8 @@ def project_magnetisations(
                 moved = rescale(moved, jnp.asarray(target).astype(m.dtype))
             return (moved - m).astype(update.dtype)
 
-        done = ProjectMagnetisationsState(cast(Array, optax.safe_increment(count)))
-        return jax.tree.map(leaf, updates, params), done
+        successor = ProjectMagnetisationsState(cast(Array, optax.safe_increment(count)))
+        return jax.tree.map(leaf, updates, params), successor
 
     return optax.GradientTransformation(init, update)
 
@@ -114,12 +114,12 @@ def rescale(m: Array, overlap: Array) -> Array:
     dtype = m.dtype
     m = m.astype(wide(dtype))  # q* N leaves the range of float16
     squares = jnp.square(m)
-    wanted = jnp.asarray(overlap, m.dtype) * m.size
+    norm = jnp.asarray(overlap, m.dtype) * m.size
 
     def scale(saturated: Array) -> Array:
         rest = jnp.sum(jnp.where(saturated, 0, squares))
         count = jnp.sum(saturated, dtype=m.dtype)
-        return jnp.sqrt(jnp.maximum(wanted - count, 0) / jnp.maximum(rest, _SMALL))
+        return jnp.sqrt(jnp.maximum(norm - count, 0) / jnp.maximum(rest, _SMALL))
 
     def beyond(c: Array) -> Array:
         return jnp.square(c) * squares >= 1
@@ -137,4 +137,5 @@ def rescale(m: Array, overlap: Array) -> Array:
     none = jnp.zeros(m.shape, bool)
     start = (jnp.zeros((), jnp.int32), none, scale(none))
     _, saturated, c = lax.while_loop(more, again, start)
+    # Saturated entries are +-1 exactly, not to rounding.
     return jnp.where(saturated, jnp.sign(m), clip(c * m)).astype(dtype)

@@ -47,11 +47,13 @@ def wilson(count: int, total: int, *, level: float = 0.95) -> Proportion:
     count = check_integer("count", count, 0, total)
     level = number("level", level, "a number in (0, 1)", lambda x: 0 < x < 1)
     z = -NormalDist().inv_cdf((1 - level) / 2)
+    # (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
     share = count / total
     shrink = 1 + z * z / total
     centre = (share + z * z / (2 * total)) / shrink
     spread = math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     half = z * spread / shrink
+    # 0 and 1 exactly at the ends, where the difference leaves a rounding error.
     low = 0.0 if count == 0 else centre - half
     high = 1.0 if count == total else centre + half
     return Proportion(count, total, share, low, high)

@@ -71,12 +71,12 @@ def drawn(
 def chunks(points: Iterable[Point], first_seed: int, size: int) -> list[Chunk]:
     """Return the points cut into chunks of at most ``size`` seeds."""
     size = check_integer("size", size, 1)
-    found = []
+    parts = []
     for point in points:
         for start in range(0, point.instances, size):
             count = min(size, point.instances - start)
-            found.append(Chunk(point, first_seed + start, count))
-    return found
+            parts.append(Chunk(point, first_seed + start, count))
+    return parts
 
 
 def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
         raise ValueError(f"rows: expected at least {count} patterns, got {rows}")
     batch, keys = drawn(seeds, size, rows, jax.numpy.int32(count))
     started, used = time.perf_counter(), time.process_time()
-    found = jax.device_get(
+    result = jax.device_get(
         solve(
             method.solver(size), batch, keys, epochs=method.epochs, width=method.width
         )
@@ -100,10 +100,10 @@ def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
         "count": chunk.count,
         "wall_s": round(time.perf_counter() - started, 3),
         "core_s": round(time.process_time() - used, 3),
-        "solved": found.solved.astype(int).tolist(),
-        "epochs": found.epochs.tolist(),
-        "best": found.best.tolist(),
-        "overlap": np.round(found.overlap, 5).tolist(),
+        "solved": result.solved.astype(int).tolist(),
+        "epochs": result.epochs.tolist(),
+        "best": result.best.tolist(),
+        "overlap": np.round(result.overlap, 5).tolist(),
     }
 
 
@@ -126,23 +126,23 @@ def run(
         chunk: seeds a chunk.
         report: called before each chunk with it, its number and their number.
     """
-    wanted = chunks(points, first_seed, chunk)
+    plan = chunks(points, first_seed, chunk)
     runs.keep_metrics(folder)
-    done = {}
+    records = {}
     for record in runs.read_metrics(folder):
         folder.check_own(record, folder.metrics)
-        done[_name(record)] = record
-    rows = max(pattern_count(size, one.point.load) for one in wanted)
-    found = []
-    for place, one in enumerate(wanted):
+        records[_name(record)] = record
+    rows = max(pattern_count(size, one.point.load) for one in plan)
+    entries = []
+    for place, one in enumerate(plan):
         name = (one.point.method, one.point.load, one.first, one.count)
-        if name not in done:
+        if name not in records:
             if report is not None:
-                report(one, place, len(wanted))
-            done[name] = folder.own(measure(one, size, rows))
-            runs.append_metrics(folder, done[name])
-        found.append(done[name])
-    return found
+                report(one, place, len(plan))
+            records[name] = folder.own(measure(one, size, rows))
+            runs.append_metrics(folder, records[name])
+        entries.append(records[name])
+    return entries
 
 
 def curves(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -69,22 +69,22 @@ def main(given: Sequence[str], prog: str = "python -m binary") -> int:
         raise ValueError("methods: expected at least one")
     started = time.perf_counter()
     one, key = _instance(config)
-    found = {name: _run(config, name, one, key) for name in config.methods}
+    results = {name: _run(config, name, one, key) for name in config.methods}
     path = config.run_dir or runs.fresh_path("runs", "binary-solve")
     folder = runs.create(path, config)
-    traces = {name: _trace(result) for name, result in found.items()}
+    traces = {name: _trace(result) for name, result in results.items()}
     count = int(one.valid.sum())
     picture = _figures.save(_figures.course(traces, count), folder.path / "course.png")
     runs.write_summary(
         folder,
-        {name: _summary(result, one) for name, result in found.items()},
+        {name: _summary(result, one) for name, result in results.items()},
         config=config,
         seeds=[config.seed],
         wall_s=time.perf_counter() - started,
     )
-    for name, result in found.items():
+    for name, result in results.items():
         np.save(folder.path / f"weights-{name}.npy", np.asarray(result.best_weights))
-    _show(config, found, traces, one)
+    _show(config, results, traces, one)
     print(f"wall time {time.perf_counter() - started:.1f} s; everything is in {path}")
     print(f"figure: {picture}")
     return 0
@@ -152,11 +152,11 @@ def _show(
     for head in ("method", "epoch", "q*", "wrong", "error"):
         table.add_column(head, justify="left" if head == "method" else "right")
     for name, (wrong, overlap) in traces.items():
-        shown = np.unique(np.linspace(0, len(wrong) - 1, _ROWS).astype(int))
-        for index in shown:
+        rows = np.unique(np.linspace(0, len(wrong) - 1, _ROWS).astype(int))
+        for index in rows:
             share = f"{100 * wrong[index] / count:.2f} %"
             row = (str(index), f"{overlap[index]:.4f}", str(wrong[index]), share)
-            table.add_row(name if index == shown[0] else "", *row)
+            table.add_row(name if index == rows[0] else "", *row)
         table.add_section()
     console = Console(highlight=False)
     console.print(table)

@@ -147,20 +147,20 @@ def predict(network: Packed, pixels: np.ndarray, *, chunk: int = 500) -> np.ndar
 def _shaped(first: PackedLayer, pixels: np.ndarray) -> np.ndarray:
     """Return the pixels in the shape that the first layer takes."""
     if first.window is None:
-        channels, wanted = first.inputs, f"{first.inputs} integers an image"
+        channels, expected = first.inputs, f"{first.inputs} integers an image"
         shaped = pixels
         if pixels.ndim > 1:
             shaped = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     else:
         channels = first.inputs // first.window.size**2
-        wanted, shaped = f"integers (B, H, W, {channels})", pixels
+        expected, shaped = f"integers (B, H, W, {channels})", pixels
     if (
         not np.issubdtype(pixels.dtype, np.integer)
         or shaped.ndim != (2 if first.window is None else 4)
         or shaped.shape[-1] != channels
     ):
         raise ValueError(
-            f"pixels: expected {wanted}, got {pixels.dtype} of shape {pixels.shape}"
+            f"pixels: expected {expected}, got {pixels.dtype} of shape {pixels.shape}"
         )
     return shaped
 
@@ -182,11 +182,11 @@ def _field(layer: PackedLayer, own: np.ndarray, signs: np.ndarray) -> np.ndarray
             )
     else:
         rows = _windows(layer.window, signs, int(layer.window.fill > 0))
-    given = _words(np.packbits(rows.reshape(-1, layer.inputs), axis=1))
-    differ = np.empty((len(given), len(own)), np.int32)
+    words = _words(np.packbits(rows.reshape(-1, layer.inputs), axis=1))
+    differ = np.empty((len(words), len(own)), np.int32)
     step = max(1, _CELLS // len(own))
-    for start in range(0, len(given), step):
-        block = given[start : start + step]
+    for start in range(0, len(words), step):
+        block = words[start : start + step]
         count = np.zeros((len(block), len(own)), np.int32)
         for word in range(own.shape[1]):
             count += np.bitwise_count(block[:, word, None] ^ own[None, :, word])
@@ -199,6 +199,8 @@ def _first_field(network: Packed, pixels: np.ndarray) -> np.ndarray:
     layer = network.layers[0]
     matrix = weights(layer)
     if layer.window is None:
+        # sum_j w_j (scale p_j + shift) over the image, + fill sum_j w_j over the
+        # border, which is filled after the affine map.
         sums, inside, outside = _sums(pixels, matrix), matrix.sum(axis=0), 0
     else:
         ones = np.ones((1, *pixels.shape[1:]), np.int64)
@@ -216,6 +218,7 @@ def _sums(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     most = largest * len(matrix)
     if most >= 2**53:
         raise ValueError(f"pixels: up to {largest}, so that sums pass 2^53")
+    # Floats hold these integers exactly, and their products are BLAS's.
     exact = np.float32 if most < 2**24 else np.float64
     return (pixels.astype(exact) @ matrix.astype(exact)).astype(np.float64)
 
@@ -240,8 +243,8 @@ def _pooled(layer: PackedLayer, up: np.ndarray) -> np.ndarray:
         return up
     batch, height, width, channels = up.shape
     rows, columns = height // side, width // side
-    cut = up[:, : rows * side, : columns * side]
-    windows = cut.reshape(batch, rows, side, columns, side, channels)
+    whole = up[:, : rows * side, : columns * side]
+    windows = whole.reshape(batch, rows, side, columns, side, channels)
     return np.asarray(windows.any(axis=(2, 4)))
 
 
@@ -313,9 +316,9 @@ def _arrays(raw: bytes) -> Iterator[tuple[str, np.ndarray]]:
             if version != (1, 0):
                 raise ValueError(f"{info.filename}: not as save() stores it")
             shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-            left = len(content.getvalue()) - content.tell()
-            if dtype.hasobject or math.prod(shape) * dtype.itemsize != left:
-                raise ValueError(f"{info.filename}: {shape} of {dtype} in {left} bytes")
+            size = len(content.getvalue()) - content.tell()
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize != size:
+                raise ValueError(f"{info.filename}: {shape} of {dtype} in {size} bytes")
             content.seek(0)
             array = np.lib.format.read_array(content, allow_pickle=False)
             yield info.filename.removesuffix(".npy"), array

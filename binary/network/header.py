@@ -185,8 +185,8 @@ def _predict(network: Packed) -> str:
         lines.append(f"    uint32_t signs[2][{words}] = {{{{0}}}};\n")
     lines.append(f"    int o, answer = 0;\n    {real} best = 0;\n")
     for index, layer in enumerate(network.layers):
-        into, given = index % 2, (index + 1) % 2
-        call = f"field(NAME_bits_{index}[o], signs[{given}], {layer.inputs})"
+        into, source = index % 2, (index + 1) % 2
+        call = f"field(NAME_bits_{index}[o], signs[{source}], {layer.inputs})"
         if not index:
             call = f"sum(NAME_bits_0[o], pixels, {layer.inputs})"
         if index == last:

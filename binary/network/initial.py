@@ -69,6 +69,7 @@ def magnetisations(
         raise ValueError(
             f"second_moment: expected a number in (0, 1], got {second_moment}"
         )
+    # Uniform on [0, b]: b^2 / 3 = s. On [a, 1]: (1 + a + a^2) / 3 = s.
     low, high = 0.0, math.sqrt(3 * second_moment)
     if second_moment > 1 / 3:
         low, high = (math.sqrt(12 * second_moment - 3) - 1) / 2, 1.0

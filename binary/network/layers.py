@@ -90,8 +90,8 @@ def check_layers(layers: Any) -> None:
 def check_own(name: str, layer: Layer, own: Any) -> None:
     """Raise unless these are the parameters of a layer."""
     if not isinstance(own, Mapping) or set(own) != _OWN:
-        given = sorted(own) if isinstance(own, Mapping) else type(own).__name__
-        raise ValueError(f"params: {name}: expected m and bias, got {given}")
+        kind = sorted(own) if isinstance(own, Mapping) else type(own).__name__
+        raise ValueError(f"params: {name}: expected m and bias, got {kind}")
     shape = magnetisations(own["m"], name=f"params: {name}/m").shape
     bias = numbers(own["bias"], f"params: {name}/bias").shape
     conv = isinstance(layer, Conv)

@@ -203,9 +203,10 @@ def sampled(
         if index == last:
             break
         mean = moments.sign_mean(field)
+        # P(s = +1) = P(2u - 1 < a) = (1 + a) / 2; the gradient goes straight to a.
         uniform = jax.random.uniform(jax.random.fold_in(key, index), mean.shape)
-        drawn = jnp.where(2 * uniform - 1 < mean, 1.0, -1.0).astype(mean.dtype)
-        inputs = pooled(layer, mean + lax.stop_gradient(drawn - mean))
+        signs = jnp.where(2 * uniform - 1 < mean, 1.0, -1.0).astype(mean.dtype)
+        inputs = pooled(layer, mean + lax.stop_gradient(signs - mean))
     return field
 
 
@@ -379,9 +380,9 @@ def check(layers: tuple[Layer, ...], params: PyTree) -> None:
     check_layers(layers)
     expected = [f"layer_{index}" for index in range(len(layers))]
     if not isinstance(params, Mapping) or set(params) != set(expected):
-        given = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        kind = sorted(params) if isinstance(params, Mapping) else type(params).__name__
         raise ValueError(
-            f"params: expected {len(layers)} layers {expected}, got {given}"
+            f"params: expected {len(layers)} layers {expected}, got {kind}"
         )
     for name, layer in zip(expected, layers, strict=True):
         check_own(name, layer, params[name])
@@ -421,6 +422,7 @@ def field_of(
         )
     else:
         field = moments.dense(m, inputs, signs=signs)
+    # In units of sqrt(I), the scale of a sum of I signs.
     shift = fan_in(own) ** 0.5 * moments.widened(own["bias"])
     return field._replace(mean=field.mean + jnp.broadcast_to(shift, field.mean.shape))
 

@@ -104,6 +104,7 @@ def _check_layer(name: str, layer: PackedLayer) -> None:
         )
     if bits.shape[0] != -(-inputs // 8):
         raise ValueError(f"{name}: {inputs} inputs do not fit bits of {bits.shape}")
+    # packbits fills bytes from the highest bit: padding is in the low ones.
     if inputs % 8 and np.any(bits[-1] & (255 >> inputs % 8)):
         raise ValueError(f"{name}: bits are set beyond the last of {inputs} inputs")
     if bias.shape != bits.shape[1:] or bias.dtype not in (np.float32, np.float64):

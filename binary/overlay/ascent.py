@@ -51,8 +51,8 @@ def ascend(
         tolerance: a level ends when no m moves by more.
     """
 
-    def one(given: tuple[Array, Instance]) -> Ascent:
-        key, problem = given
+    def one(row: tuple[Array, Instance]) -> Ascent:
+        key, problem = row
         batch = batch_of(problem)
         # Converted here once, as fields() would at each step; the bits are not used.
         batch = batch._replace(inputs=batch.inputs.astype(jnp.float32), packed=None)

@@ -131,11 +131,11 @@ def ascent(config: Overlay) -> dict[str, Any]:
     )
     keys = jax.random.split(_key(config, 1), config.instances)
     levels = jnp.array(LEVELS, jnp.float32)
-    found = ascend(keys, instances, levels, config.ascent_steps, 1e-5)
+    result = ascend(keys, instances, levels, config.ascent_steps, 1e-5)
     return {
         "q_star": LEVELS,
         "size": config.ascent_size,
-        **{name: statistics(getattr(found, name)) for name in found._fields},
+        **{name: statistics(getattr(result, name)) for name in result._fields},
     }
 
 
@@ -144,7 +144,7 @@ def chain(config: Overlay, index: int) -> dict[str, Any]:
     beta, q_star = CHAINS[index]
     instances = draw(_key(config, 2), config.chain_size, config.alpha, config.chains)
     half = SLOW.get(CHAINS[index], 1) * config.sweeps // 2
-    found = sample(
+    samples = sample(
         _key(config, 3, index), instances, q_star, beta, warm=half, kept=half
     )
     names = ("loss", "energy_mode", "energy_draw", "apart", "accepted")
@@ -152,29 +152,30 @@ def chain(config: Overlay, index: int) -> dict[str, Any]:
         "beta": beta,
         "q_star": q_star,
         "size": config.chain_size,
-        **{name: statistics(getattr(found, name)) for name in names},
+        **{name: statistics(getattr(samples, name)) for name in names},
     }
 
 
 def _centres(config: Overlay, kind: str) -> tuple[Instance, np.ndarray]:
     """Return instances, and binary weights found or sampled for each."""
     if kind == "sampled":
+        # Half as large again as the chains, and odd: 601 at the default.
         size = 2 * (3 * config.chain_size // 4) + 1
         instances = draw(_key(config, 4), size, config.alpha, config.chains)
         beta, q_star = SAMPLED
-        found = sample(
+        samples = sample(
             _key(config, 5), instances, q_star, beta, warm=config.sweeps, kept=1
         )
-        return instances, np.where(np.asarray(found.m) < 0, -1, 1).astype(np.int8)
+        return instances, np.where(np.asarray(samples.m) < 0, -1, 1).astype(np.int8)
     instances = draw(_key(config, 6), config.size, config.alpha, 2 * config.instances)
     solver = binary.free(rate=0.3) if kind == "free" else binary.annealed()
     keys = jax.random.split(_key(config, 7), 2 * config.instances)
-    found = binary.solve(solver, instances, keys, epochs=500)
-    solved = np.flatnonzero(np.asarray(found.solved))[: config.instances]
+    result = binary.solve(solver, instances, keys, epochs=500)
+    solved = np.flatnonzero(np.asarray(result.solved))[: config.instances]
     if len(solved) < 2:
         raise ArithmeticError(f"{kind} ascent solved {len(solved)} instances, not 2")
-    chosen = jax.tree.map(lambda leaf: leaf[solved], instances)
-    return chosen, np.asarray(found.weights)[solved]
+    solvable = jax.tree.map(lambda leaf: leaf[solved], instances)
+    return solvable, np.asarray(result.weights)[solved]
 
 
 def flip_errors(
@@ -186,6 +187,7 @@ def flip_errors(
     errors = np.empty((len(weights), len(FLIPS)))
     for column, distance in enumerate(FLIPS):
         count = max(1, round(distance * size))
+        # Ranks of random numbers: exactly ``count`` weights flip in each draw.
         order = rng.random((len(weights), draws, size)).argsort(axis=-1)
         signs = np.where(order < count, -1, 1).astype(np.float32)
         fields = np.einsum("bmn,bdn->bmd", patterns, signs * weights[:, None, :])
@@ -196,22 +198,22 @@ def flip_errors(
 def around(config: Overlay, kind: str) -> dict[str, Any]:
     """Measure local entropy and robustness around configurations of one kind."""
     instances, weights = _centres(config, kind)
-    found = local_entropy(instances, weights, COUPLINGS)
+    local = local_entropy(instances, weights, COUPLINGS)
     errors = flip_errors(
         np.random.default_rng(config.seed), instances, weights, config.flips
     )
     patterns = np.asarray(instances.patterns).astype(np.int32)
     own = np.mean(np.einsum("bmn,bn->bm", patterns, weights) < 0, axis=1)
     size = weights.shape[1]
-    taken = np.maximum(1, np.round(np.array(FLIPS) * size)) / size
+    fractions = np.maximum(1, np.round(np.array(FLIPS) * size)) / size
     return {
         "size": size,
         "couplings": COUPLINGS,
-        "distance": statistics(found.distance),
-        "entropy": statistics(found.entropy),
-        "converged": found.converged.mean(axis=0),
+        "distance": statistics(local.distance),
+        "entropy": statistics(local.entropy),
+        "converged": local.converged.mean(axis=0),
         "error": statistics(own),
-        "flips": taken,
+        "flips": fractions,
         "flipped_error": statistics(errors),
     }
 
@@ -230,11 +232,11 @@ def teacher(config: Overlay, kind: str) -> dict[str, Any]:
     solver = binary.free(rate=0.1) if kind == "free" else binary.annealed()
     epochs = 500 if kind == "free" else config.teacher_epochs
     turns = jax.random.split(_key(config, 9), len(loads))
-    found = binary.solve(solver, instances, turns, epochs=epochs)
+    result = binary.solve(solver, instances, turns, epochs=epochs)
     overlap = np.mean(
-        np.asarray(found.best_weights, float) * np.asarray(instances.teacher), axis=1
+        np.asarray(result.best_weights, float) * np.asarray(instances.teacher), axis=1
     )
-    solved = np.asarray(found.solved)
+    solved = np.asarray(result.solved)
     table = (len(LOADS), count)
     return {
         "size": size,

@@ -66,28 +66,31 @@ def _move(
     angle = jax.random.uniform(turn, minval=-_ANGLE, maxval=_ANGLE)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     choice = jax.random.randint(kind, (), 0, 4)
+    # A sign, an exchange, or (half of the time) a rotation: each is proposed as often
+    # as its reverse, so that exp(gain) alone decides.
     new_a = jnp.stack([-a, b, cos * a - sin * b, cos * a - sin * b])[choice]
     new_b = jnp.stack([b, a, sin * a + cos * b, sin * a + cos * b])[choice]
     inside = (jnp.abs(new_a) <= 1) & (jnp.abs(new_b) <= 1) & (i != j)
     fields = chain.fields + columns[i] * (new_a - a) + columns[j] * (new_b - b)
     log_weight = beta * jnp.sum(log_ndtr(fields / root))
     gain = log_weight - chain.log_weight
-    taken = inside & (jnp.log(jax.random.uniform(decide)) < gain)
+    accepted = inside & (jnp.log(jax.random.uniform(decide)) < gain)
     moved = _Chain(chain.m.at[i].set(new_a).at[j].set(new_b), fields, log_weight)
-    kept = jax.tree.map(lambda x, y: jnp.where(taken, x, y), moved, chain)
-    return kept, taken
+    state = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), moved, chain)
+    return state, accepted
 
 
 def _sweep(
     chain: _Chain, key: Array, columns: Array, root: Array, beta: Array
 ) -> tuple[_Chain, Array]:
     """Propose as many moves as there are weights; start from fresh fields."""
+    # Fields that are updated move by move add up rounding errors.
     fields = chain.m @ columns
     chain = _Chain(chain.m, fields, beta * jnp.sum(log_ndtr(fields / root)))
     keys = jax.random.split(key, chain.m.size)
     step = functools.partial(_move, columns=columns, root=root, beta=beta)
-    chain, taken = lax.scan(step, chain, keys)
-    return chain, jnp.mean(taken)
+    chain, accepted = lax.scan(step, chain, keys)
+    return chain, jnp.mean(accepted)
 
 
 def _measure(chain: _Chain, columns: Array, root: Array) -> tuple[Array, ...]:
@@ -105,6 +108,7 @@ def _run(
     keys: Array, patterns: Array, q_star: Array, beta: Array, warm: int, kept: int
 ) -> Samples:
     size = patterns.shape[-1]
+    # sqrt(S), the same for all patterns and at all times, as moves keep the norm.
     root = jnp.sqrt(size * (1 - q_star))
 
     def one(key: Array, rows: Array) -> Samples:
@@ -114,14 +118,14 @@ def _run(
         start = _Chain(m, m @ columns, jnp.float32(0))
 
         def turn(chain: _Chain, key: Array) -> tuple[_Chain, tuple[Array, ...]]:
-            chain, taken = _sweep(chain, key, columns, root, beta)
-            return chain, (*_measure(chain, columns, root), taken)
+            chain, accepted = _sweep(chain, key, columns, root, beta)
+            return chain, (*_measure(chain, columns, root), accepted)
 
         keys = jax.random.split(rest, warm + kept)
         middle, _ = lax.scan(turn, start, keys[:warm])
-        end, found = lax.scan(turn, middle, keys[warm:])
-        loss, mode, draw, taken = (jnp.mean(values) for values in found)
-        return Samples(loss, mode, draw, jnp.mean(middle.m * end.m), taken, end.m)
+        end, measures = lax.scan(turn, middle, keys[warm:])
+        loss, mode, draw, share = (jnp.mean(values) for values in measures)
+        return Samples(loss, mode, draw, jnp.mean(middle.m * end.m), share, end.m)
 
     return jax.vmap(one)(keys, patterns)
 

@@ -46,6 +46,8 @@ def replies(
         batch: the patterns.
         planes: bits that products with the patterns keep; None for float32.
     """
+    # V = sum_i (1 - m_i^2) / N; omega_mu = m . xi_mu / sqrt(N) - kappa - V g_mu, with
+    # the g of the last pass (the Onsager term); both (M,), m (N,).
     m = jnp.tanh(h)
     root = jnp.sqrt(jnp.float32(m.size))
     spread = jnp.maximum(jnp.mean((1 - m) * (1 + m)), _FLOOR)
@@ -53,6 +55,7 @@ def replies(
     omega = field - spread * g
     g = inverse_mills(omega / jnp.sqrt(spread)) / jnp.sqrt(spread)
     g = jnp.where(batch.valid, g, 0)
+    # -d g_mu / d omega_mu = g_mu (g_mu + omega_mu / V), as dK(x) / dx = -K (K + x)
     reaction = jnp.sum(g * (g + omega / spread)) / m.size
     return pulls(g, batch, planes) / root + m * reaction, g
 
@@ -121,9 +124,9 @@ def _amp(
         return AmpState(h, jnp.zeros(count), None if cycle is None else key)
 
     def once(state: AmpState, batch: Batch, rate: Array, epoch: Array) -> AmpState:
-        said, g = replies(state.h, state.g, batch, planes)
+        pull, g = replies(state.h, state.g, batch, planes)
         reinforcement = jnp.minimum(1, rate * epoch.astype(jnp.float32))
-        return AmpState(said + reinforcement * state.h, g)
+        return AmpState(pull + reinforcement * state.h, g)
 
     def again(
         state: AmpState, batch: Batch, rate: Array, epoch: Array, cycle: int
@@ -131,12 +134,13 @@ def _amp(
         attempt, turn = epoch // cycle, epoch % cycle
         key = jax.random.fold_in(cast(Array, state.key), attempt)
         lean = field * random_signs(key, state.h.shape).astype(jnp.float32)
+        # An attempt starts from its random field alone, and from silent patterns.
         h = jnp.where(turn == 0, lean, state.h)
-        said, g = replies(h, jnp.where(turn == 0, 0, state.g), batch, planes)
+        pull, g = replies(h, jnp.where(turn == 0, 0, state.g), batch, planes)
         # r_t = r_0 + lambda t
         reinforcement = jnp.minimum(1, start + rate * turn.astype(jnp.float32))
-        left = jnp.maximum(0, 1 - reinforcement / _FADED)
-        return AmpState(said + reinforcement * h + left * lean, g, state.key)
+        share = jnp.maximum(0, 1 - reinforcement / _FADED)
+        return AmpState(pull + reinforcement * h + share * lean, g, state.key)
 
     def step(
         key: Array, state: Any, problem: Problem, rate: Array, clock: Clock

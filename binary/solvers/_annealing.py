@@ -67,9 +67,10 @@ def _annealing(energy: str, rate: float) -> Solver:
     def step(
         key: Array, state: Any, problem: Problem, rate: Array, clock: Clock
     ) -> Any:
-        given = problem.given
-        size = given.patterns.shape[-1]
-        columns = given.patterns.T
+        one = problem.given
+        size = one.patterns.shape[-1]
+        columns = one.patterns.T
+        # Fields are integers: one is above kappa sqrt(N) where it is above its floor.
         bound = jnp.floor(problem.batch.threshold).astype(jnp.int32)
         keys = jax.random.split(key)
         order = jax.random.permutation(keys[0], size)
@@ -77,9 +78,10 @@ def _annealing(energy: str, rate: float) -> Solver:
         heat = rate * (1 - clock.progress) * jax.random.exponential(keys[1], (size,))
 
         def cost(field: Array) -> Array:
+            # How far a field is below the least right one; a flip moves it by 2.
             short = jnp.maximum(bound - field, -1) + 1
             each = (short + 1) // 2 if energy == "distance" else jnp.minimum(short, 1)
-            return jnp.where(given.valid, each, 0)
+            return jnp.where(one.valid, each, 0)
 
         def flip(
             carry: AnnealingState, turn: tuple[Array, Array]
@@ -89,10 +91,10 @@ def _annealing(energy: str, rate: float) -> Solver:
             change = jnp.where(up, -2, 2) * columns[index].astype(jnp.int32)
             flipped = carry.fields + change
             rise = jnp.sum(cost(flipped) - cost(carry.fields))
-            taken = rise.astype(jnp.float32) <= room
+            accepted = rise.astype(jnp.float32) <= room
             return AnnealingState(
-                carry.up.at[index].set(up ^ taken),
-                jnp.where(taken, flipped, carry.fields),
+                carry.up.at[index].set(up ^ accepted),
+                jnp.where(accepted, flipped, carry.fields),
             ), None
 
         return lax.scan(flip, state, (order, heat))[0]

@@ -85,5 +85,6 @@ def _focusing(schedule: Schedule, planes: int | None, rate: float) -> Solver:
 def through_centre(a: Array, rho: Array) -> Array:
     """Return f, the field of the other replicas on a weight that patterns send a."""
     coupling = jnp.sqrt(rho)  # tanh gamma
+    # tanh(a) may round to 1; the coupling, below 1, keeps atanh finite.
     others = jnp.arctanh(coupling * jnp.tanh(a)) / (1 - rho)
     return jnp.arctanh(coupling * jnp.tanh(others))

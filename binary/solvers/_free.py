@@ -91,6 +91,7 @@ def _free(
     def init(key: Array, problem: Problem) -> FreeState:
         m = initial_magnetisations(key, problem.batch.inputs.shape[-1], scale)
         velocity = jnp.zeros_like(m) if momentum else None
+        # An m clipped to +-1 would be an infinite h.
         return FreeState(m if on == "m" else jnp.arctanh(0.999 * m), velocity)
 
     def move(state: FreeState, patterns: Batch, rate: Array) -> FreeState:
@@ -120,6 +121,8 @@ def _free(
     parts += [f"batch {batch}"] if batch else []
     parts += [f"momentum {momentum:g}"] if momentum else []
     parts += ["variance detached"] if detach else []
+    # A step that moves nothing is the last where steps are a function of m alone; on h,
+    # m saturates while h still moves.
     still = 1e-6 if on == "m" and batch is None and not momentum else 0.0
     return Solver(", ".join(parts), init, step, magnetisations, rate, still)
 

@@ -73,6 +73,7 @@ def replicated(
     """
     replicas, planes = check_integer("replicas", replicas, 1), check_planes(planes)
     pull, rate = number("pull", pull), check_rate(rate)
+    # m + eta gamma (centre - m): with more than 1 a replica passes the centre.
     if pull < 0 or rate * pull > 1:
         raise ValueError(
             f"pull: expected a number >= 0, at most 1 / rate = "

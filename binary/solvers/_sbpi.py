@@ -52,6 +52,7 @@ def sbpi(*, bound: int = 61, threshold: float = 1, rate: float = 0.3) -> Solver:
     """
     bound, threshold = check_integer("bound", bound), number("threshold", threshold)
     rate = number("rate", rate, "a probability in [0, 1]", lambda p: 0 <= p <= 1)
+    # 32001 + 2 fits int16, before the clip.
     if bound % 2 == 0 or not 0 < bound <= 32001:
         raise ValueError(f"bound: expected an odd number in [1, 32001], got {bound}")
     return _sbpi(bound, threshold, rate)
@@ -70,20 +71,22 @@ def _sbpi(bound: int, threshold: float, rate: float) -> Solver:
         key: Array, state: Any, problem: Problem, rate: Array, clock: Clock
     ) -> Any:
         del clock
-        given = problem.given
-        count = given.valid.size
+        one = problem.given
+        count = one.valid.size
         keys = jax.random.split(key)
         order = jax.random.permutation(keys[0], count)
         lucky = jax.random.uniform(keys[1], (count,)) < rate
 
         def show(hidden: Array, turn: tuple[Array, Array]) -> tuple[Array, None]:
-            row = given.patterns[turn[0]]
+            row = one.patterns[turn[0]]
+            # Hidden weights are odd and move by 2: none is 0. W . xi = 2 |agree| - N.
             agree = (hidden > 0) == (row > 0)
             field = 2 * jnp.sum(agree, dtype=jnp.int32) - row.size
             field = field.astype(jnp.float32)  # exact below 2^24 inputs
             wrong = field <= problem.batch.threshold
             barely = ~wrong & (field <= threshold) & turn[1]
-            moved = (wrong | (barely & agree)) & given.valid[turn[0]]
+            moved = (wrong | (barely & agree)) & one.valid[turn[0]]
+            # h <- h + 2 xi: labels are in the patterns, so this is towards the pattern.
             pushed = hidden + jnp.where(moved, 2 * row, 0).astype(jnp.int16)
             return jnp.clip(pushed, -bound, bound), None
 

@@ -122,14 +122,14 @@ def _check(instances: Instance, keys: Array) -> None:
     check_instance(instances, "instances", (2, 3))
     typed = isinstance(keys, jax.Array)
     if not (typed and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)):
-        given = keys.dtype if typed else type(keys).__name__
-        raise ValueError(f"keys: expected typed keys, got {given}")
+        kind = keys.dtype if typed else type(keys).__name__
+        raise ValueError(f"keys: expected typed keys, got {kind}")
     batched = instances.patterns.ndim == 3
     count = len(instances.patterns) if batched else None
     wrong = keys.ndim > 1 + batched or (batched and keys.shape[:1] != (count,))
     if wrong:
-        wanted = f"({count},) or ({count}, R)" if batched else "() or (R,)"
-        raise ValueError(f"keys: expected shape {wanted}, got {keys.shape}")
+        expected = f"({count},) or ({count}, R)" if batched else "() or (R,)"
+        raise ValueError(f"keys: expected shape {expected}, got {keys.shape}")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7))
@@ -143,15 +143,15 @@ def _run(
     width: int | None,
     trace: bool,
 ) -> Result:
-    def one(given: tuple[Instance, Array, Array]) -> Result:
-        problem = problem_of(given[0])
-        member = functools.partial(run, solver, problem, epochs, slack, trace)
-        return jax.vmap(member)(*given[1:])
+    def one(row: tuple[Instance, Array, Array]) -> Result:
+        problem = problem_of(row[0])
+        once = functools.partial(run, solver, problem, epochs, slack, trace)
+        return jax.vmap(once)(*row[1:])
 
-    given = (instances, keys, rates)
+    rows = (instances, keys, rates)
     if width is None or width >= len(keys):
-        return jax.vmap(one)(given)
-    return lax.map(one, given, batch_size=None if width == 1 else width)
+        return jax.vmap(one)(rows)
+    return lax.map(one, rows, batch_size=None if width == 1 else width)
 
 
 def problem_of(one: Instance) -> Problem:
@@ -165,6 +165,7 @@ def count_errors(m: Array, problem: Problem) -> Array:
     if batch.packed is None:
         return errors(mode(m), problem.given)
     if m.ndim == 2:
+        # Integers below 2^24, exact in float32.
         fields = jax.vmap(sign_product, (None, 1))(batch.packed.rows, m >= 0)
         exact = majority(fields, axis=0).astype(jnp.float32)
     else:
@@ -191,8 +192,8 @@ def run(
         return (carry.epoch < total) & (carry.errors > 0) & carry.moving
 
     def body(carry: _Carry) -> _Carry:
-        done = carry.epoch + 1
-        progress = jnp.minimum(done.astype(jnp.float32) / epochs, 1)
+        epoch = carry.epoch + 1
+        progress = jnp.minimum(epoch.astype(jnp.float32) / epochs, 1)
         clock = Clock(carry.epoch, progress, carry.errors)
         turn = jax.random.fold_in(rest, carry.epoch)
         state = solver.step(turn, carry.state, problem, rate, clock)
@@ -204,13 +205,13 @@ def run(
             moving = jnp.max(shift) > solver.tolerance
         better = wrong < carry.best
         return _Carry(
-            epoch=done,
+            epoch=epoch,
             state=state,
             errors=wrong,
             best=jnp.where(better, wrong, carry.best),
             best_up=jnp.where(better, m >= 0, carry.best_up),
             moving=moving,
-            trace=_record(carry.trace, done, wrong, m),
+            trace=_record(carry.trace, epoch, wrong, m),
         )
 
     m = solver.magnetisations(state)

@@ -57,8 +57,8 @@ def _power(exponent: float, start: float, end: float) -> Schedule:
     """Return the schedule of checked options."""
 
     def schedule(progress: Array) -> Array:
-        left = jnp.maximum(1 - progress, 0)
-        return start + (end - start) * (1 - left**exponent)
+        rest = jnp.maximum(1 - progress, 0)
+        return start + (end - start) * (1 - rest**exponent)
 
     return schedule
 

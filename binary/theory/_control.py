@@ -56,6 +56,7 @@ def control(
     beta = check_beta(beta)
     check_window(window)
     z = gaussian_rule(_Z_POINTS)
+    # m = sqrt(q*) sigma and S = N (1 - q*): Delta = gain times the field of sigma.
     gain = float(np.sqrt(q_star / (1 - q_star)))
 
     def gap(q: float) -> float:
@@ -67,6 +68,7 @@ def control(
     q, calls, residual = solve_overlap(gap, 1.0, name)
     u, log_fields = tilted_fields(q, 1 - q, gain, beta, z.nodes, window=window)
     q_hat = field_conjugate(alpha, 1 - q, u, z)
+    # tanh(sqrt(q_hat) z) turns over within 1 / sqrt(q_hat): a wider step misses it.
     if np.sqrt(q_hat) * (z.nodes[1] - z.nodes[0]) > 1:
         raise NotConverged(f"{name}: q = {q:g} is too close to 1 for the grid")
     signs = np.array([-1.0, 1.0])

@@ -102,8 +102,9 @@ def _smoothed(
 
 
 def _span(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    kept = values[weights > _NEGLIGIBLE]
-    return float(kept.min()), float(kept.max())
+    # Nodes without weight would stretch the table over fields that do not count.
+    support = values[weights > _NEGLIGIBLE]
+    return float(support.min()), float(support.max())
 
 
 class _Saddle:
@@ -120,6 +121,9 @@ class _Saddle:
     def conjugates(self, q: float, s1: float, s0: float, alpha: float) -> _Conjugates:
         """Return the energetic side: (Q hat, s1 hat, s0 hat) and G_E."""
         of = self.of
+        # With V = q_self - q, a solution's field is h = b + c z1, z1 normal:
+        #   b = s0 / sqrt(q) z0 + (s1 - s0) / sqrt(V) u, (Z, U),
+        #   c^2 = Q - s0^2 / q - (s1 - s0)^2 / V.
         z0, u, variance = of.z.nodes[:, None], of.u.nodes, of.variance
         b = (s0 / np.sqrt(of.q)) * z0 + ((s1 - s0) / np.sqrt(variance)) * u
         c2 = q - s0**2 / of.q - (s1 - s0) ** 2 / variance
@@ -128,6 +132,8 @@ class _Saddle:
         def first(h: np.ndarray) -> np.ndarray:
             return hazard(-h / root) / root
 
+        # L = log H(X) with X = -h / sqrt(1 - Q): G_E = <L>, L' = GH(X) / sqrt(1 - Q),
+        # and <L''> is the slope along b of the average of L'.
         low, high = _span(b, self.field_weights)
         table = _smoothed(
             (lambda h: log_tail(-h / root), first, lambda h: first(h) ** 2),
@@ -143,6 +149,10 @@ class _Saddle:
         bend = float(np.sum(w * curvature))
         along_u = float(np.sum(w * slope * u)) / np.sqrt(variance)
         along_z = float(np.sum(w * slope * z0)) / np.sqrt(of.q)
+        # Q_hat = alpha <L'^2>
+        # s1_hat = alpha {<L' u> / sqrt(V) - <L''> (s1 - s0) / V}
+        # s0_hat = -alpha {<L' (z0 / sqrt(q) - u / sqrt(V))>
+        #                  + <L''> ((s1 - s0) / V - s0 / q)}
         return _Conjugates(
             q=alpha * float(np.sum(w * square)),
             s1=alpha * (along_u - bend * tilt),
@@ -155,12 +165,16 @@ class _Saddle:
     ) -> tuple[_Overlaps, float]:
         """Return the entropic side; with ``overlap`` given, solve for the coupling."""
         of, sign = self.of, self.sign
+        # theta = s0_hat / sqrt(q_hat) z + sqrt(Q_hat - s0_hat^2 / q_hat) eta
+        #         + gamma sign(m) + (s1_hat - s0_hat) m, (Z, M), with eta normal;
+        # G_S = <log 2 cosh theta>
         width = np.sqrt(max(hat.q - hat.s0**2 / of.q_hat, 0.0))
         base = (hat.s0 / np.sqrt(of.q_hat)) * of.z.nodes[:, None] + (
             hat.s1 - hat.s0
         ) * of.m
         w = self.weight_weights
         low, high = _span(base, w)
+        # Room for the steps of the coupling; beyond it the table is held at its end.
         reach = max(abs(low), abs(high)) + abs(coupling) + 4.0
         table = _smoothed(
             (np.tanh, lambda t: np.tanh(t) ** 2, log_2cosh), width, -reach, reach
@@ -174,6 +188,8 @@ class _Saddle:
         values = at(coupling)
         tanh, square, entropy = np.moveaxis(values, -1, 0)
         mean_m = of.weight_average(of.m)
+        # P = <sign(m) tanh theta>, Q = <tanh^2 theta>,
+        # s1 = <m tanh theta>, s0 = int Dz <m> <tanh theta>
         return _Overlaps(
             p=float(np.sum(w * sign * tanh)),
             q=float(np.sum(w * square)),
@@ -188,10 +204,12 @@ class _Saddle:
         """Newton's method: d<sign tanh>/d coupling is 1 - <tanh^2>, positive."""
         value, w = start, self.weight_weights
         for _ in range(60):
+            # After 60 steps solve() refuses an overlap that is not met.
             values = at(value)
             gap = float(np.sum(w * self.sign * values[..., 0])) - overlap
             if abs(gap) < 1e-12:
                 break
+            # Where every tanh is saturated the slope is 0.
             slope = max(1 - float(np.sum(w * values[..., 1])), 1e-6)
             value -= float(np.clip(gap / slope, -2.0, 2.0))
         return value
@@ -212,10 +230,10 @@ class _Saddle:
             new, coupling = self.overlaps(hat, coupling, overlap)
             return np.array([new.q, new.s1, new.s0])
 
-        found = fixed_point(
+        point = fixed_point(
             step, start, project=self._project, tolerance=1e-9, limit=_LIMIT, name=name
         )
-        q, s1, s0 = map(float, found.value)
+        q, s1, s0 = map(float, point.value)
         hat = self.conjugates(q, s1, s0, of.alpha)
         new, coupling = self.overlaps(hat, coupling, overlap)
         if overlap is not None and abs(new.p - overlap) > 1e-8:
@@ -237,11 +255,12 @@ class _Saddle:
             q=q,
             s1=s1,
             s0=s0,
-            iterations=found.iterations,
-            residual=found.residual,
+            iterations=point.iterations,
+            residual=point.residual,
         )
 
     def _project(self, x: np.ndarray) -> np.ndarray:
+        # Fields are divided by sqrt(1 - Q).
         return np.array([np.clip(x[0], 1e-6, 1 - 1e-7), *np.clip(x[1:], 1e-9, 1.0)])
 
     def guess(self, overlap: float) -> np.ndarray:
@@ -250,6 +269,7 @@ class _Saddle:
         mean = of.weight_average(of.m)
         t = of.outer(mean * of.weight_average(self.sign))
         p_m = of.outer(of.weight_average(np.abs(of.m)))
+        # s1 = P <|m|>, s0 = P <m> <sign m>; Q = P^2, at least that of any two solutions
         q = max(gardner(of.alpha).q, overlap**2)
         return self._project(np.array([q, overlap * p_m, overlap * t]))
 
@@ -283,17 +303,17 @@ def franz_parisi_curve(
         >>> round(curve[0].entropy, 4)
         0.2705
     """
-    wanted = [check_distance(d) for d in listed(distances, "distances")]
-    if not wanted or min(wanted) == 0:
+    fractions = [check_distance(d) for d in listed(distances, "distances")]
+    if not fractions or min(fractions) == 0:
         raise ValueError(
             "distance: expected fractions in (0, 0.5], at least one, got "
-            f"{[float(d) for d in wanted]}"
+            f"{[float(d) for d in fractions]}"
         )
     saddle = _Saddle(ensemble)
     solved: dict[float, FranzParisiPoint] = {}
     for path in (
-        sorted((d for d in wanted if d <= _FIRST), reverse=True),
-        sorted(d for d in wanted if d > _FIRST),
+        sorted((d for d in fractions if d <= _FIRST), reverse=True),
+        sorted(d for d in fractions if d > _FIRST),
     ):
         start, coupling = None, 0.0
         for d in _ladder(path):
@@ -307,7 +327,7 @@ def franz_parisi_curve(
                 continue  # the next one starts at the last that was found
             solved[d] = point
             start, coupling = np.array([point.q, point.s1, point.s0]), point.coupling
-    return [solved[d] for d in wanted]
+    return [solved[d] for d in fractions]
 
 
 def _lost(
@@ -390,16 +410,16 @@ def franz_parisi_coupled(
         (0.5, True)
     """
     expected = "finite numbers >= 0"
-    wanted = [
+    gammas = [
         number("couplings", g, expected, lambda x: 0 <= x < np.inf)
         for g in listed(couplings, "couplings")
     ]
-    if not wanted:
+    if not gammas:
         raise ValueError("couplings: expected at least one number")
     saddle = _Saddle(ensemble)
     solved: dict[float, FranzParisiPoint] = {}
     start = saddle.guess(ensemble.q)
-    for gamma in sorted(wanted):
+    for gamma in sorted(gammas):
         name = f"franz_parisi({ensemble.name}, coupling={gamma:g})"
         try:
             point = saddle.solve(start, gamma, None, name)
@@ -407,4 +427,4 @@ def franz_parisi_coupled(
             solved[gamma] = _lost(ensemble, coupling=gamma)
             continue
         solved[gamma], start = point, np.array([point.q, point.s1, point.s0])
-    return [solved[g] for g in wanted]
+    return [solved[g] for g in gammas]

@@ -90,8 +90,8 @@ def replicon(alpha: float, q: float, q_hat: float, kappa: float = 0.0) -> float:
     """Return the de Almeida-Thouless eigenvalue: RS is stable while it is below 1."""
     z, w = gaussian_rule()
     x = reduced_fields(q, kappa)
-    # lambda = alpha int Dz [GH (GH - X) / (1 - q)]^2 int Dz sech^4(sqrt(q_hat) z), with
-    # GH = G(X) / H(X)
+    # With GH = G(X) / H(X):
+    # lambda = alpha int Dz [GH (GH - X) / (1 - q)]^2 int Dz sech^4(sqrt(q_hat) z)
     ratio = hazard(x)
     energetic_part = w @ (ratio * (ratio - x) / (1 - q)) ** 2
     entropic_part = w @ (1 - np.tanh(np.sqrt(q_hat) * z) ** 2) ** 2

@@ -27,6 +27,7 @@ from binary.theory.quadrature import (
 from synaptax.checks import check_integer
 
 _RISE = float(np.log(4 / 3))
+# The finest grid, and the least nodes of z in a width sqrt(V).
 _FINEST, _RESOLVED = 4, 1.2
 
 
@@ -93,9 +94,12 @@ def solve_multiplier(
         gap = float(z.weights @ mean - q_star)
         if abs(gap) < 1e-13 or high - low < 1e-13 * max(1.0, abs(a)):
             return a
+        # The mean of m^2 rises with A, so each gap moves one end of the bracket.
         low, high = (a, high) if gap < 0 else (low, a)
+        # d<m^2> / dA = (<m^4> - <m^2>^2) / 2, averaged over z
         slope = 0.5 * float(z.weights @ (weights @ square**2 - mean**2))
         step = -gap / max(slope, 1e-12)
+        # Far from the root the slope is nearly 0 and Newton's step without bounds.
         a += float(np.clip(step, -0.5 * abs(a) - 10, 0.5 * abs(a) + 10))
         if not low < a < high:
             a = 0.5 * (low + high)
@@ -223,6 +227,8 @@ def _solve(
 
     def gap(q: float) -> float:
         nonlocal multiplier
+        # q_hat from the fields, A from the norm, then q' = int Dz <m>^2; the next q
+        # starts at this A.
         q_hat = field_conjugate(alpha, q_star - q, tilt(q)[0], z)
         multiplier = solve_multiplier(q_hat, q_star, z, m_rule, multiplier)
         weights, _ = real_weights(multiplier, q_hat, z.nodes, m_rule)
@@ -236,6 +242,7 @@ def _solve(
     ensemble = Ensemble(
         "stochastic", alpha, q_star, q, q_hat, float(gain), z, m_rule.nodes, weights, u
     )
+    # phi = -q*_hat q* / 2 + q_hat q / 2 + G_S + alpha G_E, with q*_hat = A + q_hat
     return StochasticPoint(
         alpha=alpha,
         q_star=q_star,

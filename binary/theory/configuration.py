@@ -28,10 +28,14 @@ def mode_field(ensemble: Ensemble) -> tuple[np.ndarray, float]:
     """Return the mean a (Z, U) and variance v of sign(m)'s field given z0 and u."""
     p_m, t = mode_overlaps(ensemble)
     q, variance = ensemble.q, ensemble.variance
+    # With V = q_self - q, the field of sign(m) given z0 and u is normal, of
+    #   a = t / sqrt(q) z0 + (p_m - t) / sqrt(V) u,
+    #   v = 1 - t^2 / q - (p_m - t)^2 / V.
     mean = (t / np.sqrt(q)) * ensemble.z.nodes[:, None] + (
         (p_m - t) / np.sqrt(variance)
     ) * ensemble.u.nodes
     spread = 1 - t**2 / q - (p_m - t) ** 2 / variance
+    # Where m is +-1 itself v is 0, and a rounding error below 0 without the floor.
     return mean, max(float(spread), 1e-30)
 
 
@@ -80,6 +84,7 @@ def draw_energy(ensemble: Ensemble) -> float:
         0.0
     """
     check_ensemble(ensemble)
+    # Where the gain is infinite all fields are positive: Delta is infinite, never NaN.
     error = tail(ensemble.gain * ensemble.field)
     return ensemble.outer(ensemble.field_average(error))
 

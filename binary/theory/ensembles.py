@@ -21,6 +21,7 @@ from binary.theory.iteration import bracketed_root
 from binary.theory.quadrature import Rule, gaussian_rule, split_rule
 from binary.theory.special import hazard
 
+# A step of 1/15 in z; stochastic() refines both where m varies more quickly.
 _Z_POINTS, _M_POINTS = 241, 60
 
 
@@ -168,6 +169,7 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
         return float(alpha * (1 - q) * mean - q)
 
     q, _ = bracketed_root(gap, 1e-9, 1 - 1e-5, name="spherical")
+    # With this A, m given z is normal with mean sqrt(q) z and variance 1 - q.
     q_hat, multiplier = q / (1 - q) ** 2, -1 / (1 - q)
     z = gaussian_rule(_Z_POINTS)
     rule = split_rule(2 * _M_POINTS, cut)

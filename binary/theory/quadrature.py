@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# The density of a standard normal there is 1e-14 of its peak.
 SPAN = 8.0
 
 
@@ -31,6 +32,7 @@ def check_window(window: Any) -> None:
 
 
 def _frozen(nodes: np.ndarray, weights: np.ndarray) -> Rule:
+    # Cached rules are shared by all callers.
     for one in (nodes, weights):
         one.setflags(write=False)
     return Rule(nodes, weights)
@@ -76,9 +78,12 @@ def truncated_rule(edge: np.ndarray, points: int = 80) -> Rule:
         Nodes and weights of shape (rows, points); each row of weights sums to 1.
     """
     nodes, weights = np.polynomial.legendre.leggauss(points)
+    # Less than 1e-17 of the mass lies below -8.5. Up to sqrt(low^2 + 72) the density
+    # falls to e^-36 of what it is at the edge, or of its peak where that is inside.
     low = np.maximum(np.asarray(edge, np.float64), -SPAN - 0.5)
     width = np.sqrt(np.maximum(low, 0) ** 2 + 72) - low
     u = low[:, None] + 0.5 * width[:, None] * (nodes + 1)
     peak = np.maximum(low, 0)[:, None]
+    # e^(-(u^2 - peak^2) / 2): relative to the largest, so that no far tail underflows.
     mass = weights * np.exp(0.5 * (peak - u) * (peak + u))
     return Rule(u, mass / mass.sum(axis=1, keepdims=True))
