@@ -138,6 +138,7 @@ def equalising(stack: np.ndarray, peers: Mapping[str, Any]) -> Calls:
 
         calls["OpenCV"] = lambda: list(map(one, stack))
         calls["OpenCV, 8 bits to 8 bits"] = lambda: list(map(cv2.equalizeHist, stored))
+        # OpenCV rounds to 8 bits: half a step.
         agree("equalise, OpenCV", calls[OURS](), calls["OpenCV"](), 0.5 / 255 + 1e-4)
     if "scikit-image" in peers:
         from skimage import exposure

@@ -7,6 +7,7 @@ network; so each method comes with that test.
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -172,12 +173,21 @@ def redrawn(net: Network, params: Any, key: Array, side: int) -> dict[str, Any]:
         The lowest redrawn part to the weights: a cascade from the head to the input.
     """
     fresh, _ = net.init(key, side)
-    names = sorted(name for name in params if name != _HEAD)[::-1]
+    names = sorted((name for name in params if name != _HEAD), key=_depth)[::-1]
     current, out = dict(params), {}
     for name in (_HEAD, *names):
         current = {**current, name: fresh[name]}
         out[name] = current
     return out
+
+
+def _depth(name: str) -> tuple[int, bool, int, str]:
+    """Return what sorts the parts of a network from the input to the head."""
+    match = re.fullmatch(r"(layer|denseblock|transition)(\d+)(?:_(\d+))?", name)
+    if match is None:  # the stem, or what follows a DenseNet's last block
+        return (99 if name == "norm5" else 0), False, 0, name
+    # By number, not by text: layer 10 of a block comes after layer 2.
+    return int(match[2]), match[1] == "transition", int(match[3] or 0), name
 
 
 def saliency(

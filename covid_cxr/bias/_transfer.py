@@ -86,12 +86,13 @@ def transfer(
     score = finite("score", score, pneumonia.size)
     fits = lambda given: given == given
     check_number("threshold", threshold, "a number", fits)
+    # Called in float64, before the bootstrap's 32 bits.
     data = {"ill": pneumonia, "score": score, "called": score >= threshold}
-    found = bootstrap(_statistics, data, patient, key=key, replicates=replicates)
+    resamples = bootstrap(_statistics, data, patient, key=key, replicates=replicates)
     return Transfer(
         auc_interval(pneumonia, score, patient=patient),
         *(
-            found.estimate(name)
+            resamples.estimate(name)
             for name in ("called", "called_pneumonia", "called_healthy", "shift")
         ),
         images=len(score),

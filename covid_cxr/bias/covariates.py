@@ -109,11 +109,11 @@ def sweep(
     halves = _halves(people, label[first], covariate[first], seed)
     points = []
     for ratio in ratios:
-        chosen = _drawn(halves[0], ratio)
-        train = np.flatnonzero(np.isin(index.patient, people[chosen]))
+        members = _drawn(halves[0], ratio)
+        train = np.flatnonzero(np.isin(index.patient, people[members]))
         areas = []
-        for wanted in (ratio, 1 - ratio):
-            judged = people[_drawn(halves[1], wanted)]
+        for share in (ratio, 1 - ratio):
+            judged = people[_drawn(halves[1], share)]
             test = np.flatnonzero(np.isin(index.patient, judged))
             score = np.asarray(classify(train, test))
             areas.append(auc_interval(label[test], score, patient=index.patient[test]))
@@ -134,6 +134,8 @@ def _halves(
                     f"covariate: expected at least 2 patients with label {value} and "
                     f"covariate {present}, got {own.size}"
                 )
+            # Every other one of a random order, in each combination of label and
+            # covariate.
             own = own[order(people[own].tolist(), seed)]
             halves[0][value, present], halves[1][value, present] = own[::2], own[1::2]
     return halves

@@ -47,6 +47,8 @@ def logistic(features: np.ndarray, target: np.ndarray) -> Any:
     if not varies.any():
         return lambda other: np.zeros(len(other))
     centre, scale = centre[varies], scale[varies]
+    # min |w|^2 / 2 + C sum_i c_i log(1 + exp(-y_i (w x_i + b))), y_i = -1 or 1, and
+    # c_i inverse to the share of i's class.
     model = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=2000)
     model.fit((features[:, varies] - centre) / scale, target)
     return lambda other: model.decision_function((other[:, varies] - centre) / scale)
@@ -89,12 +91,12 @@ def out_of_fold(
     if people < count:
         raise ValueError(f"index: {people} patients do not fill {count} folds")
     # Balance the target over the folds, whatever it is called.
-    known = dataclasses.replace(index, labels={"target": target.astype(np.int8)})
-    part = folds(known, count, seed=seed, labels=("target",))
+    table = dataclasses.replace(index, labels={"target": target.astype(np.int8)})
+    part = folds(table, count, seed=seed, labels=("target",))
     scores = np.empty(len(index))
     for fold in np.unique(part):
-        held = part == fold
-        scores[held] = logistic(features[~held], target[~held])(features[held])
+        test = part == fold
+        scores[test] = logistic(features[~test], target[~test])(features[test])
     return scores
 
 
@@ -176,6 +178,6 @@ def pixels(images: Any, side: int = SIDE) -> np.ndarray:
     block = images.shape[1] // side
     if block < 1:
         raise ValueError(f"images: expected at least {side} pixels a side")
-    cut = images[:, : block * side, : block * side].astype(np.float64)
-    cut = cut.reshape(len(images), side, block, side, block)
-    return cut.mean(axis=(2, 4)).reshape(len(images), -1)
+    blocks = images[:, : block * side, : block * side].astype(np.float64)
+    blocks = blocks.reshape(len(images), side, block, side, block)
+    return blocks.mean(axis=(2, 4)).reshape(len(images), -1)

@@ -68,15 +68,16 @@ def same_source(
             "rank": dense_ranks(score),
             "member": member,
         }
-        found = bootstrap(
+        resamples = bootstrap(
             _areas,
             data,
             index.patient,
             key=key,
             replicates=replicates,
+            # Each resample keeps the positives and negatives of each source.
             stratum=np.char.add(index.source, np.where(label == 1, "+", "-")),
         )
-        within, gain = found.estimate("within"), found.estimate("gain")
+        within, gain = resamples.estimate("within"), resamples.estimate("gain")
         if len(names) == 1:
             gain = Estimate(float("nan"), note="one source")
     else:
@@ -101,6 +102,7 @@ def _areas(data: Any, weight: Array) -> dict[str, Array]:
         own = weight * data["member"][:, source]
         here = (own * label).sum() * (own * (1 - label)).sum()
         area = weighted_auc(label, rank, own)
+        # The area of a source with one class is NaN, and so is NaN times 0.
         won += jnp.where(here > 0, here * area, 0)
         pairs += here
     within = jnp.where(pairs > 0, won / jnp.where(pairs > 0, pairs, 1), jnp.nan)

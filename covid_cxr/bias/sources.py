@@ -37,17 +37,18 @@ def source_probe(
     names = np.unique(index.source).tolist()
     if len(names) < 2:
         return []
-    asked = names[:1] if len(names) == 2 else names
+    # Of two sources the second's question is the first's, turned round.
+    targets = names[:1] if len(names) == 2 else names
     return [
         probe(
-            f"source from {stage}" + (f", {name} v rest" if len(asked) > 1 else ""),
+            f"source from {stage}" + (f", {name} v rest" if len(targets) > 1 else ""),
             index,
             values,
             index.source == name,
             seed=seed,
         )
         for stage, values in features.items()
-        for name in asked
+        for name in targets
     ]
 
 
@@ -87,8 +88,8 @@ def shuffled_within_source(
         sizes = np.array([len(own) for own in rows])
         for size in np.unique(sizes):
             same = np.flatnonzero(sizes == size)
-            given = same[order(people[same].tolist(), seed)]
-            for taker, giver in zip(same, given, strict=True):
+            givers = same[order(people[same].tolist(), seed)]
+            for taker, giver in zip(same, givers, strict=True):
                 dealt[rows[taker]] = label[rows[giver]]
     return dealt
 

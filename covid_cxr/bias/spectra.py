@@ -47,8 +47,8 @@ def spectrum(patches: np.ndarray) -> np.ndarray:
 def border_patches(images: np.ndarray) -> np.ndarray:
     """Return the square patches along the edge of images (n, S, S): (n, m, s, s)."""
     count, side = len(images), images.shape[-1] // _SHARE
-    cut = images[:, : side * _SHARE, : side * _SHARE]
-    tiles = cut.reshape(count, _SHARE, side, _SHARE, side).transpose(0, 1, 3, 2, 4)
+    grid = images[:, : side * _SHARE, : side * _SHARE]
+    tiles = grid.reshape(count, _SHARE, side, _SHARE, side).transpose(0, 1, 3, 2, 4)
     edge = np.ones((_SHARE, _SHARE), bool)
     edge[1:-1, 1:-1] = False
     return tiles[:, edge]

@@ -54,6 +54,7 @@ class Probe(NamedTuple):
     @property
     def fires(self) -> bool:
         """Whether it found a fault: the whole interval is above silence + MARGIN."""
+        # Without an interval, as an area of 1 has none, the value itself decides.
         low = self.found.low if not math.isnan(self.found.low) else self.found.value
         return self.alarm and low > self.silence + MARGIN
 
@@ -75,10 +76,10 @@ class Probe(NamedTuple):
 
 def labels_of(label: Any, count: int) -> np.ndarray:
     """Return (count,) labels as int64; a ValueError for others than 0 and 1."""
-    known = binary(label).astype(np.int64)
-    if known.size != count:
-        raise ValueError(f"label: expected {count}, one an image, got {known.size}")
-    return known
+    values = binary(label).astype(np.int64)
+    if values.size != count:
+        raise ValueError(f"label: expected {count}, one an image, got {values.size}")
+    return values
 
 
 def smallest_area(positives: int, negatives: int) -> float:
@@ -110,5 +111,5 @@ def smallest_area(positives: int, negatives: int) -> float:
     variance = area * (1 - area) + (positives - 1) * first + (negatives - 1) * second
     error = np.sqrt(variance / (positives * negatives))
     reach = quantile(0.95) + float(ndtri(_POWER))
-    seen = area[area - reach * error > 0.5 + MARGIN]
-    return float(seen[0]) if seen.size else 1.0
+    visible = area[area - reach * error > 0.5 + MARGIN]
+    return float(visible[0]) if visible.size else 1.0

@@ -73,6 +73,9 @@ def matrix(
         (2, 3): rows for y and x; columns for y, x (both in pixels from the centre)
         and the fraction of the height.
     """
+    # The inverse map, since each output pixel is looked up: with y' = y - shift
+    #   y_in = (cos y' + sin x) / zoom, x_in = +-(cos x - sin y') / zoom.
+    # The shift goes first, so content moves along the output's height in any turn.
     angle = jnp.deg2rad(degrees)
     cos, sin = jnp.cos(angle) / zoom, jnp.sin(angle) / zoom
     mirror = jnp.where(flip, -1.0, 1.0).astype(cos.dtype)
@@ -122,6 +125,8 @@ def _bilinear(image: Array, y: Array, x: Array) -> Array:
     """
     height, width = image.shape
     padded = jnp.pad(image, 1)
+    # Padded rows are 0 to height + 1: below the last one the corner at + 1 still is
+    # inside.
     y = jnp.clip(y + 1, 0, height + 0.999)
     x = jnp.clip(x + 1, 0, width + 0.999)
     top, left = jnp.floor(y), jnp.floor(x)

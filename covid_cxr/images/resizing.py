@@ -34,13 +34,13 @@ def check_image(
     if not isinstance(image, np.ndarray | jax.Array):
         raise ValueError(f"{name}: expected an array, got {type(image).__name__}")
     if image.ndim < 2 or (image.ndim > 2 and not stacked) or 0 in image.shape[-2:]:
-        wanted = "(..., H, W)" if stacked else "(H, W)"
-        raise ValueError(f"{name}: expected shape {wanted}, got {tuple(image.shape)}")
+        axes = "(..., H, W)" if stacked else "(H, W)"
+        raise ValueError(f"{name}: expected shape {axes}, got {tuple(image.shape)}")
     # bfloat16 is of NumPy's kind "V".
     fits = {"floats": image.dtype.kind in "fV", "bool": image.dtype == bool}
     if not fits.get(kind, True) or np.ma.is_masked(image):
-        given = "a masked array" if np.ma.is_masked(image) else image.dtype
-        raise ValueError(f"{name}: expected {kind}, got {given}")
+        actual = "a masked array" if np.ma.is_masked(image) else image.dtype
+        raise ValueError(f"{name}: expected {kind}, got {actual}")
 
 
 def check_pixels(image: Shaped, *, stacked: bool = False, name: str = "image") -> None:
@@ -79,12 +79,15 @@ def weights(before: int, after: int) -> np.ndarray:
     """
     if before < 1 or after < 1:
         raise ValueError(f"side: expected at least 1, got {before} to {after}")
+    # w_ij = max(0, 1 - |j + 1/2 - (i + 1/2) s| / max(s, 1)), s = before / after, over
+    # its sum over j; in float64, rounded once.
     scale = before / after
     support = max(scale, 1.0)
     centre = (np.arange(after) + 0.5) * scale
     place = np.arange(before) + 0.5
     matrix = np.maximum(1 - np.abs(place - centre[:, None]) / support, 0)
     matrix = (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+    # Cached: who wrote into it would change every later resize.
     matrix.flags.writeable = False
     return matrix
 
@@ -168,6 +171,7 @@ def resize_short(image: Shaped, side: int) -> Shaped:
     check_integer("side", side, 1, expected="at least 1")
     height, width = image.shape[-2:]
     short = min(height, width)
+    # Rounded down, as torchvision's Resize does.
     shape = (max(side * height // short, side), max(side * width // short, side))
     return resize(image, shape)
 
@@ -184,6 +188,7 @@ def centre_crop(image: Shaped, side: int) -> Shaped:
     height, width = image.shape[-2:]
     if min(height, width) < side:
         raise ValueError(f"side: {side} does not fit in an image of {height}x{width}")
+    # Half to even, as torchvision's CenterCrop.
     top, left = round((height - side) / 2), round((width - side) / 2)
     return image[..., top : top + side, left : left + side]
 

@@ -179,4 +179,5 @@ def opacities(
     down = jnp.exp(-(((y - centre_y[None]) / radius[None]) ** 2))
     across = jnp.exp(-(((x.T - centre_x[None]) / radius[None]) ** 2))
     total = (down * strength[None]) @ across.T
+    # Patches that overlap add up to 0.45 at most.
     return 0.45 * jnp.tanh(total / 0.45) * (lungs[0] + lungs[1])

@@ -227,6 +227,7 @@ def roster(key: Key[Array, ""], cohort: Cohort) -> Roster:
     at_random, people, pose = jax.random.split(key, 3)
     site, finding, traits = _draw_labels(at_random, cohort)
     repeat = np.repeat(np.arange(cohort.patients), cohort.radiographs)
+    # Of the key, so that two cohorts name their patients differently.
     identity = np.asarray(jax.random.bits(key, (2,), jnp.uint32))
     return Roster(
         patients=jax.random.split(people, cohort.patients)[repeat],
@@ -326,6 +327,8 @@ def _draw_labels(
     traits = np.zeros_like(u, dtype=bool)
     for i, name in enumerate(TRAITS):
         if name in cohort.shortcuts:
+            # P(trait | t) = 1/2 + s (t - 1/2), t = 1 where the target is present, else
+            # 0.
             chance = 0.5 + cohort.shortcuts[name] * (target - 0.5)
         else:
             chance = np.array([h.traits.get(name, 0.0) for h in hospitals])[site]
@@ -360,6 +363,8 @@ def _index(
                 sex="MF"[int(person) % 2],
                 licence=LICENCE,
                 age=float(1 + spread % 5 if child else 25 + spread),
+                # 1.18 = 1 / 0.85: the body is drawn at 0.85 of its size, so a pixel
+                # covers more.
                 spacing=_FIELD * 1024 / cohort.size * (1.18 if has["spacing"] else 1),
                 height=cohort.size,
                 width=cohort.size,

@@ -54,6 +54,8 @@ def marker(y: Array, x: Array, on: Array, left: Array) -> Float[Array, "h w"]:
 
 def cosine_matrix() -> np.ndarray:
     """Return the orthonormal 8-point cosine transform, float32."""
+    # C_kn = sqrt(2 / 8) cos(pi (2 n + 1) k / 16), row 0 over sqrt(2), so that C C^T =
+    # 1.
     k, n = np.arange(_BLOCK)[:, None], np.arange(_BLOCK)[None, :]
     matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
     matrix[0] /= np.sqrt(2)
@@ -76,6 +78,8 @@ def blocks(image: Float[Array, "h w"], step: float = 0.12) -> Float[Array, "h w"
     inner = image[:height, :width]
     tiled = inner.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
     tiled = tiled.swapaxes(1, 2)
+    # Y = C X C^T of each block X (8, 8); quantised by q_kl = step (1 + k + l), and
+    # back.
     spectrum = basis @ tiled @ basis.T
     order = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).astype(np.float32)
     quantum = jnp.asarray(step * (1 + order))[None, None]

@@ -106,6 +106,8 @@ def hausdorff95(
         return 0.0 if not predicted.any() and not truth.any() else float("nan")
     first, second = border(predicted), border(truth)
     away = ndimage.distance_transform_edt
+    # A pixel's distance to a border is the transform of all that is not border: min_b
+    # |a - b| for each a, min_a |a - b| for each b.
     there, back = away(~second)[first], away(~first)[second]  # pyright: ignore
     return float(np.quantile(np.concatenate([there, back]), 0.95)) * spacing
 
@@ -179,12 +181,12 @@ def agreement(
         "iou": np.array([iou(a, b) for a, b, _ in pairs]),
         "hd95": np.array([hausdorff95(a, b, side) for a, b, side in pairs]),
     }
-    found = _bootstrapped(per_radiograph, patient, key, replicates)
+    resamples = _bootstrapped(per_radiograph, patient, key, replicates)
     return Agreement(
         radiographs=count,
-        patients=found.patients,
+        patients=resamples.patients,
         per_radiograph=per_radiograph,
-        mean={name: found.estimate(name, level=level) for name in MEASURES},
+        mean={name: resamples.estimate(name, level=level) for name in MEASURES},
         undefined=int(np.isnan(per_radiograph["hd95"]).sum()),
         unit="px" if spacing is None else "mm",
     )
@@ -221,10 +223,10 @@ def evaluate(
         ... )
         >>> found.mean["dice"]  # doctest: +SKIP
     """
-    found = [clean(one).any(axis=0) for one in predict(segmenter, radiographs.image)]
+    masks = [clean(one).any(axis=0) for one in predict(segmenter, radiographs.image)]
     truth = np.asarray(radiographs.mask).any(axis=1)
     return agreement(
-        np.stack(found),
+        np.stack(masks),
         truth,
         key=key,
         patient=patient,
@@ -263,9 +265,10 @@ def across_sources(
 def _means(data: dict[str, Array], weight: Array) -> dict[str, Array]:
     out = {}
     for name, values in data.items():
-        known = (~jnp.isnan(values)).astype(weight.dtype)
-        total = (weight * known).sum()
-        sums = (weight * known * jnp.nan_to_num(values)).sum()
+        valid = (~jnp.isnan(values)).astype(weight.dtype)
+        # NaN times a weight of 0 is NaN, hence nan_to_num.
+        total = (weight * valid).sum()
+        sums = (weight * valid * jnp.nan_to_num(values)).sum()
         out[name] = jnp.where(total > 0, sums / jnp.maximum(total, 1), jnp.nan)
     return out
 
@@ -276,9 +279,12 @@ def _bootstrapped(
     key: Array,
     replicates: int,
 ) -> Replicates:
-    found = bootstrap(_means, per_radiograph, patient, key=key, replicates=replicates)
+    resamples = bootstrap(
+        _means, per_radiograph, patient, key=key, replicates=replicates
+    )
+    # The means of the sample in float64; the bootstrap's are float32.
     exact = {
         name: float(np.mean(v[~np.isnan(v)])) if (~np.isnan(v)).any() else float("nan")
         for name, v in per_radiograph.items()
     }
-    return found._replace(value=exact)
+    return resamples._replace(value=exact)

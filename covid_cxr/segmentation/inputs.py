@@ -118,11 +118,11 @@ def check(config: SegmentConfig) -> None:
 def _checked(net: UNetConfig, radiographs: Radiographs, name: str) -> Radiographs:
     """Return radiographs as device arrays; a ValueError names what is wrong."""
     image = checked_images(net, radiographs.image, f"{name}.image")
-    wanted = (image.shape[0], net.outputs, *image.shape[1:])
+    shape = (image.shape[0], net.outputs, *image.shape[1:])
     mask = np.asarray(radiographs.mask)
-    if mask.shape != wanted or mask.dtype != bool:
+    if mask.shape != shape or mask.dtype != bool:
         raise ValueError(
-            f"{name}.mask: expected bool{wanted}, got {mask.dtype}{mask.shape}"
+            f"{name}.mask: expected bool{shape}, got {mask.dtype}{mask.shape}"
         )
     return Radiographs(image, jnp.asarray(mask))
 

@@ -20,10 +20,11 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (H, W) int labels, 0 outside and then the largest part first, and the sizes
         in pixels in that order.
     """
-    found: Any = ndimage.label(mask, np.ones((3, 3)))
-    labels, count = found
+    labelling: Any = ndimage.label(mask, np.ones((3, 3)))
+    labels, count = labelling
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
+    # From SciPy's numbers to ranks by size; 0, outside, stays 0.
     place = np.zeros(count + 1, np.int64)
     place[order + 1] = np.arange(1, count + 1)
     return place[labels], sizes[order]
@@ -43,8 +44,8 @@ def largest(mask: np.ndarray, keep: int, *, least: float = 0.1) -> np.ndarray:
     labels, sizes = components(mask)
     if not sizes.size:
         return mask.copy()
-    kept = int(min(keep, np.sum(sizes >= least * sizes[0])))
-    return (labels > 0) & (labels <= kept)
+    count = int(min(keep, np.sum(sizes >= least * sizes[0])))
+    return (labels > 0) & (labels <= count)
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
@@ -86,6 +87,7 @@ def clean(probability: Any, *, threshold: float = 0.5) -> np.ndarray:
     check_number("threshold", threshold, "in (0, 1]", lambda given: 0 < given <= 1)
     mask = probability >= threshold
     if len(mask) == 2:
+        # Before parts are chosen, so that a pixel is not kept in both lungs.
         right = probability[0] >= probability[1]
         mask = mask & np.stack([right, ~right])
     keep = 2 if len(mask) == 1 else 1
@@ -135,12 +137,14 @@ def _cut(mask: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Split one part at its waist, if it reaches far over the image's middle."""
     out = np.zeros((2, *mask.shape), bool)
     profile = mask.sum(axis=0)
-    held = np.flatnonzero(profile)
-    width = held[-1] - held[0] + 1
+    lung_columns = np.flatnonzero(profile)
+    width = lung_columns[-1] - lung_columns[0] + 1
+    # One lung alone is that narrow, and is given to its side.
     if width < 0.45 * mask.shape[1]:
         out[int(_centre(mask, columns) > (mask.shape[1] - 1) / 2)] = mask
         return out
-    inner = held[0] + width // 4, held[-1] - width // 4 + 1
+    # In the middle half, for towards its ends the profile falls to 0 in any case.
+    inner = lung_columns[0] + width // 4, lung_columns[-1] - width // 4 + 1
     waist = inner[0] + int(np.argmin(profile[slice(*inner)]))
     out[0, :, :waist], out[1, :, waist:] = mask[:, :waist], mask[:, waist:]
     return out

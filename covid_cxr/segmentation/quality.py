@@ -124,15 +124,16 @@ def checked(probability: Any, limits: Limits = LIMITS) -> Checked:
     whole = np.asarray(masks.any(axis=0))
     sides = masks if len(masks) == 2 else two_lungs(whole)
     sizes = np.sort(sides.sum(axis=(1, 2)))
+    # Soft Dice of p (H, W) and the mask m = p >= 1/2: 2 sum p m / (sum p + sum m).
     total = either.sum() + rough.sum()
-    found = Quality(
+    quality = Quality(
         area=float(whole.mean()),
         parts=int(np.sum(components(rough)[1] > 0.01 * rough.size)),
         balance=float(sizes[0] / sizes[1]) if sizes[1] else 0.0,
         confidence=float(2 * either[rough].sum() / total) if total else 0.0,
         reasons=(),
     )
-    return Checked(whole, found._replace(reasons=_reasons(found, limits)))
+    return Checked(whole, quality._replace(reasons=_reasons(quality, limits)))
 
 
 def _reasons(found: Quality, limits: Limits) -> tuple[str, ...]:

@@ -36,11 +36,13 @@ def blurred(mask: Bool[Array, "H W"], radius: float) -> Float[Array, "H W"]:
     weight = mask.astype(jnp.float32)
     if radius == 0:
         return weight
+    # Beyond three deviations lie 0.3 % of a Gaussian.
     reach = math.ceil(3 * radius)
     bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / radius) ** 2)
     bell = jnp.asarray(bell / bell.sum(), jnp.float32)
     padded = jnp.pad(weight, reach, mode="edge")
     along = jax.vmap(lambda line: jnp.convolve(line, bell, mode="valid"))
+    # A Gaussian of two axes is the product of two of one: rows, then columns.
     return along(along(padded).T).T
 
 

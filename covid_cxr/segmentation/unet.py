@@ -99,6 +99,8 @@ class UNet(nn.Module):
             x = halved(x)
         x = Pair(widths[-1], self.method)(x)
         for width, skip in zip(widths[-2::-1], skips[::-1], strict=True):
+            # A 1x1 convolution commutes with the repeating of pixels, and before it
+            # sees a quarter of them.
             x = Convolution(width, 1, method=self.method)(x)
             x = Pair(width, self.method)(jnp.concatenate([doubled(x), skip], axis=-1))
         return Convolution(config.outputs, 1, bias=True, method=self.method)(x)
@@ -108,6 +110,7 @@ def centred(images: Float[Array, "B H W"]) -> Float[Array, "B H W"]:
     """Return images with mean 0 and deviation 1 each: exposures become alike."""
     mean = images.mean(axis=(1, 2), keepdims=True)
     std = images.std(axis=(1, 2), keepdims=True)
+    # 1e-3: a constant image becomes 0, not 0 / 0.
     return (images - mean) / (std + 1e-3)
 
 

@@ -169,6 +169,7 @@ def read_radiograph(path: Path) -> Radiograph:
     radiograph = read(path)
     side = path.with_suffix(".json")
     tags = _tags(side) if side.exists() else {}
+    # The window is given in stored values.
     values = radiograph.pixels.astype(np.float64) * (2**radiograph.bits - 1)
     try:
         bits = int(_tag(tags, _BITS, radiograph.bits))
@@ -181,6 +182,7 @@ def read_radiograph(path: Path) -> Radiograph:
     except (TypeError, ValueError, ArithmeticError):
         # "from None": the cause repeats what the tag holds.
         raise ImageError(side, "a tag of window or depth is no number") from None
+    # After the window, as in a DICOM file.
     if _tag(tags, _GREY) == "MONOCHROME1":
         pixels, flags = 1 - pixels, flags | {"inverted"}
     return finished(side, pixels, bits, flags)

@@ -78,6 +78,7 @@ def build(root: Path, *, files: bool = True, scheme: str = "any") -> Built:
     places: dict[tuple[str, ...], str] = {}
     schemes: dict[str, str] = {}
     walked = rows.listing.walk(".")
+    # The least deep first: of a folder that is inside itself once more, the outer one.
     for path in sorted(walked, key=lambda p: (p.count("/"), p)):
         parts = PurePosixPath(path).parts
         if len(parts) < 3 or parts[-2] not in _FOLDERS or parts[-3] not in _SPLITS:

@@ -98,6 +98,7 @@ def load(
                 problems.add("empty mask", str(index.path[row]), name)
                 there[name][row] = False
     return Loaded(
+        # A resize may leave [0, 1] by rounding.
         np.clip(images[whole], 0, 1),
         {name: mask[whole] for name, mask in marked.items()},
         {name: rows[whole] for name, rows in there.items()},

@@ -223,6 +223,7 @@ def _places(listing: Listing) -> dict[str, str]:
     """Return each radiograph's path by its name, for releases in several folders."""
     return {
         PurePosixPath(path).name: path
+        # Reversed, for the last one stays: of two of one name the first listed.
         for path in reversed(_radiographs(listing, reduced=False))
     }
 

@@ -423,6 +423,7 @@ def _date(text: str, where: str, problems: Problems) -> float:
         except ValueError:  # there is no 31st of April
             break
         if _YEARS[0] <= year <= _YEARS[1]:
+            # 366: the last day of a leap year is still of its year.
             return year + passed / 366
     if text:
         problems.add("bad value", where, f"date: {text!r} is none of its forms")

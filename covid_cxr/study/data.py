@@ -253,6 +253,7 @@ def groups(index: Index) -> dict[str, np.ndarray]:
     return {
         "view": index.view,
         "sex": np.where(index.sex == "", "unknown", index.sex),
+        # side="right": an age that is an end belongs to the next group.
         "age": names[np.searchsorted(ends, index.age, side="right")],
         "source": index.source,
     }
@@ -388,6 +389,7 @@ def _stamps(index: Index) -> int:
             if str(index.source[row]).startswith(f"{prepared.NAME}:"):
                 file = file.parents[1] / prepared.TABLE  # examples have no files
             try:
+                # Size and time stand for the contents, which would all have to be read.
                 stat = file.stat()
             except OSError:  # said, with its reason, when it is read
                 continue

@@ -108,6 +108,7 @@ def _some(
         if fault is not None:
             warnings[row] = [f"no score: {fault[1]}"]
             continue
+        # Through the cache's integers, as the radiographs went that were trained on.
         images[row] = unit(quantised(square(image.pixels, side, fit=fit)))
         warnings[row] += _of_picture(kept.card, images[row])
         usable[row] = True

@@ -88,6 +88,7 @@ def fill(
         segmented = [used, rows.size - used]
     hashes = create("hashes", (count, 4), np.uint64)
     for rows in spans(count, AT_ONCE):
+        # Of the stored 16 bits, as predict hashes a file: one picture, one hash.
         hashes[rows] = perceptual_hashes(unit(images[rows, ..., 0]))
     for kind in set(config.preprocessing) - {NONE}:
         output = create(f"image~{kind}", images.shape, np.uint16)
@@ -125,6 +126,8 @@ def preprocess(kind: str, images: Any, lungs: Any) -> Any:
         images: (m, S, S) float32 in [0, 1].
         lungs: (m, S, S) bool.
     """
+    # "masked" equalises the whole, then blackens what is not lung, as published: what
+    # was outside has moved the lungs' grey. "lungs-equalised" counts lung alone.
     if kind in ("equalised", "masked"):
         images = jax.vmap(equalise)(images)
     elif kind == "lungs-equalised":

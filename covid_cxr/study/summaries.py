@@ -139,6 +139,7 @@ def roc_band(row: Row, replicates: int) -> dict[str, np.ndarray]:
     draws = np.stack([resamples.draws[f"{i:02d}"] for i in range(GRID)])
     low, high = np.nanquantile(draws, [0.025, 0.975], axis=1)
     y = np.interp(grid, curve.false_positive_rate, curve.sensitivity)
+    # Percentiles may leave the curve itself out; its band does not.
     return {"x": grid, "y": y, "low": np.minimum(low, y), "high": np.maximum(high, y)}
 
 

@@ -82,6 +82,7 @@ def train_cell(
     scores = {"validation": _scored(net, trained, validation)}
     scores |= {name: _scored(net, trained, one) for name, one in tests.items()}
     truth, mean = validation.label, scores["validation"]["score"].mean(axis=0)
+    # Both of the validation part, so that no test radiograph has a say.
     threshold, heat = _threshold(config, truth, mean), heat_of(truth, mean)
     if config.keep:
         card = {
@@ -127,6 +128,7 @@ def _pretrained(
     one = config.pretrainings[cell.pretraining]
     net, start = _first_network(config, one, net), None
     if one.weights:
+        # Only its names and shapes: the trunk is replaced, the head drawn anew.
         fresh = net.init(jax.random.key(0), config.side)
         grey = "first" if config.keeps("channel") else "sum"
         start = convert(one.weights, *fresh, grey=grey)
@@ -187,6 +189,7 @@ def _scored(net: Network, trained: Trained, data: Radiographs) -> dict[str, np.n
     return {
         "score": predict(net, trained, data.batch().image),
         "label": data.label,
+        # A number: no patient's name leaves the tables.
         "patient": np.unique(data.index.patient, return_inverse=True)[1],
         "row": data.row,
         **groups(data.index),
@@ -273,5 +276,6 @@ def _normalised(
         epochs=epochs,
         seeds=tuple(config.seeds),
         mean=round(pixels.mean, 2),
+        # 0.01: a deviation that rounds to 0 would be divided by.
         std=max(round(pixels.std, 2), 0.01),
     )

@@ -40,9 +40,9 @@ def checked(
     if net.config.classes == 1 and len(np.unique(np.asarray(out[1].label))) < 2:
         raise ValueError("validation.label: expected both classes")
     if config.sampling == "balanced":
-        held = np.unique(np.asarray(out[0].label)).size
-        if held < top:
-            raise ValueError(f"train.label: expected all {top} classes, got {held}")
+        kinds = np.unique(np.asarray(out[0].label)).size
+        if kinds < top:
+            raise ValueError(f"train.label: expected all {top} classes, got {kinds}")
         if config.batch % top:
             raise ValueError(
                 f"batch: expected a multiple of {top} (the classes), got {config.batch}"

@@ -96,8 +96,8 @@ def check(config: StageConfig) -> None:
     for name, choices in _CHOICES.items():
         value = getattr(config, name)
         if value not in choices:
-            wanted = ", ".join(choices)
-            raise ValueError(f"{name}: expected one of {wanted}, got {value!r}")
+            names = ", ".join(choices)
+            raise ValueError(f"{name}: expected one of {names}, got {value!r}")
     for name, least in _LEAST.items():
         value, expected = getattr(config, name), f"at least {least}"
         check_integer(name, value, least, expected=expected)

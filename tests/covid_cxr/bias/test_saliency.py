@@ -7,6 +7,7 @@ import pytest
 
 from covid_cxr.bias._saliency import (
     METHODS,
+    _depth,
     correlation,
     grad_cam,
     inside,
@@ -62,6 +63,12 @@ def test_the_cascade_begins_at_the_head(trained):
     assert not same(steps["fc"]["fc"], params["fc"])
     assert not same(steps["bn1"]["conv1"], params["conv1"])
     assert same(steps["bn1"]["fc"], steps["fc"]["fc"])
+
+
+def test_the_cascade_of_a_densenet_goes_by_depth_not_by_spelling():
+    names = ["conv0", "norm0", "denseblock1_2", "denseblock1_10", "transition1"]
+    names += ["denseblock2_0", "norm5"]
+    assert sorted(sorted(names), key=_depth) == names
 
 
 def test_correlation_of_maps():
