@@ -230,6 +230,7 @@ def local_entropy(
     sweeps, width = check_integer("sweeps", sweeps, 1), check_integer("width", width, 1)
     single = len(shape) == 2
     host = jax.tree.map(np.asarray, instances)
+    # Squares are made from the patterns in _run; here they only fill the field.
     graphs = _Graph(
         host.patterns, host.patterns, host.valid[..., None], host.margin, weights
     )

@@ -27,6 +27,7 @@ def _halves(one: Instance) -> tuple[np.ndarray, list[np.ndarray], float]:
     # A field is the sum of its halves' fields: 2^(N/2) products of each half, not 2^N.
     parts = []
     for count in (size // 2, size - size // 2):
+        # Row c holds the bits of c, the lowest first: (2^n, n) of +-1.
         codes = np.arange(2**count)[:, None] >> np.arange(count)
         parts.append((2 * (codes & 1) - 1).astype(np.int32))
     # float32, as the solvers compare: kappa sqrt(N) may be a whole number to rounding.

@@ -199,6 +199,7 @@ def stack(instances: Sequence[Instance]) -> Instance:
 
     def fill(one: Instance) -> Instance:
         short = rows - len(one.valid)
+        # Any +-1 will do: rows that are not valid count in no sum.
         return one._replace(
             patterns=jnp.pad(one.patterns, ((0, short), (0, 0)), constant_values=1),
             labels=jnp.pad(one.labels, (0, short), constant_values=1),
@@ -227,6 +228,7 @@ def _inputs(key: Array, count: int, size: int, real: bool) -> Array:
 
 def random_signs(key: Array, shape: tuple[int, ...]) -> Array:
     """Draw +1 and -1 with equal chances, int8."""
+    # A random byte a sign, of which the lowest bit counts.
     bits = jax.random.bits(key, shape, jnp.uint8) & 1
     return 2 * bits.astype(jnp.int8) - 1
 

@@ -195,6 +195,7 @@ class Batch(NamedTuple):
 def batch_of(one: Instance, dtype: Any = jnp.float32) -> Batch:
     """Return the patterns of an instance, packed if they are +-1."""
     if is_binary(one):
+        # Bits for full-batch products; the int8 patterns for rows and for float ones.
         packed = pack(one.patterns)
         return Batch(one.patterns, None, one.valid, threshold(one, dtype), packed)
     inputs = one.patterns.astype(dtype)

@@ -203,6 +203,7 @@ def verify(weights: Any, one: Instance) -> Verdict:
         raise ValueError(f"weights: expected {size} entries, got shape {weights.shape}")
     rows = np.packbits(patterns[np.asarray(one.valid)] > 0, axis=-1)
     columns = weights.reshape(size, -1).T > 0
+    # W . xi = N - 2 |W xor xi|; the bits that packbits pads with are 0 in both.
     differ = [
         np.bitwise_count(rows ^ np.packbits(up)).sum(-1, dtype=np.int64)
         for up in columns
@@ -245,6 +246,7 @@ def _fields(weights: Array, inputs: Array) -> Array:
     values = concrete(inputs)
     if values is not None and values.size:
         largest = max(int(values.max()), -int(values.min()))
+        # |W . x| <= N max |x|
         if largest * inputs.shape[-1] >= 2**31:
             raise ValueError(f"inputs: up to {largest}, so that sums overflow int32")
     return inputs.astype(jnp.int32) @ weights.astype(jnp.int32)

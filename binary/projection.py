@@ -13,6 +13,7 @@ from jax import lax
 from binary._checks import number, wide
 from synaptax.typing import Array, PyTree
 
+# Each round saturates more entries or ends: a few do; this only bounds the loop.
 _ROUNDS = 50
 _SMALL = 1e-30  # keeps the scale, and its square, finite where m is 0
 

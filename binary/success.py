@@ -87,6 +87,7 @@ def measure(chunk: Chunk, size: int, rows: int) -> dict[str, Any]:
     if count > rows:
         raise ValueError(f"rows: expected at least {count} patterns, got {rows}")
     batch, keys = drawn(seeds, size, rows, jax.numpy.int32(count))
+    # Other work on the machine lengthens the wall time and not the core time.
     started, used = time.perf_counter(), time.process_time()
     result = jax.device_get(
         solve(

@@ -32,6 +32,8 @@ def dense(patterns: jax.Array, m: jax.Array) -> jax.Array:
     delta = jnp.dot(patterns, m.astype(patterns.dtype), preferred_element_type=wide)
     pull = jnp.where(wrong, 1 - delta, 1).astype(patterns.dtype)
     slope = jnp.dot(pull, patterns, preferred_element_type=wide)
+    # So small a step that m, and with it the work of the next epoch, stays alike; but a
+    # step, so that no product can be left out.
     return jnp.clip(m + 1e-6 * slope, -1, 1)
 
 
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RECORDED / "benchmark-epoch.json")
     options = parser.parse_args(arguments)
+    # 256 MiB, more than caches hold: the rate at which memory is read.
     stream = jnp.ones(2**26)
     seconds = measure({"sum": jax.jit(jnp.sum)}, stream, repeats=3)["sum"].best
     rate = 4 * stream.size / seconds
@@ -82,6 +85,7 @@ def _ways(size: int, rate: float, repeats: int) -> list[dict[str, Any]]:
         ways[f"bits, {planes} planes"] = (packed(planes), words, once)
     for dtype in (jnp.float32, jnp.bfloat16):
         patterns = matrix.astype(dtype)
+        # Three products, each of which reads the dense matrix anew.
         ways[patterns.dtype.name] = (dense, patterns, 3 * patterns.nbytes)
     rows = []
     for name, (epoch, patterns, moved) in ways.items():

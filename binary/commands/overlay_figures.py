@@ -22,6 +22,7 @@ from binary.theory import binary_entropy, spinodal, teacher_student
 from synaptax.reports.drawing import COLOURS, blank
 
 _GREY = "#595959"
+# Closer together towards 0, where S(d) is steepest.
 _DISTANCES = (*np.arange(0.005, 0.06, 0.005), 0.07, *np.arange(0.085, 0.37, 0.025))
 _DENSE = tuple(np.round(np.arange(0.1, 0.951, 0.05), 3))
 _KINDS = {"free": ("o", 0), "annealed": ("s", 1), "sampled": ("^", 2)}

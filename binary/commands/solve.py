@@ -152,6 +152,7 @@ def _show(
     for head in ("method", "epoch", "q*", "wrong", "error"):
         table.add_column(head, justify="left" if head == "method" else "right")
     for name, (wrong, overlap) in traces.items():
+        # unique: a run of fewer epochs than rows would repeat some.
         rows = np.unique(np.linspace(0, len(wrong) - 1, _ROWS).astype(int))
         for index in rows:
             share = f"{100 * wrong[index] / count:.2f} %"

@@ -137,6 +137,7 @@ def _points(
             points.append(solve(value))
         except NotConverged as error:
             missing.append(value)
+            # One lost point is a gap in the curve; a curve of gaps is an error.
             if len(missing) == len(values):
                 raise NotConverged(
                     f"no point of the curve was found: {error}"
@@ -221,6 +222,7 @@ def _bc(config: Theory) -> Curve:
 def _replicon(config: Theory) -> Curve:
     points, missing = _points(
         lambda q_star: critical_beta(config.alpha, q_star),
+        # At load 0.55 RS becomes unstable between q* of about 0.77 and 0.95.
         _axis(config, 0.75, 0.95),
     )
     names = ("q_star", "beta", "q", "replicon", "energy_mode")

@@ -65,6 +65,7 @@ def _local_rows() -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name in CENTRES:
         ensemble = centre(name, ALPHA)
+        # Within about 0.09 of it there is no solution, and the saddle may be lost.
         inner = 4 if name == "spherical" else len(DISTANCES)
         points = franz_parisi_curve(ensemble, DISTANCES[:inner])
         (peak,) = franz_parisi_coupled(ensemble, [0.0])

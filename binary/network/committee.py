@@ -45,8 +45,8 @@ def stabilities(
         ((2,), True)
     """
     m, x, y = _checked(m, x, y)
-    votes_ = votes(moments.dense(m, x, signs=False))
-    return y.astype(votes_.dtype) * votes_
+    stability = votes(moments.dense(m, x, signs=False))
+    return y.astype(stability.dtype) * stability
 
 
 def _checked(m: Any, x: Any, y: Any) -> tuple[Array, Array, Array]:

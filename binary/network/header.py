@@ -123,6 +123,8 @@ def _tables(network: Packed) -> list[str]:
     lines = []
     for index, layer in enumerate(network.layers):
         hidden = index < len(network.layers) - 1
+        # scale < 0: scale s = |scale| (-s), so the first hidden layer's weights are
+        # turned over; the logits take the scale as it is.
         rows = _words(layer, flip=hidden and not index and network.scale < 0)
         shape = f"[{rows.shape[0]}][{rows.shape[1]}]"
         table = _listed(f"{{{_listed(f'0x{w:X}u' for w in row)}}}" for row in rows)
@@ -158,6 +160,7 @@ def _bisected(
     value: Callable[[np.ndarray], np.ndarray], most: int, units: int
 ) -> list[int]:
     """Return the least whole s within +-most with value(s) >= 0, most + 1 for none."""
+    # Taken as value(low) < 0 <= value(high): the ends are never asked.
     low, high = np.full(units, -most - 1), np.full(units, most + 1)
     while np.any(high - low > 1):
         middle = (low + high) // 2

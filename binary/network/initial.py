@@ -28,6 +28,7 @@ def signal(second_moment: float, depth: int) -> float:
     """
     q = 1.0
     for _ in range(depth):
+        # q_l = (2 / pi) arcsin(s q_{l-1}), with q_0 = 1 whatever the inputs are
         q = 2 / math.pi * math.asin(second_moment * q)
     return q
 
@@ -45,9 +46,11 @@ def second_moment(depth: int, wanted: float) -> float:
     depth = check_integer("depth", depth, 1, expected="at least 1 hidden layer")
     wanted = number("wanted", wanted, "a signal in (0, 1)", lambda q: 0 < q < 1)
     low, high = 0.0, 1.0
+    # The signal rises with s; 60 halvings are below a float64's last digit.
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if signal(middle, depth) < wanted else (low, middle)
+    # The end whose signal is not below the one asked for.
     return high
 
 

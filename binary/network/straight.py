@@ -37,6 +37,7 @@ class Norm(NamedTuple):
 def straight_sign(x: Array) -> Array:
     """Return sign(x), +1 at zero; the gradient is 1 for |x| <= 1, else 0."""
     clipped = jnp.clip(x, -1, 1)
+    # The value is the sign, the derivative that of the clip.
     return clipped + lax.stop_gradient(sign(x) - clipped)
 
 

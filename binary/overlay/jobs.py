@@ -92,6 +92,7 @@ class Job(NamedTuple):
 def check(config: Overlay) -> None:
     """Raise a ValueError that names a field out of range."""
     expected = "a load between 0 and 0.83"
+    # The capacity is 0.833.
     number("alpha", config.alpha, expected, lambda a: 0 < a < 0.83)
     twice = dict.fromkeys(("instances", "chains", "sweeps", "teacher_instances"), 2)
     for field in dataclasses.fields(config):
@@ -167,6 +168,7 @@ def _centres(config: Overlay, kind: str) -> tuple[Instance, np.ndarray]:
             _key(config, 5), instances, q_star, beta, warm=config.sweeps, kept=1
         )
         return instances, np.where(np.asarray(samples.m) < 0, -1, 1).astype(np.int8)
+    # Twice as many as are asked for, since not all are solved.
     instances = draw(_key(config, 6), config.size, config.alpha, 2 * config.instances)
     solver = binary.free(rate=0.3) if kind == "free" else binary.annealed()
     keys = jax.random.split(_key(config, 7), 2 * config.instances)

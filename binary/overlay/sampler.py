@@ -70,6 +70,7 @@ def _move(
     # as its reverse, so that exp(gain) alone decides.
     new_a = jnp.stack([-a, b, cos * a - sin * b, cos * a - sin * b])[choice]
     new_b = jnp.stack([b, a, sin * a + cos * b, sin * a + cos * b])[choice]
+    # Outside the cube the density is 0; a pair of one weight twice is no pair.
     inside = (jnp.abs(new_a) <= 1) & (jnp.abs(new_b) <= 1) & (i != j)
     fields = chain.fields + columns[i] * (new_a - a) + columns[j] * (new_b - b)
     log_weight = beta * jnp.sum(log_ndtr(fields / root))

@@ -115,6 +115,7 @@ def ascent_direction(m: Array, batch: Batch, planes: int | None) -> Array:
         variance = jnp.sum(single, axis=0, keepdims=True)  # (1, K): x^2 = 1
     else:
         variance = batch.squares @ single
+    # mu = X m, a column a unit: (M, K)
     mean = jax.vmap(lambda one: fields(one, batch, planes), 1, 1)(m)
 
     def likelihood(mean: Array, variance: Array) -> Array:

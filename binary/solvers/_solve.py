@@ -220,6 +220,7 @@ def run(
     if trace:
         blank = (jnp.full(total + 1, -1, jnp.int32), jnp.full(total + 1, jnp.nan))
         record = _record(blank, jnp.int32(0), wrong, m)
+    # The start counts, too: a run that begins at a solution does no epoch.
     start = _Carry(jnp.int32(0), state, wrong, wrong, m >= 0, jnp.bool_(True), record)
     end = lax.while_loop(more, body, start)
     m = solver.magnetisations(end.state)
@@ -250,6 +251,7 @@ def _recount(result: Result, instances: Instance) -> None:
     """Raise unless the weights of +-1 patterns err as often as the solver counted."""
     if not is_binary(instances):
         return
+    # In NumPy, by verify(), which shares no code with what counted before.
     host, runs = jax.tree.map(np.asarray, (instances, result._replace(trace=None)))
     for at in np.ndindex(runs.best.shape):
         one = Instance(*(leaf[at[0]] for leaf in host))

@@ -70,6 +70,7 @@ def _straight_through(batch: int | None, sharpness: float, rate: float) -> Solve
         state: StraightThroughState, patterns: Batch, rate: Array
     ) -> StraightThroughState:
         shadow = state.shadow
+        # A sum of N signs is of order sqrt(N): fields and steps do not grow with N.
         root = math.sqrt(shadow.size)
         weights = jnp.where(shadow >= 0, 1.0, -1.0).astype(jnp.float32)
         # Two bits hold the weights exactly, twelve the slopes nearly so.

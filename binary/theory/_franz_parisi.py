@@ -315,6 +315,7 @@ def franz_parisi_curve(
         sorted((d for d in fractions if d <= _FIRST), reverse=True),
         sorted(d for d in fractions if d > _FIRST),
     ):
+        # From 0.45 inwards, then outwards: a point starts at the last one found.
         start, coupling = None, 0.0
         for d in _ladder(path):
             overlap = 1 - 2 * d
@@ -419,6 +420,7 @@ def franz_parisi_coupled(
     saddle = _Saddle(ensemble)
     solved: dict[float, FranzParisiPoint] = {}
     start = saddle.guess(ensemble.q)
+    # From gamma = 0 up, each point starting at the one before.
     for gamma in sorted(gammas):
         name = f"franz_parisi({ensemble.name}, coupling={gamma:g})"
         try:
