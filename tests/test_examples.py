@@ -101,7 +101,8 @@ def run(package, slow):
     """Run the examples of a package; return what went wrong."""
     known = {**IMPORTED, **{name: importlib.import_module(name) for name in PACKAGES}}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    runner, wrong = doctest.DocTestRunner(optionflags=flags), []
+    # Without verbose it looks for -v in sys.argv, which is pytest's here.
+    runner, wrong = doctest.DocTestRunner(optionflags=flags, verbose=False), []
     for text, name in examples(package, slow).items():
         test = doctest.DocTestParser().get_doctest(text, dict(known), name, name, 0)
         runner.run(test, out=wrong.append)

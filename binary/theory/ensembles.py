@@ -148,8 +148,8 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
 
     Args:
         alpha: patterns per weight, below 2.
-        cut: the weights, of unit variance, are integrated over [-cut, cut]; from 6 to
-            20.
+        cut: the weights, of unit variance, are integrated over [-cut, cut]; from 2 to
+            20. Below 6 it is the measure of weights that are cut there.
 
     Raises:
         ValueError: for a load that is not positive.
@@ -160,8 +160,8 @@ def spherical(alpha: float, *, cut: float = 8.0) -> Ensemble:
         0.3074
     """
     alpha = check_alpha(alpha)
-    # outside, G holds less than 1e-8 of <m^2>; over more, 240 nodes are too few
-    cut = number("cut", cut, "a number from 6 to 20", lambda c: 6 <= c <= 20)
+    # outside 6, G holds less than 1e-8 of <m^2>; over more than 20, 240 nodes are few
+    cut = number("cut", cut, "a number from 2 to 20", lambda c: 2 <= c <= 20)
     wide = gaussian_rule()
 
     def gap(q: float) -> float:
