@@ -106,7 +106,6 @@ def recognised(data: bytes) -> bool:
     Old modalities and dumps of network transfers lack the preamble; then the first
     element is of group 2 or 8, with its kind of value or a length that fits.
     """
-    # 128 bytes of preamble, then four letters (PS3.10, 7.1).
     if data[128:132] == b"DICM":
         return True
     if data[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08") or len(data) < 8:
@@ -272,10 +271,8 @@ def _convert(
     header: _Header, stored: np.ndarray, flags: set[str], window: bool
 ) -> Radiograph:
     """Return stored values as a radiograph."""
-    kind, bits = (
-        header.text("PhotometricInterpretation"),
-        header.integer("BitsStored", 8),
-    )
+    kind = header.text("PhotometricInterpretation")
+    bits = header.integer("BitsStored", 8)
     spacing = _spacing(header)
     if stored.ndim == 3 and kind.startswith("MONOCHROME"):
         raise ImageError(header.path, f"{kind}: expected one sample a pixel")
@@ -291,8 +288,7 @@ def _convert(
     padding = _padding(header, stored)
     values, low, high = _modality(header, stored, bits, flags)
     pixels = _display(header, values, (low, high), flags, window)
-    # After the window: the standard shows the lowest value white "after any VOI gray
-    # scale transformations" (PS3.3, C.7.6.3.1.2).
+    # PS3.3, C.7.6.3.1.2: the lowest value is white, after any VOI transformation.
     if kind == "MONOCHROME1":
         pixels, flags = 1 - pixels, flags | {"inverted"}
     # Padding may be any number at all, infinite after the LUT, so it goes first.
@@ -324,8 +320,7 @@ def _modality(
         values = apply_modality_lut(stored, header.dataset)
         return values.astype(np.float64), 0.0, float(2**depth - 1)
     signed = header.integer("PixelRepresentation", 0) == 1
-    # The range of the stored bits, not of the pixels: equal values of two files of one
-    # detector stay equal.
+    # Of the stored bits, not of the pixels: files of one detector keep one scale.
     low, high = (
         (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     )
@@ -353,7 +348,6 @@ def _display(
         from pydicom.pixels.processing import apply_voi
 
         flags.add("windowed")
-        # A table is indexed by whole numbers.
         depth = int(header.dataset.VOILUTSequence[0].LUTDescriptor[2])
         return apply_voi(values.astype(np.int64), header.dataset) / (2**depth - 1)
     # Several windows are alternative views, of which the first is taken.
@@ -362,18 +356,15 @@ def _display(
         flags.add("windowed")
         function = header.text("VOILUTFunction") or "LINEAR"
         if function not in _WINDOWS:
-            functions = ", ".join(_WINDOWS)
-            raise ImageError(
-                header.path, f"VOILUTFunction: expected one of {functions}"
-            )
+            names = ", ".join(_WINDOWS)
+            raise ImageError(header.path, f"VOILUTFunction: expected one of {names}")
         return _WINDOWS[function](values, centre[0], width[0])
     return (values - ends[0]) / (ends[1] - ends[0])
 
 
 def _spacing(header: _Header) -> float:
     """Return the pixel spacing in millimetres, NaN unless given and square."""
-    # PixelSpacing may be calibrated to the patient; the other is at the detector's
-    # face.
+    # PixelSpacing may be calibrated to the patient; the other is the detector's.
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         sides = header.numbers(name)
         if len(sides) not in (0, 2):
