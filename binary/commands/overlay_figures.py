@@ -28,9 +28,15 @@ _DENSE = tuple(np.round(np.arange(0.1, 0.951, 0.05), 3))
 _KINDS = {"free": ("o", 0), "annealed": ("s", 1), "sampled": ("^", 2)}
 
 
-def _points(axes: Any, x: Any, found: Mapping[str, Any], **style: Any) -> None:
+def _points(axes: Any, x: Any, measured: Mapping[str, Any], **style: Any) -> None:
     axes.errorbar(
-        x, found["mean"], found["error"], linestyle="none", capsize=2, ms=4.5, **style
+        x,
+        measured["mean"],
+        measured["error"],
+        linestyle="none",
+        capsize=2,
+        ms=4.5,
+        **style,
     )
 
 

@@ -137,7 +137,7 @@ def _summary(result: Result, one: Instance) -> dict[str, Any]:
 
 def _show(
     config: Config,
-    found: dict[str, Result],
+    results: dict[str, Result],
     traces: dict[str, tuple[np.ndarray, np.ndarray]],
     one: Instance,
 ) -> None:
@@ -161,7 +161,7 @@ def _show(
         table.add_section()
     console = Console(highlight=False)
     console.print(table)
-    for name, result in found.items():
+    for name, result in results.items():
         verdict = verify(result.best_weights, one)
         outcome = "solved" if verdict.solved else "not solved"
         console.print(

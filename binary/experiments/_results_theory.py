@@ -146,17 +146,17 @@ def _local_tables(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def discrepancies(found: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+def discrepancies(results: Mapping[str, Any]) -> dict[str, Sequence[float]]:
     """Return (measured - RS) in standard errors, for what RS predicts."""
-    theory = found["theory"]
+    theory = results["theory"]
     gaps: dict[str, Sequence[float]] = {}
     for (beta, q_star), point in zip(CHAINS, theory["chains"], strict=True):
-        chain = found[f"chain beta={beta:g} q*={q_star:g}"]
+        chain = results[f"chain beta={beta:g} q*={q_star:g}"]
         for name in ("loss", "energy_mode", "energy_draw"):
             gap = (chain[name]["mean"] - point[name]) / chain[name]["error"]
             gaps[f"{name}, beta {beta:g}, q* {q_star:g}"] = [gap]
     for name in ("distance", "entropy"):
-        measured = found["around sampled"][name]
+        measured = results["around sampled"][name]
         gap = np.subtract(measured["mean"], theory["sampled"][name])
         gaps[f"{name} around samples"] = (gap / np.array(measured["error"])).tolist()
     return gaps

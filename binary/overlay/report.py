@@ -30,17 +30,19 @@ def overlay_sections(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _pair(found: Mapping[str, Any], index: int | None = None, digits: int = 4) -> str:
-    mean, error = found["mean"], found["error"]
+def _pair(
+    measured: Mapping[str, Any], index: int | None = None, digits: int = 4
+) -> str:
+    mean, error = measured["mean"], measured["error"]
     if index is not None:
         mean, error = mean[index], error[index]
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
-def _chain_lines(found: Mapping[str, Any]) -> list[str]:
+def _chain_lines(results: Mapping[str, Any]) -> list[str]:
     rows = []
-    for (beta, q_star), theory in zip(CHAINS, found["theory"]["chains"], strict=True):
-        chain = found[f"chain beta={beta:g} q*={q_star:g}"]
+    for (beta, q_star), theory in zip(CHAINS, results["theory"]["chains"], strict=True):
+        chain = results[f"chain beta={beta:g} q*={q_star:g}"]
         row: list[Any] = [beta, q_star]
         for name in ("loss", "energy_draw", "energy_mode", "apart"):
             row += [
@@ -48,7 +50,7 @@ def _chain_lines(found: Mapping[str, Any]) -> list[str]:
                 f"{theory['q' if name == 'apart' else name]:.4f}",
             ]
         rows.append([*row, f"{theory['replicon']:.2f}"])
-    first = found[f"chain beta={CHAINS[0][0]:g} q*={CHAINS[0][1]:g}"]
+    first = results[f"chain beta={CHAINS[0][0]:g} q*={CHAINS[0][1]:g}"]
     head = ["beta", "q*"]
     for name in ("loss", "E(draw)", "E(BC)", "q"):
         head += [name, "RS"]
@@ -61,9 +63,9 @@ def _chain_lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _ascent_lines(found: Mapping[str, Any]) -> list[str]:
-    ascent = found["ascent"]
-    cold = found["theory"]["ascent"]
+def _ascent_lines(results: Mapping[str, Any]) -> list[str]:
+    ascent = results["ascent"]
+    cold = results["theory"]["ascent"]
     rows = []
     for i, q_star in enumerate(ascent["q_star"]):
         row: list[Any] = [q_star]
@@ -87,10 +89,10 @@ def _ascent_lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _around_lines(found: Mapping[str, Any]) -> list[str]:
-    theory = found["theory"]["sampled"]
+def _around_lines(results: Mapping[str, Any]) -> list[str]:
+    theory = results["theory"]["sampled"]
     kinds = ("free", "annealed", "sampled")
-    groups = [found[f"around {kind}"] for kind in kinds]
+    groups = [results[f"around {kind}"] for kind in kinds]
     rows = []
     for i, gamma in enumerate(groups[0]["couplings"]):
         row: list[Any] = [gamma]
@@ -127,9 +129,9 @@ def _around_lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _teacher_lines(found: Mapping[str, Any]) -> list[str]:
-    groups = [found[f"teacher {kind}"] for kind in ("free", "annealed")]
-    theory = found["theory"]["teacher"]
+def _teacher_lines(results: Mapping[str, Any]) -> list[str]:
+    groups = [results[f"teacher {kind}"] for kind in ("free", "annealed")]
+    theory = results["theory"]["teacher"]
     expected = dict(zip(theory["loads"], theory["overlap"], strict=True))
     rows = []
     for i, load in enumerate(groups[0]["loads"]):
