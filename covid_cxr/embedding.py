@@ -94,8 +94,8 @@ def figure(
 
     Example:
         >>> points, source = np.eye(4, 2), np.array(["home", "home", "away", "away"])
-        >>> drawn = covid_cxr.embedding.figure(points, source, [0, 1, 0, 1])
-        >>> len(drawn.axes[0].collections)
+        >>> plot = covid_cxr.embedding.figure(points, source, [0, 1, 0, 1])
+        >>> len(plot.axes[0].collections)
         4
     """
     points = np.asarray(points, np.float64)

@@ -8,8 +8,8 @@ refuse several by name.
 Example:
     >>> label = np.array([[1, 0], [0, -1], [1, 1], [0, 0]], np.int8)
     >>> score = np.array([[0.9, 0.2], [0.2, 0.5], [0.7, 0.8], [0.1, 0.4]])
-    >>> found = covid_cxr.findings.areas(["edema", "mass"], label, score)
-    >>> found["mass"].area.value, found["mass"].unknown
+    >>> areas = covid_cxr.findings.areas(["edema", "mass"], label, score)
+    >>> areas["mass"].area.value, areas["mass"].unknown
     (1.0, 1)
 """
 

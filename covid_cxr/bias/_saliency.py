@@ -220,7 +220,7 @@ def saliency(
         >>> maps = covid_cxr.bias.saliency(  # doctest: +SKIP
         ...     net, params, stats, x, lungs, patient, key=jax.random.key(0)
         ... )
-        >>> [(found.method, found.inside.value) for found in maps]  # doctest: +SKIP
+        >>> [(one.method, one.inside.value) for one in maps]  # doctest: +SKIP
     """
     weights, draws = jax.random.split(key)
     cascade = list(redrawn(net, params, weights, x.shape[1]).items())

@@ -32,10 +32,10 @@ class Transfer(NamedTuple):
 
     Example:
         >>> pneumonia, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.9, 0.8])
-        >>> found = covid_cxr.bias.transfer(
+        >>> result = covid_cxr.bias.transfer(
         ...     pneumonia, score, range(4), key=jax.random.key(0), replicates=20
         ... )
-        >>> found.called.value, found.called_pneumonia.value
+        >>> result.called.value, result.called_pneumonia.value
         (0.5, 1.0)
     """
 
@@ -76,10 +76,10 @@ def transfer(
 
     Example:
         >>> pneumonia, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.9, 0.8])
-        >>> found = covid_cxr.bias.transfer(
+        >>> result = covid_cxr.bias.transfer(
         ...     pneumonia, score, range(4), key=jax.random.key(0), replicates=20
         ... )
-        >>> found.auc.value  # it tells pneumonia from none, without any COVID-19
+        >>> result.auc.value  # it tells pneumonia from none, without any COVID-19
         1.0
     """
     pneumonia = binary(pneumonia)

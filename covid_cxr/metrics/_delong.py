@@ -139,8 +139,8 @@ def auc_interval(
 
     Example:
         >>> label, score = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.8, 0.9]
-        >>> found = covid_cxr.metrics.auc_interval(label, score)
-        >>> round(found.value, 3), 0 < found.low < found.value < found.high < 1
+        >>> area = covid_cxr.metrics.auc_interval(label, score)
+        >>> round(area.value, 3), 0 < area.low < area.value < area.high < 1
         (0.889, True)
     """
     data, z = scored(label, score, patient), quantile(level)

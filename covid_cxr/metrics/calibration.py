@@ -256,8 +256,8 @@ def at_prevalence(probabilities: Any, trained: float, wanted: float) -> np.ndarr
         ValueError: for numbers outside their range.
 
     Example:
-        >>> moved = covid_cxr.metrics.at_prevalence([0.5], trained=0.5, wanted=0.01)
-        >>> moved.round(3).tolist()
+        >>> p = covid_cxr.metrics.at_prevalence([0.5], trained=0.5, wanted=0.01)
+        >>> p.round(3).tolist()
         [0.01]
     """
     p = probability("probabilities", probabilities, np.size(probabilities))

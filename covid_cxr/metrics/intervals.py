@@ -71,8 +71,8 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Estimate:
         JASA 1927.
 
     Example:
-        >>> found = covid_cxr.metrics.wilson(9, 10)
-        >>> round(found.low, 3), round(found.high, 3)
+        >>> estimate = covid_cxr.metrics.wilson(9, 10)
+        >>> round(estimate.low, 3), round(estimate.high, 3)
         (0.596, 0.982)
     """
     successes, trials = whole("successes", successes), whole("trials", trials)

@@ -229,8 +229,8 @@ def odds_ratio_interval(cells: Confusion, *, level: float = 0.95) -> Estimate:
 
     Example:
         >>> cells = covid_cxr.metrics.Confusion(tp=8, fp=1, tn=9, fn=2)
-        >>> found = covid_cxr.metrics.odds_ratio_interval(cells)
-        >>> round(found.low, 1), round(found.high)
+        >>> estimate = covid_cxr.metrics.odds_ratio_interval(cells)
+        >>> round(estimate.low, 1), round(estimate.high)
         (2.3, 199)
     """
     cells = _floats(cells)

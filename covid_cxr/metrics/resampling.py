@@ -55,10 +55,10 @@ class Replicates(NamedTuple):
     Example:
         >>> def mean(score, weight):
         ...     return {"mean": (score * weight).sum() / weight.sum()}
-        >>> found = covid_cxr.metrics.bootstrap(
+        >>> resamples = covid_cxr.metrics.bootstrap(
         ...     mean, jnp.arange(4.0), range(4), key=jax.random.key(0), replicates=20
         ... )
-        >>> found.value, found.draws["mean"].shape, found.patients
+        >>> resamples.value, resamples.draws["mean"].shape, resamples.patients
         ({'mean': 1.5}, (20,), 4)
     """
 
@@ -203,10 +203,10 @@ def bootstrap(
         >>> def mean(score, weight):
         ...     return {"mean": (score * weight).sum() / weight.sum()}
         >>> patient = [0, 0, 1, 1]  # two images of each: patients are drawn, not images
-        >>> found = metrics.bootstrap(
+        >>> resamples = metrics.bootstrap(
         ...     mean, jnp.arange(4.0), patient, key=jax.random.key(0), replicates=20
         ... )
-        >>> sorted(set(found.draws["mean"].tolist()))
+        >>> sorted(set(resamples.draws["mean"].tolist()))
         [0.5, 1.5, 2.5]
     """
     check_key(key)

@@ -82,8 +82,8 @@ def at_sensitivity(label: Any, score: Any, wanted: float) -> Threshold:
 
     Example:
         >>> label, score = [0, 0, 1, 1], [0.1, 0.4, 0.3, 0.8]
-        >>> found = covid_cxr.metrics.at_sensitivity(label, score, 0.9)
-        >>> found.sensitivity, found.specificity
+        >>> threshold = covid_cxr.metrics.at_sensitivity(label, score, 0.9)
+        >>> threshold.sensitivity, threshold.specificity
         (1.0, 0.5)
     """
     wanted = fraction("wanted", wanted)

@@ -96,8 +96,8 @@ def convert(
         >>> from covid_cxr import models
         >>> net = models.network(models.published(18))  # doctest: +SKIP
         >>> params, stats = net.init(jax.random.key(0))  # doctest: +SKIP
-        >>> given = params, stats  # doctest: +SKIP
-        >>> params, stats = models.convert("resnet18.pth", *given)  # doctest: +SKIP
+        >>> variables = params, stats  # doctest: +SKIP
+        >>> params, stats = models.convert("resnet18.pth", *variables)  # doctest: +SKIP
     """
     if grey not in GREY:
         raise ValueError(f"grey: expected one of {GREY}, got {grey!r}")

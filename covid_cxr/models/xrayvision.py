@@ -50,8 +50,8 @@ def from_torchxrayvision(
 
     Example:
         >>> state = {"model.conv1.weight": np.ones((4, 1, 7, 7), np.float32)}
-        >>> made = covid_cxr.models.from_torchxrayvision(state)
-        >>> list(made), float(made["conv1.weight"][0, 0, 0, 0])
+        >>> weights = covid_cxr.models.from_torchxrayvision(state)
+        >>> list(weights), float(weights["conv1.weight"][0, 0, 0, 0])
         (['conv1.weight'], 512.0)
     """
     if not (np.isfinite(std) and std > 0):

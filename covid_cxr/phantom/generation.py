@@ -40,14 +40,14 @@ class PhantomRadiograph(NamedTuple):
     Example:
         >>> from covid_cxr import phantom
         >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8))
-        >>> drawn = phantom.radiograph(
+        >>> example = phantom.radiograph(
         ...     roster.patients[0],
         ...     roster.poses[0],
         ...     jnp.array(2),
         ...     jnp.array(roster.traits[0]),
         ...     size=64,
         ... )
-        >>> drawn.image.shape, drawn.lungs.shape, drawn.opacity.shape
+        >>> example.image.shape, example.lungs.shape, example.opacity.shape
         ((64, 64), (2, 64, 64), (64, 64))
     """
 
@@ -115,14 +115,14 @@ def radiograph(
     Example:
         >>> from covid_cxr import phantom
         >>> roster = phantom.roster(jax.random.key(0), phantom.Cohort(8))
-        >>> drawn = phantom.radiograph(
+        >>> example = phantom.radiograph(
         ...     roster.patients[0],
         ...     roster.poses[0],
         ...     jnp.array(2),
         ...     jnp.array(roster.traits[0]),
         ...     size=64,
         ... )
-        >>> bool(drawn.opacity.max() > 0)  # 2: COVID-19
+        >>> bool(example.opacity.max() > 0)  # 2: COVID-19
         True
     """
     on = dict(zip(TRAITS, traits.astype(jnp.float32), strict=True))
@@ -170,14 +170,14 @@ def radiographs(
     Example:
         >>> from covid_cxr import phantom
         >>> who = phantom.roster(jax.random.key(0), phantom.Cohort(8))
-        >>> drawn = phantom.radiographs(
+        >>> stack = phantom.radiographs(
         ...     who.patients,
         ...     who.poses,
         ...     jnp.array(who.finding),
         ...     jnp.array(who.traits),
         ...     size=64,
         ... )
-        >>> drawn.image.shape
+        >>> stack.image.shape
         (8, 64, 64)
     """
 
@@ -256,7 +256,7 @@ def stacks(
         >>> cohort = covid_cxr.phantom.Cohort(8)
         >>> roster = covid_cxr.phantom.roster(jax.random.key(0), cohort)
         >>> parts = covid_cxr.phantom.stacks(roster, cohort, size=8)
-        >>> [(rows.start, drawn.image.shape) for rows, drawn in parts]
+        >>> [(rows.start, stack.image.shape) for rows, stack in parts]
         [(0, (8, 64, 64))]
     """
     for rows in spans(len(whole.finding), size):

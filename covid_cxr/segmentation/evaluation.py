@@ -39,8 +39,8 @@ class Agreement(NamedTuple):
         >>> masks = np.zeros((3, 8, 8), bool)
         >>> masks[:, 2:6, 2:6] = True
         >>> key = jax.random.key(0)
-        >>> found = segmentation.agreement(masks, masks, key=key, replicates=20)
-        >>> found.radiographs, found.per_radiograph["dice"].tolist()
+        >>> agreement = segmentation.agreement(masks, masks, key=key, replicates=20)
+        >>> agreement.radiographs, agreement.per_radiograph["dice"].tolist()
         (3, [1.0, 1.0, 1.0])
     """
 
@@ -160,8 +160,8 @@ def agreement(
         >>> masks = np.zeros((3, 8, 8), bool)
         >>> masks[:, 2:6, 2:6] = True
         >>> key = jax.random.key(0)
-        >>> found = segmentation.agreement(masks, masks, key=key, replicates=20)
-        >>> found.mean["dice"].value, found.unit
+        >>> agreement = segmentation.agreement(masks, masks, key=key, replicates=20)
+        >>> agreement.mean["dice"].value, agreement.unit
         (1.0, 'px')
     """
     predicted, truth = np.asarray(predicted), np.asarray(truth)
@@ -218,10 +218,10 @@ def evaluate(
         ValueError: for radiographs that do not fit.
 
     Example:
-        >>> found = covid_cxr.segmentation.evaluate(  # doctest: +SKIP
+        >>> agreement = covid_cxr.segmentation.evaluate(  # doctest: +SKIP
         ...     segmenter, test, key=jax.random.key(0), patient=patient
         ... )
-        >>> found.mean["dice"]  # doctest: +SKIP
+        >>> agreement.mean["dice"]  # doctest: +SKIP
     """
     masks = [clean(one).any(axis=0) for one in predict(segmenter, radiographs.image)]
     truth = np.asarray(radiographs.mask).any(axis=1)
@@ -252,7 +252,7 @@ def across_sources(
         ValueError: for radiographs that do not fit.
 
     Example:
-        >>> found = covid_cxr.segmentation.across_sources(  # doctest: +SKIP
+        >>> by_source = covid_cxr.segmentation.across_sources(  # doctest: +SKIP
         ...     segmenter, {"jsrt": (test, patient)}, key=jax.random.key(0)
         ... )
     """

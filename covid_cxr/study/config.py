@@ -123,14 +123,14 @@ class StudyConfig:
         keep: whether networks are kept, for ``predict``.
 
     Example:
-        >>> given = {
+        >>> fields = {
         ...     "name": "first",
         ...     "sets": {"home": {"phantom": {"patients": 64}}},
         ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
         ...     "mixes": {"home": {"kind": "target", "target": "home"}},
         ...     "tests": ["own"],
         ... }
-        >>> covid_cxr.study.parse(given).protocol
+        >>> covid_cxr.study.parse(fields).protocol
         'fixed'
     """
 
@@ -218,14 +218,14 @@ def read(path: Path) -> StudyConfig:
 
     Example:
         >>> import json, pathlib
-        >>> given = {
+        >>> fields = {
         ...     "name": "first",
         ...     "sets": {"home": {"phantom": {"patients": 64}}},
         ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
         ...     "mixes": {"home": {"kind": "target", "target": "home"}},
         ...     "tests": ["own"],
         ... }
-        >>> _ = pathlib.Path("study.json").write_text(json.dumps(given))
+        >>> _ = pathlib.Path("study.json").write_text(json.dumps(fields))
         >>> covid_cxr.study.read(pathlib.Path("study.json")).name
         'first'
     """
@@ -257,14 +257,14 @@ def parse(given: Any, *, folder: Path = Path()) -> StudyConfig:
         ValueError: naming the field that makes no sense.
 
     Example:
-        >>> given = {
+        >>> fields = {
         ...     "name": "first",
         ...     "sets": {"home": {"phantom": {"patients": 64}}},
         ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
         ...     "mixes": {"home": {"kind": "target", "target": "home"}},
         ...     "tests": ["own"],
         ... }
-        >>> covid_cxr.study.parse(given).seeds
+        >>> covid_cxr.study.parse(fields).seeds
         (0, 1, 2)
     """
     plain = dict(mapping(given, "the study"))

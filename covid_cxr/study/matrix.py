@@ -35,7 +35,7 @@ def cells(config: StudyConfig) -> list[Cell]:
     """Return the cells of a study, in the order in which they are run.
 
     Example:
-        >>> given = {
+        >>> fields = {
         ...     "name": "first",
         ...     "sets": {"home": {"phantom": {"patients": 64}}},
         ...     "encoders": {"small": {"architecture": "resnet10", "width": 4}},
@@ -43,7 +43,7 @@ def cells(config: StudyConfig) -> list[Cell]:
         ...     "tests": ["own"],
         ...     "preprocessing": ["none", "equalised"],
         ... }
-        >>> config = covid_cxr.study.parse(given)
+        >>> config = covid_cxr.study.parse(fields)
         >>> [cell.preprocessing for cell in covid_cxr.study.cells(config)]
         ['none', 'equalised']
     """

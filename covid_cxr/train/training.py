@@ -141,8 +141,8 @@ def with_trunk(fresh: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[Any, Any
 
     Example:
         >>> fresh = {"trunk": jnp.zeros(2), "fc": jnp.zeros(1)}, {}
-        >>> given = {"trunk": jnp.ones(2), "fc": jnp.ones(1)}, {}
-        >>> params, stats = covid_cxr.train.with_trunk(fresh, given)
+        >>> start = {"trunk": jnp.ones(2), "fc": jnp.ones(1)}, {}
+        >>> params, stats = covid_cxr.train.with_trunk(fresh, start)
         >>> params["trunk"].tolist(), params["fc"].tolist()
         ([1.0, 1.0], [0.0])
     """
