@@ -98,9 +98,9 @@ def test_pretraining_neither_turns_nor_mirrors():
     ("options", "words"),
     [
         ({"flip": 1.5}, "flip: expected a probability"),
-        ({"zoom": 0.9}, "augmentation: expected degrees >= 0"),
-        ({"shift": -0.1}, "augmentation: expected"),
-        ({"degrees": float("nan")}, "augmentation: expected"),
+        ({"zoom": 0.9}, "zoom: expected a zoom >= 1"),
+        ({"shift": -0.1}, "shift: expected a share"),
+        ({"degrees": float("nan")}, "degrees: expected degrees >= 0"),
     ],
 )
 def test_bad_configs(options, words):
