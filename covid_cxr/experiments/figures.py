@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from covid_cxr.experiments import RECORDED, _results_matrix, _results_planted
-from covid_cxr.experiments._findings import area, probe
+from covid_cxr.experiments._findings import FULL, area, probe
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs import read_json
 
@@ -36,6 +36,13 @@ def areas() -> Any:
         for title, mix, test in _NETWORKS
     ]
     rows.append(("network, NIH pneumonia v none", area("pneumonia", "nih", "own"), 0))
+    if (RECORDED / f"{FULL}.json").exists():
+        rows += [
+            (f"full width, {title}", area("covid", mix, test, FULL), 2)
+            for title, mix, test in _NETWORKS
+        ]
+        pneumonia = area("pneumonia", "nih", "own", FULL)
+        rows.append(("full width, NIH pneumonia v none", pneumonia, 2))
     rows += [
         (f"{title}, COVID-19 v NIH", probe("covid", "covid-v-nih", name), 1)
         for title, name in _PROBES
@@ -43,12 +50,12 @@ def areas() -> Any:
     figure = _intervals(
         rows,
         "area under the ROC curve, 95 % interval by patient",
-        ("network", "linear probe"),
+        ("narrow network, 64x64", "linear probe, 64x64", "full width, 128x128"),
     )
     panel = figure.axes[0]
     panel.axvline(0.5, color=GREY, linewidth=1)
     panel.text(0.503, -0.6, "chance", color=GREY, va="center")
-    panel.set(xlim=(0.45, 1.01), title="COVID-19 collection and NIH, 64x64, 3 seeds")
+    panel.set(xlim=(0.45, 1.01), title="COVID-19 collection and NIH, 3 seeds")
     return figure
 
 
