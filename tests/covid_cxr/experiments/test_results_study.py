@@ -95,7 +95,8 @@ def test_networks_of_full_width_stand_beside_the_narrow_ones(records):
         {**row, "auc": jsonable(Estimate(area, area - 0.05, area + 0.05))}
         for row, area in zip(rows, (0.9, 0.6), strict=True)
     ]
-    cells = {"r~none~covid-v-nih~none": {"probes": [], "core_s": 1800.0}}
+    border = probe("network, border only", 0.7, True)
+    cells = {"r~none~covid-v-nih~none": {"probes": [border], "core_s": 1800.0}}
     full = {
         **narrow,
         "command": "python -m z",
@@ -111,6 +112,7 @@ def test_networks_of_full_width_stand_beside_the_narrow_ones(records):
     assert "width 64 from random weights" in text
     assert "0.5 core-hours of 1 cpu core" in text
     assert "with an area of 0.90 (0.85 to 0.95) tell it from" in text
+    assert "the border they still tell it with 0.70 (0.60 to 0.80)" in text
     assert text.rstrip().endswith("`python -m z`")
 
 
