@@ -116,7 +116,7 @@ def findings() -> tuple[Finding, ...]:
             "Radiographs: the same at 128 pixels with a ResNet-18 of full width",
             "(ABS; the figures were not read)",
             f"COVID-19 against NIH {wide}, against its own collection {inside} (narrow "
-            f"networks at 64 pixels: {mixed} and {own}); on borders alone {frame} "
+            f"networks: {mixed} and {own}); on borders alone {frame} "
             f"(narrow: {alone}); pneumonia inside NIH {lone} (narrow: {narrow}) (AUC "
             "of the mean score of 3 seeds)",
             "the score holds no better inside one source, and borders are used",
