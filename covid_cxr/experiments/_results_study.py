@@ -121,7 +121,8 @@ def real(record: Mapping[str, Any]) -> list[str]:
         "positives and another the negatives, the area of a network is to be read "
         "against the probes beside it, which never see a lung; only what it has above "
         "them, on negatives of the same source, could be the disease, and there the "
-        "intervals are wide and the negatives are other diseases from other publishers. "
+        "intervals are wide and the negatives are other diseases from other "
+        "publishers. "
         "Pneumonia against no finding inside NIH has one source and is the fairer "
         "task, but its border probe, where recorded, says that it is not a fair one. "
         f"{narrow}{_pretrained(record['studies'])}{_without(record['studies'])}",
