@@ -187,12 +187,13 @@ def moved(
     key: Array, image: Array, mask: Array, config: SegmentConfig
 ) -> tuple[Array, Array]:
     """Move radiographs (B, H, W) at random, their masks (B, C, H, W) with them."""
-    if config.augmentation is not None:
+    moves = config.augmentation
+    if moves is not None:
         # The same keys move a radiograph and each of its masks.
         keys = jax.random.split(jax.random.fold_in(key, 0), image.shape[0])
-        image = augment(keys, image, config.augmentation)
+        image = augment(keys, image, moves)
         stack = jnp.moveaxis(mask, 1, 0)
-        turned = jax.vmap(lambda one: augment(keys, one, config.augmentation))(stack)
+        turned = jax.vmap(lambda one: augment(keys, one, moves))(stack)
         mask = (jnp.moveaxis(turned, 0, 1) >= 0.5).astype(jnp.float32)
     if config.exposure:
         shape = (image.shape[0], 1, 1)
