@@ -15,12 +15,6 @@ from synaptax.reports.tables import markdown
 from synaptax.runs import read_json
 
 EXPERIMENTS = (compare_lenet300.EXPERIMENT, compare_lenet5.EXPERIMENT)
-PICTURE = Picture(
-    "pruning/experiments/recorded/compare_lenet300.png",
-    "Methods of pruning on LeNet-300-100, MNIST, 40 epochs each: test error against "
-    "compression; bands are standard errors where there are several seeds.",
-    "comparison",
-)
 _HOW = """SGD with momentum, the rate constant at first and falling by a cosine; gradual
 methods prune on the cubic schedule. The weights after the last epoch count;
 nothing is chosen on any data. Layers of methods that begin sparse keep the norm of the
@@ -36,6 +30,27 @@ def page() -> Page:
     for one in EXPERIMENTS:
         lines += [f"## {one.title}", "", *_section(one), ""]
     return Page("comparison", "Methods of pruning under one budget", tuple(lines))
+
+
+def drawn(experiment: Experiment) -> bool:
+    """Say whether a record has two compressions or more: one makes no curve."""
+    cells = experiment.read().values()
+    return len({cell["compression"] for cell in cells} - {1.0}) > 1
+
+
+def pictures() -> tuple[Picture, ...]:
+    """Return the figures of the comparisons that make a curve."""
+    return tuple(
+        Picture(
+            f"pruning/experiments/recorded/{one.name}.png",
+            f"Methods of pruning, {one.title}, {one.config.budget} epochs each: test "
+            "error against compression; bands are standard errors where there are "
+            "several seeds.",
+            "comparison",
+        )
+        for one in EXPERIMENTS
+        if drawn(one)
+    )
 
 
 def gate(cells: report.Cells) -> list[str]:

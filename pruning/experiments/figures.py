@@ -219,8 +219,8 @@ def main(folder: Path = RECORDED) -> None:
     drawings["frontier_lenet300-frontier"] = by_schedule()
     for one in _results_compare.EXPERIMENTS:
         title = f"{one.title}, {one.config.budget} epochs each"
-        if cells := list(one.read().values()):
-            drawings[one.name] = report.figure(cells, title=title)
+        if _results_compare.drawn(one):
+            drawings[one.name] = report.figure(list(one.read().values()), title=title)
     for name, figure in drawings.items():
         print(save_png(figure, folder / f"{name}.png"))
 

@@ -166,6 +166,10 @@ def contribution() -> Contribution:
             *_findings.penalty(),
         ),
         _findings.ratios(),
-        (*_findings.pictures(), _results_frontier.PICTURE, _results_compare.PICTURE),
+        (
+            *_findings.pictures(),
+            _results_frontier.PICTURE,
+            *_results_compare.pictures(),
+        ),
         (*_findings.misses(), *_results_frontier.misses()),
     )
