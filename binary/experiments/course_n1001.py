@@ -17,11 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from binary.experiments.record import seeded, shown
+from binary.experiments.record import described, seeded, shown
 from binary.instances import storage
 from binary.methods import METHODS
 from binary.solvers import solve
-from synaptax import runs
 from synaptax.reports.tables import markdown
 
 NAME, SIZE, LOAD, INSTANCES, FIRST_SEED = "course_n1001", 1001, 0.55, 100, 3000
@@ -73,13 +72,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
 
 def _measured() -> dict[str, Any]:
     return {
-        "command": f"python -m binary.experiments.{NAME}",
-        "size": SIZE,
-        "load": LOAD,
-        "instances": INSTANCES,
-        "first_seed": FIRST_SEED,
-        "epochs": EPOCHS,
-        **runs.environment(),
+        **described(NAME, SIZE, INSTANCES, FIRST_SEED, load=LOAD, epochs=EPOCHS),
         "courses": [course(name, SIZE, LOAD, INSTANCES) for name in SHOWN],
     }
 

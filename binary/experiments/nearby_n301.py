@@ -18,12 +18,11 @@ import jax
 import numpy as np
 
 from binary._local_entropy import local_entropy
-from binary.experiments.record import seeded, shown
+from binary.experiments.record import described, seeded, shown
 from binary.instances import storage
 from binary.methods import METHODS
 from binary.overlay.jobs import statistics
 from binary.solvers import solve
-from synaptax import runs
 from synaptax.reports.tables import markdown
 
 NAME, SIZE, LOAD, INSTANCES, FIRST_SEED = "nearby_n301", 301, 0.55, 6, 4000
@@ -75,13 +74,7 @@ def table(record: Mapping[str, Any]) -> list[str]:
 
 def _measured() -> dict[str, Any]:
     return {
-        "command": f"python -m binary.experiments.{NAME}",
-        "size": SIZE,
-        "load": LOAD,
-        "instances": INSTANCES,
-        "first_seed": FIRST_SEED,
-        "couplings": COUPLINGS,
-        **runs.environment(),
+        **described(NAME, SIZE, INSTANCES, FIRST_SEED, load=LOAD, couplings=COUPLINGS),
         "centres": [around(name, SIZE, INSTANCES) for name in SHOWN],
     }
 

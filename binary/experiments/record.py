@@ -93,6 +93,20 @@ def seeded(
     return instances, jnp.stack([turn for _, turn in pairs])
 
 
+def described(
+    name: str, size: int, instances: int, first_seed: int, **fields: Any
+) -> dict[str, Any]:
+    """Return how a record was made: command, N, instances, seeds, more, the machine."""
+    return {
+        "command": f"python -m binary.experiments.{name}",
+        "size": size,
+        "instances": instances,
+        "first_seed": first_seed,
+        **fields,
+        **runs.environment(),
+    }
+
+
 def shown(
     name: str,
     measure: Callable[[], Mapping[str, Any]],

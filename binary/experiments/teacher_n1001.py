@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from binary.experiments.record import seeded, shown
+from binary.experiments.record import described, seeded, shown
 from binary.instances import teacher_student
 from binary.methods import METHODS
 from binary.solvers import solve
@@ -126,16 +126,10 @@ def _measured() -> dict[str, Any]:
             runs.append_metrics(folder, records[name])
         cells.append({key: records[name][key] for key in _KEPT})
     cells.sort(key=lambda one: (SHOWN.index(one["method"]), one["load"]))
-    return {
-        "command": f"python -m binary.experiments.{NAME}",
-        "size": SIZE,
-        "instances": INSTANCES,
-        "first_seed": FIRST_SEED,
-        "epochs": {name: METHODS[name].epochs for name in SHOWN},
-        "replica": {f"{load:g}": expected(load) for load in LOADS},
-        **runs.environment(),
-        "cells": cells,
-    }
+    epochs = {name: METHODS[name].epochs for name in SHOWN}
+    replica = {f"{load:g}": expected(load) for load in LOADS}
+    frame = described(NAME, SIZE, INSTANCES, FIRST_SEED, epochs=epochs, replica=replica)
+    return {**frame, "cells": cells}
 
 
 _KEPT = ("method", "load", "solved", "best", "errors", "overlap", "last_overlap")

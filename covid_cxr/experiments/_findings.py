@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from covid_cxr.experiments import RECORDED, _results_matrix, probe_name
+from covid_cxr.experiments._results_study import FULL
 from synaptax.reports.results import Finding, Miss, Picture
 from synaptax.runs import read_json
 
 _FOLDER = "covid_cxr/experiments/recorded"
 _REAL = f"{_FOLDER}/study_real.json"
-FULL = "study_real_full"  # the record at 128 pixels and full width
 
 PICTURES = (
     Picture(
@@ -55,19 +56,17 @@ def area(
     return next(r for r in rows if (r["mix"], r["test"]) == (mix, test))["auc"]
 
 
-def probe(study: str, mix: str, name: str) -> Mapping[str, Any]:
-    """Return the recorded value of a probe of the data."""
-    records = read_json(RECORDED / "study_real.json")["studies"][study]["records"]
-    probes = records[f"data~{mix}~none"]["probes"]
-    return next(p for p in probes if probe_name(p) == name)["found"]
-
-
-def _network_probe(
-    mix: str, name: str, record: str = "study_real"
+def probe(
+    study: str,
+    mix: str,
+    name: str,
+    *,
+    of: str = "data",
+    record: str = "study_real",
 ) -> Mapping[str, Any]:
-    """Return the recorded value of a probe of a network."""
-    records = read_json(RECORDED / f"{record}.json")["studies"]["covid"]["records"]
-    probes = records[f"resnet18~none~{mix}~none"]["probes"]
+    """Return the recorded value of a probe of the data, or of a network."""
+    records = read_json(RECORDED / f"{record}.json")["studies"][study]["records"]
+    probes = records[f"{of}~{mix}~none"]["probes"]
     return next(p for p in probes if probe_name(p) == name)["found"]
 
 
@@ -82,23 +81,24 @@ def findings() -> tuple[Finding, ...]:
     mixed, first = _text(area("covid", "covid-v-nih", "own"))
     own, second = _text(area("covid", "covid-v-nih", "collection"))
     border, third = _text(probe("covid", "covid-v-nih", "linear, border only"))
-    alone, seventh = _text(_network_probe("covid-v-nih", "network, border only"))
+    border_only = partial(
+        probe, "covid", "covid-v-nih", "network, border only", of="resnet18~none"
+    )
+    alone, seventh = _text(border_only())
     trunk, fourth = _text(area("covid, pre-trained", "covid-v-nih", "own"))
     lungs, fifth = _text(area("covid, lungs alone", "covid-v-nih", "own"))
     dice_record = read_json(RECORDED / "segmentation_covid.json")
     matrix = _results_matrix.rows_of(read_json(RECORDED / "matrix.json"))
-    found = lambda test, key: _results_matrix.cell(matrix, "second", test, key)
-    home, eighth = _text(found("own", "auc"))
-    away, ninth = _text(found("target", "auc"))
-    clear, tenth = _text(found("target", "specificity"))
+    second_set = lambda test, key: _results_matrix.cell(matrix, "second", test, key)
+    home, eighth = _text(second_set("own", "auc"))
+    away, ninth = _text(second_set("target", "auc"))
+    clear, tenth = _text(second_set("target", "specificity"))
     dice, sixth = _text(dice_record["mean"]["dice"])
     wide, eleventh = _text(area("covid", "covid-v-nih", "own", FULL))
     inside, twelfth = _text(area("covid", "covid-v-nih", "collection", FULL))
     lone, thirteenth = _text(area("pneumonia", "nih", "own", FULL))
     narrow, fourteenth = _text(area("pneumonia", "nih", "own"))
-    frame, fifteenth = _text(
-        _network_probe("covid-v-nih", "network, border only", FULL)
-    )
+    frame, fifteenth = _text(border_only(record=FULL))
     return (
         Finding(
             "Radiographs: where classes come from different sources, scores look "

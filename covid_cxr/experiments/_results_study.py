@@ -13,6 +13,7 @@ from synaptax.reports.tables import markdown
 from synaptax.runs import read_json
 
 _SECTIONS = ("phantom", "real")
+FULL = "study_real_full"  # the record at 128 pixels and full width
 _CELL = ("covid-v-nih", "own")  # the mix and test that pre-training is judged on
 #: Rows of the data probes that stand beside a network.
 _BESIDE = (
@@ -39,7 +40,7 @@ def sections() -> list[str]:
 
 def full() -> Mapping[str, Any] | None:
     """Return the record of the real radiographs at a real size, if there is one."""
-    path = RECORDED / "study_real_full.json"
+    path = RECORDED / f"{FULL}.json"
     return read_json(path) if path.exists() else None
 
 
@@ -82,7 +83,7 @@ def phantom(record: Mapping[str, Any]) -> list[str]:
             "The table of narrow networks on these radiographs is not recorded yet.",
             "",
         ]
-    denied = [name for name, shown in record.get("claims", {}).items() if not shown]
+    denied = [name for name, held_up in record.get("claims", {}).items() if not held_up]
     if denied:
         lines += [f"Expected and not found in this record: {'; '.join(denied)}.", ""]
     return [*lines, f"`{record['command']}`", ""]
@@ -171,12 +172,12 @@ def _full(record: Mapping[str, Any], narrow: Mapping[str, Any]) -> list[str]:
 
 def _contrast(studies: Mapping[str, Any]) -> str:
     """Say what a network of two collections is worth inside one, if recorded."""
-    found = {
+    areas = {
         (row["mix"], row["test"]): interval(row["auc"], digits=2)
         for row in studies.get("covid", {}).get("rows", ())
     }
     try:
-        own, inside = (found["covid-v-nih", test] for test in ("own", "collection"))
+        own, inside = (areas["covid-v-nih", test] for test in ("own", "collection"))
     except KeyError:
         return ""
     return (
@@ -202,7 +203,7 @@ def _border(studies: Mapping[str, Any]) -> str:
 
 def _pretrained(studies: Mapping[str, Any]) -> str:
     """Say what a trunk that learnt pneumonia changes, if both are recorded."""
-    told = []
+    pairs = []
     for name in ("covid", "covid, pre-trained"):
         study = studies.get(name, {"rows": (), "records": {}})
         own = [r["auc"] for r in study["rows"] if (r["mix"], r["test"]) == _CELL]
@@ -213,8 +214,8 @@ def _pretrained(studies: Mapping[str, Any]) -> str:
         ]
         if not own or not moved:
             return ""
-        told.append([interval(one[0], digits=2) for one in (own, moved)])
-    (before, plain), (after, moved) = told
+        pairs.append([interval(one[0], digits=2) for one in (own, moved)])
+    (before, plain), (after, moved) = pairs
     return (
         f"From a trunk that learnt pneumonia the area is {after} instead of {before}, "
         "and ordinary pneumonia of NIH is told from no finding by the score for "
@@ -227,7 +228,7 @@ def _without(studies: Mapping[str, Any]) -> str:
     cut = {name: one for name, one in studies.items() if name.endswith("lungs alone")}
     if not cut:
         return "The rest of the radiograph has not been taken away yet."
-    told = [
+    areas = [
         f"{row['mix']} {interval(row['auc'], digits=2)}"
         for one in cut.values()
         for row in one["rows"]
@@ -240,7 +241,7 @@ def _without(studies: Mapping[str, Any]) -> str:
     ]
     return (
         "With nothing left but the lungs, each equalised by itself, the areas are "
-        f"{', '.join(told)}. One U-Net drew all of these lungs and abstained on "
+        f"{', '.join(areas)}. One U-Net drew all of these lungs and abstained on "
         f"{' and '.join(shares)}; it learnt from masks of COVID-19 radiographs alone "
         "(none "
         "of a patient that is tested on), so its outlines may themselves differ by "
@@ -273,14 +274,14 @@ def _networks(rows: list[Mapping[str, Any]]) -> list[str]:
 
 def _leak(rows: list[Mapping[str, Any]]) -> str:
     """Say what each way of masking leaves of border and exposure, if recorded."""
-    found = {
+    areas = {
         (row["mix"], row["films"]): interval(row["auc"], digits=2)
         for row in rows
         if row["test"] == f"away-{row['mix']}"
     }
     try:
-        border = [found["border", kind] for kind in ("none", "masked", "lungs")]
-        bright = [found["intensity", kind] for kind in ("none", "lungs", "masked")]
+        border = [areas["border", kind] for kind in ("none", "masked", "lungs")]
+        bright = [areas["intensity", kind] for kind in ("none", "lungs", "masked")]
     except KeyError:
         return ""
     return (

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from covid_cxr.experiments import RECORDED, _results_matrix, _results_planted
-from covid_cxr.experiments._findings import FULL, area, probe
+from covid_cxr.experiments._findings import area, probe
+from covid_cxr.experiments._results_study import FULL
 from synaptax.reports.drawing import COLOURS, GREY, blank, save_png
 from synaptax.runs import read_json
 
@@ -36,13 +37,12 @@ def areas() -> Any:
         for title, mix, test in _NETWORKS
     ]
     rows.append(("network, NIH pneumonia v none", area("pneumonia", "nih", "own"), 0))
-    if (RECORDED / f"{FULL}.json").exists():
-        rows += [
-            (f"full width, {title}", area("covid", mix, test, FULL), 2)
-            for title, mix, test in _NETWORKS
-        ]
-        pneumonia = area("pneumonia", "nih", "own", FULL)
-        rows.append(("full width, NIH pneumonia v none", pneumonia, 2))
+    rows += [
+        (f"full width, {title}", area("covid", mix, test, FULL), 2)
+        for title, mix, test in _NETWORKS
+    ]
+    pneumonia = area("pneumonia", "nih", "own", FULL)
+    rows.append(("full width, NIH pneumonia v none", pneumonia, 2))
     rows += [
         (f"{title}, COVID-19 v NIH", probe("covid", "covid-v-nih", name), 1)
         for title, name in _PROBES

@@ -69,7 +69,7 @@ def configs(
     """Return the studies of a size; those of lungs alone only with a segmenter."""
     folder = str(data.absolute())
     first = {"set": "nih", "label": "pneumonia", "epochs": size.epochs}
-    found = {
+    fields = {
         "covid": covid(folder, size),
         "pneumonia": pneumonia(folder, size),
         "covid, pre-trained": {
@@ -85,14 +85,14 @@ def configs(
             "preprocessing": ["lungs-equalised"],
         }
         for name in ("covid", "pneumonia"):
-            one = found[name]
-            found[f"{name}, lungs alone"] = {
+            one = fields[name]
+            fields[f"{name}, lungs alone"] = {
                 **one,
                 **cut,
                 "name": f"{one['name']}-lungs",
             }
-    wanted = found if size.only is None else size.only
-    return {name: parse(found[name]) for name in wanted}
+    names = fields if size.only is None else size.only
+    return {name: parse(fields[name]) for name in names}
 
 
 def segmenter(data: Path, folder: Path) -> Path:
@@ -113,13 +113,13 @@ def segmenter(data: Path, folder: Path) -> Path:
     study = parse(covid(str(data.absolute())))
     parts = library(study).parts["collection"]
     radiographs, index = radiographs_of(data / "covid_chestxray", NARROW.side)
-    held = np.isin(index.patient, parts["test"].patient)
-    known = ~held & np.isin(
+    tested = np.isin(index.patient, parts["test"].patient)
+    learnt = ~tested & np.isin(
         index.patient, [p for part in LEARNT for p in parts[part].patient]
     )
-    rows = np.flatnonzero(known)
-    wanted = Radiographs(radiographs.image[rows], radiographs.mask[rows])
-    save(fit(CONFIG, wanted, folder=folder / "run", resume=True), folder)
+    rows = np.flatnonzero(learnt)
+    masked = Radiographs(radiographs.image[rows], radiographs.mask[rows])
+    save(fit(CONFIG, masked, folder=folder / "run", resume=True), folder)
     return folder
 
 
@@ -187,10 +187,18 @@ def recorded(found: Finished, sets: Mapping[str, Any]) -> dict[str, Any]:
         }
         for row in found.rows
     ]
-    kept = ("probes", "sweep", "transfer", "saliency", "probed_on", "core_s", "train")
-    kept += ("stage_one",)
+    columns = (
+        "probes",
+        "sweep",
+        "transfer",
+        "saliency",
+        "probed_on",
+        "core_s",
+        "train",
+    )
+    columns += ("stage_one",)
     records = {
-        key: {name: one[name] for name in kept if name in one}
+        key: {name: one[name] for name in columns if name in one}
         for key, one in found.records.items()
     }
     return {
@@ -247,10 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = FULL if options.full else NARROW
     place = options.run_dir or Path("runs") / size.name.replace("_", "-")
     net, lungs = place / "segmenter", None
-    asked = size.only is None and (
+    segmented = size.only is None and (
         options.only is None or any("lungs" in one for one in options.only)
     )
-    if asked:
+    if segmented:
         lungs = net if options.record_only else segmenter(options.data, net)
     studies = configs(options.data, lungs, size)
     wrong = sorted(set(options.only or ()) - set(studies))
