@@ -22,11 +22,6 @@ def concrete(value: Any) -> np.ndarray | None:
     return None if isinstance(value, Tracer) else np.asarray(value)
 
 
-def wide(dtype: Any) -> Any:
-    """Return a floating dtype of at least 32 bits: sums overflow or round in fewer."""
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
-
-
 def numbers(value: Any, name: str, expected: str = "finite numbers") -> Any:
     """Return real, finite numbers as an array of NumPy or JAX; else raise."""
     kind = type(value).__name__

@@ -9,8 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from binary._checks import array, check_binary, concrete, number, numbers, wide
-from synaptax.checks import check_boolean, check_flags, check_integer, check_key
+from binary._checks import array, check_binary, concrete, number, numbers
+from synaptax.checks import (
+    check_boolean,
+    check_flags,
+    check_integer,
+    check_key,
+    wide_dtype,
+)
 from synaptax.typing import Array, Bool, Float, Int, Key, Shaped
 
 
@@ -91,7 +97,9 @@ def instance(
         check_odd(inputs.shape[1], margin)
         inputs = inputs.astype(jnp.int8)
     else:
-        inputs = inputs.astype(wide(inputs.dtype) if real else jnp.float32)
+        inputs = inputs.astype(
+            wide_dtype(inputs.dtype, jnp.float32) if real else jnp.float32
+        )
     return _make(inputs, labels.astype(jnp.int8), margin, None)
 
 

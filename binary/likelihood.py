@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-from binary._checks import magnetisations, wide
+from binary._checks import magnetisations
 from binary.bits import Packed, check_planes, pack, product
 from binary.instances import Instance, check_instance
-from synaptax.checks import check_flags
+from synaptax.checks import check_flags, wide_dtype
 from synaptax.typing import Array, Float, Shaped
 
 FLOOR = 1e-5  # of the variance, in units of N
@@ -105,7 +105,7 @@ def _checked(m: Any, one: Instance) -> tuple[Array, Any]:
     """Return m for the patterns of one instance, widened, and its own dtype."""
     check_instance(one)
     m = magnetisations(m, one.patterns.shape[-1])
-    return m.astype(wide(m.dtype)), m.dtype
+    return m.astype(wide_dtype(m.dtype, jnp.float32)), m.dtype
 
 
 def threshold(one: Instance, dtype: Any) -> Array:

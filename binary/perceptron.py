@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from binary._checks import array, check_binary, concrete, magnetisations, wide
+from binary._checks import array, check_binary, concrete, magnetisations
 from binary._signs import sign
 from binary.instances import (
     Instance,
@@ -20,7 +20,7 @@ from binary.instances import (
     teacher_student,
 )
 from binary.likelihood import is_binary, threshold
-from synaptax.checks import check_key
+from synaptax.checks import check_key, wide_dtype
 from synaptax.typing import Array, Float, Int, Key, Shaped
 
 __all__ = [
@@ -79,7 +79,8 @@ def draw(key: Key[Array, ""], m: Float[Array, " N"]) -> Int[Array, " N"]:
     """
     check_key(key)
     m = magnetisations(m)
-    m = m.astype(wide(m.dtype))  # uniform numbers of 16 bits are too coarse
+    # Uniform numbers of 16 bits are too coarse.
+    m = m.astype(wide_dtype(m.dtype, jnp.float32))
     # Uniform on [0, 1), so that m = 1 is +1 and m = -1 is -1 with certainty.
     up = jax.random.uniform(key, m.shape, m.dtype) < (1 + m) / 2
     return jnp.where(up, 1, -1).astype(jnp.int8)
@@ -135,7 +136,7 @@ def mean_predict(m: Float[Array, " N"], inputs: Shaped[Array, "M N"]) -> Array:
     if m.ndim != 1:
         raise ValueError(f"m: expected shape (N,), got {m.shape}")
     _check_size(inputs, len(m))
-    dtype = wide(m.dtype)
+    dtype = wide_dtype(m.dtype, jnp.float32)
     return sign(inputs.astype(dtype) @ m.astype(dtype), jnp.int8)
 
 
@@ -239,7 +240,7 @@ def _check_size(inputs: Array, size: int) -> None:
 def _fields(weights: Array, inputs: Array) -> Array:
     """Return W . x: exact for integers, else in at least float32."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
-        dtype = wide(inputs.dtype)
+        dtype = wide_dtype(inputs.dtype, jnp.float32)
         return inputs.astype(dtype) @ weights.astype(dtype)
     if inputs.dtype == jnp.int8:
         return _integer_fields(weights, inputs)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from binary._checks import number, wide
+from binary._checks import number
+from synaptax.checks import wide_dtype
 from synaptax.typing import Array, PyTree
 
 # Each round saturates more entries or ends: a few do; this only bounds the loop.
@@ -113,7 +114,7 @@ def rescale(m: Array, overlap: Array) -> Array:
         overlap: q* in [0, 1].
     """
     dtype = m.dtype
-    m = m.astype(wide(dtype))  # q* N leaves the range of float16
+    m = m.astype(wide_dtype(dtype, jnp.float32))  # q* N leaves the range of float16
     squares = jnp.square(m)
     norm = jnp.asarray(overlap, m.dtype) * m.size
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from binary._checks import array, check_binary, wide
+from binary._checks import array, check_binary
 from binary._checks import magnetisations as cube
 from binary._signs import sign
 from binary.network import initial, moments
@@ -37,7 +37,7 @@ from binary.network.layers import (
     kernel_shape,
     pooled,
 )
-from synaptax.checks import check_integer, check_key
+from synaptax.checks import check_integer, check_key, wide_dtype
 from synaptax.trees import named_leaves
 from synaptax.typing import Array, Key, PyTree, Shaped
 
@@ -333,7 +333,8 @@ def draw(params: PyTree, key: Key[Array, ""]) -> PyTree:
     keys = iter(jax.random.split(key, count))
 
     def one(m: Array) -> Array:
-        dtype = wide(m.dtype)  # uniform numbers of 16 bits are too coarse
+        # Uniform numbers of 16 bits are too coarse.
+        dtype = wide_dtype(m.dtype, jnp.float32)
         uniform = jax.random.uniform(next(keys), m.shape, dtype, -1, 1)
         return jnp.where(uniform < m.astype(dtype), 1.0, -1.0).astype(m.dtype)
 

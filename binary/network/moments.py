@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import erf
 
-from binary._checks import wide
+from synaptax.checks import wide_dtype
 from synaptax.typing import Array, Float, Shaped
 
 # Of a variance, in units of the number of inputs: a field of +-1 terms differs from
@@ -49,7 +49,7 @@ def widened(m: Array, given: Array | None = None) -> Array:
 
     That is the dtype of m, at least float32: a sum of pixels overflows 8 and 16 bits.
     """
-    return (m if given is None else given).astype(wide(m.dtype))
+    return (m if given is None else given).astype(wide_dtype(m.dtype, jnp.float32))
 
 
 def sign_mean(field: Moments) -> Array:
